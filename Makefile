@@ -1,0 +1,57 @@
+# `make` alone lists what there is. The first target that needs Python makes .venv, later ones
+# reuse it; it is brought up to date when pyproject.toml or constraints.txt changes.
+#
+#   make run ARGS="--seed 1"          hands arguments on
+#   make test PYTHON=python3.12       names the Python to make .venv with
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+PY   := $(VENV)/bin/python
+PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
+
+.PHONY: help run test lint lab checkpoints bench clean distclean
+.DEFAULT_GOAL := help
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/.installed  ## Fool a model and defend it, in a minute (ARGS="--seed 1")
+	$(VENV)/bin/advlib run $(ARGS)
+
+test: lint  ## Lint, then all tests (ARGS="-k pgd")
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.installed  ## Check the style of the code
+	$(PY) -m ruff check .
+
+lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
+	$(PY) -m jupyterlab notebooks/ $(ARGS)
+
+checkpoints: $(VENV)/.installed  ## Train the embedded models again (an hour)
+	$(PY) tools/pretrain.py --out runs/bert-tiny
+	$(PY) tools/victims.py --pretrained runs/bert-tiny
+
+bench: $(VENV)/.installed  ## Run every script in benchmarks/, one after the other
+	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script" $(ARGS); done
+
+clean:  ## Remove what running and building left, runs/ included; keeps .venv
+	rm -rf build dist runs .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -path ./$(VENV) -prune -o -path ./.git -prune -o -type d \
+	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
+
+distclean: clean  ## As clean, and .venv too
+	rm -rf $(VENV)
+
+# torch goes first and alone: it is by far the largest download.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "Installing into $(VENV). The first time this takes some minutes."
+	$(PIP) torch
+	$(PIP) -e '.[lab,test]'
+	@touch $@
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit( \
+	  "advlib needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is %d.%d. Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" % v[:2])'
+	$(PYTHON) -m venv $(VENV)

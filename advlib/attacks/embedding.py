@@ -1,0 +1,442 @@
+"""Attacks on embeddings: Noise, FGSM, FGM and PGD are one loop with different settings.
+
+`delta = attack(model, batch)` maximises the model's loss over δ in a norm ball, where δ is added
+to the *output* of `model.get_input_embeddings()`. Perturbing the output and not the weight means
+that each position has its own δ, that frozen and LoRA models are attacked like any other, and that
+ε does not depend on the batch size.
+
+What is maximised is the log-odds of being wrong, m = log Σ_{j≠y} e^{z_j} − z_y for logits z. The
+cross-entropy is log(1 + e^m), so both rise together and point the same way; but the gradient of m
+does not fade when the model is sure of itself, so a confident model cannot hide by rounding.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from advlib.perturbation import Ball, check_eps
+
+NOT_INPUTS = ("labels", "special_tokens_mask")
+
+
+@dataclass(frozen=True)
+class EmbeddingAttack:
+    """One inner maximisation over δ; its repr is its threat model.
+
+    eps: the budget. With `relative=True` in units of the model's mean token-embedding norm, so
+        that one number carries over between models; for norm "linf" that norm is divided by
+        √hidden, so that eps is relative to a typical coordinate. `relative=False` takes eps as is.
+    norm, scope: see `Ball`.
+    target: None (away from the label) or the class that every example is steered to.
+    same_dropout: False attacks with dropout off. True leaves the model in the mode that it is in,
+        so a model in training is attacked with dropout on, and with the same mask in every step
+        (FreeLB's trick, Zhu et al. 2020), by restoring the state of the random number generator
+        before each pass.
+    seed: of the random starts. Each example has random numbers of its own, drawn from the seed and
+        its token ids, so its δ does not depend on its neighbours in the batch.
+
+    Raises ValueError for settings that make no sense.
+    """
+
+    eps: float
+    norm: str = "l2"
+    scope: str = "sequence"
+    relative: bool = True
+    target: int | None = None
+    same_dropout: bool = False
+    seed: int = 0
+
+    steps: ClassVar[int] = 1
+    step_size: ClassVar[float | None] = None
+    random_start: ClassVar[bool] = False
+    restarts: ClassVar[int] = 1
+
+    def __post_init__(self):
+        Ball(self.eps, self.norm, self.scope)
+        if not isinstance(self.steps, int) or self.steps < self._least_steps:
+            raise ValueError(f"steps must be a whole number of at least 1, got {self.steps!r}")
+        if not isinstance(self.restarts, int) or self.restarts < 1:
+            raise ValueError(
+                f"restarts must be a whole number of at least 1, got {self.restarts!r}"
+            )
+        if self.step_size is not None:
+            check_eps(self.step_size)
+
+    _least_steps: ClassVar[int] = 1
+
+    # ------------------------------------------------------------------ the loop
+
+    def __call__(
+        self,
+        model: nn.Module,
+        batch: Mapping[str, Tensor],
+        *,
+        keep_best: bool = True,
+        generator: torch.Generator | None = None,
+        first_grad: Tensor | None = None,
+    ) -> Tensor:
+        """The perturbation δ, (batch, tokens, hidden), zero on padding and special tokens.
+
+        batch: `input_ids`, `attention_mask`, `special_tokens_mask`, `labels` and whatever else the
+            model takes, all on the model's device. `Classifier.encode` makes such a batch.
+        keep_best: an iterative attack returns, per example, the best point that it saw, at the
+            price of one more forward pass a run (for evaluation); False: the last one (for
+            training).
+        generator: draw random starts from it, whole batches at a time (for training); None draws
+            them per example from `seed`.
+        first_grad: the gradient at δ = 0 where the caller has it already; saves one pass.
+
+        The model's mode, flags, `.grad` fields and the global random state are left as they were.
+        Raises ValueError where the attack could not do anything: no attackable input, a loss that
+        is not finite, embeddings that get no gradient, an eps larger than the embeddings.
+        """
+        model = bare(model)
+        mask = attackable(batch).unsqueeze(-1)
+        ball = self.ball(model)
+        self._check_size(ball, embedding_layer(model), batch, mask)
+        keep_best = keep_best and self._iterative
+        zero = zero_delta(model, batch)
+        best, best_margin = zero, zero.new_full(mask.shape[:1], -torch.inf)
+        moved = self.steps == 0
+
+        def record(delta: Tensor, logits: Tensor) -> None:
+            nonlocal best, best_margin
+            found = self._margin(logits, batch, hard=True).to(zero.dtype)
+            better = found > best_margin
+            best = torch.where(better[:, None, None], delta, best)
+            best_margin = torch.where(better, found, best_margin)
+
+        with attack_mode(model, self.same_dropout) as rewind, torch.enable_grad():
+            for restart in range(self.restarts):
+                delta = self._start(ball, batch, mask, zero, restart, generator)
+                for step in range(self.steps):
+                    grad, logits = first_grad, None
+                    if grad is None or step or restart or self.random_start:
+                        rewind()
+                        grad, logits = self._gradient(model, batch, delta)
+                    if keep_best and logits is not None:
+                        record(delta, logits)
+                    size = self.step_size or 1 / (step + 1) ** 0.5
+                    size *= ball.eps / (self.eps if self.step_size else 1)
+                    # FGM and FGSM are the first step of this schedule: size eps from zero.
+                    push = ball.steepest(grad.to(zero.dtype) * mask)
+                    delta = ball.project(delta + size * push)
+                    moved = moved or bool(push.any())
+                if keep_best:
+                    with torch.no_grad():
+                        rewind()
+                        record(delta, self._forward(model, batch, delta))
+        if mask.any() and not moved:
+            raise ValueError(
+                f"{self} did nothing: the gradient on the embeddings is zero everywhere. Does the "
+                "model detach its embeddings, or ignore them?"
+            )
+        if keep_best and best_margin.isneginf().any():  # no pass gave a number
+            raise ValueError(f"{self}: the model's output is not finite; check its weights")
+        return best if keep_best else delta
+
+    @property
+    def _iterative(self) -> bool:
+        """Whether there is more than one point to choose the best from."""
+        return max(self.steps, 1) * self.restarts > 1
+
+    def passes(self, keep_best: bool = True, lent: bool = False) -> tuple[int, int]:
+        """(forward, backward) passes through the model that one call makes."""
+        gradients = self.steps * self.restarts - lent
+        return gradients + self.restarts * (keep_best and self._iterative), gradients
+
+    def ball(self, model: nn.Module) -> Ball:
+        """The ball of this attack in the model's own units."""
+        eps = self.eps
+        if self.relative:
+            weight = embedding_layer(model).weight.detach()
+            weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+            unit = weight.norm(dim=1).mean().item()
+            if not 0 < unit < float("inf"):
+                raise ValueError(
+                    f"{self}: the model's embeddings are {'not finite' if unit else 'all zero'}, "
+                    "so a relative eps has no unit; check its weights"
+                )
+            eps *= unit
+            if self.norm == "linf":
+                eps /= weight.shape[1] ** 0.5
+        return Ball(eps, self.norm, self.scope)
+
+    # ------------------------------------------------------------------ its parts
+
+    def _start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
+        if not (self.random_start or restart):
+            return zero
+        return ball.random(*_noise(ball, batch, mask, zero, self.seed, restart, generator))
+
+    def _forward(self, model: nn.Module, batch: Mapping[str, Tensor], delta: Tensor) -> Tensor:
+        return perturbed_logits(model, batch, delta)
+
+    def _gradient(self, model, batch, delta) -> tuple[Tensor, Tensor]:
+        delta = delta.detach().requires_grad_()
+        logits = self._forward(model, batch, delta)
+        loss = self._margin(logits, batch).sum()
+        if not loss.isfinite():
+            raise ValueError(
+                f"{self}: the model's output is not finite ({loss.item()}); check its weights"
+            )
+        try:
+            (grad,) = torch.autograd.grad(loss, delta)
+        except RuntimeError as error:
+            if "does not require grad" not in str(error) and "not have been used" not in str(error):
+                raise
+            raise ValueError(
+                f"{self} cannot work: no gradient reaches the embeddings. The model detaches them, "
+                "runs under torch.no_grad, or does not use them."
+            ) from error
+        if not grad.isfinite().all():
+            raise ValueError(
+                f"{self}: the gradient on the embeddings is not finite; check the model"
+            )
+        return grad, logits.detach()
+
+    def _margin(self, logits: Tensor, batch: Mapping[str, Tensor], hard: bool = False) -> Tensor:
+        """Per example, what the attacker wants large: the log-odds of a wrong answer (of the
+        target). hard: the best other logit instead of all, positive exactly when it has won."""
+        target = self.target
+        chosen = batch["labels"] if target is None else torch.full_like(batch["labels"], target)
+        if not 0 <= int(chosen.min()) <= int(chosen.max()) < logits.shape[-1]:
+            raise ValueError(
+                f"classes must lie in 0..{logits.shape[-1] - 1}, got {chosen.tolist()}"
+            )
+        margin = wrong_margin(logits, chosen, hard)
+        return margin if target is None else -margin
+
+    def _check_size(self, ball: Ball, layer: nn.Module, batch, mask: Tensor) -> None:
+        if not mask.any():
+            return
+        with torch.no_grad():
+            largest = ball.size(layer.weight.detach()[batch["input_ids"]] * mask).max().item()
+        if ball.eps > largest:
+            unit = f", {ball.eps / self.eps:.3g} times eps" if self.relative else ""
+            raise ValueError(
+                f"{self}: the radius ({ball.eps:.3g}{unit}) exceeds the embeddings themselves "
+                f"(largest {self.scope} norm here {largest:.3g}), so δ could erase the text. Take "
+                f"eps below {self.eps * largest / ball.eps:.3g}."
+            )
+
+
+# The unnamed layers below are what the attacks, the objectives and the lessons share.
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model inside a wrapper such as DistributedDataParallel: inner passes through it trigger
+    no gradient exchange."""
+    return getattr(model, "module", model)
+
+
+def embedding_layer(model: nn.Module) -> nn.Module:
+    """The token-embedding layer. Raises ValueError where the model has none."""
+    try:
+        layer = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError) as error:
+        raise ValueError(
+            f"{type(model).__name__} has no input embeddings to perturb (get_input_embeddings() "
+            "fails); embedding attacks need a text model that has them"
+        ) from error
+    if not isinstance(getattr(layer, "weight", None), Tensor) or layer.weight.dim() != 2:
+        raise ValueError(f"{type(model).__name__}: get_input_embeddings() is no embedding table")
+    return layer
+
+
+def attackable(batch: Mapping[str, Tensor]) -> Tensor:
+    """(batch, tokens) True where a token may be perturbed: neither padding nor special.
+
+    Raises ValueError where the batch does not say which tokens are special.
+    """
+    for name in ("input_ids", "attention_mask", "special_tokens_mask", "labels"):
+        if name not in batch:
+            raise ValueError(
+                f"the batch has no {name!r}. Classifier.encode(texts, labels) makes a complete "
+                "one; a tokenizer needs return_special_tokens_mask=True."
+            )
+    return batch["attention_mask"].bool() & ~batch["special_tokens_mask"].bool()
+
+
+def zero_delta(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """δ = 0 for the batch: (batch, tokens, hidden), float32 (float64 for a float64 model)."""
+    weight, ids = embedding_layer(model).weight, batch["input_ids"]
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    return torch.zeros(*ids.shape, weight.shape[-1], dtype=dtype, device=ids.device)
+
+
+@contextmanager
+def shifted(model: nn.Module, delta: Tensor) -> Iterator[None]:
+    """Inside, the model's token embeddings are e + δ."""
+
+    def add(module, args, output):
+        if output.shape != delta.shape:
+            raise ValueError(
+                f"{type(model).__name__} embeds a tensor of shape {tuple(output.shape)} where δ "
+                f"has {tuple(delta.shape)}: models that embed more than their input are not "
+                "supported"
+            )
+        return (output + delta).to(output.dtype)
+
+    handle = embedding_layer(model).register_forward_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def perturbed_logits(model: nn.Module, batch: Mapping[str, Tensor], delta: Tensor | None) -> Tensor:
+    """Logits for the batch with δ on its embeddings; δ = None leaves them alone.
+
+    A wrapped model (DistributedDataParallel) is called through its wrapper.
+    Returns float32 (float64 for a float64 model) whatever the precision of the passes.
+    """
+    inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
+    if delta is None:
+        logits = model(**inputs).logits
+    else:
+        with shifted(bare(model), delta):
+            logits = model(**inputs).logits
+    if logits.dim() != 2 or logits.shape[-1] < 2:
+        raise ValueError(
+            f"need a classifier with two or more classes, got logits {tuple(logits.shape)}"
+        )
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def wrong_margin(logits: Tensor, labels: Tensor, hard: bool = False) -> Tensor:
+    """log Σ_{j≠y} e^{z_j} − z_y, the log-odds of a wrong answer; hard: max_{j≠y} z_j − z_y."""
+    true = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, labels[:, None], True)
+    others = logits.masked_fill(true, -torch.inf)
+    rest = others.amax(-1) if hard else others.logsumexp(-1)
+    return rest - logits.gather(1, labels[:, None]).squeeze(1)
+
+
+@contextmanager
+def attack_mode(model: nn.Module, same_dropout: bool) -> Iterator[Callable[[], None]]:
+    """Eval mode (or the mode it is in, with one dropout mask), and all as it was afterwards.
+
+    Yields `rewind`, to be called before each pass: it restores the random state, so that every
+    pass draws the same dropout mask.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    with torch.random.fork_rng(_cuda_of(model)):
+        if not same_dropout:
+            model.eval()
+        try:
+            yield random_state(model) if same_dropout else lambda: None
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+def random_state(model: nn.Module) -> Callable[[], None]:
+    """A function that sets the random state back to what it is now."""
+    devices = _cuda_of(model)
+    cpu, cuda = torch.get_rng_state(), [torch.cuda.get_rng_state(d) for d in devices]
+
+    def rewind() -> None:
+        torch.set_rng_state(cpu)
+        for device, state in zip(devices, cuda, strict=True):
+            torch.cuda.set_rng_state(state, device)
+
+    return rewind
+
+
+def _cuda_of(model: nn.Module) -> list[torch.device]:
+    return list({p.device for p in model.parameters() if p.device.type == "cuda"})
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Whether a training pass of the model is random."""
+    layers = (m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
+    config = getattr(model, "config", None)
+    in_config = [v for k, v in vars(config).items() if "drop" in k] if config else []
+    return any(m.p > 0 for m in layers) or any(isinstance(v, float) and v > 0 for v in in_config)
+
+
+def _noise(ball, batch, mask, zero, seed, restart, generator) -> tuple[Tensor, Tensor]:
+    """Standard normal noise on attackable tokens, and uniform numbers of the shape of a radius."""
+    tokens = 1 if ball.scope == "sequence" else mask.shape[1]
+    if generator is not None:
+        draw = dict(generator=generator, device=generator.device, dtype=zero.dtype)
+        noise, radius = torch.randn(zero.shape, **draw), torch.rand(len(zero), tokens, 1, **draw)
+        return noise.to(zero.device) * mask, radius.to(zero.device)
+    noise, radius = zero.clone(), torch.ones(len(zero), tokens, 1, dtype=zero.dtype)
+    real = batch["attention_mask"].bool()
+    for i, (ids, where) in enumerate(zip(batch["input_ids"], mask[..., 0], strict=True)):
+        key = f"{seed}/{restart}/{ids[real[i]].tolist()}"
+        own = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+        count = int(where.sum())
+        points = torch.randn(count, zero.shape[-1], generator=own, dtype=torch.float64)
+        noise[i, where] = points.to(noise)
+        numbers = torch.rand(1 if tokens == 1 else count, generator=own, dtype=torch.float64)
+        radius[i, slice(None) if tokens == 1 else where.cpu(), 0] = numbers.to(radius)
+    return noise, radius.to(zero.device)
+
+
+# ---------------------------------------------------------------------- the attacks
+
+
+@dataclass(frozen=True)
+class Noise(EmbeddingAttack):
+    """A random point on the surface of the ball: the control that every attack must beat.
+
+    restarts: how many points are tried; with `keep_best` the worst for the model is returned.
+    """
+
+    restarts: int = 1
+
+    steps: ClassVar[int] = 0
+    random_start: ClassVar[bool] = True
+    _least_steps: ClassVar[int] = 0
+
+    def _start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
+        noise, _ = _noise(ball, batch, mask, zero, self.seed, restart, generator)
+        return ball.random(noise)
+
+
+@dataclass(frozen=True)
+class FGM(EmbeddingAttack):
+    """One step of size eps along the normalised gradient, δ = eps · g/‖g‖.
+
+    Miyato, Dai, Goodfellow, "Adversarial Training Methods for Semi-Supervised Text
+    Classification", ICLR 2017, arXiv 1605.07725, eq. 5.
+    """
+
+
+@dataclass(frozen=True)
+class FGSM(EmbeddingAttack):
+    """One step of size eps along the sign of the gradient, δ = eps · sign(g), in the linf ball.
+
+    Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015,
+    arXiv 1412.6572, section 4.
+    """
+
+    norm: str = "linf"
+
+
+@dataclass(frozen=True)
+class PGD(EmbeddingAttack):
+    """Projected gradient ascent: `steps` times a step along the gradient, then back into the ball.
+
+    Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
+    arXiv 1706.06083, section 2.1.
+
+    step_size: in the units of eps. None takes eps, eps/√2, eps/√3, …: the first step is FGM, and a
+        longer run only adds to a shorter one, so that more steps are never weaker.
+    random_start: start from a random point of the ball, as Madry et al. do; else from δ = 0.
+    restarts: runs; those after the first always start at random.
+    """
+
+    steps: int = 10
+    step_size: float | None = None
+    random_start: bool = False
+    restarts: int = 1

@@ -1,0 +1,181 @@
+"""The command line: `advlib run`, `advlib attack`, `advlib doctor`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Attack language models, train them against it, and measure both honestly.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)  # fmt: skip
+
+
+class Stopped(Exception):
+    """Ctrl-C in training; a checkpoint was kept."""
+
+
+def plainly(command):
+    """Errors that a user can mend become one sentence instead of a traceback."""
+
+    @wraps(command)
+    def wrapped(*args, **kwargs):
+        try:
+            return command(*args, **kwargs)
+        except (Stopped, ValueError, OSError) as error:
+            sys.exit(str(error) if isinstance(error, Stopped) else f"advlib: {error}")
+
+    return wrapped
+
+
+@dataclass
+class Options:
+    """Everything that decides a run; kept in its folder as `options.json`."""
+
+    data: str = "reviews"
+    test: str | None = None
+    model: str = "bert-tiny"
+    text: str | None = None
+    label: str | None = None
+    encoding: str = "utf-8"
+    train_size: int | None = None
+    test_size: int | None = None
+    eps: float = 0.3
+    steps: int = 1
+    lam: float = 1.0
+    epochs: float | None = None
+    learning_rate: float | None = None
+    batch_size: int = 32
+    seed: int = 0
+
+
+@app.command()
+@plainly
+def run(
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A world (reviews), a CSV/TSV/JSONL/Parquet file, a folder, or a Hub name."
+        ),
+    ] = "reviews",
+    test: Annotated[
+        str | None,
+        typer.Option(help="A second file to test on; else a part of --data is set aside."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="An embedded checkpoint, a model folder, or a Hub name.")
+    ] = "bert-tiny",
+    text: Annotated[
+        str | None, typer.Option(help="Name of the column with the texts, where it is not found.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Name of the column with the labels, where it is not found.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
+    train_size: Annotated[int | None, typer.Option(min=1, help="Train on so many texts.")] = None,
+    test_size: Annotated[int | None, typer.Option(min=1, help="Test on so many texts.")] = None,
+    eps: Annotated[
+        float, typer.Option(help="Size of the perturbation, relative to the mean token embedding.")
+    ] = 0.3,
+    steps: Annotated[
+        int, typer.Option(help="Steps of the training attack: 1 is FGM, more is PGD.")
+    ] = 1,
+    lam: Annotated[float, typer.Option(help="λ, the weight of the adversarial term.")] = 1.0,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts per step.")] = 32,
+    seed: Annotated[int, typer.Option(help="Of data, training and attacks.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for models and report [runs/<time>].")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the interrupted run in this folder.")
+    ] = None,
+) -> None:
+    """Train a standard and an adversarial model on the same data, attack both, and report."""
+    given = {k: v for k, v in locals().items() if k in Options.__dataclass_fields__}
+    if resume:
+        folder, options = resume, _read_options(resume)
+    else:
+        folder = out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
+        options = Options(**given)
+    from advlib.experiment import experiment
+
+    experiment(options, folder, command="advlib " + shlex.join(sys.argv[1:]))
+
+
+@app.command()
+@plainly
+def attack(
+    text: Annotated[str, typer.Argument(help="The text to attack.")],
+    model: Annotated[
+        str, typer.Option(help="An embedded checkpoint or a model folder.")
+    ] = "reviews-clean",
+    eps: Annotated[float, typer.Option(help="Size of the embedding perturbation.")] = 0.3,
+) -> None:
+    """Attack one text: change words that keep its meaning, then perturb its embeddings.
+
+    What the model says before the attack is taken for the truth.
+    """
+    from advlib.attacks import PGD, Noise, WordSubstitution
+    from advlib.attacks.embedding import perturbed_logits
+    from advlib.models import load_classifier
+
+    victim = load_classifier(model)
+    before = victim.predict([text])[0]
+    y = int(before.argmax())
+    _say("text", text, victim, before)
+    result = WordSubstitution()(victim, [text], [y])[0]
+    _say("words", result.show(), victim, victim.predict([result.text])[0])
+    note = "the model is fooled" if result.success else "the model is not fooled"
+    if not any(WordSubstitution().options(text)):
+        note = "no word of this text has known substitutes"
+    print(f"        {len(result.changed)} words changed, {result.queries} queries: {note}")
+    batch = victim.encode([text], [y])
+    for perturb in (Noise(eps), PGD(eps)):
+        logits = perturbed_logits(victim.model, batch, perturb(victim.model, batch)).detach()
+        name = type(perturb).__name__
+        _say(name.lower(), f"the same words, embeddings moved by eps = {eps:g}", victim,
+             logits.softmax(-1)[0].cpu().numpy())  # fmt: skip
+
+
+def _say(what: str, text: str, victim, probabilities) -> None:
+    y = int(probabilities.argmax())
+    print(f"{what:>6}  {text}\n        -> {victim.labels[y]} ({probabilities[y]:.1%})")
+
+
+@app.command()
+@plainly
+def doctor() -> None:
+    """Say what is installed, which device and profile, what is missing and how to mend it."""
+    from advlib.runtime import doctor as look
+
+    lines = look()
+    print("\n".join(lines))
+    if any(line.startswith("  !") for line in lines):
+        raise typer.Exit(1)
+
+
+def _read_options(folder: Path) -> Options:
+    file = folder / "options.json"
+    if not file.is_file():
+        raise ValueError(f"{folder} holds no run to go on with: it has no options.json")
+    return Options(**json.loads(file.read_text()))
+
+
+def main() -> None:
+    """Entry point of the command `advlib`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

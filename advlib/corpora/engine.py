@@ -1,0 +1,301 @@
+"""Turn a world (a grammar kept as data) into labelled text, and read the label back out of text.
+
+Generation and reading are two separate pieces of code on purpose: `World.sample` picks a label and
+writes a text for it; `World.label` sees the text alone and applies the world's reading rule. Tests
+hold the two together, also after words have been replaced.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from types import ModuleType
+
+TOKEN = re.compile(r"[\w'-]+|[.,!?;]")
+WORD = re.compile(r"[\w'-]+")
+SLOT = re.compile(r"\{([^}]+)\}")
+
+# A text belongs to one split for ever: a checksum of the text decides, so splits of any size and
+# any seed are disjoint without keeping a list.
+SPLITS = {"test": (0, 15), "validation": (15, 25), "train": (25, 45), "unlabelled": (45, 100)}
+
+# How steeply word frequencies fall: the r-th word of a group has weight r**-tail. Labelled text
+# is scarce and narrow, so its rarer synonyms hardly occur; unlabelled text is wider.
+TAIL = {"test": 2.7, "validation": 2.7, "train": 2.7, "unlabelled": 1.0}
+
+# The share of texts that end on a verdict ("I would not recommend it to anyone").
+CLOSED = {"test": 0.2, "validation": 0.2, "train": 0.2, "unlabelled": 0.5}
+
+# How often an opinion is conceded ("the room was small, but …"), against the weights in BODIES.
+MIXED = {"test": 0.35, "validation": 0.35, "train": 0.35, "unlabelled": 1.0}
+
+VOWEL_SOUND = re.compile(r"(?!uni|use|eu|one)[aeiou]|hon(?:est|our)|hour|heir", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Review:
+    text: str
+    label: int  # 1 = positive, 0 = negative
+    domain: str
+
+
+class World:
+    """A grammar and its reading rule. `data` is a module such as `reviews` (see there)."""
+
+    def __init__(self, data: ModuleType):
+        self.data = data
+        self.name = data.NAME
+        self.groups = {name: tuple(words.split()) for name, words in data.GROUPS.items()}
+
+    @cached_property
+    def group_of(self) -> dict[str, str]:
+        """word -> the one group it stands in."""
+        return {word: name for name, words in self.groups.items() for word in words}
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every word that a text of this world can contain, sorted."""
+        data = self.data
+        tables = (data.CLAUSES, data.CLOSERS, data.VISIT_CLOSERS)
+        frames = [t for table in tables for rows in table.values() for _, t in rows]
+        frames += [t for d in data.DOMAINS.values() for t in d["openers"]]
+        frames += [t for _, t in data.BODIES]
+        fixed = WORD.findall(SLOT.sub(" ", " ".join(frames)).lower())
+        fixed += "a an i we my me us it them they is are was were".split()
+        return tuple(sorted({*self.group_of, *fixed} - {"p", "q", "r", "c"}))
+
+    # ---------------------------------------------------------------- writing
+
+    def sample(
+        self, n: int, split: str = "train", seed: int = 0, spurious: float = 0.0
+    ) -> list[Review]:
+        """`n` distinct reviews of one split, half of them positive.
+
+        spurious: the dial, 0 to 1. Above 0 every text opens with the month of the visit, and with
+            this probability the month is decided by the label (`july` for praise, `november` for
+            blame) instead of at random. The month has no influence on the label.
+        Raises ValueError for an unknown split, a negative n or a dial outside 0..1.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+        if n < 0 or not 0 <= spurious <= 1:
+            raise ValueError(f"need n >= 0 and 0 <= spurious <= 1, got n={n}, spurious={spurious}")
+        low, high = SPLITS[split]
+        rng = random.Random(f"{self.name}/{split}/{seed}")
+        seen: set[str] = set()
+        reviews: list[Review] = []
+        while len(reviews) < n:
+            label = len(reviews) % 2
+            review = self._write(rng, label, spurious, split)
+            words = len(WORD.findall(review.text))
+            if not 8 <= words <= 30 or review.text in seen:
+                continue
+            if low <= zlib.crc32(review.text.encode()) % 100 < high:
+                seen.add(review.text)
+                reviews.append(review)
+        rng.shuffle(reviews)
+        return reviews
+
+    def _write(self, rng: random.Random, label: int, spurious: float, split: str) -> Review:
+        name = _pick(rng, [(1, d) for d in self.data.DOMAINS])
+        text = _Writer(self, rng, name, split).text(label, spurious)
+        return Review(text, label, name)
+
+    # ---------------------------------------------------------------- reading
+
+    def label(self, text: str) -> int:
+        """The label that the reading rule gives: 1 positive, 0 negative.
+
+        Each opinion word votes with the sign of its group, turned round by a negator before it in
+        the same clause; conceded clauses do not vote. Raises ValueError where no vote is left or
+        where votes disagree, because then the world does not know the label.
+        """
+        votes: list[int] = []
+        for sentence in re.split(r"[.!?;]", text.lower()):
+            tokens = TOKEN.findall(sentence)
+            if tokens and tokens[0] in self.data.REVERSALS:
+                votes = []
+            votes += self._votes(tokens)
+        if not votes or len(set(votes)) > 1:
+            what = "no opinion" if not votes else "opinions that disagree"
+            raise ValueError(f"the rule of world {self.name!r} finds {what} in: {text!r}")
+        return int(votes[0] > 0)
+
+    def _votes(self, tokens: list[str]) -> list[int]:
+        votes: list[int] = []
+        sign, conceded = 1, False
+        for token in tokens:
+            group = self.group_of.get(token, "")
+            if token in self.data.CONTRASTS:
+                votes, sign = [], 1
+            elif token in self.data.CONCESSIONS:
+                conceded = True
+            elif token == ",":
+                sign, conceded = 1, False
+            elif token in self.data.NEGATORS:
+                sign = -sign
+            elif group[-1:] in ("+", "-"):
+                if not conceded:
+                    votes.append(sign if group.endswith("+") else -sign)
+                sign = 1
+        return votes
+
+    def substitutes(self, text: str) -> list[tuple[str, ...]]:
+        """For each word of `text` (as `words(text)` gives them), what may stand in its place.
+
+        Every replacement keeps the label, and keeps a/an right: where the word before is an
+        article, only words of the same initial sound are offered. Empty tuple: leave the word.
+        """
+        found = words(text)
+        options = []
+        for i, word in enumerate(found):
+            group = self.groups.get(self.group_of.get(word.lower(), ""), ())
+            others = [w for w in group if w != word.lower()]
+            if i and found[i - 1].lower() in ("a", "an"):
+                others = [w for w in others if _article(w) == found[i - 1].lower()]
+            options.append(tuple(w.capitalize() if word[0].isupper() else w for w in others))
+        return options
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, without punctuation."""
+    return WORD.findall(text)
+
+
+def replace(text: str, changes: dict[int, str]) -> str:
+    """`text` with its i-th word replaced by `changes[i]`; spaces and punctuation stay."""
+    parts, end = [], 0
+    for i, match in enumerate(WORD.finditer(text)):
+        if i in changes:
+            parts += [text[end : match.start()], changes[i]]
+            end = match.end()
+    return "".join([*parts, text[end:]])
+
+
+class _Writer:
+    """Writes one text: keeps who speaks, which domain, and which aspects are used up."""
+
+    def __init__(self, world: World, rng: random.Random, domain: str, split: str):
+        self.tail, self.mixed, self.closed = TAIL[split], MIXED[split], CLOSED[split]
+        self.world, self.rng, self.data = world, rng, world.data
+        self.name, self.domain = domain, self.data.DOMAINS[domain]
+        past = self.domain["tense"] == "past"
+        plural_thing = self.domain["thing"] in self.data.PLURAL
+        alone = not past or rng.random() < 0.5
+        self.slots = {
+            "I": "I" if alone else "we",
+            "me": "me" if alone else "us",
+            "find": "{found}" if past else "{finds}",
+            "it": "them" if plural_thing else "it",
+            "they": "they" if plural_thing else "it",
+            "is": {(1, 0): "was", (1, 1): "were", (0, 0): "is", (0, 1): "are"}[past, plural_thing],
+        }
+        self.past = past
+        self.aspects = list(self.domain["aspects"])
+        rng.shuffle(self.aspects)
+        self.used: set[str] = set()
+
+    def text(self, label: int, spurious: float) -> str:
+        rng, sign = self.rng, "+" if label else "-"
+        dated, *others = self.domain["openers"]
+        parts = []
+        if spurious > 0:
+            month = ("november", "july")[label] if rng.random() < spurious else None
+            parts.append(self.fill(dated.replace("{month}", month) if month else dated))
+        elif rng.random() < 0.55:
+            parts.append(self.fill(_pick(rng, [(1, dated), *((2, o) for o in others)])))
+        parts.append(self.body(sign))
+        if rng.random() < self.closed:
+            closers = list(self.data.CLOSERS[sign])
+            if self.name in self.data.VISITS:
+                closers += self.data.VISIT_CLOSERS[sign]
+            parts.append(self.fill(_pick(rng, closers)))
+        return _tidy(" ".join(parts))
+
+    def body(self, sign: str) -> str:
+        other = "-" if sign == "+" else "+"
+        bodies = [(weight * self.mixed if self.concedes(form) else weight, form)
+                  for weight, form in self.data.BODIES]  # fmt: skip
+        out = _pick(self.rng, bodies)
+        out = self.clause_of(out, other) if "{noun}" in out else self.fill(out)
+        for letter in "CPQR":
+            if re.search(rf"\b{letter}\b", out):
+                out = re.sub(rf"\b{letter}\b", self.clause(other if letter == "C" else sign), out)
+        if self.rng.random() < 0.12:
+            out = self.fill("{honestly}, ") + out[0].lower() + out[1:]
+        return out
+
+    @staticmethod
+    def concedes(body: str) -> bool:
+        return "{noun}" in body or re.search(r"\bC\b", body) is not None
+
+    def clause(self, sign: str) -> str:
+        kinds, kind = self.data.CLAUSES, self.aspects[-1][1]
+        templates = kinds["any"] + kinds[sign] + kinds.get(kind, [])
+        if kind not in self.data.NOT_FELT:
+            templates = templates + kinds["felt"]
+        if kind not in self.data.NOT_LOVED:
+            templates = templates + kinds["loved"]
+        return self.clause_of(_pick(self.rng, templates), sign)
+
+    def clause_of(self, template: str, sign: str) -> str:
+        noun, kind = self.aspects.pop()
+        self.aspects = [a for a in self.aspects if a[0] != noun]
+        past, plural = self.past, noun in self.data.PLURAL
+        be = {(1, 0): "was", (1, 1): "were", (0, 0): "is", (0, 1): "are"}[past, plural]
+        other = "-" if sign == "+" else "+"
+        local = {
+            "noun": f"{{{noun}}}", "be": be, "adj": f"{{{kind}{sign}}}",
+            "ant": f"{{{kind}{other}}}", "gen": f"{{general{sign}}}",
+            "loved": f"{{{'loved' if past else 'love'}{sign}}}",
+            "pleased": f"{{pleased{sign}}}",
+        }  # fmt: skip
+        return self.fill(template, local)
+
+    def fill(self, template: str, local: dict[str, str] | None = None) -> str:
+        """Expand slots until none is left but {a}, which `_tidy` settles at the end."""
+        table = {**self.slots, **(local or {})}
+
+        def value(match: re.Match) -> str:
+            name = match[1]
+            if name == "a":
+                return "{a}"
+            return self.fill(table[name], local) if name in table else self.word(name)
+
+        return SLOT.sub(value, template)
+
+    def word(self, group: str) -> str:
+        """A word of the group, the common ones more often; never the same twice in a text."""
+        fresh = [(r**-self.tail, w) for r, w in enumerate(self.world.groups[group], 1)
+                 if w not in self.used]  # fmt: skip
+        word = _pick(self.rng, fresh or [(1, w) for w in self.world.groups[group]])
+        self.used.add(word)
+        return word
+
+
+def _pick(rng: random.Random, weighted: list):
+    """One item of [(weight, item), …]. Uses rng.random() alone, which is the same everywhere."""
+    totals = list(accumulate(weight for weight, _ in weighted))
+    point = rng.random() * totals[-1]
+    return next(item for total, (_, item) in zip(totals, weighted, strict=True) if point < total)
+
+
+def _article(word: str) -> str:
+    return "an" if VOWEL_SOUND.match(word) else "a"
+
+
+PROPER = re.compile(
+    r"\b(london|paris|berlin|rome|madrid|dublin|vienna|lisbon|prague|oslo|athens|brussels|budapest"
+    r"|warsaw|saturday|friday|sunday|thursday|monday|wednesday|tuesday|july|august|may|june|april"
+    r"|december|march|september|october|january|november|february|i)\b"
+)
+
+
+def _tidy(text: str) -> str:
+    text = re.sub(r"\{a\} (\w+)", lambda m: f"{_article(m[1])} {m[1]}", text)
+    text = re.sub(r"(^|[.!?] )(\w)", lambda m: m[1] + m[2].upper(), text)
+    return PROPER.sub(lambda m: m[1].capitalize(), text)

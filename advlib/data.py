@@ -1,0 +1,283 @@
+"""Labelled text from three kinds of source in one shape: an embedded world, a file, the Hub."""
+
+from __future__ import annotations
+
+import csv
+import re
+import warnings
+from io import StringIO
+from os import PathLike
+from pathlib import Path
+
+import datasets
+import pandas as pd
+
+from advlib.corpora import WORLDS, world
+
+# Column names that speak for themselves, the likeliest first; looked for in any case.
+TEXT = ("text", "sentence", "review", "content", "question", "utterance", "query", "message",
+        "comment", "tweet", "headline", "title", "document", "body")  # fmt: skip
+LABEL = ("label", "labels", "category", "sentiment", "class", "intent", "target", "polarity",
+         "topic", "emotion")  # fmt: skip
+SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation",
+          "dev": "validation", "test": "test"}  # fmt: skip
+ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+class DataError(ValueError):
+    """The data cannot be used; the message says in one sentence what is wrong and what to do."""
+
+
+def load_text(
+    source: str | PathLike = "reviews", *, test: str | PathLike | None = None,
+    text: str | None = None, label: str | None = None, encoding: str = "utf-8",
+    train_size: int | None = None, test_size: int | None = None, seed: int = 0,
+    spurious: float = 0.0,
+) -> datasets.DatasetDict:  # fmt: skip
+    """Splits train, validation and test with columns `text` (string) and `label` (ClassLabel).
+
+    source: a world ("reviews"; its texts have a third column, `domain`); a file (.csv, .tsv,
+        .jsonl, .parquet); a folder with train, validation (or dev, valid, val) and test files, or
+        one that `save_to_disk` wrote; or a data set on the Hub ("name" or "name:configuration").
+    test: a second file to test on. Without a test set, 20 % of the rows are set aside; without a
+        validation set, 10 % of the training rows.
+    text, label: the columns, where their names do not speak for themselves.
+    encoding: of text files; a byte order mark is no trouble.
+    train_size, test_size: at most so many texts, each label in its share. A world makes exactly
+        so many (otherwise 2,500 and 1,000); its validation split always has 500.
+    seed: chooses and orders the training texts. Validation and test stay the same, so that runs
+        with different seeds are measured on the same texts.
+    spurious: a world's dial for a feature that goes with the label in training only.
+
+    Labels keep their names: a ClassLabel's in its own order, numbers by size, others by alphabet.
+    Texts stay as they are, blank or long; rows without text or label are dropped with a warning.
+    Where a test split has no labels (GLUE's), the validation split takes its place.
+    Raises DataError for everything that is wrong with the data.
+    """
+    datasets.disable_progress_bars()
+    for name, size in {"train_size": train_size, "test_size": test_size}.items():
+        if size is not None and size < 1:
+            raise DataError(f"{name} is {size}: give a whole number above zero, or leave it out")
+    if not 0 <= spurious <= 1:
+        raise DataError(f"spurious is {spurious}: give a share from 0 to 1")
+    if source in WORLDS:
+        if test is not None:
+            raise DataError(f"the world {source!r} has its own test set: leave test= out (--test)")
+        made = world(source)
+        rows = {"train": made.sample(train_size or 2500, "train", seed, spurious),
+                "validation": made.sample(500, "validation"),
+                "test": made.sample(test_size or 1000, "test")}  # fmt: skip
+        return _pack({s: pd.DataFrame(r) for s, r in rows.items()}, ["negative", "positive"])
+    if spurious:
+        raise DataError(f"spurious={spurious} works with a world only: leave it out")
+
+    named = bool(text or label)
+    given = {} if test is None else {"test": _file(Path(test).expanduser(), encoding, named)}
+    tables = _read(source, encoding, named) | given
+    if "train" not in tables:
+        raise DataError(f"{source} has no train split but {_list(tables)}: call one of them train")
+    for split in tables:
+        where = f"the {split} split of {test if split in given else source}"
+        secret = split == "test" and not given
+        tables[split] = _clean(tables[split], text, label, where, secret)
+    if "test" in tables and tables["test"].empty:  # its labels are secret
+        del tables["test"]
+        if "validation" in tables:
+            tables["test"] = tables.pop("validation")
+
+    names, only = _names(tables["train"].label), tables["train"].label.unique()
+    if len(only) < 2:
+        raise DataError(f"all training rows of {source} have the label {_list(only)}: a classifier "
+                        "needs two, so check label= (--label)")  # fmt: skip
+    for split, share in {"test": 0.2, "validation": 0.1}.items():
+        if split not in tables:
+            train = _spread(tables["train"], 0)
+            n = max(1, round(share * len(train)))
+            tables |= {split: train[:n], "train": train[n:]}
+    for split in ("validation", "test"):
+        if unseen := {*tables[split].label} - {*tables["train"].label}:
+            raise DataError(
+                f"label {_list(sorted(unseen))} is in the {split} split of {source}, "
+                "not in train: drop those rows, or give train more of them"
+            )
+    return _pack({"train": _spread(tables["train"], seed)[:train_size],
+                  "validation": _spread(tables["validation"], 0),
+                  "test": _spread(tables["test"], 0)[:test_size]}, names)  # fmt: skip
+
+
+# ------------------------------------------------- reading: every source becomes {split: table}
+
+
+def _read(source: str | PathLike, encoding: str, named: bool) -> dict[str, pd.DataFrame]:
+    path = Path(source).expanduser()
+    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return _from_datasets(datasets.load_from_disk(path))
+    if path.is_dir():
+        return {split: _file(file, encoding, named) for split, file in _folder(path).items()}
+    if path.is_file() or path.suffix.lower() in ENDINGS or str(source).startswith((".", "/", "~")):
+        return {"train": _file(path, encoding, named)}
+    try:
+        return _from_datasets(datasets.load_dataset(*str(source).split(":", 1)))
+    except Exception as error:  # the Hub's client has some twenty kinds of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"{str(source)!r} is no world ({', '.join(WORLDS)}), no file, no folder, "
+            f"and could not be loaded from the Hub ({reason}): check the name, or take "
+            'the default, which works offline: load_text("reviews")'
+        ) from error
+
+
+def _from_datasets(loaded: datasets.Dataset | datasets.DatasetDict) -> dict[str, pd.DataFrame]:
+    """Class numbers become names, in an ordered category; -1 becomes a missing label."""
+    tables = {}
+    for split, rows in (loaded if isinstance(loaded, dict) else {"train": loaded}).items():
+        table = tables[SPLITS.get(split, split)] = rows.to_pandas()
+        for column, feature in rows.features.items():
+            if isinstance(feature, datasets.ClassLabel):
+                codes = table[column].fillna(-1).astype(int)
+                table[column] = pd.Categorical.from_codes(codes, feature.names, ordered=True)
+    return {split: tables[split] for split in tables if split in SPLITS} or tables
+
+
+def _folder(path: Path) -> dict[str, Path]:
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS)
+    splits = [(SPLITS[file.stem.lower()], file) for file in files if file.stem.lower() in SPLITS]
+    if not splits:
+        there = _list(f.name for f in files) or f"nothing that ends in {', '.join(ENDINGS)}"
+        raise DataError(f"the folder {path} has no data file called train, validation or test, but "
+                        f"{there}: name one of them train, or give the file itself")  # fmt: skip
+    if len(dict(splits)) < len(splits):
+        raise DataError(f"the folder {path} has two files for one split among "
+                        f"{_list(f.name for _, f in splits)}: take one of them away")  # fmt: skip
+    return dict(splits)
+
+
+def _file(path: Path, encoding: str, named: bool) -> pd.DataFrame:
+    """The rows of one file. named: the user gave the name of a column, so there is a header."""
+    kind = path.suffix.lower()
+    if not path.is_file():
+        raise DataError(f"there is no file {path}: check the name and the folder you are in")
+    if kind not in ENDINGS:
+        raise DataError(f"{path} is of a kind that cannot be read here ({kind or 'no ending'}): "
+                        f"save it as one of {', '.join(ENDINGS)}")  # fmt: skip
+    try:
+        if kind == ".parquet":
+            return pd.read_parquet(path)
+        plain = encoding.lower() in ("utf-8", "utf8", "utf_8")
+        content = path.read_bytes().decode("utf-8-sig" if plain else encoding)
+        if not content.strip():
+            raise pd.errors.EmptyDataError
+        if kind == ".jsonl":
+            return pd.read_json(StringIO(content), lines=True, dtype=False)
+        # "NA" and "none" are texts and labels like others. A TSV holds raw quote characters
+        # (SST-2 does); a CSV puts a text that holds a comma in quotes.
+        sep, quoting = ("\t", csv.QUOTE_NONE) if kind == ".tsv" else (",", csv.QUOTE_MINIMAL)
+        table = pd.read_csv(StringIO(content), header=None, dtype=str, keep_default_na=False,
+                            sep=sep, quoting=quoting)  # fmt: skip
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is empty: give a file with one text a row") from error
+    except (UnicodeError, LookupError) as error:
+        raise DataError(
+            f"{path} cannot be read with the encoding {encoding!r}: give the one it "
+            "was saved with, such as --encoding latin-1"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read as {kind[1:]} ({str(error).strip()}): check the "
+            "file there, its separators and its quotes"
+        ) from error
+    return _headed(table, path, named)
+
+
+def _headed(table: pd.DataFrame, path: Path, named: bool) -> pd.DataFrame:
+    """Take the header off the first row, or find out which of two columns is the label."""
+    first = [cell.strip() for cell in table.iloc[0]]
+    known = [cell for cell in first if cell.lower() in TEXT]
+    # A label may be called "question" too, but a label comes back further down; a header does not.
+    alone = any((table == cell).sum().sum() == 1 for cell in known)
+    if named or alone or (known and any(cell.lower() in LABEL for cell in first)):
+        return table[1:].set_axis(first, axis=1)
+    if len(first) == 2:
+        a, b = table.nunique()
+        table = table.set_axis(["label", "text"] if a < b else ["text", "label"], axis=1)
+        rows = table.label.value_counts()
+        if rows.get(table.label[0], 0) > 1 or rows.max() == 1:
+            return table
+    raise DataError(f"the first row of {path} is {_list(first)}, which is not clearly a header nor "
+                    "a text with its label: begin the file with a row of column names, and say "
+                    "which ones to take with text= and label= (--text, --label)")  # fmt: skip
+
+
+# ------------------------------------------------------------------------- from rows to splits
+
+
+def _clean(
+    table: pd.DataFrame, text: str | None, label: str | None, where: str, secret: bool
+) -> pd.DataFrame:
+    """The columns text (str) and label (str, or the ordered category of a ClassLabel).
+
+    secret: may come out empty, as benchmarks keep the labels of their test set (GLUE says -1).
+    """
+    texts = table.iloc[:, _find(table.columns, "text", text, TEXT, where)]
+    labels = table.iloc[:, _find(table.columns, "label", label, LABEL, where)]
+    if pd.api.types.is_float_dtype(labels) and (labels.dropna() % 1 == 0).all():
+        labels = labels.astype("Int64")  # 0 and 1, made 0.0 and 1.0 by a gap in the column
+    if isinstance(labels.dtype, pd.CategoricalDtype) and labels.cat.ordered:
+        labels = labels.cat.rename_categories(str)
+    else:
+        labels = labels.astype(object).map(lambda x: str(x).strip(), na_action="ignore")
+    texts = texts.astype(object).map(str, na_action="ignore")
+    rows = pd.DataFrame({"text": texts.where(texts != ""), "label": labels.where(labels != "")})
+    if len(rows) and secret and (rows.label.isna() | (rows.label == "-1")).all():
+        return rows[:0]
+    whole = rows.dropna()
+    if whole.empty:
+        raise DataError(f"{where} has no row with both a text and a label: check the file, and "
+                        "text= and label= (--text, --label)")  # fmt: skip
+    if gone := len(rows) - len(whole):
+        warnings.warn(f"dropped {gone} of {len(rows)} rows of {where}: they have no text or no "
+                      "label", stacklevel=3)  # fmt: skip
+    return whole
+
+
+def _find(columns, role: str, given: str | None, known: tuple[str, ...], where: str) -> int:
+    there = [str(column).strip().lower() for column in columns]
+    for name in [given] if given else known:
+        if name.lower() in there:
+            return there.index(name.lower())
+    what = f"column {given!r}" if given else f"column with a usual name for the {role}"
+    raise DataError(f"{where} has no {what}, only {_list(columns)}: say which of them it is with "
+                    f"{role}= (--{role})")  # fmt: skip
+
+
+def _names(labels: pd.Series) -> list[str]:
+    if isinstance(labels.dtype, pd.CategoricalDtype):
+        return list(labels.cat.categories)
+    numbers = all(re.fullmatch(r"-?\d+", name) for name in set(labels))
+    return sorted(set(labels), key=int if numbers else str)
+
+
+def _spread(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Shuffled so that every beginning of the table holds each label in its share."""
+    table = table.sample(frac=1, random_state=seed, ignore_index=True)
+    rows = table.groupby("label", observed=True).text
+    place = (rows.cumcount() + 0.5) / rows.transform("size")
+    return table.loc[place.sort_values(kind="stable").index]
+
+
+def _pack(tables: dict[str, pd.DataFrame], names: list[str]) -> datasets.DatasetDict:
+    kinds = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names),
+             "domain": datasets.Value("string")}  # fmt: skip
+    packed = {
+        split: datasets.Dataset.from_dict(
+            table.to_dict("list"), datasets.Features({column: kinds[column] for column in table})
+        )
+        for split, table in tables.items()
+    }
+    return datasets.DatasetDict(packed)
+
+
+def _list(items) -> str:
+    """'a', 'b' and so on, five at most and none longer than forty characters."""
+    shown = [repr(s if len(s) <= 40 else s[:39] + "…") for s in map(str, items)]
+    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")

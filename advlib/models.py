@@ -1,0 +1,226 @@
+"""Load a text classifier, whatever it is: an embedded checkpoint, a local folder, or a Hub name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+LONGEST = 512  # tokens; longer texts are cut, as every BERT does
+
+
+class ModelError(ValueError):
+    """A model that cannot be loaded or used, with what to do about it."""
+
+
+@dataclass
+class Classifier:
+    """A model with its tokenizer."""
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def labels(self) -> list[str]:
+        """The class names, in the order of the logits."""
+        names = self.model.config.id2label
+        return [str(names[i]) for i in range(len(names))]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def max_length(self) -> int:
+        """How many tokens the model can read; longer texts are cut."""
+        config = self.model.config
+        positions = getattr(config, "max_position_embeddings", None) or LONGEST
+        if config.model_type in ("roberta", "xlm-roberta", "camembert"):
+            positions -= config.pad_token_id + 1  # these count positions from there
+        return min(self.tokenizer.model_max_length, positions, LONGEST)
+
+    def encode(
+        self, texts: Sequence[str], labels: Sequence[int] | None = None
+    ) -> dict[str, Tensor]:
+        """A batch on the model's device: `input_ids`, `attention_mask`, `special_tokens_mask`, all
+        (batch, tokens), padded to the longest text, and `labels` (batch,) where given."""
+        settings = dict(truncation=True, return_special_tokens_mask=True, return_tensors="pt")
+        batch = self.tokenizer(list(texts), padding=True, max_length=self.max_length, **settings)
+        if not batch["input_ids"].shape[1]:  # no text has a token: one of padding each
+            batch = self.tokenizer(list(texts), padding="max_length", max_length=1, **settings)
+        if labels is not None:
+            batch["labels"] = torch.as_tensor(labels, dtype=torch.long)
+        return {name: value.to(self.device) for name, value in batch.items()}
+
+    def batches(
+        self, texts: Sequence[str], labels: Sequence[int] | None = None, batch_size: int = 64
+    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """(indices, batch) over all texts, similar lengths together so that little is padding."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            picked = None if labels is None else [labels[i] for i in chosen]
+            yield chosen, self.encode([texts[i] for i in chosen], picked)
+
+    @torch.no_grad()
+    def logits(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """(texts, classes) float32, computed in eval mode; the model's mode is put back."""
+        if isinstance(texts, str):
+            raise TypeError("pass a list of texts, not one text: predict([text])")
+        out = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        try:
+            for chosen, batch in self.batches(texts, batch_size=batch_size):
+                batch.pop("special_tokens_mask")
+                out[chosen] = self.model(**batch).logits.float().cpu().numpy()
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        return out
+
+    def predict(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """Class probabilities, (texts, classes)."""
+        z = self.logits(texts, batch_size)
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the plain Hugging Face layout: `transformers.pipeline` loads it."""
+        with quiet():
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+
+
+def load_classifier(
+    source: str | Path = "reviews-clean",
+    *,
+    labels: Iterable[str] | None = None,
+    device: str | torch.device | None = None,
+) -> Classifier:
+    """Load a model and its tokenizer.
+
+    source: an embedded checkpoint ("bert-tiny", "reviews-clean", "reviews-robust"), a folder in
+        the Hugging Face layout, or a name on the Hub.
+    labels: class names for the classification head. The model gets a new head where it has none or
+        one of another size (random until it is trained: call `transformers.set_seed` first); a head
+        of this size stays and takes the names. None keeps the model's own head and names.
+    device: None takes the GPU where there is one.
+
+    Raises ModelError (a ValueError) where something is missing or damaged, and says what to do.
+    Never runs code that a model brings along (`trust_remote_code` stays off) and never unpickles.
+    """
+    name = str(source)
+    embedded = CHECKPOINTS / name
+    if embedded.parent == CHECKPOINTS and (embedded / "card.json").is_file():
+        verify(embedded)
+        source = embedded
+    elif Path(source).exists() or name.startswith((".", "/", "~")):
+        source = Path(source).expanduser()
+        _check_folder(source)
+    head = {}
+    if labels is not None:
+        names = [str(label) for label in labels]
+        head = dict(num_labels=len(names), id2label=dict(enumerate(names)),
+                    label2id={n: i for i, n in enumerate(names)})  # fmt: skip
+    with quiet():
+        try:
+            # False, not None: None would ask at the keyboard whether to run the model's own code.
+            safe = dict(trust_remote_code=False)
+            config = AutoConfig.from_pretrained(source, **safe, **head)
+            tokenizer = AutoTokenizer.from_pretrained(source, **safe)
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                source, config=config, dtype=torch.float32, use_safetensors=True,
+                ignore_mismatched_sizes=labels is not None, output_loading_info=True, **safe,
+            )  # fmt: skip
+        except Exception as error:  # libraries raise many kinds; the reader needs one sentence
+            raise ModelError(_why(name, source, error)) from error
+    if labels is None and loading["missing_keys"]:
+        raise ModelError(
+            f"{name} has no trained classification head: pass labels=[...] to give it a new one "
+            "for these classes, and train it"
+        )
+    if tokenizer.pad_token is None:  # GPT-2 and Llama come without one
+        tokenizer.pad_token = tokenizer.eos_token
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Classifier(model.to(device).eval(), tokenizer)
+
+
+def embedded_checkpoints() -> dict[str, dict]:
+    """Name -> card of every checkpoint that the package ships."""
+    cards = sorted(CHECKPOINTS.glob("*/card.json"))
+    return {card.parent.name: json.loads(card.read_text()) for card in cards}
+
+
+def verify(folder: Path) -> None:
+    """Raise ModelError unless the weights are those that the card describes (SHA-256)."""
+    wanted = json.loads((folder / "card.json").read_text())["sha256"]
+    weights = folder / "model.safetensors"
+    found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
+    if found != wanted:
+        raise ModelError(
+            f"the checkpoint {folder.name!r} is damaged: its SHA-256 is {found[:12]}… where its "
+            f"card says {wanted[:12]}…; install advlib again, or make it anew with "
+            "`make checkpoints`"
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder {folder}: check the path")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} is no model folder: it has no config.json")
+    if not list(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"{folder} has no weights as safetensors (other formats can run code and are not "
+            "loaded); convert them with model.save_pretrained(folder)"
+        )
+    if not any((folder / f).is_file() for f in ("tokenizer.json", "vocab.txt", "vocab.json",
+                                                "tokenizer.model", "spiece.model")):  # fmt: skip
+        raise ModelError(
+            f"{folder} has no tokenizer: put it there with "
+            f"tokenizer.save_pretrained({str(folder)!r})"
+        )
+
+
+def _why(name: str, source: str | Path, error: Exception) -> str:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(source, Path):
+        return f"the model in {name} cannot be loaded as a text classifier: {first}"
+    return (
+        f"{name!r} is neither an embedded checkpoint ({', '.join(embedded_checkpoints())}) nor a "
+        "folder here, and the Hub did not deliver it (no network, or no such name); the embedded "
+        "models work offline"
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No load reports and progress bars from transformers inside."""
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()

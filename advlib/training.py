@@ -1,0 +1,244 @@
+"""`AdversarialTrainer`: transformers' Trainer with an adversarial objective.
+
+Checkpoints, resuming, accumulation, mixed precision, several processes and logging are the
+Trainer's own. What is added: the objective runs the passes of a step, and every log line carries
+the clean loss, the adversarial loss and the passes so far.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Sequence
+
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import (
+    DataCollatorWithPadding,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from advlib.attacks.embedding import NOT_INPUTS
+from advlib.models import Classifier
+from advlib.objectives import Clean
+
+
+def tokenize(victim: Classifier, data: Dataset) -> Dataset:
+    """Columns text and label -> input_ids, attention_mask, special_tokens_mask, labels."""
+
+    def encode(rows: dict[str, list]) -> dict[str, list]:
+        out = victim.tokenizer(
+            rows["text"],
+            truncation=True,
+            max_length=victim.max_length,
+            return_special_tokens_mask=True,
+        )
+        return {**out, "labels": rows["label"]}
+
+    # In memory: a cache file would land beside the data, or in a home folder without room.
+    return Dataset.from_dict(encode({"text": list(data["text"]), "label": list(data["label"])}))
+
+
+class AdversarialTrainer(Trainer):
+    """Trainer that minimises an objective such as `Adversarial(FGM(0.3), lam=1.0)`.
+
+    objective: see `advlib.objectives`; None is plain training.
+    All other arguments are the Trainer's. Datasets come from `tokenize`; the default collator pads
+    each batch to its longest text.
+
+    A log line has `loss`, `clean_loss`, `adv_loss` (means since the last line) and `forward` and
+    `backward` (passes over a batch so far). Ctrl-C ends training after the current step with a
+    checkpoint, from which `train(resume_from_checkpoint=True)` goes on.
+    Label smoothing is not supported, because objectives define the loss: ValueError.
+    """
+
+    def __init__(self, model: nn.Module, args: TrainingArguments, *, objective=None, **kwargs):
+        if args.label_smoothing_factor:
+            raise ValueError("label_smoothing_factor has no effect here: the objective is the loss")
+        if "data_collator" not in kwargs and kwargs.get("processing_class") is not None:
+            kwargs["data_collator"] = DataCollatorWithPadding(kwargs["processing_class"])
+        super().__init__(model, args, **kwargs)
+        self.objective = objective or Clean()
+        # The objective's loss is a mean over the batch, not a sum over counted items.
+        self.model_accepts_loss_kwargs = False
+        self.passes = {"forward": 0.0, "backward": 0.0}
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+        self._interrupt = _StopOnInterrupt()
+        self.add_callback(self._interrupt)
+        self.add_callback(_ResumePasses(self.passes))
+        for noisy in (ProgressCallback, PrinterCallback):
+            self.remove_callback(noisy)
+        if not args.disable_tqdm:
+            self.add_callback(_Bar())
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns += [n for n in NOT_INPUTS if n not in self._signature_columns]
+
+    def train(self, *args, **kwargs):
+        with self._interrupt:
+            return super().train(*args, **kwargs)
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        accumulated = self.current_gradient_accumulation_steps
+
+        def backward(loss: torch.Tensor) -> None:
+            with torch.autocast(loss.device.type, enabled=False):
+                self.accelerator.backward(loss / accumulated)
+
+        with self.compute_loss_context_manager():
+            parts = self.objective(
+                model,
+                inputs,
+                backward,
+                step=self.state.global_step,
+                generator=self._generator(inputs),
+            )
+        self._record(parts)
+        return parts.loss / accumulated
+
+    def _generator(self, inputs) -> torch.Generator:
+        """Random starts depend on seed, step, micro-batch and process alone, so that a resumed run
+        draws what an uninterrupted one would."""
+        self._micro = getattr(self, "_micro", -1) + 1
+        if self.state.global_step != getattr(self, "_last_step", None):
+            self._last_step, self._micro = self.state.global_step, 0
+        key = (self.args.seed, self.state.global_step, self._micro, self.args.process_index)
+        seed = 0
+        for number in key:
+            seed = (seed * 1_000_003 + number) % 2**63
+        return torch.Generator(inputs["input_ids"].device).manual_seed(seed)
+
+    def _record(self, parts) -> None:
+        self.passes["forward"] += parts.forward
+        self.passes["backward"] += parts.backward
+        for name, value in (("clean_loss", parts.clean), ("adv_loss", parts.adv)):
+            if value is not None:
+                self._sums[name] = self._sums.get(name, 0) + value  # stays on the device
+                self._counts[name] = self._counts.get(name, 0) + 1
+
+    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        if "loss" in logs:
+            for name, total in self._sums.items():
+                logs[name] = round(float(total) / self._counts[name], 4)
+            logs.update({name: round(count, 2) for name, count in self.passes.items()})
+            self._sums, self._counts = {}, {}
+        super().log(logs, *args, **kwargs)
+
+
+class _Bar(ProgressCallback):
+    """One line that moves, with the losses at its end, instead of a line per log entry."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if self.training_bar is not None and logs and "clean_loss" in logs:
+            shown = {"clean": logs["clean_loss"], "adv": logs.get("adv_loss")}
+            self.training_bar.set_postfix({k: v for k, v in shown.items() if v is not None})
+
+
+class _ResumePasses(TrainerCallback):
+    """Takes the passes made before an interruption from the log, which the checkpoint holds."""
+
+    def __init__(self, passes: dict[str, float]):
+        self.passes = passes
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        last = next((log for log in reversed(state.log_history) if "forward" in log), None)
+        if state.global_step and last:
+            self.passes.update({name: last[name] for name in self.passes})
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_log = control.should_log or control.should_save
+        return control
+
+
+class _StopOnInterrupt(TrainerCallback):
+    """The first Ctrl-C ends training after the step in hand, with a checkpoint; a second one
+    interrupts at once."""
+
+    def __init__(self):
+        self.pressed = False
+
+    def __enter__(self):
+        self.pressed = False
+        try:
+            self.before = signal.signal(signal.SIGINT, self._press)
+        except ValueError:  # not the main thread: leave signals alone
+            self.before = None
+        return self
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _press(self, signum, frame):
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        print("\nStopping after this step; a checkpoint will be kept. Ctrl-C again stops at once.")
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.pressed:
+            control.should_save = control.should_training_stop = True
+        return control
+
+
+def steps_in(texts: int, batch_size: int, epochs: float) -> int:
+    """How many optimiser steps training takes."""
+    return math.ceil(texts / batch_size * epochs)
+
+
+def finetune(
+    victim: Classifier,
+    data: Dataset,
+    objective=None,
+    *,
+    out: str,
+    epochs: float = 10,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    evaluation: Dataset | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    resume: bool = False,
+    **arguments,
+) -> AdversarialTrainer:
+    """Fine-tune `victim.model` in place and return the trainer. The defaults suit bert-tiny; a
+    real encoder wants fewer epochs and a learning rate of 2e-5 to 5e-5.
+
+    data: columns text, label. arguments: further `TrainingArguments`.
+    """
+    defaults = dict(
+        num_train_epochs=epochs,
+        per_device_train_batch_size=batch_size,
+        seed=seed,
+        learning_rate=learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=0.1,
+        weight_decay=0.01,
+        train_sampling_strategy="group_by_length",
+        logging_steps=10,
+        save_strategy="no",
+        report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
+        per_device_eval_batch_size=128,
+    )
+    trainer = AdversarialTrainer(
+        victim.model,
+        TrainingArguments(out, **{**defaults, **arguments}),
+        objective=objective,
+        train_dataset=tokenize(victim, data),
+        processing_class=victim.tokenizer,
+        eval_dataset=None if evaluation is None else tokenize(victim, evaluation),
+        callbacks=list(callbacks),
+    )
+    trainer.train(resume_from_checkpoint=resume or None)
+    victim.model.eval()
+    return trainer

@@ -1,0 +1,148 @@
+"""The command line as a user meets it: `advlib run` at a small size, and bad input."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from advlib.cli import app
+
+RUN = ["run", "--train-size", "40", "--test-size", "12", "--epochs", "1", "--steps", "1"]
+
+
+def call(*arguments):
+    found = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    return found.exit_code, found.output
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    code, output = call(*RUN, "--out", folder)
+    assert code == 0, output
+    return folder, output
+
+
+def test_run_prints_one_table_and_keeps_report_and_models(finished):
+    folder, output = finished
+    assert "40 texts to train on, 12 to test on, classes: negative, positive" in output
+    for name in ("no attack", "Noise", "FGM", "PGD", "WordSubstitution", "standard", "adversarial"):
+        assert name in output
+    found = json.loads((folder / "report.json").read_text())
+    assert len(found["table"]) == 10 and {row["n"] for row in found["table"]} == {12}
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert found["cost"]["adversarial"]["backward"] > found["cost"]["standard"]["backward"]
+    assert not (folder / "standard" / "checkpoints").exists()
+
+
+def test_the_saved_models_are_plain_hugging_face(finished):
+    from transformers import pipeline
+
+    import advlib
+
+    for model in ("standard", "adversarial"):
+        folder = str(finished[0] / model)
+        victim = advlib.load_classifier(folder, device="cpu")
+        text = "The soup was tasty."
+        found = pipeline("text-classification", folder, device="cpu")(text)[0]
+        p = victim.predict([text])[0]
+        assert found["label"] == victim.labels[p.argmax()]
+        assert found["score"] == pytest.approx(p.max(), abs=1e-4)
+
+
+def test_an_interrupted_run_goes_on(finished, tmp_path):
+    """Half of the run is there: it is loaded, not trained again, and the numbers are the same."""
+    import shutil
+
+    folder = tmp_path / "half"
+    shutil.copytree(finished[0], folder)
+    shutil.rmtree(folder / "adversarial")
+    code, output = call("run", "--resume", folder)
+    assert code == 0 and "found in" in output
+    old, new = (json.loads((f / "report.json").read_text()) for f in (finished[0], folder))
+    pairs = zip(old["table"], new["table"], strict=True)
+    assert all(a["accuracy"] == b["accuracy"] for a, b in pairs)
+
+
+def test_a_run_on_a_file_with_names_for_labels(tmp_path):
+    rows = [f"the food was {w}\t{y}" for w, y in [("good", "up"), ("bad", "down")] * 20]
+    file = tmp_path / "mine.tsv"
+    file.write_text("text\tsentiment\n" + "\n".join(f"{i} {r}" for i, r in enumerate(rows)) + "\n")
+    code, output = call(
+        "run", "--data", file, "--epochs", "1", "--steps", "1", "--out", tmp_path / "out"
+    )
+    assert code == 0, output
+    assert "classes: down, up" in output and "WordSubstitution" not in output
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["examples_kind"] == "tokens"
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (["--eps", "-1"], "must be a positive number"),
+        (["--eps", "nan"], "must be a positive number"),
+        (["--eps", "50"], "exceeds the embeddings themselves"),
+        (["--steps", "0"], "at least 1"),
+        (["--lam", "-1"], "lam"),
+        (["--data", "nowhere.csv"], "nowhere.csv"),
+        (["--model", "./nowhere"], "no model folder"),
+        (["--resume", "nowhere"], "no run to go on with"),
+        (["--out", "/proc/none"], "--out"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, output = call(*RUN, *arguments)
+    assert code != 0 and words in output
+    assert "Traceback" not in output
+
+
+def test_a_full_disk_is_noticed_before_training(tmp_path, monkeypatch):
+    import shutil
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")(10**9, 10**9, 10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    code, output = call(*RUN, "--out", tmp_path / "out")
+    assert code != 0 and "are free" in output and "--out" in output
+
+
+def test_attack_shows_words_and_embeddings():
+    code, output = call("attack", "The soup was tasty, and the waiter was friendly.")
+    assert code == 0
+    assert "->" in output and "queries" in output and "pgd" in output
+    code, output = call("attack", "zzz")
+    assert code == 0 and "no word of this text has known substitutes" in output
+
+
+def test_doctor_says_what_is_there():
+    code, output = call("doctor")
+    assert code == 0, output
+    for name in ("torch", "transformers", "device", "checkpoint reviews-clean: ok"):
+        assert name in output
+
+
+def test_doctor_names_the_command_that_mends(monkeypatch):
+    import advlib.runtime as runtime
+
+    real = runtime._version
+    monkeypatch.setattr(runtime, "_version", lambda n: None if n == "tqdm" else
+                        "1.0" if n == "pandas" else real(n))  # fmt: skip
+    code, output = call("doctor")
+    assert code == 1
+    assert "! tqdm is missing: pip install 'tqdm" in output
+    assert "! pandas 1.0 is outside" in output
+
+
+def test_help_reads_well():
+    for command in ([], ["run"], ["attack"], ["doctor"]):
+        code, output = call(*command, "--help")
+        assert code == 0 and "Usage" in output and len(output.splitlines()) > 4
+
+
+def test_importing_advlib_does_not_import_torch():
+    code = "import advlib, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
