@@ -11,20 +11,28 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test lint lab checkpoints bench clean distclean
+.PHONY: help run test lint notebooks notebooks-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/.installed  ## Fool a model and defend it, in a minute (ARGS="--seed 1")
 	$(VENV)/bin/advlib run $(ARGS)
 
-test: lint  ## Lint, then all tests (ARGS="-k pgd")
+test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
 	$(PY) -m pytest $(ARGS)
+	if ls notebooks/*.ipynb >/dev/null 2>&1; then \
+	  $(PY) -m pytest --nbval-lax --nbval-cell-timeout 120 notebooks solutions; fi
 
 lint: $(VENV)/.installed  ## Check the style of the code
 	$(PY) -m ruff check .
+
+notebooks: $(VENV)/.installed  ## Build the notebooks from solutions/*.py (LESSON=03, REPO=owner/name)
+	$(PY) tools/notebooks.py --lesson '$(LESSON)' --repo '$(REPO)'
+
+notebooks-check: $(VENV)/.installed  ## Fail where a notebook is not what its source makes
+	$(PY) tools/notebooks.py --check
 
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)

@@ -19,6 +19,9 @@ _HOME = {
     "report": "evaluation",
     "AdversarialTrainer": "training",
     "finetune": "training",
+    "exercise": "exercises",
+    "predict": "exercises",
+    "progress": "exercises",
 }
 
 __all__ = ["__version__", *_HOME]

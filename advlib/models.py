@@ -206,8 +206,8 @@ def _why(name: str, source: str | Path, error: Exception) -> str:
         return f"the model in {name} cannot be loaded as a text classifier: {first}"
     return (
         f"{name!r} is neither an embedded checkpoint ({', '.join(embedded_checkpoints())}) nor a "
-        "folder here, and the Hub did not deliver it (no network, or no such name); the embedded "
-        "models work offline"
+        "folder here, and the Hub did not deliver it (no network, no such name, or no safetensors: "
+        f"{first}); the embedded models work offline"
     )
 
 

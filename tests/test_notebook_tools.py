@@ -1,0 +1,189 @@
+"""The pipeline that builds the notebooks, tried on lessons that are broken on purpose."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import notebooks
+from notebooks import Refused, differs, execute, make, output_problems
+
+from advlib.exercises import Exercise, compare
+from advlib.exercises import ledger as ledger_module
+
+LESSON = '''\
+# %% [markdown]
+# # 99 · A lesson
+# {{BADGE}}
+#
+# **You will**
+# - double a number
+#
+# **Time** {{TIME}} About 5 minutes for you.
+#
+# **Before** nothing
+
+# %% tags=["setup"]
+import advlib
+
+profile = advlib.setup()
+
+# %% [markdown]
+# ### Exercise 99.1 ●○○ · 5 min · double it
+# Write `double`.
+# <!-- SOLUTION -->
+# Adding a number to itself doubles it.
+# <!-- END SOLUTION -->
+# <details><summary>Hint</summary> times two </details>
+
+# %%
+def double(x):
+    """2x"""
+    # SOLUTION
+    return x + x  # the sum of both
+    # END SOLUTION
+
+
+double = advlib.exercise("99.1", double)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(double(21))
+
+# %% [markdown]
+# ## Recap
+# ## What could go wrong
+# ## Further reading
+# > **Ethics** none
+'''
+
+
+def check_double(double):
+    for x in (0, 1, -3, 7):
+        compare(double(x), 2 * x, given={"x": x}, mistakes={"you square it": x * x})
+
+
+@pytest.fixture(autouse=True)
+def lesson_99(monkeypatch):
+    module = type(sys)("advlib.exercises.lesson_99")
+    module.EXERCISES = {"99.1": Exercise("double it", check_double, lambda x: 2 * x)}
+    monkeypatch.setitem(sys.modules, "advlib.exercises.lesson_99", module)
+    monkeypatch.setattr(ledger_module, "LEDGER", ledger_module.Ledger())
+
+
+def build(tmp_path, text=LESSON, seconds=None):
+    source = tmp_path / "99_a_lesson.py"
+    source.write_text(text)
+    return make(source, "someone/course", seconds or {})
+
+
+def test_the_copy_has_stubs_and_no_solution_and_the_other_has_both(tmp_path):
+    copy, solved = build(tmp_path, seconds={"99_a_lesson": 11.2})
+    shown = "\n".join(c.source for c in copy.cells)
+    assert 'raise NotImplementedError("Exercise 99.1")' in shown
+    assert "the sum of both" not in shown and "SOLUTION" not in shown
+    assert "doubles it" not in shown
+    whole = "\n".join(c.source for c in solved.cells)
+    assert "the sum of both" in whole and "doubles it" in whole
+    for text in (shown, whole):
+        assert "github/someone/course/blob/main/notebooks/99_a_lesson.ipynb" in text
+        assert "git+https://github.com/someone/course" in text and "_exit_code == 0" in text
+        assert "Runs in 15 s" in text and "{{" not in text
+    nbformat.validate(copy)
+    nbformat.validate(solved)
+
+
+def test_the_stub_keeps_the_function_whole(tmp_path):
+    copy, _ = build(tmp_path)
+    cell = next(c.source for c in copy.cells if "def double" in c.source)
+    space = {"advlib": type("A", (), {"exercise": staticmethod(lambda id, f: f)})}
+    exec(cell, space)
+    with pytest.raises(NotImplementedError, match="Exercise 99.1"):
+        space["double"](1)
+
+
+@pytest.mark.parametrize(
+    "old,new,words",
+    [
+        ("**You will**", "You may", "objectives"),
+        ("**Time**", "Time", "times"),
+        ("## Recap", "## End", "recap"),
+        ("**Ethics**", "Ethics", "ethics"),
+        ("{{BADGE}}", "", "badge"),
+        (' tags=["setup"]', "", "setup"),
+        ("●○○ · ", "", "difficulty"),
+        (" · 5 min", "", "minutes"),
+        ("<summary>Hint", "<summary>Help", "hint"),
+        ('exercise("99.1"', 'exercise("99.7"', "no check"),
+        ("    # SOLUTION\n", "", "no solution"),
+        ("    # END SOLUTION\n", "", "END SOLUTION"),
+        ("# NBVAL_CHECK_OUTPUT", "%unknown_magic", "no magics"),
+        ("# NBVAL_CHECK_OUTPUT", "!pip install nothing-at-all", "no magics"),
+        ("# %%\n# NBVAL", '# %% tags=["raises-exception"]\n# NBVAL', "raises-exception"),
+        ("print(double(21))", "y = lambda x: x\nreturn x + x  # the sum of both", "still shows"),
+    ],
+)
+def test_a_lesson_that_breaks_a_rule_is_refused(tmp_path, old, new, words):
+    assert old in LESSON
+    with pytest.raises(Refused, match=words):
+        build(tmp_path, LESSON.replace(old, new, 1))
+
+
+def test_a_changed_notebook_is_noticed(tmp_path):
+    copy, _ = build(tmp_path)
+    file = tmp_path / "99_a_lesson.ipynb"
+    assert "missing" in differs(file, copy)
+    nbformat.write(copy, file)
+    assert differs(file, copy) is None
+    copy.cells[-1].source += " "
+    assert "make notebooks" in differs(file, copy)
+
+
+@pytest.mark.parametrize(
+    "text,stream", [("a FutureWarning: old", "stdout"), ("saved in /home/x", "stdout"),
+                    ("bert.pooler | MISSING", "stdout"), ("anything", "stderr")],
+)  # fmt: skip
+def test_noise_in_outputs_is_refused(text, stream):
+    nb = nbformat.v4.new_notebook()
+    nb.cells = [nbformat.v4.new_code_cell("x")]
+    nb.cells[0].outputs = [nbformat.v4.new_output("stream", name=stream, text=text)]
+    assert output_problems(nb)
+    nb.cells[0].outputs = [nbformat.v4.new_output("stream", name="stdout", text="42")]
+    assert not output_problems(nb)
+
+
+def test_a_notebook_that_is_too_large_is_refused():
+    nb = nbformat.v4.new_notebook()
+    nb.cells = [nbformat.v4.new_markdown_cell("x" * (notebooks.LARGEST + 1))]
+    assert "MiB" in output_problems(nb)[0]
+
+
+def run_nbval(folder, *sources, outputs=None):
+    nb = nbformat.v4.new_notebook()
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nb.cells = [nbformat.v4.new_code_cell(s) for s in sources]
+    if outputs is not None:
+        nb.cells[-1].outputs = [nbformat.v4.new_output("stream", name="stdout", text=outputs)]
+        nb.cells[-1].execution_count = 1
+    nbformat.write(nb, folder / "x.ipynb")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]
+    return subprocess.run([*command, str(folder / "x.ipynb")], capture_output=True).returncode
+
+
+def test_nbval_sees_failing_cells_and_marked_outputs(tmp_path):
+    assert run_nbval(tmp_path, "x = 1", "assert x == 1") == 0
+    assert run_nbval(tmp_path, "x = 1", "assert x == 2") == 1
+    assert run_nbval(tmp_path, "# NBVAL_CHECK_OUTPUT\nprint(3)", outputs="3\n") == 0
+    assert run_nbval(tmp_path, "# NBVAL_CHECK_OUTPUT\nprint(3)", outputs="4\n") == 1
+    # An install that fails is seen only because the setup cell asserts its exit code.
+    assert run_nbval(tmp_path, "!exit 3\nassert _exit_code == 0") == 1
+
+
+def test_a_broken_cell_stops_the_build(tmp_path):
+    nb = nbformat.v4.new_notebook()
+    nb.cells = [nbformat.v4.new_code_cell("1 / 0")]
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        execute(nb, tmp_path)

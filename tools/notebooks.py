@@ -1,0 +1,243 @@
+"""Build the notebooks from their sources: `make notebooks` (all, or LESSON=03).
+
+`solutions/NN_title.py` (Jupytext percent format) is the one file a lesson is written in. From it
+come `notebooks/NN_title.ipynb`, the exercise copy without solutions and outputs, and
+`solutions/NN_title.ipynb`, solved and executed. `--check` makes both in memory and fails where the
+files on disk have other sources; nothing is executed then.
+
+A lesson that breaks a rule is refused before anything is written: see `problems`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).parents[1]
+LARGEST = 1024 * 1024  # bytes of a notebook
+
+# The one setup cell. Colab ships torch and numpy; they are kept as they are.
+SETUP = """\
+# Setup: on Colab this installs the course, elsewhere it is there already. Safe to run twice.
+import importlib.util
+
+if importlib.util.find_spec("advlib") is None:
+    !pip freeze | grep -iE "^(torch|numpy)==" > keep.txt
+    !pip install -q -c keep.txt "advlib @ git+https://github.com/{repo}"
+    assert _exit_code == 0, "the installation failed: read the lines above, then run this again"
+
+import advlib
+
+profile = advlib.setup()"""
+BADGE = (
+    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name}.ipynb)"
+)
+
+CODE_SOLUTION = re.compile(r"^([ \t]*)# SOLUTION\n.*?^[ \t]*# END SOLUTION$", re.M | re.S)
+TEXT_SOLUTION = re.compile(r"<!-- SOLUTION -->.*?<!-- END SOLUTION -->\n?", re.S)
+CALL = re.compile(r"advlib\.exercise\(\s*\"(\d\d\.\d+)\"")
+# What must not stand in a stored output.
+NOISE = re.compile(
+    r"/home/|/root/|/Users/|/tmp/|site-packages|ipykernel_|\w*Warning:|\bMISSING\b|\bUNEXPECTED\b"
+)
+
+
+class Refused(Exception):
+    """A lesson that breaks the rules; the message lists them."""
+
+
+def repository() -> str:
+    """owner/name on GitHub: `[tool.advlib] repository` in pyproject.toml, the one place."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["advlib"]["repository"]
+
+
+def make(source: Path, repo: str, seconds: dict[str, float]) -> tuple[NotebookNode, NotebookNode]:
+    """(exercise copy, solved notebook without outputs). Raises Refused."""
+    solved = jupytext.read(source)
+    name = source.stem
+    found = problems(solved)
+    if found:
+        raise Refused("\n".join(f"{name}: {line}" for line in found))
+    ran = seconds.get(name)
+    took = f"Runs in {5 * -(-ran // 5):.0f} s on 2 CPU cores." if ran else ""
+    fill = {"{{BADGE}}": BADGE.format(repo=repo, name=name), "{{TIME}}": took}
+    for number, cell in enumerate(solved.cells):
+        cell.id = f"{name[:2]}-{number:03d}"
+        if "setup" in cell.metadata.get("tags", []):
+            cell.source = SETUP.format(repo=repo)
+        for mark, text in fill.items():
+            cell.source = cell.source.replace(mark, text)
+    solved.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    copy = nbformat.from_dict(json.loads(json.dumps(solved)))
+    for cell in copy.cells:
+        cell.source = without_solution(cell)
+    copy.cells = [cell for cell in copy.cells if cell.source.strip()]
+    for cell in solved.cells:  # marks are for the tool, not for readers
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"<!-- (END )?SOLUTION -->\n?", "", cell.source)
+    leaks = leaked(solved, copy)
+    if leaks:
+        raise Refused(f"{name}: the exercise copy still shows solution lines: {leaks}")
+    return copy, solved
+
+
+def without_solution(cell: NotebookNode) -> str:
+    if cell.cell_type == "markdown":
+        return TEXT_SOLUTION.sub("", cell.source)
+    found = CALL.search(cell.source)
+    stub = f'raise NotImplementedError("Exercise {found[1]}")' if found else ""
+    return CODE_SOLUTION.sub(lambda m: m[1] + stub, cell.source)
+
+
+def leaked(solved: NotebookNode, copy: NotebookNode) -> list[str]:
+    """Solution lines, long enough to mean something, that the exercise copy shows anywhere."""
+    shown = {line.strip() for cell in copy.cells for line in cell.source.splitlines()}
+    secret = set()
+    for cell in solved.cells:
+        for match in CODE_SOLUTION.finditer(cell.source):
+            secret |= {line.strip() for line in match[0].splitlines()[1:-1]}
+    return sorted(line for line in secret & shown if len(line) > 15 and not line.startswith("#"))
+
+
+def problems(nb: NotebookNode) -> list[str]:
+    """The rules that a lesson breaks, each as a sentence; empty where it keeps them all."""
+    text = "\n".join(c.source for c in nb.cells if c.cell_type == "markdown")
+    out = []
+    for mark, what in {"{{BADGE}}": "a badge", "**You will**": "objectives", "**Time**": "times",
+                       "**Before**": "what to know before", "## Recap": "a recap",
+                       "## What could go wrong": "what could go wrong", "**Ethics": "an ethics box",
+                       "## Further reading": "further reading"}.items():  # fmt: skip
+        if mark not in text:
+            out.append(f"no {what} ({mark})")
+    tags = [tag for cell in nb.cells for tag in cell.metadata.get("tags", [])]
+    if tags.count("setup") != 1:
+        out.append("exactly one cell must be tagged setup")
+    if "raises-exception" in tags:
+        out.append("a cell is tagged raises-exception: nbval then accepts any exception")
+    for before, cell in zip([None, *nb.cells], nb.cells, strict=False):
+        if cell.cell_type == "code":
+            out += code_problems(cell, before)
+    return out
+
+
+def code_problems(cell: NotebookNode, before: NotebookNode | None) -> list[str]:
+    out, source = [], cell.source
+    if source.count("# SOLUTION\n") != len(CODE_SOLUTION.findall(source)):
+        out.append("a SOLUTION without its END SOLUTION")
+    magics = re.findall(r"^\s*[!%]\S*", source, re.M)
+    if magics and "setup" not in cell.metadata.get("tags", []):
+        out.append(f"{magics[0].strip()}: no magics or shell lines; nbval does not see them fail")
+    for id in CALL.findall(source):
+        stated = before.source if before is not None and before.cell_type == "markdown" else ""
+        if not re.search(rf"### Exercise {re.escape(id)} [●○]{{3}} · \d+ min", stated):
+            out.append(f"exercise {id}: no heading with difficulty and minutes before it")
+        if "<summary>Hint" not in stated:
+            out.append(f"exercise {id}: no hint")
+        if not CODE_SOLUTION.search(source):
+            out.append(f"exercise {id}: no solution to take out")
+        if not has_check(id):
+            out.append(f"exercise {id}: no check in advlib/exercises")
+    return out
+
+
+def has_check(id: str) -> bool:
+    from advlib.exercises.ledger import find
+
+    try:
+        find(id)
+    except ValueError:
+        return False
+    return True
+
+
+def execute(nb: NotebookNode, folder: Path) -> float:
+    """Run all cells in place; seconds that it took. Raises where a cell fails."""
+    start = time.perf_counter()
+    NotebookClient(nb, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
+    for cell in nb.cells:
+        cell.metadata.pop("execution", None)  # times of day, other in every build
+    return time.perf_counter() - start
+
+
+def output_problems(nb: NotebookNode) -> list[str]:
+    out = []
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
+            text += str(output.get("data", {}).get("text/html", ""))
+            found = NOISE.search(text)
+            if found or output.get("name") == "stderr":
+                out.append(f"an output has {found[0] if found else 'stderr'!r}: {text[:200]!r}")
+    size = len(nbformat.writes(nb).encode())
+    if size > LARGEST:
+        out.append(f"{size / LARGEST:.1f} MiB, at most 1 is allowed: make figures smaller")
+    return out
+
+
+def differs(file: Path, made: NotebookNode) -> str | None:
+    """Why the notebook on disk is not what the source makes; None where it is."""
+    if not file.is_file():
+        return f"{file.name} is missing"
+    there = nbformat.read(file, as_version=4)
+    cells = [(c.cell_type, c.source) for c in there.cells]
+    if cells != [(c.cell_type, c.source) for c in made.cells]:
+        return f"{file.parent.name}/{file.name} is not what its source makes: run `make notebooks`"
+    return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lesson", default="", help="two digits; all lessons without it")
+    parser.add_argument("--repo", default="", help="owner/name that the badges point to")
+    parser.add_argument("--check", action="store_true", help="compare sources, write nothing")
+    options = parser.parse_args()
+    timings = ROOT / "docs" / "timings.json"
+    seconds = json.loads(timings.read_text()) if timings.is_file() else {}
+    bad = []
+    for source in sorted((ROOT / "solutions").glob(f"{options.lesson or '[0-9][0-9]'}_*.py")):
+        target = ROOT / "notebooks" / f"{source.stem}.ipynb"
+        try:
+            copy, solved = make(source, options.repo or repository(), seconds)
+            if options.check:
+                pairs = ((target, copy), (source.with_suffix(".ipynb"), solved))
+                bad += [why for file, made in pairs if (why := differs(file, made))]
+                continue
+            seconds[source.stem] = round(execute(solved, source.parent), 1)
+            found = output_problems(solved)
+            if found:
+                raise Refused("\n".join(f"{source.stem}: {line}" for line in found))
+            # Once more, because the page states the time that was measured just now.
+            outputs = [cell.get("outputs") for cell in solved.cells]
+            counts = [cell.get("execution_count") for cell in solved.cells]
+            copy, solved = make(source, options.repo or repository(), seconds)
+            for cell, output, count in zip(solved.cells, outputs, counts, strict=True):
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = output, count
+        except Refused as refused:
+            bad.append(str(refused))
+            continue
+        target.parent.mkdir(exist_ok=True)
+        nbformat.write(copy, target)
+        nbformat.write(solved, source.with_suffix(".ipynb"))
+        timings.write_text(json.dumps(seconds, indent=1, sort_keys=True) + "\n")
+        print(f"{source.stem}: {seconds[source.stem]} s")
+    if bad:
+        sys.exit("\n".join(bad))
+
+
+if __name__ == "__main__":
+    main()
