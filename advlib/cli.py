@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import time
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
@@ -20,10 +18,6 @@ app = typer.Typer(
 )  # fmt: skip
 
 
-class Stopped(Exception):
-    """Ctrl-C in training; a checkpoint was kept."""
-
-
 def plainly(command):
     """Errors that a user can mend become one sentence instead of a traceback."""
 
@@ -31,31 +25,12 @@ def plainly(command):
     def wrapped(*args, **kwargs):
         try:
             return command(*args, **kwargs)
-        except (Stopped, ValueError, OSError) as error:
-            sys.exit(str(error) if isinstance(error, Stopped) else f"advlib: {error}")
+        except KeyboardInterrupt as stopped:
+            sys.exit(str(stopped) or "Stopped.")
+        except (ValueError, OSError) as error:
+            sys.exit(f"advlib: {error}")
 
     return wrapped
-
-
-@dataclass
-class Options:
-    """Everything that decides a run; kept in its folder as `options.json`."""
-
-    data: str = "reviews"
-    test: str | None = None
-    model: str = "bert-tiny"
-    text: str | None = None
-    label: str | None = None
-    encoding: str = "utf-8"
-    train_size: int | None = None
-    test_size: int | None = None
-    eps: float = 0.3
-    steps: int = 1
-    lam: float = 1.0
-    epochs: float | None = None
-    learning_rate: float | None = None
-    batch_size: int = 32
-    seed: int = 0
 
 
 @app.command()
@@ -102,14 +77,14 @@ def run(
     ] = None,
 ) -> None:
     """Train a standard and an adversarial model on the same data, attack both, and report."""
-    given = {k: v for k, v in locals().items() if k in Options.__dataclass_fields__}
+    given = dict(locals())
+    from advlib.experiment import Options, experiment
+
     if resume:
-        folder, options = resume, _read_options(resume)
+        folder, options = resume, Options.read(resume)
     else:
         folder = out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
-        options = Options(**given)
-    from advlib.experiment import experiment
-
+        options = Options(**{name: given[name] for name in Options.__dataclass_fields__})
     experiment(options, folder, command="advlib " + shlex.join(sys.argv[1:]))
 
 
@@ -163,13 +138,6 @@ def doctor() -> None:
     print("\n".join(lines))
     if any(line.startswith("  !") for line in lines):
         raise typer.Exit(1)
-
-
-def _read_options(folder: Path) -> Options:
-    file = folder / "options.json"
-    if not file.is_file():
-        raise ValueError(f"{folder} holds no run to go on with: it has no options.json")
-    return Options(**json.loads(file.read_text()))
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,6 @@ from datasets import Dataset, DatasetDict
 from transformers import set_seed
 
 from advlib.attacks import FGM, PGD, EmbeddingAttack, Noise, WordSubstitution
-from advlib.cli import Options, Stopped
 from advlib.corpora import WORLDS
 from advlib.data import load_text
 from advlib.evaluation import attack_all, summarise
@@ -29,6 +28,35 @@ from advlib.training import finetune
 MODELS = ("standard", "adversarial")
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # times eps
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy")
+
+
+@dataclass
+class Options:
+    """Everything that decides a run; kept in its folder as `options.json`."""
+
+    data: str = "reviews"
+    test: str | None = None
+    model: str = "bert-tiny"
+    text: str | None = None
+    label: str | None = None
+    encoding: str = "utf-8"
+    train_size: int | None = None
+    test_size: int | None = None
+    eps: float = 0.3
+    steps: int = 1
+    lam: float = 1.0
+    epochs: float | None = None
+    learning_rate: float | None = None
+    batch_size: int = 32
+    seed: int = 0
+
+    @classmethod
+    def read(cls, folder: Path) -> Options:
+        """The options of an earlier run. Raises ValueError where the folder holds none."""
+        file = folder / "options.json"
+        if not file.is_file():
+            raise ValueError(f"{folder} holds no run to go on with: it has no options.json")
+        return cls(**json.loads(file.read_text()))
 
 
 def experiment(options: Options, folder: Path, command: str) -> dict:
@@ -175,7 +203,9 @@ def train(
         resume=bool(list(folder.glob("checkpoints/checkpoint-*"))),
     )
     if trainer.state.global_step < trainer.state.max_steps:
-        raise Stopped(f"Stopped; a checkpoint is kept. Go on with: advlib run --resume {run}")
+        raise KeyboardInterrupt(
+            f"Stopped; a checkpoint is kept. Go on with: advlib run --resume {run}"
+        )
     log = [entry for entry in trainer.state.log_history if "clean_loss" in entry]
     cost = {"seconds": time.perf_counter() - start, **trainer.passes}
     victim.save(folder)

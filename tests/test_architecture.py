@@ -1,0 +1,65 @@
+"""Rooms, not corridors: imports inside the package point one way."""
+
+import ast
+from pathlib import Path
+
+import advlib
+
+HOME = Path(advlib.__file__).parent
+# Each room may import from rooms before it, never from one after it.
+ROOMS = [
+    "corpora", "data", "models", "runtime", "perturbation", "attacks", "objectives", "training",
+    "evaluation", "plots", "widgets", "html_report", "experiment", "exercises", "cli",
+]  # fmt: skip
+
+
+def room(path: Path) -> str:
+    return path.relative_to(HOME).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The rooms that a file imports from, at its top and inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        if isinstance(node, ast.ImportFrom) and node.module == "advlib":
+            names = [f"advlib.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("advlib.")}
+    return found
+
+
+def test_imports_point_one_way():
+    for path in HOME.rglob("*.py"):
+        if path.parent == HOME and path.name == "__init__.py":
+            continue
+        here = room(path)
+        assert here in ROOMS, f"{path.name}: give it a place in ROOMS"
+        for there in imported(path) & set(ROOMS) - {here}:
+            assert ROOMS.index(there) < ROOMS.index(here), f"{path.name} imports {there}"
+
+
+def test_perturbation_knows_no_model_and_evaluation_no_attack():
+    assert imported(HOME / "perturbation.py") == set()
+    for name in ("Noise", "FGM", "FGSM", "PGD", "WordSubstitution"):
+        assert name not in (HOME / "evaluation.py").read_text().split()
+        assert f"import {name}" not in (HOME / "evaluation.py").read_text()
+
+
+def test_nothing_imports_exercises():
+    for path in HOME.rglob("*.py"):
+        if room(path) not in ("exercises", "__init__"):
+            assert "exercises" not in imported(path), path.name
+
+
+def test_no_pickle_and_no_remote_code():
+    for path in [*HOME.rglob("*.py"), *HOME.parent.glob("tools/*.py")]:
+        text = path.read_text()
+        assert "trust_remote_code=True" not in text, path.name
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [a.name for a in node.names] + [getattr(node, "module", "") or ""]
+                assert not {"pickle", "dill", "cloudpickle"} & set(names), path.name
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}
