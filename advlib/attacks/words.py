@@ -92,7 +92,7 @@ class WordSubstitution:
         for state, scores in zip(states, victim.logits([s.text for s in states]), strict=True):
             state.see(scores)
             state.queries = 1
-            state.wrong_before = state.margin >= 0
+            state.wrong_before = bool(state.margin >= 0)
 
     def _rank(self, victim: Classifier, states: list[_State]) -> None:
         unknown = victim.tokenizer.unk_token or "?"

@@ -1,0 +1,364 @@
+"""Lesson 00: right answers of every make pass, wrong ones are told what is wrong, the page runs."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+import advlib
+from advlib.corpora import replace, words, world
+from advlib.exercises import ledger
+from advlib.exercises.ledger import NotYet
+from advlib.exercises.lesson_00 import EXERCISES, _results
+
+SOURCE = Path(__file__).parent.parent / "solutions" / "00_start_here.py"
+REVIEWS = world("reviews")
+
+
+def substitutes(text):
+    return [(i, new) for i, some in enumerate(REVIEWS.substitutes(text)) for new in some]
+
+
+# ------------------------------------------------------------------------ right answers
+
+
+def one_by_one(victim, text, label):
+    for i, new in substitutes(text):
+        changed = replace(text, {i: new})
+        if victim.predict([changed])[0].argmax() != label:
+            return changed
+    return None
+
+
+def the_last_one(victim, text, label):
+    found = None
+    for i, new in substitutes(text):
+        changed = replace(text, {i: new})
+        if victim.predict([changed])[0][label] < 0.5:
+            found = changed
+    return found
+
+
+def the_most_damaging(victim, text, label):
+    tries = [replace(text, {i: new}) for i, new in substitutes(text)]
+    if not tries:
+        return None
+    logits = victim.logits(tries)
+    margin = logits[:, 1 - label] - logits[:, label]
+    return tries[margin.argmax()] if margin.max() > 0 else None
+
+
+def label_by_two_tries(world, original, changed):
+    found = []
+    for text in (original, changed):
+        try:
+            found.append(world.label(text))
+        except ValueError:
+            return False
+    return len(set(found)) == 1
+
+
+def label_one_line(world, a, b):
+    try:
+        return bool(world.label(a) - world.label(b) == 0)
+    except ValueError:
+        return False
+
+
+def rate_by_counting(results):
+    fooled = below = 0
+    for r in results:
+        if not r.wrong_before:
+            below += 1
+            fooled += r.success
+    return fooled / below if below else math.nan
+
+
+def rate_by_identity(results):
+    clean = sum(not r.wrong_before for r in results) / len(results)
+    return 1 - sum(r.robust for r in results) / len(results) / clean if clean else float("nan")
+
+
+RIGHT = [
+    ("00.1", one_by_one), ("00.1", the_last_one), ("00.1", the_most_damaging),
+    ("00.2", label_by_two_tries), ("00.2", label_one_line),
+    ("00.3", lambda rs: sum(r.robust for r in rs) / len(rs)),
+    ("00.3", lambda rs: 1 - sum(r.success + r.wrong_before for r in rs) / len(rs)),
+    ("00.4", rate_by_counting), ("00.4", rate_by_identity),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("id", "answer"), RIGHT)
+def test_right_answers_are_accepted_and_kept(id, answer, capsys):
+    assert advlib.exercise(id, answer) is answer
+    assert "right" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------ wrong answers
+
+
+def original_back(victim, text, label):
+    changed = one_by_one(victim, text, label)
+    return None if changed is None else text
+
+
+def original_for_nothing(victim, text, label):
+    return one_by_one(victim, text, label) or text
+
+
+def changes_add_up(victim, text, label):
+    changed = text
+    for i, new in substitutes(text):
+        changed = replace(changed, {i: new})
+        if victim.predict([changed])[0].argmax() != label:
+            return changed
+    return None
+
+
+def ignores_label(victim, text, label):
+    return one_by_one(victim, text, 1)
+
+
+def returns_the_worst(victim, text, label):
+    tries = [replace(text, {i: new}) for i, new in substitutes(text)]
+    return tries[victim.predict(tries)[:, label].argmin()] if tries else None
+
+
+def gives_up_at_once(victim, text, label):
+    for i, new in substitutes(text):
+        changed = replace(text, {i: new})
+        return changed if victim.predict([changed])[0].argmax() != label else None
+
+
+def first_substitute_only(victim, text, label):
+    for i, some in enumerate(REVIEWS.substitutes(text)):
+        changed = replace(text, {i: some[0]}) if some else text
+        if victim.predict([changed])[0].argmax() != label:
+            return changed
+
+
+def returns_the_word(victim, text, label):
+    for i, new in substitutes(text):
+        if victim.predict([replace(text, {i: new})])[0].argmax() != label:
+            return i, new
+
+
+def str_replace(victim, text, label):
+    for i, new in substitutes(text):
+        changed = text.replace(words(text)[i], new)
+        if victim.predict([changed])[0].argmax() != label:
+            return changed
+
+
+def joined_words(victim, text, label):
+    for i, new in substitutes(text):
+        tokens = words(text)
+        tokens[i] = new
+        if victim.predict([" ".join(tokens)])[0].argmax() != label:
+            return " ".join(tokens)
+
+
+def two_words(victim, text, label):
+    changed = one_by_one(victim, text, label)
+    return changed and replace(changed, {0: "One"})
+
+
+def hard_coded(victim, text, label):
+    return "The waiter was friendly, and the soup was delectable."
+
+
+def one_text_not_a_list(victim, text, label):
+    for i, new in substitutes(text):
+        if victim.predict(replace(text, {i: new})).argmax() != label:
+            return replace(text, {i: new})
+
+
+def keeps_any_error(world, a, b):
+    return world.label(a) == world.label(b)
+
+
+def unknown_is_kept(world, a, b):
+    try:
+        return world.label(a) == world.label(b)
+    except ValueError:
+        return True
+
+
+def positive_stays(world, a, b):
+    try:
+        return world.label(a) == 1 and world.label(b) == 1
+    except ValueError:
+        return False
+
+
+def second_only(world, a, b):
+    try:
+        before = world.label(a)
+    except ValueError:
+        return False
+    return before == world.label(b)
+
+
+def other_world(_, a, b):
+    return label_by_two_tries(REVIEWS, a, b)
+
+
+def gives_the_label(world, a, b):
+    try:
+        return world.label(b)
+    except ValueError:
+        return False
+
+
+def turned_round(world, a, b):
+    try:
+        return world.label(a) != world.label(b)
+    except ValueError:
+        return False
+
+
+def forgets_return(world, a, b):
+    label_by_two_tries(world, a, b)
+
+
+def takes_away(results):
+    for r in [r for r in results if r.wrong_before]:
+        results.remove(r)
+    return sum(not r.success for r in results) / len(results)
+
+
+def takes_away_rate(results):
+    for r in [r for r in results if r.wrong_before]:
+        results.remove(r)
+    return sum(r.success for r in results) / len(results) if results else math.nan
+
+
+def n(results):
+    return len(results)
+
+
+def standing(results):
+    return sum(r.robust for r in results)
+
+
+def fooled(results):
+    return sum(r.success for r in results)
+
+
+def tried(results):
+    return sum(not r.wrong_before for r in results)
+
+
+def guarded(rate):
+    """The rate, and nan where nothing was right before."""
+    return lambda rs: rate(rs) if tried(rs) else math.nan
+
+
+WRONG = [
+    ("00.1", original_back, "original text"),
+    ("00.1", original_for_nothing, "original text where nothing was found"),
+    ("00.1", lambda v, t, y: t, "original text"),
+    ("00.1", changes_add_up, "words are changed, and only one"),
+    ("00.1", two_words, "words are changed, and only one"),
+    ("00.1", ignores_label, "label"),
+    ("00.1", returns_the_worst, "hurts most"),
+    ("00.1", gives_up_at_once, "too early"),
+    ("00.1", first_substitute_only, "all substitutes"),
+    ("00.1", returns_the_word, "not a tuple"),
+    ("00.1", str_replace, "in every place"),
+    ("00.1", joined_words, "punctuation"),
+    ("00.1", hard_coded, "kept for one sentence|words are changed"),
+    ("00.1", lambda v, t, y: None, "None came back"),
+    ("00.1", one_text_not_a_list, "pass a list of texts"),
+    ("00.2", keeps_any_error, "inside try"),
+    ("00.2", second_only, "inside try"),
+    ("00.2", unknown_is_kept, "nobody can vouch"),
+    ("00.2", positive_stays, "positive"),
+    ("00.2", other_world, "passed in|compares the texts"),
+    ("00.2", gives_the_label, "True or False"),
+    ("00.2", turned_round, "turned round"),
+    ("00.2", forgets_return, "return"),
+    ("00.2", lambda w, a, b: True, "says True whatever"),
+    ("00.2", lambda w, a, b: a == b, "compares the texts"),
+    ("00.3", lambda rs: standing(rs) / tried(rs), "forgets those that were wrong"),
+    ("00.3", lambda rs: sum(not r.success for r in rs) / n(rs), "counts as robust"),
+    ("00.3", lambda rs: tried(rs) / n(rs), "without attack"),
+    ("00.3", lambda rs: fooled(rs) / n(rs), "wrong way round"),
+    ("00.3", lambda rs: fooled(rs) / tried(rs), "the other measure"),
+    ("00.3", lambda rs: 1 - standing(rs) / n(rs), "take it from 1"),
+    ("00.3", standing, "count"),
+    ("00.3", lambda rs: 100 * standing(rs) / n(rs), "per cent"),
+    ("00.3", takes_away, "changes the list"),
+    ("00.3", lambda rs: 0.61, "not as expected"),
+    ("00.3", lambda rs: sum(not r.changed for r in rs) / n(rs), "not as expected"),
+    ("00.3", lambda rs: None, "return"),
+    ("00.4", guarded(lambda rs: fooled(rs) / n(rs)), "divides by all results"),
+    ("00.4", guarded(lambda rs: 1 - standing(rs) / n(rs)), "1 - accuracy under attack"),
+    ("00.4", guarded(lambda rs: standing(rs) / n(rs)), "the other measure"),
+    ("00.4", guarded(lambda rs: standing(rs) / tried(rs)), "wrong way round"),
+    ("00.4", guarded(fooled), "count"),
+    ("00.4", guarded(lambda rs: 100 * fooled(rs) / tried(rs)), "per cent"),
+    ("00.4", lambda rs: fooled(rs) / tried(rs), "divides by zero"),
+    ("00.4", lambda rs: fooled(rs) / tried(rs) if tried(rs) else 0.0, r"float\('nan'\)"),
+    ("00.4", takes_away_rate, "changes the list"),
+    ("00.4", lambda rs: 0.37, "not as expected"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("id", "answer", "says"), WRONG)
+def test_wrong_answers_are_told_what_is_wrong(id, answer, says):
+    with pytest.raises(NotYet, match=says):
+        advlib.exercise(id, answer)
+    assert ledger.LEDGER.answers[id] == "wrong"
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_an_empty_stub_is_not_attempted_and_the_course_takes_its_place(id, capsys):
+    def stub(*_):
+        raise NotImplementedError(f"Exercise {id}")
+
+    assert advlib.exercise(id, stub) is EXERCISES[id].course
+    assert "not attempted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_the_courses_own_version_passes_its_check(id):
+    EXERCISES[id].check(EXERCISES[id].course)
+
+
+def test_results_for_the_checks_hold_what_was_ordered():
+    results = _results(4, 3, 2)
+    kinds = [(bool(r.success), bool(r.wrong_before)) for r in results]
+    assert [kinds.count(k) for k in ((False, False), (True, False), (False, True))] == [4, 3, 2]
+    assert any(r.changed and not r.success for r in results), "changed words are no sign"
+
+
+# ------------------------------------------------------------------------ the page
+
+
+def cells(solved):
+    """The code cells of the page; unsolved, each solution is the stub that a learner gets."""
+    source = SOURCE.read_text(encoding="utf-8")
+    if not solved:
+        pattern = r'^( *)# SOLUTION\n.*?# END SOLUTION\n(.*?exercise\("([\d.]+)")'
+        stub = r'\1raise NotImplementedError("Exercise \3")\n\2'
+        source = re.sub(pattern, stub, source, flags=re.S | re.M)
+        assert "# SOLUTION" not in source
+    parts = re.split(r"^# %%(.*)\n", source, flags=re.M)[1:]
+    return [code for head, code in zip(parts[::2], parts[1::2], strict=True)
+            if "[markdown]" not in head]  # fmt: skip
+
+
+@pytest.mark.parametrize("solved", [True, False])
+def test_the_page_runs_to_its_end(solved, capsys, monkeypatch):
+    monkeypatch.setenv("ADVLIB_PROFILE", "smoke")
+    monkeypatch.setattr(ledger, "LEDGER", ledger.Ledger())
+    space = {"__name__": "__main__"}
+    for code in cells(solved):
+        exec(compile(code, SOURCE.name, "exec"), space)
+    out = capsys.readouterr().out
+    assert f"{4 if solved else 0} of 4 exercises right" in out
+    assert out.count("is not attempted yet") == (0 if solved else 4)
+    assert "advlib attack" in out, "no front end here: the playground says what to do instead"
+    assert "The waiter was friendly, and the soup was [delicious -> delectable]." in out

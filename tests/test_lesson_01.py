@@ -1,0 +1,332 @@
+"""The checks of lesson 01 against right and wrong answers, and the lesson from end to end."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+from advlib.exercises import Wrong, exercise
+from advlib.exercises.ledger import NotYet
+from advlib.exercises.lesson_01 import EXERCISES
+
+SOURCE = Path(__file__).parents[1] / "solutions" / "01_the_math.py"
+INF = float("inf")
+DUAL = {"l2": 2, "linf": 1, "l1": INF}
+SAME = {"l2": 2, "linf": INF, "l1": 1}
+
+# ---------------------------------------------------------------- right answers
+
+
+def delta_by_cases(w, y, eps, norm):
+    if norm == "l2":
+        unit = w / w.norm()
+    elif norm == "linf":
+        unit = torch.sign(w)
+    else:
+        unit = torch.nn.functional.one_hot(w.abs().argmax(), len(w)) * w.sign()
+    return torch.outer(-y, unit) * eps
+
+
+def delta_by_autograd(w, y, eps, norm):
+    """The gradient of the dual norm is the best direction."""
+    v = w.clone().requires_grad_()
+    (unit,) = torch.autograd.grad(v.norm(p=DUAL[norm]), v)
+    return torch.stack([-eps * label * unit for label in y])
+
+
+def loss_closed(w, b, X, y, eps, norm):
+    return softplus(-(y * (X @ w + b) - eps * torch.linalg.vector_norm(w, DUAL[norm]))).mean()
+
+
+def loss_by_delta(w, b, X, y, eps, norm):
+    moved = X + delta_by_cases(w.detach(), y, eps, norm)
+    return binary_cross_entropy_with_logits(moved @ w + b, (y + 1) / 2)
+
+
+def grad_closed(w, b, X, y, eps, norm):
+    s = torch.sigmoid(-(y * (X @ w + b) - eps * w.norm(p=DUAL[norm])))
+    unit = delta_by_cases(w, -torch.ones(1), 1.0, norm)[0]
+    return -(s * y) @ X / len(y) + eps * s.mean() * unit, -(s * y).mean()
+
+
+def grad_autograd(w, b, X, y, eps, norm):
+    w, b = w.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
+    return torch.autograd.grad(loss_by_delta(w, b, X, y, eps, norm), (w, b))
+
+
+def step_by_hand(w, b, X, y, eps, lam, lr, norm):
+    (cw, cb), (aw, ab) = grad_closed(w, b, X, y, 0.0, norm), grad_closed(w, b, X, y, eps, norm)
+    return w - lr * (cw + lam * aw), b - lr * (cb + lam * ab)
+
+
+def step_by_optimizer(w, b, X, y, eps, lam, lr, norm):
+    w, b = w.clone().requires_grad_(), b.clone().requires_grad_()
+    optimizer = torch.optim.SGD([w, b], lr=lr)
+    (loss_closed(w, b, X, y, 0.0, norm) + lam * loss_closed(w, b, X, y, eps, norm)).backward()
+    optimizer.step()
+    return w.detach(), b.detach()
+
+
+def losses_symbol_by_symbol(c, a, lam):
+    return (-c - lam * a).mean(), (-c - lam * (-a) + lam * a).mean(), (-lam, lam + lam)
+
+
+def losses_simplified(c, a, lam):
+    loss, adv = -c.mean(), -a.mean()
+    return [(loss + lam * adv).item(), (loss - 2 * lam * adv).item(), torch.tensor([-lam, 2 * lam])]
+
+
+def losses_tuple(c, a, lam):
+    intended, published, slopes = losses_simplified(c, a, lam)
+    return intended, published, tuple(slopes.tolist())
+
+
+RIGHT = [
+    ("01.1", delta_by_cases), ("01.1", delta_by_autograd),
+    ("01.2", loss_closed), ("01.2", loss_by_delta),
+    ("01.3", grad_closed), ("01.3", grad_autograd),
+    ("01.4", step_by_hand), ("01.4", step_by_optimizer),
+    ("01.5", losses_symbol_by_symbol), ("01.5", losses_tuple),
+]  # fmt: skip
+
+# ---------------------------------------------------------------- wrong answers
+
+
+def in_place_delta(w, y, eps, norm):
+    w /= w.norm()
+    return delta_by_cases(w, y, eps, norm)
+
+
+def hard_coded(w, y, eps, norm):
+    return torch.tensor([[-0.6, -0.6], [0.6, 0.6], [-0.6, -0.6]])
+
+
+def averaged_l1(w, y, eps, norm):
+    return delta_by_cases(w, y, eps, "linf") / (len(w) if norm == "l1" else 1)
+
+
+def naive_loss(w, b, X, y, eps, norm):
+    return torch.log(1 + torch.exp(-(y * (X @ w + b) - eps * w.norm(p=DUAL[norm])))).mean()
+
+
+def loss_of(margin):
+    """An answer to 01.2 from a formula for the margin."""
+
+    def answer(w, b, X, y, eps, norm):
+        return softplus(-margin(X @ w + b, y, eps, w, DUAL[norm])).mean()
+
+    return answer
+
+
+def in_place_loss(w, b, X, y, eps, norm):
+    X += delta_by_cases(w.detach(), y, eps, norm)
+    return softplus(-y * (X @ w + b)).mean()
+
+
+def half_detached(w, b, X, y, eps, norm):
+    return loss_of(lambda f, y, e, w, p: y * f - e * w.detach().norm(p=p))(w, b, X, y, eps, norm)
+
+
+def grad_of(factor, points, flip=1.0):
+    """An answer to 01.3 from where the factor and the points are taken ("x" or "adv")."""
+
+    def answer(w, b, X, y, eps, norm):
+        place = {"x": X, "adv": X + flip * delta_by_cases(w, y, eps, norm)}
+        s = -y * torch.sigmoid(-y * (place[factor] @ w + b))
+        return s @ place[points] / len(y), s.mean()
+
+    return answer
+
+
+def changed_grad(change):
+    return lambda *inputs: change(*grad_closed(*inputs), *inputs)
+
+
+def step_of(clean, adv):
+    """An answer to 01.4 from the weights of both gradients, functions of lam and lr."""
+
+    def answer(w, b, X, y, eps, lam, lr, norm):
+        c, a = grad_closed(w, b, X, y, 0.0, norm), grad_closed(w, b, X, y, eps, norm)
+        return tuple(v - clean(lam, lr) * g - adv(lam, lr) * h
+                     for v, g, h in zip((w, b), c, a, strict=True))  # fmt: skip
+
+    return answer
+
+
+def step_in_place(w, b, X, y, eps, lam, lr, norm):
+    new = step_by_hand(w, b, X, y, eps, lam, lr, norm)
+    w.copy_(new[0])
+    b.copy_(new[1])
+    return w, b
+
+
+def step_attached(w, b, X, y, eps, lam, lr, norm):
+    w, b = w.clone().requires_grad_(), b.clone().requires_grad_()
+    return step_by_hand(w, b, X, y, eps, lam, lr, norm)
+
+
+def losses_of(intended, published, slopes):
+    return lambda c, a, lam: (intended(c, a, lam), published(c, a, lam), slopes(lam))
+
+
+def meant(c, a, lam):
+    return (-c - lam * a).mean()
+
+
+def printed(c, a, lam):
+    return (-c + 2 * lam * a).mean()
+
+
+def true_slopes(lam):
+    return -lam, 2 * lam
+
+
+WRONG = [
+    ("01.1", lambda w, y, e, n: -delta_by_cases(w, y, e, n), "wrong sign"),
+    ("01.1", lambda w, y, e, n: delta_by_cases(w, y, 1.0, n), "eps is missing"),
+    ("01.1", lambda w, y, e, n: delta_by_cases(w, torch.ones_like(y), e, n), "y is missing"),
+    ("01.1", lambda w, y, e, n: -e * y[:, None] * w, "not normalised"),
+    ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, "l2"), "l2 ball"),
+    ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, "linf"), "linf ball"),
+    ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, "l1"), "l1 ball"),
+    ("01.1", averaged_l1, "largest|l2 ball|linf ball"),
+    ("01.1", lambda w, y, e, n: 0.9 * delta_by_cases(w, y, e, n), "more harm|does more"),
+    ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n)[0], "shape"),
+    ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n).tolist(), "tensor"),
+    ("01.1", in_place_delta, "in place"),
+    ("01.1", hard_coded, "ball|harm"),
+    ("01.1", lambda w, y, e, n: None, "return"),
+    ("01.2", loss_of(lambda f, y, e, w, p: y * f + e * w.norm(p=p)), "wrong sign"),
+    ("01.2", loss_of(lambda f, y, e, w, p: y * f), "clean loss"),
+    ("01.2", loss_of(lambda f, y, e, w, p: y * f - w.norm(p=p)), "eps is missing"),
+    ("01.2", loss_of(lambda f, y, e, w, p: y * f - e * w.norm(p={2: 2, 1: INF, INF: 1}[p])),
+     "dual"),
+    ("01.2", loss_of(lambda f, y, e, w, p: y * f - e * w.norm(p=p) ** 2), "squared"),
+    ("01.2", loss_of(lambda f, y, e, w, p: y * (f - e * w.norm(p=p))), "y multiplies"),
+    ("01.2", loss_of(lambda f, y, e, w, p: f - e * w.norm(p=p)), "y is missing"),
+    ("01.2", loss_of(lambda f, y, e, w, p: -(y * f - e * w.norm(p=p))), "minus is missing"),
+    ("01.2", lambda *i: loss_closed(*i) * len(i[3]), "sum instead of mean"),
+    ("01.2", lambda w, b, X, y, e, n: binary_cross_entropy_with_logits(
+        X @ w + b - e * y * w.norm(p=DUAL[n]), y), "labels"),
+    ("01.2", lambda w, b, X, y, e, n: softplus(-(y * (X @ w + b) - e * w.norm(p=DUAL[n]))),
+     "mean"),
+    ("01.2", naive_loss, "overflow"),
+    ("01.2", lambda *i: loss_closed(*i).detach(), "cut off"),
+    ("01.2", lambda *i: loss_closed(*i).item(), "cut off"),
+    ("01.2", half_detached, "detached"),
+    ("01.2", in_place_loss, "in place"),
+    ("01.3", grad_of("x", "x"), "clean loss"),
+    ("01.3", grad_of("adv", "x"), "delta .the eps term. is missing"),
+    ("01.3", grad_of("x", "adv"), "not at x . delta"),
+    ("01.3", grad_of("adv", "adv", flip=-1.0), "delta has the wrong sign"),
+    ("01.3", changed_grad(lambda gw, gb, *i: (-gw, -gb)), "wrong sign"),
+    ("01.3", changed_grad(lambda gw, gb, *i: (gw * len(i[3]), gb * len(i[3]))), "sum instead"),
+    ("01.3", changed_grad(lambda gw, gb, *i: gw), "grad_w, grad_b"),
+    ("01.3", changed_grad(lambda gw, gb, *i: (gw, 0 * gb)), "grad_b"),
+    ("01.3", lambda *i: grad_closed(*i[:5], "l2"), "l2 ball"),
+    ("01.3", lambda *i: grad_closed(*i[:4], 1.0, i[5]), "grad_w"),
+    ("01.4", step_of(lambda lam, lr: -lr, lambda lam, lr: -lr * lam), "climbs"),
+    ("01.4", step_of(lambda lam, lr: lr, lambda lam, lr: lr), "lam is missing"),
+    ("01.4", step_of(lambda lam, lr: lr, lambda lam, lr: 0), "adversarial term is missing"),
+    ("01.4", step_of(lambda lam, lr: 0, lambda lam, lr: lr * lam), "clean term is missing"),
+    ("01.4", step_of(lambda lam, lr: lr * (1 - lam), lambda lam, lr: lr * lam), "1 − lam"),
+    ("01.4", step_of(lambda lam, lr: lr * lam, lambda lam, lr: lr), "before the clean"),
+    ("01.4", step_of(lambda lam, lr: lr * (1 + lam), lambda lam, lr: 0), "eps is missing"),
+    ("01.4", step_of(lambda lam, lr: 1, lambda lam, lr: lam), "lr is missing"),
+    ("01.4", step_of(lambda lam, lr: lr, lambda lam, lr: -lr * lam), "subtracted"),
+    ("01.4", step_of(lambda lam, lr: 0, lambda lam, lr: 0), "nothing moved"),
+    ("01.4", step_in_place, "in place"),
+    ("01.4", step_attached, "graph"),
+    ("01.5", losses_of(printed, meant, true_slopes), "changed places"),
+    ("01.5", losses_of(lambda c, a, m: (-c + m * a).mean(), printed, true_slopes), "wrong sign"),
+    ("01.5", losses_of(lambda c, a, m: (-c - a).mean(), printed, true_slopes), "lam is missing"),
+    ("01.5", losses_of(lambda c, a, m: (-c - m * a).sum(), printed, true_slopes), "sum instead"),
+    ("01.5", losses_of(lambda c, a, m: (-c - 2 * m * a).mean(), printed, true_slopes), "twice"),
+    ("01.5", losses_of(lambda c, a, m: -c.mean(), printed, true_slopes), "missing"),
+    ("01.5", losses_of(meant, lambda c, a, m: -c.mean(), true_slopes), "same sign"),
+    ("01.5", losses_of(meant, lambda c, a, m: (-c + m * a).mean(), true_slopes), "one is missing"),
+    ("01.5", losses_of(meant, meant, true_slopes), "changed places"),
+    ("01.5", losses_of(meant, printed, lambda m: (-m, m)), "2·lam"),
+    ("01.5", losses_of(meant, printed, lambda m: (-m, -m)), "minus"),
+    ("01.5", losses_of(meant, printed, lambda m: (2 * m, -m)), "changed places"),
+    ("01.5", losses_of(meant, printed, lambda m: (m, -2 * m)), "wrong sign"),
+    ("01.5", losses_of(meant, printed, lambda m: m), "pair"),
+    ("01.5", lambda c, a, m: meant(c, a, m), "3 things"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("id, answer", RIGHT)
+def test_right_answers_are_accepted(id, answer):
+    assert exercise(id, answer) is answer
+
+
+@pytest.mark.parametrize("id, answer, word", WRONG)
+def test_wrong_answers_are_named(id, answer, word):
+    with pytest.raises(Wrong) as caught:
+        EXERCISES[id].check(answer)
+    assert re.search(word, str(caught.value)), str(caught.value)
+    with pytest.raises(NotYet):
+        exercise(id, answer)
+
+
+def test_every_exercise_has_enough_of_both():
+    for id in EXERCISES:
+        assert sum(i == id for i, _ in RIGHT) >= 2
+        assert sum(i == id for i, _, _ in WRONG) >= 6
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_an_empty_stub_is_not_attempted(id, capsys):
+    def stub(*inputs):
+        raise NotImplementedError(f"Exercise {id}")
+
+    assert exercise(id, stub) is EXERCISES[id].course
+    assert "not attempted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_the_course_functions_pass_and_are_not_what_is_checked_with(id, monkeypatch):
+    from advlib.exercises import lesson_01
+
+    entry = EXERCISES[id]
+    entry.check(entry.course)
+    right = next(answer for i, answer in RIGHT if i == id)
+    for other in EXERCISES.values():
+        monkeypatch.setattr(lesson_01, other.course.__name__, None)
+    entry.check(right)
+
+
+# ---------------------------------------------------------------- the lesson
+
+
+def exercise_copy(source: str) -> str:
+    """The lesson as a learner gets it."""
+    pieces = re.split(r"( *)# SOLUTION\n.*?# END SOLUTION", source, flags=re.DOTALL)
+    text = pieces[0]
+    for k, (indent, rest) in enumerate(zip(pieces[1::2], pieces[2::2], strict=True), 1):
+        text += f'{indent}raise NotImplementedError("Exercise 01.{k}"){rest}'
+    return text
+
+
+@pytest.mark.parametrize("solved", [True, False])
+def test_the_lesson_runs_to_its_end(solved, capsys):
+    source = SOURCE.read_text(encoding="utf-8")
+    code = source if solved else exercise_copy(source)
+    assert solved or "# SOLUTION" not in code
+    exec(compile(code, SOURCE.name, "exec"), {"__name__": "__main__"})
+    said = capsys.readouterr().out
+    assert said.count("is not attempted yet") == (not solved) * 5
+    assert f"{5 if solved else 0} of 5 exercises right" in said
+
+
+def test_the_solved_lesson_runs_as_a_notebook():
+    jupytext = pytest.importorskip("jupytext")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = jupytext.read(SOURCE, fmt="py:percent")
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    pictures = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs
+                if "image/png" in o.get("data", {})]  # fmt: skip
+    assert len(pictures) == 6
