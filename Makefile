@@ -17,7 +17,7 @@ PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
-run: $(VENV)/.installed  ## Fool a model and defend it, in a minute (ARGS="--seed 1")
+run: $(VENV)/.installed  ## Fool a model and defend it, in about three minutes (ARGS="--seed 1")
 	$(VENV)/bin/advlib run $(ARGS)
 
 test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
@@ -37,7 +37,7 @@ notebooks-check: $(VENV)/.installed  ## Fail where a notebook is not what its so
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)
 
-checkpoints: $(VENV)/.installed  ## Train the embedded models again (an hour)
+checkpoints: $(VENV)/.installed  ## Train the embedded models again (40 minutes)
 	$(PY) tools/pretrain.py --out runs/bert-tiny
 	$(PY) tools/victims.py --pretrained runs/bert-tiny
 

@@ -49,7 +49,7 @@ def setup(profile: str | None = None, seed: int = 0) -> Profile:
     if device == "cuda":
         what = torch.cuda.get_device_name()
     else:
-        what = f"{device}, {torch.get_num_threads()} threads"
+        what = device
     print(f"advlib {version('advlib')}: profile {name!r} on {what}, seed {seed}")
     if name != "smoke" and device == "cpu":
         print("This profile wants a GPU. On Colab: Runtime > Change runtime type > T4 GPU.")

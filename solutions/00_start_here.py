@@ -203,7 +203,7 @@ falling = advlib.predict("00.a", "Of every 100 texts that the model gets right, 
 #
 # Some words of a review carry the opinion (*delicious*, *hated*). Some only make it stronger or
 # weaker (*very*, *simply*, *particularly*). All others are neutral (*soup*, *London*, *Sunday*).
-# Which kind, replaced by a word of the same group, turns the model round most often?
+# Which kind, replaced by a word of the same group, flips the model the largest number of times?
 
 # %%
 kind_of_word = advlib.predict("00.b", "Which kind of word fools the model most often?", guess=None,
@@ -211,7 +211,6 @@ kind_of_word = advlib.predict("00.b", "Which kind of word fools the model most o
 
 # %%
 from collections import Counter
-from statistics import median
 
 found = {i: one_word_attack(victim, texts[i], labels[i]) for i in right}
 fallen = {i: new for i, new in found.items() if new is not None}
@@ -226,7 +225,7 @@ for i in list(fallen)[:4]:
 
 # %% [markdown]
 # Nothing here is a trick of spelling or of grammar. To see which kind of word does it, we try
-# every substitute of every word, and count how often each kind turns the model round.
+# every substitute of every word, and count how often each kind flips the model.
 
 # %%
 def kind(word):
@@ -238,7 +237,7 @@ def kind(word):
 
 
 tries = [
-    (kind(words(texts[i])[k]), labels[i], replace(texts[i], {k: new}))
+    (kind(words(texts[i])[k]), new.lower(), labels[i], replace(texts[i], {k: new}))
     for i in right
     for k, some in enumerate(reviews.substitutes(texts[i]))
     for new in some
@@ -246,7 +245,7 @@ tries = [
 guesses = victim.predict([t for *_, t in tries], batch_size=256).argmax(axis=1)
 total = {"opinion": 0, "degree": 0, "neutral": 0}
 flips = dict(total)
-for (which, label, _), guess in zip(tries, guesses, strict=True):
+for (which, _, label, _), guess in zip(tries, guesses, strict=True):
     total[which] += 1
     flips[which] += int(guess != label)
 kind_of_word.reveal(max(flips, key=flips.get))
@@ -277,21 +276,19 @@ print("\n".join(f"{which:>8}: {flips[which]} of {total[which]} changed texts foo
 # %%
 seen = Counter(w for t in advlib.load_text("reviews")["train"]["text"] for w in words(t.lower()))
 for word in ("delicious", "tasty", "delectable"):
-    print(f"{word:>10} stands {seen[word]} times in the training reviews")
-taken, given = [], []
-for i, new in fallen.items():
-    for a, b in zip(words(texts[i].lower()), words(new.lower()), strict=True):
-        if a != b:
-            taken.append(seen[a])
-            given.append(seen[b])
-print(f"replaced words: {median(taken):.0f} times in the median; "
-      f"words that took their place: {median(given):.0f} times")  # fmt: skip
-assert median(given) < median(taken), "the new words are rarer than the old ones"
+    print(f"{word:>10}: in {seen[word]} places of the training reviews")
+share = {}
+for name, rare in (("seen at most 5 times", True), ("seen more often", False)):
+    hits = [guess != label for (which, new, label, _), guess in zip(tries, guesses, strict=True)
+            if which == "opinion" and (seen[new] <= 5) == rare]  # fmt: skip
+    share[rare] = sum(hits) / len(hits)
+    print(f"opinion words {name}: {sum(hits)} of {len(hits)} fool the model ({share[rare]:.1%})")
+assert share[True] > share[False], "rare opinion words fool the model more often than common ones"
 
 # %% [markdown]
-# Rare words are where the model is easiest to fool: it had little chance to learn what side they
-# are on. Rare does not mean always fooled, though: most rare substitutes in the first picture did
-# no harm.
+# Among the substitutes that carry an opinion, rare ones fool the model several times as often as
+# common ones: it had little chance to learn what side they are on. Rare does not mean always
+# fooled, though: most rare substitutes do no harm.
 
 # %% [markdown]
 # ## The other way round
@@ -334,8 +331,9 @@ assert stuck >= 1, "the model does not notice every turn"
 # fair demand is: **the label is kept**.
 #
 # The world's rule reads a text and votes: each opinion word counts for its side, and a negation
-# turns it round. Where votes disagree or nobody votes, the rule does not guess: it raises
-# `ValueError`.
+# turns it round. In a sentence with *but* or *although* the main point decides, so *The bed was
+# soft, but the carpet was dirty* is negative. Where votes still disagree (as in the last line
+# below), or nobody votes, the rule does not guess: it raises `ValueError`.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -490,7 +488,7 @@ print(f"accuracy, one changed word         {one_word:.0%}")
 print(f"accuracy, any number of words      {attacked:.0%}   ({queries:.0f} queries a text)")
 print(f"attack success rate, any number    {success:.0%}")
 assert clean > one_word > attacked, "a stronger attacker leaves less accuracy"
-assert abs(attacked - clean * (1 - success)) < 1e-9, "how the two measures hang together"
+assert abs(attacked - clean * (1 - success)) < 1e-9, "how the two measures are related"
 
 # %%
 fig, ax = plots.figure(6.4, 3.0)
@@ -513,7 +511,7 @@ print(f"Three bars fall from {clean:.0%} over {one_word:.0%} to {attacked:.0%}; 
 assert all(keeps_label(reviews, r.original, r.text) for r in results), "a fair attack"
 
 # %% [markdown]
-# The second assertion above is worth remembering:
+# One of the assertions above is worth remembering:
 #
 # $$\text{accuracy under attack} = \text{clean accuracy} \cdot (1 - \text{attack success rate})$$
 #
@@ -536,7 +534,7 @@ print(f"accuracy under attack: {accuracy_under_attack(stubborn):.0%}")
 # ## Playground
 #
 # Type a review and press *Predict*; press *Attack* to see which words are changed and how many
-# queries it took, that is, about how many texts the model was asked. Words that the world does not
+# queries it took, that is, how many texts the model was asked about. Words that the world does not
 # know cannot be replaced. Things to try:
 #
 # - the review above with *tasty* in place of *delicious*: does the greedy attack find the shortest
@@ -554,7 +552,8 @@ play = playground(victim)
 # old word, underlined the new one; the cell after it has the same as plain text.
 
 # %%
-example = [r for r in results if r.success and len(r.changed) == 2][1]
+example = next(r for r in results if r.success and len(r.changed) == 2
+               and all(kind(words(r.original)[k]) == "opinion" for k in r.changed))  # fmt: skip
 marked(example, victim)
 
 # %%

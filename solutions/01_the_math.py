@@ -6,7 +6,7 @@
 # **You will**
 #
 # - find the worst perturbation of a linear model exactly, for three norms, and the loss it causes;
-# - differentiate that loss by hand, and say why the attack needs no derivative (Danskin's theorem);
+# - differentiate that loss by hand, and say why the attack itself need not be differentiated;
 # - take training steps on `L + lam·L_adv`, and watch `eps` and `lam` move the boundary;
 # - see why it matters who moves first, the attacker or the defender;
 # - find the error in a published loss that clean accuracy does not show.
@@ -28,9 +28,9 @@ profile = advlib.setup()
 # answer. Nothing here is an approximation; from lesson 03 on nearly everything will be.
 #
 # The two coordinates have different characters. The first is **wide**: the classes lie far apart,
-# with much spread. The second is **narrow**: the classes lie close together, with so little spread
-# that it still tells them apart well. A small push can undo the narrow one, and hardly the wide
-# one.
+# with much spread. The second is **narrow**: the classes lie close together, but with so little
+# spread that it tells them apart even better. A small push can undo the narrow one, and hardly the
+# wide one.
 
 # %%
 import torch
@@ -110,7 +110,7 @@ fig
 # | ball | length of $\delta$ | in words |
 # |---|---|---|
 # | `"linf"` | $\max_k \lvert\delta_k\rvert$ | every coordinate may move by `eps` |
-# | `"l2"` | $\sqrt{\sum_k \delta_k^2}$ | the point moves a distance of `eps` in a straight line |
+# | `"l2"` | $\sqrt{\sum_k \delta_k^2}$ | the point moves at most `eps` in a straight line |
 # | `"l1"` | $\sum_k \lvert\delta_k\rvert$ | the coordinates share a budget of `eps` |
 #
 # The attacker wants the loss as large as possible. The loss falls as the margin grows, so the wish
@@ -459,7 +459,9 @@ def panel(ax, eps, lam):
     colour = plots.COLOURS["adversarial" if lam else "standard"]
     draw(ax, w, b, colour, reach=float(eps * w.norm(p=1)))
     clean, robust = accuracy(w, b, X, y), robust_accuracy(w, b, X, y, eps)
-    ax.set_title(f"eps = {eps:g}, lam = {lam:g}: clean {clean:.1%}, robust {robust:.1%}")
+    ax.set_title(
+        f"eps {eps:g}, lam {lam:g}: clean {clean:.1%}, robust {robust:.1%}, ‖w‖ {w.norm():.2f}"
+    )
     ax.title.set_size(10)
     return clean, robust
 
@@ -482,9 +484,10 @@ fig
 # as lam grows it turns upright, until it uses the wide coordinate alone. With eps = 0.2 it leans
 # again: against so small a push the narrow coordinate is still worth using.*
 #
-# Move the sliders. Three things to find: (1) at `eps = 0.6`, the `lam` from which on nothing
-# changes any more; (2) at `lam = 10`, the `eps` at which the boundary begins to turn; (3) what is
-# left of the model at `eps = 1.6` and `lam = 10`, and why (how far apart are the classes?).
+# Move the sliders. Three things to find: (1) at `eps = 0.6`, the smallest `lam` at which the
+# boundary is upright, and what ‖w‖ still does after that; (2) at `lam = 10`, from `eps = 0` up,
+# where the boundary starts to turn and where it is upright; (3) what has happened to ‖w‖ at
+# `eps = 1.6` and `lam = 10`, and why (how far are the class centres from the middle?).
 
 # %%
 try:
@@ -507,11 +510,12 @@ except ImportError:
 # %% [markdown]
 # ## 6 · Robust loss is margin maximisation
 #
-# How far is a point from the boundary? The shortest way across, measured in the attacker's norm, is
-# $\;\text{margin}/\|w\|_*$: the dual norm again. So
+# For a point that the model gets right, the shortest way to the boundary, measured in the
+# attacker's norm, is $\;\text{margin}/\|w\|_*$: the dual norm again. For a wrong point the same
+# formula gives that way with a minus. So
 #
 # $$\text{margin} - \texttt{eps}\,\|w\|_* > 0 \quad\Longleftrightarrow\quad
-# \text{distance to the boundary} > \texttt{eps}.$$
+# \text{signed distance to the boundary} > \texttt{eps}.$$
 #
 # `robust_loss` calls a point right only if nothing within `eps` of it is wrong. It asks for a strip
 # of half-width `eps` without points in it, which is what a support vector machine maximises. And it
@@ -654,7 +658,7 @@ def both_losses(w, b, lam):
 print("     c   intended   published    (lam = 0.1)")
 falling = []
 for c in (1, 10, 100, 1000, 10000):
-    intended, published = both_losses(torch.tensor([0.0, float(c)]), torch.tensor(0.0), 0.1)
+    intended, published = both_losses(torch.tensor([0.001 * c, float(c)]), torch.tensor(0.0), 0.1)
     falling.append(published.item())
     print(f"{c:6} {intended:10.2f} {published:11.2f}")
 assert falling[-1] < falling[-2] < falling[-3] < 0, "the published loss is unbounded below"
@@ -715,9 +719,10 @@ fig
 
 # %% [markdown]
 # *The figure: loss, clean accuracy and robust accuracy while training on the intended and on the
-# published formula at lam = 0.1; the dotted line marks step 200. Up to there the clean accuracies
-# cannot be told apart, while the robust accuracy of the published one has already broken away. Its
-# loss goes below zero and keeps falling; in the end the clean accuracy goes too.*
+# published formula at lam = 0.1; the dotted line marks step 200. Up to there both clean accuracies
+# look excellent, that of the published one even a little better, while its robust accuracy has
+# already broken away. Its loss goes below zero and keeps falling; in the end the clean accuracy
+# goes too.*
 #
 # This is why the course reports robust accuracy beside clean accuracy from the first lesson on, and
 # why it asserts the sign of a gradient rather than trusting that a run "looks fine".
@@ -821,7 +826,7 @@ fig
 # - Robust loss asks for a distance of `eps` to the boundary; `lam` sets how loudly it asks.
 # - The attacker moves **second**. A frozen adversarial data set turns the game round.
 # - `-log M(x) + 2·lam·log M(x′)` pays the model for being wrong, is unbounded below, and at
-#   `lam = 0.1` its clean accuracy looks perfect.
+#   `lam = 0.1` its clean accuracy looks perfect for the first few hundred steps.
 #
 # ## What could go wrong
 #

@@ -1,0 +1,28 @@
+"""What README and the pages point to is there."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_link_into_the_repository_leads_somewhere():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not target.startswith(("http", "mailto")):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_lesson_is_in_the_table():
+    readme = (ROOT / "README.md").read_text()
+    for source in ROOT.glob("solutions/[0-9][0-9]_*.py"):
+        for folder in ("solutions", "notebooks"):
+            assert (ROOT / folder / f"{source.stem}.ipynb").is_file()
+            assert f"{folder}/{source.stem}.ipynb" in readme, source.stem
+
+
+def test_the_commands_of_the_readme_exist():
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make (\w[\w-]*)", readme):
+        assert re.search(rf"^{target}:", makefile, re.M), target
