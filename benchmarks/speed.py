@@ -146,7 +146,9 @@ def main(source: str, rounds: int, threads: int) -> None:
         "the embedding weight perturbed in place, `loss.backward()` in every inner step.\n\n"
         f"{table(header, rows)}\n\n{'; '.join(notes)}."
     )
-    write(f"speed-{name}", f"Cost of a training step: {name}", text, "python benchmarks/speed.py")
+    model = "" if source == "bert-tiny" else " --model FOLDER"
+    command = f"python benchmarks/speed.py{model} --rounds {rounds}"
+    write(f"speed-{name}", f"Cost of a training step: {name}", text, command)
 
 
 if __name__ == "__main__":
