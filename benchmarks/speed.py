@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import table, write
 
 import advlib
 from advlib.attacks import PGD
 from advlib.models import load_classifier
 from advlib.objectives import Adversarial, Clean
+
+from common import table, write
 
 EPS, BATCH = 0.3, 32
 

@@ -12,7 +12,6 @@ import argparse
 import tempfile
 
 import numpy as np
-from common import table, write
 from transformers import set_seed
 
 import advlib
@@ -20,6 +19,8 @@ from advlib.attacks import FGM, PGD, Noise, WordSubstitution
 from advlib.models import load_classifier
 from advlib.objectives import Adversarial
 from advlib.training import finetune
+
+from common import table, write
 
 EPS = 0.3
 ATTACKS = (

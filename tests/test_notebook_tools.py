@@ -8,11 +8,11 @@ import nbformat
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import notebooks
-from notebooks import Refused, differs, execute, make, output_problems
-
 from advlib.exercises import Exercise, compare
 from advlib.exercises import ledger as ledger_module
+
+import notebooks
+from notebooks import Refused, differs, execute, make, output_problems
 
 LESSON = '''\
 # %% [markdown]
