@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from importlib import import_module
 
 from advlib.attacks.words import WordResult, WordSubstitution
 from advlib.corpora import world
@@ -121,7 +122,7 @@ def playground(victim: Classifier, text: str = EXAMPLE) -> Playground | None:
 def _front_end() -> bool:
     """Whether this is a notebook's kernel with ipywidgets."""
     try:
-        import ipywidgets  # noqa: F401
+        import_module("ipywidgets")
         from IPython import get_ipython
     except ImportError:
         return False

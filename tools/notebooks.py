@@ -49,7 +49,7 @@ TEXT_SOLUTION = re.compile(r"<!-- SOLUTION -->.*?<!-- END SOLUTION -->\n?", re.S
 CALL = re.compile(r"advlib\.exercise\(\s*\"(\d\d\.\d+)\"")
 # What must not stand in a stored output.
 NOISE = re.compile(
-    r"/home/|/root/|/Users/|/tmp/|site-packages|ipykernel_|\w*Warning:|\bMISSING\b|\bUNEXPECTED\b"
+    r"/(home|root|Users|tmp)/|site.packages|ipykernel.|\w*Warning:|\bMISSING\b|\bUNEXPECTED\b"
 )
 
 

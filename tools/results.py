@@ -39,7 +39,9 @@ def page(run: dict, title: str) -> str:
         "cover the choice of test texts and not the training). Training attack: "
         f"`{recipe['training attack']}`, λ = {recipe['lam']:g}.\n\n"
         + table(["accuracy", *models], rows)
-        + f"\n\nThreat models:\n\n{threat}\n\nTraining, in passes over a batch:\n\n"
+        + f"\n\nThreat models:\n\n{threat}\n\n"
+        "Training, in passes over a batch (one thread; seconds depend on what else the machine "
+        "did):\n\n"
         + table(["model", "forward", "backward", "seconds"], cost)
         + f"\n\nRepeat with\n\n```\n{run['command']}\n```\n\nMeasured on a CPU with {versions}.\n"
     )
