@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test lint notebooks notebooks-check lab checkpoints bench clean distclean
+.PHONY: help run test lint notebooks notebooks-check colab-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -34,6 +34,15 @@ notebooks: $(VENV)/.installed  ## Build the notebooks from solutions/*.py (LESSO
 notebooks-check: $(VENV)/.installed  ## Fail where a notebook is not what its source makes
 	$(PY) tools/notebooks.py --check
 
+colab-check:  ## Run every notebook with the versions that Colab ships (its torch and Python excepted)
+	$(PYTHON) -m venv .venv-colab
+	grep -E '^torch==' constraints.txt > .venv-colab/pins.txt
+	awk '!/^(#|python|torch|tensorboard|wandb)/ {print $$1 "==" $$2}' tests/colab_versions.txt >> .venv-colab/pins.txt
+	.venv-colab/bin/pip install -q --disable-pip-version-check -c .venv-colab/pins.txt torch
+	.venv-colab/bin/pip install -q --disable-pip-version-check -r .venv-colab/pins.txt ipython==7.34.0 nbval
+	.venv-colab/bin/pip install -q --disable-pip-version-check --force-reinstall --no-deps .
+	cd .venv-colab && bin/python -m pytest -q -p no:cacheprovider --nbval-lax ../notebooks ../solutions
+
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)
 
@@ -50,7 +59,7 @@ clean:  ## Remove what running and building left, runs/ included; keeps .venv
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
 
 distclean: clean  ## As clean, and .venv too
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-colab
 
 # torch goes first and alone: it is by far the largest download.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
