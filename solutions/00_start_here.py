@@ -276,7 +276,7 @@ print("\n".join(f"{which:>8}: {flips[which]} of {total[which]} changed texts foo
 # %%
 seen = Counter(w for t in advlib.load_text("reviews")["train"]["text"] for w in words(t.lower()))
 for word in ("delicious", "tasty", "delectable"):
-    print(f"{word:>10}: in {seen[word]} places of the training reviews")
+    print(f"{word:>10}: {seen[word]:3} × in the training reviews")
 share = {}
 for name, rare in (("seen at most 5 times", True), ("seen more often", False)):
     hits = [guess != label for (which, new, label, _), guess in zip(tries, guesses, strict=True)
@@ -552,8 +552,11 @@ play = playground(victim)
 # old word, underlined the new one; the cell after it has the same as plain text.
 
 # %%
-example = next(r for r in results if r.success and len(r.changed) == 2
-               and all(kind(words(r.original)[k]) == "opinion" for k in r.changed))  # fmt: skip
+example = next(
+    r for r in results
+    if r.success and len({words(r.text)[k] for k in r.changed}) == 2
+    and all(kind(words(r.original)[k]) == "opinion" for k in r.changed)
+)  # fmt: skip
 marked(example, victim)
 
 # %%

@@ -26,3 +26,11 @@ def test_the_commands_of_the_readme_exist():
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
     for target in re.findall(r"`?make (\w[\w-]*)", readme):
         assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_times_in_the_table_are_those_of_the_pages():
+    readme = (ROOT / "README.md").read_text()
+    for page in ROOT.glob("notebooks/*.ipynb"):
+        stated = re.search(r"Runs in (\d+) s", page.read_text())[1]
+        row = next(line for line in readme.splitlines() if f"notebooks/{page.name}" in line)
+        assert row.endswith(f"| {stated} s |"), page.name
