@@ -27,6 +27,7 @@ class Wrong(Exception):
 
     problem: one sentence. given, yours, expected: what was put in, what came out, what should have.
     likely: the mistake that would give just this answer, where the check recognises it.
+    picture: a figure of yours beside what was expected, where it says more than numbers.
     """
 
     problem: str
@@ -34,6 +35,7 @@ class Wrong(Exception):
     yours: Any = None
     expected: Any = None
     likely: str | None = None
+    picture: Any = None
 
     def __str__(self) -> str:
         lines = [self.problem]

@@ -66,7 +66,7 @@ def _judge(id: str, entry: Exercise, error: Exception) -> Any:
         return entry.course
     LEDGER.answers[id] = WRONG
     if isinstance(error, Wrong):
-        _display(f"<h4>Exercise {escape(id)}: not yet</h4>{error.html()}")
+        _display(f"<h4>Exercise {escape(id)}: not yet</h4>{error.html()}", error.picture)
         raise NotYet(f"Exercise {id}: not yet. {error}") from None
     lines = traceback.extract_tb(error.__traceback__)
     own = [line for line in lines if "advlib" not in line.filename] or lines
@@ -174,7 +174,7 @@ def _ask(made: Prediction, options: tuple[str, ...] | None) -> bool:
     return True
 
 
-def _display(html: str) -> None:
+def _display(html: str, picture: Any = None) -> None:
     """Show HTML where there is a front end; the exception says the same in plain text."""
     try:
         from IPython import get_ipython
@@ -183,3 +183,5 @@ def _display(html: str) -> None:
         return
     if get_ipython() is not None:
         display(HTML(html))
+        if picture is not None:
+            display(picture)
