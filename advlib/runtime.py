@@ -51,8 +51,11 @@ def setup(profile: str | None = None, seed: int = 0) -> Profile:
     else:
         what = device
     print(f"advlib {version('advlib')}: profile {name!r} on {what}, seed {seed}")
-    if name != "smoke" and device == "cpu":
-        print("This profile wants a GPU. On Colab: Runtime > Change runtime type > T4 GPU.")
+    if device == "cpu" and "google.colab" in sys.modules:
+        print("No GPU is on, which is fine for the small profile. For a real model on real data: "
+              "Runtime > Change runtime type > T4 GPU.")  # fmt: skip
+    elif device == "cpu" and name != "smoke":
+        print("This profile wants a GPU; on a CPU it works too, but takes long.")
     return Profile(name, device, seed)
 
 

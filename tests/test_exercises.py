@@ -128,12 +128,24 @@ def test_a_prediction_is_kept_and_judged(capsys):
     choice.reveal("that")
     assert choice.error == 1
     assert predict("98.c", "none?", low=0, high=1).error is None
+    predict("97.a", "of another lesson?", 0.5, low=0, high=1).reveal(1)
     exercise("98.1", course)
     capsys.readouterr()
     progress("98")
     out = capsys.readouterr().out
     assert "1 of 2 exercises right" in out and "98.2  another: not attempted" in out
-    assert "2 predictions, on average 62% of the range off" in out
+    assert "1 guessed numbers: on average 25% of the range off, 0 of them too high" in out
+    assert "1 guessed choices: 0 right" in out
+
+
+def test_guesses_are_drawn_beside_their_results():
+    close = ledger_module.Prediction("98.a", "?", 20, 0, 100, 30)
+    far = ledger_module.Prediction("98.b", "?", 0.9, 0, 1, 0.1)
+    fig = ledger_module._draw([close, far])
+    (ax,) = fig.axes
+    dots = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
+    assert dots == pytest.approx([0.2, 0.3, 0.9, 0.1])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["98.a", "98.b"]
 
 
 @pytest.mark.parametrize(
@@ -149,3 +161,15 @@ def test_a_prediction_is_kept_and_judged(capsys):
 def test_a_prediction_without_sense_is_refused(settings):
     with pytest.raises(ValueError):
         predict("98.a", "?", **settings)
+
+
+def test_a_picture_is_shown_with_the_feedback(monkeypatch):
+    def check_with_picture(answer):
+        raise Wrong("not so", picture="the picture")
+
+    shown = []
+    monkeypatch.setattr(ledger_module, "find", lambda id: Exercise("t", check_with_picture, course))
+    monkeypatch.setattr(ledger_module, "_display", lambda *what: shown.append(what))
+    with pytest.raises(ledger_module.NotYet, match="not so"):
+        exercise("98.1", course)
+    assert shown[0][1] == "the picture"

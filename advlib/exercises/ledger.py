@@ -94,11 +94,16 @@ class Prediction:
         print(f"{self.question}\n  your guess: {said}\n  result:     {show(result)}")
 
     @property
+    def is_number(self) -> bool:
+        """Whether a number was asked for; else one of several options."""
+        return self.low is not None
+
+    @property
     def error(self) -> float | None:
         """How far off, as a share of the possible range; 0 or 1 for a choice. None: no guess."""
         if self.guess is None or self.result is None:
             return None
-        if self.low is None or self.high is None:
+        if not self.is_number:
             return float(self.guess != self.result)
         return abs(float(self.guess) - float(self.result)) / (self.high - self.low)
 
@@ -134,7 +139,10 @@ def predict(
 
 
 def progress(lesson: str | None = None) -> None:
-    """The ledger: every exercise of the lesson with its state, and how good the guesses were."""
+    """The ledger: every exercise of the lesson with its state, and how good the guesses were.
+
+    In a notebook the guesses that were numbers are also drawn, each beside its result.
+    """
     answers = {i: a for i, a in LEDGER.answers.items() if lesson is None or i.startswith(lesson)}
     if lesson is not None:
         answers = {i: answers.get(i, OPEN) for i in
@@ -143,10 +151,39 @@ def progress(lesson: str | None = None) -> None:
         print(f"  {MARKS[state]} {id}  {find(id).title}: {state}")
     done = sum(state == RIGHT for state in answers.values())
     print(f"  {done} of {len(answers)} exercises right")
-    errors = [p.error for p in LEDGER.guesses.values() if p.error is not None]
-    if errors:
-        mean = sum(errors) / len(errors)
-        print(f"  {len(errors)} predictions, on average {mean:.0%} of the range off")
+    made = [p for i, p in LEDGER.guesses.items()
+            if p.error is not None and (lesson is None or i.startswith(lesson))]  # fmt: skip
+    numbers, choices = [p for p in made if p.is_number], [p for p in made if not p.is_number]
+    if numbers:
+        off = sum(p.error for p in numbers) / len(numbers)
+        high = sum(p.guess > p.result for p in numbers)
+        print(f"  {len(numbers)} guessed numbers: on average {off:.0%} of the range off, "
+              f"{high} of them too high")  # fmt: skip
+        _display(picture=_draw(numbers))
+    if choices:
+        right = sum(p.error == 0 for p in choices)
+        print(f"  {len(choices)} guessed choices: {right} right")
+
+
+def _draw(numbers: list[Prediction]) -> Any:
+    """A line per prediction from its lowest to its highest value, with the guess and the result."""
+    from advlib import plots
+
+    fig, ax = plots.figure(6.4, 0.9 + 0.35 * len(numbers))
+    for row, p in enumerate(numbers):
+        guess, result = ((v - p.low) / (p.high - p.low) for v in (p.guess, p.result))
+        ax.plot([0, 1], [row, row], color="#dddddd", linewidth=6, zorder=1)
+        ax.plot([guess, result], [row, row], color="#777777", linewidth=1.5, zorder=2)
+        label = row == 0
+        ax.plot(guess, row, "o", color="white", markeredgecolor="#222222", markersize=8,
+                label="your guess" if label else None)  # fmt: skip
+        ax.plot(result, row, "o", color="#222222", markersize=8, label="result" if label else None)
+    ax.set_yticks(range(len(numbers)), [p.id for p in numbers])
+    ax.set_xticks([0, 1], ["lowest", "highest"])
+    ax.set(xlim=(-0.03, 1.03), ylim=(len(numbers) - 0.5, -0.5))
+    ax.grid(False)
+    fig.legend(loc="outside upper left", ncols=2)
+    return fig
 
 
 def _ask(made: Prediction, options: tuple[str, ...] | None) -> bool:
@@ -174,14 +211,15 @@ def _ask(made: Prediction, options: tuple[str, ...] | None) -> bool:
     return True
 
 
-def _display(html: str, picture: Any = None) -> None:
-    """Show HTML where there is a front end; the exception says the same in plain text."""
+def _display(html: str = "", picture: Any = None) -> None:
+    """Show HTML and a figure where there is a front end; the printed text says the same."""
     try:
         from IPython import get_ipython
         from IPython.display import HTML, display
     except ImportError:
         return
     if get_ipython() is not None:
-        display(HTML(html))
+        if html:
+            display(HTML(html))
         if picture is not None:
             display(picture)

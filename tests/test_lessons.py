@@ -1,0 +1,73 @@
+"""Every exercise of every lesson against right and wrong answers.
+
+`answers_NN.py` beside this file has for lesson NN a list RIGHT of (id, answer) and a list WRONG of
+(id, answer, what the feedback must say).
+"""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from advlib.exercises import ledger
+from advlib.exercises.ledger import NotYet, exercise
+from advlib.exercises.lesson_00 import _results
+
+LESSONS = [f.stem[-2:] for f in sorted(Path(__file__).parent.glob("answers_[0-9][0-9].py"))]
+CHECKS = {n: import_module(f"advlib.exercises.lesson_{n}") for n in LESSONS}
+ANSWERS = {n: import_module(f"answers_{n}") for n in LESSONS}
+EXERCISES = {id: entry for checks in CHECKS.values() for id, entry in checks.EXERCISES.items()}
+RIGHT = [pair for answers in ANSWERS.values() for pair in answers.RIGHT]
+WRONG = [triple for answers in ANSWERS.values() for triple in answers.WRONG]
+
+
+def test_every_lesson_has_its_answers():
+    sources = Path(__file__).parents[1].glob("solutions/[0-9][0-9]_*.py")
+    assert sorted(source.name[:2] for source in sources) == LESSONS
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_every_exercise_has_enough_of_both(id):
+    assert sum(i == id for i, _ in RIGHT) >= 2
+    assert sum(i == id for i, _, _ in WRONG) >= 6
+
+
+@pytest.mark.parametrize("id, answer", RIGHT)
+def test_right_answers_are_accepted_and_kept(id, answer, capsys):
+    assert exercise(id, answer) is answer
+    assert "right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("id, answer, says", WRONG)
+def test_wrong_answers_are_told_what_is_wrong(id, answer, says):
+    with pytest.raises(NotYet) as caught:
+        exercise(id, answer)
+    assert re.search(says, str(caught.value)), str(caught.value)
+    assert ledger.LEDGER.answers[id] == "wrong"
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_an_empty_stub_is_not_attempted_and_the_course_takes_its_place(id, capsys):
+    def stub(*inputs, **named):
+        raise NotImplementedError(f"Exercise {id}")
+
+    assert exercise(id, stub) is EXERCISES[id].course
+    assert "not attempted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("id", EXERCISES)
+def test_the_course_functions_pass_and_are_not_what_is_checked_with(id, monkeypatch):
+    entry = EXERCISES[id]
+    entry.check(entry.course)
+    checks = CHECKS[id[:2]]
+    for other in checks.EXERCISES.values():
+        monkeypatch.setattr(checks, other.course.__name__, None)
+    entry.check(next(answer for i, answer in RIGHT if i == id))
+
+
+def test_results_for_the_checks_of_lesson_00_hold_what_was_ordered():
+    results = _results(4, 3, 2)
+    kinds = [(bool(r.success), bool(r.wrong_before)) for r in results]
+    assert [kinds.count(k) for k in ((False, False), (True, False), (False, True))] == [4, 3, 2]
+    assert any(r.changed and not r.success for r in results), "changed words are no sign"
