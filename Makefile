@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test lint notebooks notebooks-check colab-check lab checkpoints bench clean distclean
+.PHONY: help run test lint notebooks notebooks-check colab-check browser-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -42,6 +42,11 @@ colab-check:  ## Run every notebook with the versions that Colab ships (its torc
 	.venv-colab/bin/pip install -q --disable-pip-version-check -r .venv-colab/pins.txt ipython==7.34.0 nbval
 	.venv-colab/bin/pip install -q --disable-pip-version-check --force-reinstall --no-deps .
 	cd .venv-colab && bin/python -m pytest -q -p no:cacheprovider --nbval-lax ../notebooks ../solutions
+
+browser-check: $(VENV)/.installed  ## Use the widgets of every solved notebook in a real browser
+	$(PIP) playwright
+	command -v chromium google-chrome >/dev/null || $(PY) -m playwright install --with-deps chromium
+	$(PY) tools/browser_check.py
 
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)

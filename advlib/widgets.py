@@ -131,7 +131,7 @@ def _front_end() -> bool:
 
 def _rule(victim: Classifier, text: str, name: str) -> int | None:
     """The label that the rule of the world gives, if it knows one and the model has its classes."""
-    if victim.labels != ["negative", "positive"]:
+    if [name.lower() for name in victim.labels] != ["negative", "positive"]:
         return None
     try:
         return world(name).label(text)

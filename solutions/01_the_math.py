@@ -27,6 +27,10 @@ profile = advlib.setup()
 # coordinates and three parameters, where every quantity of adversarial training has an exact
 # answer. Nothing here is an approximation; from lesson 03 on nearly everything will be.
 #
+# Three names come back all the time. $L$ is the loss on the inputs as they are. $L_\text{adv}$ is
+# the loss after an attacker has changed them. And λ, in code `lam` (because `lambda` is taken),
+# says how much the second counts beside the first.
+#
 # The two coordinates have different characters. The first is **wide**: the classes lie far apart,
 # with much spread. The second is **narrow**: the classes lie close together, but with so little
 # spread that it tells them apart even better. A small push can undo the narrow one, and hardly the
@@ -739,7 +743,8 @@ fig
 #
 # The first four are points on *one* curve (Goodfellow's $\alpha = 0.5$ is `lam = 1`). Dividing by
 # $1+\texttt{lam}$ changes the learning rate and not the minimum. TRADES differs in kind: its
-# second term does not ask whether the prediction is *right*, only whether it *stays the same*; the
+# second term, a Kullback–Leibler divergence (0 where two predictions are the same, and larger the
+# further apart they are), does not ask whether the prediction is *right*, only whether it *stays the same*; the
 # label is not in it. (So it also works on points without a label, which lesson 10 makes use of.)
 
 

@@ -182,6 +182,8 @@ WRONG = [
     ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, "l2"), "l2 ball"),
     ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, "linf"), "linf ball"),
     ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, "l1"), "l1 ball"),
+    ("01.1", lambda w, y, e, n: -e * y[:, None] * torch.eye(len(w))[w.argmax()] * w.sign()
+     if n == "l1" else delta_by_cases(w, y, e, n), "take abs first"),
     ("01.1", averaged_l1, "largest|l2 ball|linf ball"),
     ("01.1", lambda w, y, e, n: 0.9 * delta_by_cases(w, y, e, n), "more harm|does more"),
     ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n)[0], "shape"),
@@ -242,6 +244,8 @@ WRONG = [
     ("01.5", losses_of(meant, printed, lambda m: (-m, m)), "2·lam"),
     ("01.5", losses_of(meant, printed, lambda m: (-m, -m)), "minus"),
     ("01.5", losses_of(meant, printed, lambda m: (2 * m, -m)), "changed places"),
+    ("01.5", lambda c, a, m: (meant(c, a, m), printed(c, a, m), (-m / len(c), 2 * m / len(c))),
+     "rise together"),
     ("01.5", losses_of(meant, printed, lambda m: (m, -2 * m)), "wrong sign"),
     ("01.5", losses_of(meant, printed, lambda m: m), "pair"),
     ("01.5", lambda c, a, m: meant(c, a, m), "3 things"),

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
-import time
 import tomllib
 from pathlib import Path
 
 import jupytext
 import nbformat
-from nbclient import NotebookClient
 from nbformat import NotebookNode
+from timings import SMOKE, execute, load, record
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 1024 * 1024  # bytes of a notebook
@@ -164,15 +164,6 @@ def has_check(id: str) -> bool:
     return True
 
 
-def execute(nb: NotebookNode, folder: Path) -> float:
-    """Run all cells in place; seconds that it took. Raises where a cell fails."""
-    start = time.perf_counter()
-    NotebookClient(nb, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
-    for cell in nb.cells:
-        cell.metadata.pop("execution", None)  # times of day, other in every build
-    return time.perf_counter() - start
-
-
 def output_problems(nb: NotebookNode) -> list[str]:
     out = []
     for cell in nb.cells:
@@ -205,8 +196,7 @@ def main() -> None:
     parser.add_argument("--repo", default="", help="owner/name that the badges point to")
     parser.add_argument("--check", action="store_true", help="compare sources, write nothing")
     options = parser.parse_args()
-    timings = ROOT / "docs" / "timings.json"
-    seconds = json.loads(timings.read_text()) if timings.is_file() else {}
+    seconds = {lesson: own[SMOKE] for lesson, own in load().items() if SMOKE in own}
     bad = []
     for source in sorted((ROOT / "solutions").glob(f"{options.lesson or '[0-9][0-9]'}_*.py")):
         target = ROOT / "notebooks" / f"{source.stem}.ipynb"
@@ -216,7 +206,8 @@ def main() -> None:
                 pairs = ((target, copy), (source.with_suffix(".ipynb"), solved))
                 bad += [why for file, made in pairs if (why := differs(file, made))]
                 continue
-            seconds[source.stem] = round(execute(solved, source.parent), 1)
+            os.environ["ADVLIB_PROFILE"] = "smoke"
+            seconds[source.stem] = execute(solved, source.parent)
             found = output_problems(solved)
             if found:
                 raise Refused("\n".join(f"{source.stem}: {line}" for line in found))
@@ -233,8 +224,8 @@ def main() -> None:
         target.parent.mkdir(exist_ok=True)
         nbformat.write(copy, target)
         nbformat.write(solved, source.with_suffix(".ipynb"))
-        timings.write_text(json.dumps(seconds, indent=1, sort_keys=True) + "\n")
-        print(f"{source.stem}: {seconds[source.stem]} s")
+        record(source.stem, SMOKE, seconds[source.stem])
+        print(f"{source.stem}: {seconds[source.stem]:.1f} s")
     if bad:
         sys.exit("\n".join(bad))
 

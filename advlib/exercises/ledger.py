@@ -182,7 +182,7 @@ def _draw(numbers: list[Prediction]) -> Any:
     ax.set_xticks([0, 1], ["lowest", "highest"])
     ax.set(xlim=(-0.03, 1.03), ylim=(len(numbers) - 0.5, -0.5))
     ax.grid(False)
-    fig.legend(loc="outside upper left", ncols=2)
+    fig.legend(loc="outside upper left", ncols=2, frameon=False)
     return fig
 
 

@@ -108,10 +108,13 @@ def check_worst_case(answer) -> None:
         expect(torch.isfinite(delta).all(), "delta has values that are not finite",
                given=given, yours=delta)  # fmt: skip
         likely = _which_delta(delta.double(), w, y, eps, norm, best)
+        flat = len(w) == 2
+        picture = _ball_picture(w, y, eps, norm, delta, best) if flat else None
         size = delta.double().norm(p=ORDER[norm], dim=1)
         expect((size <= eps * (1 + 1e-4)).all(),
                f"delta leaves the ball: its {norm} norm is larger than eps = {eps}",
-               given=given, yours=delta, expected=best.float(), likely=likely)  # fmt: skip
+               given=given, yours=delta, expected=best.float(), likely=likely,
+               picture=picture)  # fmt: skip
         gain = -y.double() * (delta.double() @ w.double())
         most = -y.double() * (best @ w.double())
         # The damage is compared, not delta: where two corners tie, either is right.
@@ -119,7 +122,38 @@ def check_worst_case(answer) -> None:
             raise Wrong(
                 f"for norm {norm!r} another delta of the ball does more harm: yours lowers the "
                 f"margins by {_few(gain)}, the worst one by {_few(most)}",
-                given=given, yours=delta, expected=best.float(), likely=likely)  # fmt: skip
+                given=given, yours=delta, expected=best.float(), likely=likely,
+                picture=picture)  # fmt: skip
+
+
+def _one(w: Tensor, k: int) -> Tensor:
+    """The sign of w in coordinate k, zero in all others."""
+    return w.sign() * torch.nn.functional.one_hot(torch.tensor(k), len(w))
+
+
+def _ball_picture(w, y, eps, norm, delta, best):
+    """Two coordinates: the ball, the level line that touches it, yours and the worst delta."""
+    from advlib import plots
+
+    fig, ax = plots.figure(3.4, 3.4)
+    reach = 1.15 * max(eps, float(delta[0].detach().abs().max()))
+    angle = torch.linspace(0, 2 * torch.pi, 361)
+    ball = torch.stack([angle.cos(), angle.sin()], dim=1)
+    ball = eps * ball / ball.norm(p=ORDER[norm], dim=1, keepdim=True)
+    ax.fill(ball[:, 0], ball[:, 1], color="#dddddd")
+    for point, colour, name in ((best, "#222222", "expected"), (delta, "#D55E00", "yours")):
+        x, z = point[0].detach().tolist()
+        ax.plot([0, x], [0, z], "-", color=colour, linewidth=1.5)
+        ax.plot(x, z, "o", color=colour, markersize=8, label=name)
+    touch = best[0].tolist()
+    ax.axline(touch, (touch[0] - float(w[1]), touch[1] + float(w[0])), color="#222222",
+              linestyle="--", linewidth=1)  # fmt: skip
+    ax.set(aspect="equal", xlabel=r"$\delta_1$", ylabel=r"$\delta_2$", xlim=(-reach, reach),
+           ylim=(-reach, reach))  # fmt: skip
+    ax.set_title(f"{norm}, the first point (y = {float(y[0]):+.0f})", fontsize=10)
+    ax.grid(False)
+    fig.legend(loc="outside upper left", ncols=2, frameon=False)
+    return fig
 
 
 def _few(values: Tensor) -> str:
@@ -136,6 +170,8 @@ def _which_delta(delta, w, y, eps, norm, best) -> str | None:
         "w is not normalised: the length of delta must not depend on that of w": eps * direction,
         "for the l1 ball the whole budget belongs to the one coordinate where |w| is largest":
             eps * direction.sign() / len(w) if norm == "l1" else None,
+        "for the l1 ball the budget goes where |w| is largest, whatever its sign: take abs first":
+            -eps * y.double()[:, None] * _one(w.double(), int(w.argmax())) if norm == "l1" else None,
         "only one coordinate of the linf ball is used: every coordinate may move by eps":
             _search(w, y, eps, "l1") if norm == "linf" else None,
     }  # fmt: skip
@@ -399,6 +435,8 @@ def _check_slopes(slopes, given: dict, lam: float, c: Tensor, a: Tensor) -> None
             (rise[0], 0.0),
         "both slopes alike: the printed minus before λ(−log M(x′)) turns the sign round":
             (rise[0], rise[0]),
+        "all entries of log_adv rise together: this is the slope in one of them":
+            (rise[0] / len(a), rise[1] / len(a)),
         "the published slope has the wrong sign": (rise[0], -rise[1]),
         "the intended slope has the wrong sign": (-rise[0], rise[1]),
     }  # fmt: skip

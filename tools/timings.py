@@ -1,0 +1,106 @@
+"""How long each lesson takes, by profile: writes docs/timings.json and the table docs/timings.md.
+
+    python tools/timings.py --profile smoke
+    python tools/timings.py --profile colab                    # real models and data from the Hub
+    python tools/timings.py --profile colab --model PATH --data PATH     # without a network
+
+With --model and --data, local folders stand in for the Hub: they are put where a lesson finds them
+under the Hub's names. The lessons are run as they are; one that fails is reported, not recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import torch
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).parents[1]
+MODEL = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
+DATA = "stanfordnlp/sst2"
+TIMES = ROOT / "docs" / "timings.json"
+SMOKE = "smoke on CPU"
+HEAD = f"""# Run times
+
+Seconds from the first cell to the last, measured by `tools/timings.py` and `make notebooks`.
+"smoke" is the profile of a laptop without a GPU (here two CPU cores). "colab" is that of one small
+GPU; where a column names no stand-in, its model is `{MODEL}` and its data are `{DATA}`.
+A dash is a time that nobody has measured yet.
+"""
+
+
+def execute(nb: NotebookNode, folder: Path) -> float:
+    """Run all cells in place; seconds that it took. Raises where a cell fails."""
+    start = time.perf_counter()
+    NotebookClient(nb, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
+    for cell in nb.cells:
+        cell.metadata.pop("execution", None)  # times of day, other in every build
+    return time.perf_counter() - start
+
+
+def load() -> dict[str, dict[str, float]]:
+    """Lesson -> what it ran on -> seconds."""
+    return json.loads(TIMES.read_text()) if TIMES.is_file() else {}
+
+
+def record(lesson: str, where: str, seconds: float) -> None:
+    """Keep one measurement and write the table again."""
+    times = load()
+    times.setdefault(lesson, {})[where] = round(seconds, 1)
+    TIMES.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n")
+    columns = sorted({column for own in times.values() for column in own}, reverse=True)
+    lines = [HEAD, "| lesson | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for lesson, own in sorted(times.items()):
+        cells = [f"{own[column]:.0f}" if column in own else "–" for column in columns]
+        lines.append(f"| {lesson} | " + " | ".join(cells) + " |")
+    TIMES.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+def stand_in(folder: Path, name: str, target: str) -> None:
+    """Make `target` be found as `name` by whatever runs in the folder."""
+    link = folder / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(Path(target).resolve(), target_is_directory=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="smoke", choices=("smoke", "colab", "full"))
+    parser.add_argument("--lesson", default="[0-9][0-9]", help="two digits; all without it")
+    parser.add_argument("--model", help="a local model folder in place of the Hub's")
+    parser.add_argument("--data", help="a local folder of data in place of the Hub's")
+    parser.add_argument("--called", default="local stand-ins", help="what to call these in a table")
+    options = parser.parse_args()
+    os.environ["ADVLIB_PROFILE"] = options.profile
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    where = f"{options.profile} on {device}"
+    where += f", {options.called}" if options.model else ""
+    failed = []
+    with tempfile.TemporaryDirectory() as name:
+        if options.model:
+            stand_in(Path(name), MODEL, options.model)
+        if options.data:
+            stand_in(Path(name), DATA, options.data)
+        for source in sorted((ROOT / "solutions").glob(f"{options.lesson}_*.py")):
+            try:
+                seconds = execute(jupytext.read(source), Path(name))
+            except CellExecutionError as error:
+                failed.append(f"{source.stem}: {str(error).strip().splitlines()[-1]}")
+                continue
+            record(source.stem, where, seconds)
+            print(f"{source.stem}: {seconds:.0f} s, {where}", flush=True)
+    if failed:
+        sys.exit("\n".join(failed))
+
+
+if __name__ == "__main__":
+    main()
