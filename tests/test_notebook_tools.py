@@ -12,7 +12,7 @@ from advlib.exercises import Exercise, compare
 from advlib.exercises import ledger as ledger_module
 
 import notebooks
-from notebooks import Refused, differs, execute, make, output_problems
+from notebooks import Refused, differs, execute, make, output_problems, point_to
 
 LESSON = '''\
 # %% [markdown]
@@ -187,3 +187,14 @@ def test_a_broken_cell_stops_the_build(tmp_path):
     nb.cells = [nbformat.v4.new_code_cell("1 / 0")]
     with pytest.raises(Exception, match="ZeroDivisionError"):
         execute(nb, tmp_path)
+
+
+def test_a_fork_points_all_its_badges_to_itself(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[tool.advlib]\nrepository = "a/b"\n')
+    badge = "https://colab.research.google.com/github/{}/blob/main/notebooks/00.ipynb"
+    (tmp_path / "README.md").write_text(badge.format("a/b"))
+    point_to("me/my-fork", tmp_path)
+    assert 'repository = "me/my-fork"' in (tmp_path / "pyproject.toml").read_text()
+    assert (tmp_path / "README.md").read_text() == badge.format("me/my-fork")
+    with pytest.raises(Refused, match="owner/name"):
+        point_to("https://github.com/me/my-fork", tmp_path)

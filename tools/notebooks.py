@@ -62,6 +62,19 @@ def repository() -> str:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["advlib"]["repository"]
 
 
+def point_to(repo: str, root: Path = ROOT) -> None:
+    """Make `owner/name` the repository that all badges lead to. Raises Refused for other forms."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise Refused(f"{repo!r} is no repository: give owner/name, as in REPO=me/my-fork")
+    places = {
+        "pyproject.toml": r'(?<=^repository = ")[^"]*',
+        "README.md": r"(?<=colab\.research\.google\.com/github/)[^/]+/[^/]+",
+    }
+    for name, pattern in places.items():
+        file = root / name
+        file.write_text(re.sub(pattern, repo, file.read_text(), flags=re.M))
+
+
 def make(source: Path, repo: str, seconds: dict[str, float]) -> tuple[NotebookNode, NotebookNode]:
     """(exercise copy, solved notebook without outputs). Raises Refused."""
     solved = jupytext.read(source)
@@ -193,15 +206,18 @@ def differs(file: Path, made: NotebookNode) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lesson", default="", help="two digits; all lessons without it")
-    parser.add_argument("--repo", default="", help="owner/name that the badges point to")
+    parser.add_argument("--repo", default="", help="owner/name that all badges are to lead to")
     parser.add_argument("--check", action="store_true", help="compare sources, write nothing")
     options = parser.parse_args()
+    if options.repo:
+        point_to(options.repo)
+    repo = repository()
     seconds = {lesson: own[SMOKE] for lesson, own in load().items() if SMOKE in own}
     bad = []
     for source in sorted((ROOT / "solutions").glob(f"{options.lesson or '[0-9][0-9]'}_*.py")):
         target = ROOT / "notebooks" / f"{source.stem}.ipynb"
         try:
-            copy, solved = make(source, options.repo or repository(), seconds)
+            copy, solved = make(source, repo, seconds)
             if options.check:
                 pairs = ((target, copy), (source.with_suffix(".ipynb"), solved))
                 bad += [why for file, made in pairs if (why := differs(file, made))]
@@ -214,7 +230,7 @@ def main() -> None:
             # Once more, because the page states the time that was measured just now.
             outputs = [cell.get("outputs") for cell in solved.cells]
             counts = [cell.get("execution_count") for cell in solved.cells]
-            copy, solved = make(source, options.repo or repository(), seconds)
+            copy, solved = make(source, repo, seconds)
             for cell, output, count in zip(solved.cells, outputs, counts, strict=True):
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = output, count
