@@ -15,6 +15,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedTokenizerBase,
@@ -125,14 +126,7 @@ def load_classifier(
     Raises ModelError (a ValueError) where something is missing or damaged, and says what to do.
     Never runs code that a model brings along (`trust_remote_code` stays off) and never unpickles.
     """
-    name = str(source)
-    embedded = CHECKPOINTS / name
-    if embedded.parent == CHECKPOINTS and (embedded / "card.json").is_file():
-        verify(embedded)
-        source = embedded
-    elif Path(source).exists() or name.startswith((".", "/", "~")):
-        source = Path(source).expanduser()
-        _check_folder(source)
+    name, source = str(source), _locate(source)
     head = {}
     if labels is not None:
         names = [str(label) for label in labels]
@@ -161,6 +155,46 @@ def load_classifier(
         model.config.pad_token_id = tokenizer.pad_token_id
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Classifier(model.to(device).eval(), tokenizer)
+
+
+def load_language_model(
+    source: str | Path = "bert-tiny", *, device: str | torch.device | None = None
+) -> Classifier:
+    """Load a masked language model and its tokenizer; its logits are (batch, tokens, vocabulary).
+
+    source, device: as for `load_classifier`. Raises ModelError.
+    """
+    name, source = str(source), _locate(source)
+    with quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            model, loading = AutoModelForMaskedLM.from_pretrained(
+                source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
+                output_loading_info=True,
+            )  # fmt: skip
+        except Exception as error:
+            raise ModelError(_why(name, source, error)) from error
+    if loading["missing_keys"] or tokenizer.mask_token is None:
+        raise ModelError(
+            f"{name} cannot guess masked words: it has no trained head for that, or no mask token; "
+            "give a masked language model such as bert-base-uncased"
+        )
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Classifier(model.to(device).eval(), tokenizer)
+
+
+def _locate(source: str | Path) -> str | Path:
+    """The folder of an embedded checkpoint or of the user's, checked; else the name on the Hub."""
+    name = str(source)
+    embedded = CHECKPOINTS / name
+    if embedded.parent == CHECKPOINTS and (embedded / "card.json").is_file():
+        verify(embedded)
+        return embedded
+    if Path(source).exists() or name.startswith((".", "/", "~")):
+        folder = Path(source).expanduser()
+        _check_folder(folder)
+        return folder
+    return name
 
 
 def embedded_checkpoints() -> dict[str, dict]:

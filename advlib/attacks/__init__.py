@@ -1,6 +1,27 @@
 """Attacks. Each is a frozen dataclass whose repr is its threat model."""
 
 from advlib.attacks.embedding import FGM, FGSM, PGD, EmbeddingAttack, Noise
-from advlib.attacks.words import WordSubstitution
+from advlib.attacks.words import (
+    EmbeddingNeighbours,
+    HotFlip,
+    MaskedLanguageModel,
+    Typos,
+    UniversalTrigger,
+    WordAttack,
+    WordSubstitution,
+)
 
-__all__ = ["FGM", "FGSM", "PGD", "EmbeddingAttack", "Noise", "WordSubstitution"]
+__all__ = [
+    "FGM",
+    "FGSM",
+    "PGD",
+    "EmbeddingAttack",
+    "EmbeddingNeighbours",
+    "HotFlip",
+    "MaskedLanguageModel",
+    "Noise",
+    "Typos",
+    "UniversalTrigger",
+    "WordAttack",
+    "WordSubstitution",
+]

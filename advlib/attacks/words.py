@@ -1,173 +1,484 @@
-"""Attacks on words: real substitutions, all texts in lockstep.
+"""Attacks on words: `attack(victim, texts, labels)` returns one `WordResult` per text.
 
-`WordSubstitution()(victim, texts, labels)` returns one `WordResult` per text. All texts advance
-together: each round asks the model about every candidate for one word of every text that still
-stands, in full batches sorted by length. A result depends on its own text alone, not on the batch
-size or on the order of the texts.
+Each attack is one way to propose what a word may become; the search, the goals and the constraints
+are those of `search.py`.
+
+    Typos                a slip of the fingers, or a look-alike character
+    WordSubstitution     what a world knows to keep the label
+    EmbeddingNeighbours  words whose embeddings are near
+    MaskedLanguageModel  what a language model expects in that place
+    HotFlip              what the gradient of the loss asks for
+    UniversalTrigger     a few words that fool a model in front of any text
 """
 
 from __future__ import annotations
 
-import html
+import random
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from functools import cache
 
 import numpy as np
+import torch
 
-from advlib.corpora import replace, words, world
-from advlib.models import Classifier
+from advlib.attacks.embedding import (
+    attack_mode,
+    embedding_layer,
+    perturbed_logits,
+    wrong_margin,
+    zero_delta,
+)
+from advlib.attacks.search import (
+    Constraint,
+    HardLabel,
+    KeepWords,
+    LabelRule,
+    Search,
+    Similarity,
+    State,
+    SurvivesRecoding,
+    Targeted,
+    Untargeted,
+    WordResult,
+    attack_texts,
+    blind,
+    greedy,
+)
+from advlib.corpora import words, world
+from advlib.corpora.engine import WORD
+from advlib.models import Classifier, load_language_model
+
+__all__ = [
+    "Constraint",
+    "EmbeddingNeighbours",
+    "HardLabel",
+    "HotFlip",
+    "KeepWords",
+    "LabelRule",
+    "MaskedLanguageModel",
+    "Similarity",
+    "SurvivesRecoding",
+    "Targeted",
+    "Typos",
+    "UniversalTrigger",
+    "Untargeted",
+    "WordAttack",
+    "WordResult",
+    "WordSubstitution",
+]
+
+RANKS = ("unknown", "delete", "gradient")
 
 
-@dataclass(frozen=True)
-class WordResult:
-    """What one attack made of one text. A failure is a result too."""
+@dataclass(frozen=True, repr=False)
+class WordAttack:
+    """What all attacks on words share. Its repr is its threat model.
 
-    original: str
-    text: str
-    label: int
-    changed: tuple[int, ...]  # which words
-    success: bool  # the model, right before, is wrong now
-    wrong_before: bool  # the model was wrong from the start: nothing was tried
-    queries: int  # texts that the model was asked about
-
-    @property
-    def robust(self) -> bool:
-        """The model is right, before and after."""
-        return not (self.success or self.wrong_before)
-
-    def show(self, as_html: bool = False) -> str:
-        """The text with changed words marked: `[old -> new]`, or escaped HTML."""
-        old, new = words(self.original), words(self.text)
-        if not as_html:
-            return replace(self.original, {i: f"[{old[i]} -> {new[i]}]" for i in self.changed})
-        marks = {i: f"\x00{i}\x00" for i in self.changed}
-        shown = html.escape(replace(self.original, marks))
-        for i, mark in marks.items():
-            diff = f"<del>{html.escape(old[i])}</del> <ins>{html.escape(new[i])}</ins>"
-            shown = shown.replace(mark, diff)
-        return shown
-
-
-@dataclass(frozen=True)
-class WordSubstitution:
-    """Greedy substitution from the sets that a world knows to keep the label.
-
-    Words are ranked by how much the probability of the label falls when the word becomes the
-    unknown token; then, in that order, each takes the replacement that lowers it most, if any does,
-    until the model is wrong. This is the search of TextFooler (Jin et al. 2020, arXiv 1907.11932)
-    with known synonyms in place of guessed ones.
-
-    world: whose substitution sets to use.
     max_changed: the share of words that may change, 0 < max_changed ≤ 1.
+    max_queries: how often the model may be asked about one text; None: as often as needed.
+    goal: `Untargeted()`, `Targeted(class)` or `HardLabel()`, for an attacker who sees no scores.
+    rank: what makes a word important: by how much the score rises when it becomes the "unknown"
+        token, when it is left out ("delete"), or the length of the "gradient" on it.
+    beam: how many partial results the search keeps; 1 is greedy.
+    constraints: what candidates must fulfil; see `search.py`.
+
+    Raises ValueError for settings that make no sense.
     """
 
-    world: str = "reviews"
     max_changed: float = 1.0
+    max_queries: int | None = None
+    goal: Untargeted | Targeted | HardLabel = Untargeted()
+    rank: str = "unknown"
+    beam: int = 1
+    constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self):
-        world(self.world)
         if not 0 < self.max_changed <= 1:
             raise ValueError(
                 f"max_changed is a share, 0 < max_changed <= 1, got {self.max_changed!r}"
             )
+        if self.max_queries is not None and self.max_queries < 1:
+            raise ValueError(f"max_queries must be at least 1 or None, got {self.max_queries!r}")
+        if self.rank not in RANKS:
+            raise ValueError(f"rank must be one of {RANKS}, got {self.rank!r}")
+        if self.beam < 1:
+            raise ValueError(f"beam must be at least 1, got {self.beam!r}")
+
+    def __repr__(self) -> str:
+        """The attack's own settings, max_changed, and of the rest what is not the default."""
+        shared = {f.name: f.default for f in fields(WordAttack) if f.name != "max_changed"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
+        own = {n: v for n, v in values.items() if n not in shared and n != "max_changed"}
+        own["max_changed"] = self.max_changed
+        own |= {n: values[n] for n, default in shared.items() if values[n] != default}
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in own.items())})"
 
     def __call__(
         self, victim: Classifier, texts: Sequence[str], labels: Sequence[int]
     ) -> list[WordResult]:
         """One result per text, in order. labels: the true class of each text."""
-        states = [_State(world(self.world), t, y) for t, y in zip(texts, labels, strict=True)]
-        self._begin(victim, states)
-        self._rank(victim, [s for s in states if not s.wrong_before])
-        for state in states:
-            state.budget = int(self.max_changed * len(state.options))
-        while live := [s for s in states if s.goes_on()]:
-            self._round(victim, live)
-        return [s.result() for s in states]
+        if len(texts) != len(labels):
+            raise ValueError(f"{len(texts)} texts but {len(labels)} labels: give one per text")
+        return attack_texts(self, victim, texts, labels)
+
+    def propose(
+        self, victim: Classifier, texts: Sequence[str], labels: Sequence[int]
+    ) -> list[list[tuple[str, ...]]]:
+        """For each text and each of its words, what the word may become."""
+        raise NotImplementedError
+
+    # ------------------------------------------------- called by attack_texts
+
+    def prepare(self, victim: Classifier, states: Sequence[State]) -> None:
+        """Fill in the options of every text, and what the ranking needs beforehand."""
+        texts, labels = [s.text for s in states], [s.label for s in states]
+        for state, options in zip(states, self.propose(victim, texts, labels), strict=True):
+            for constraint in self.constraints:
+                kept = constraint.keeps(words(state.text))
+                options = [() if k else o for k, o in zip(kept, options, strict=True)]
+            state.options = options
+        if self.rank == "gradient" and not isinstance(self.goal, HardLabel):
+            for state, slopes in zip(states, gradients(victim, texts, labels), strict=True):
+                state.slopes = np.array([float(s.grad.norm()) for s in slopes])
+                state.queries += 1
+                state.left -= 1
+
+    def search(self, victim: Classifier, state: State) -> Search:
+        most = int(self.max_changed * len(state.options))
+        if isinstance(self.goal, HardLabel):
+            return blind(state, most)
+        return greedy(state, self.rank, victim.tokenizer.unk_token or "?", most, self.beam)
+
+
+@dataclass(frozen=True, repr=False)
+class WordSubstitution(WordAttack):
+    """Greedy substitution from the sets that a world knows to keep the label.
+
+    The search of TextFooler (Jin et al. 2020, arXiv 1907.11932) with known synonyms in place of
+    guessed ones.
+
+    world: whose substitution sets to use.
+    """
+
+    world: str = "reviews"
+
+    def __post_init__(self):
+        super().__post_init__()
+        world(self.world)
+
+    def propose(self, victim, texts, labels):
+        return [self.options(text) for text in texts]
 
     def options(self, text: str) -> list[tuple[str, ...]]:
         """For each word of the text, what it may become."""
         return world(self.world).substitutes(text)
 
-    def _begin(self, victim: Classifier, states: list[_State]) -> None:
-        for state, scores in zip(states, victim.logits([s.text for s in states]), strict=True):
-            state.see(scores)
-            state.queries = 1
-            state.wrong_before = bool(state.margin >= 0)
 
-    def _rank(self, victim: Classifier, states: list[_State]) -> None:
-        unknown = victim.tokenizer.unk_token or "?"
-        places = [[i for i, o in enumerate(s.options) if o] for s in states]
-        blanked = [
-            replace(s.text, {i: unknown}) for s, p in zip(states, places, strict=True) for i in p
+# ---------------------------------------------------------------------- typos
+
+ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+NEIGHBOURS = {
+    key: "".join(
+        ROWS[r][c]
+        for r in range(max(0, row - 1), min(3, row + 2))
+        for c in range(max(0, place - 1), min(len(ROWS[r]), place + 2))
+        if (r, c) != (row, place)
+    )
+    for row, keys in enumerate(ROWS)
+    for place, key in enumerate(keys)
+}
+# Latin letters and characters of other scripts that look like them.
+LOOK_ALIKES = dict(zip("aceiopsxyj", "асеіорѕхуј", strict=True))
+TYPOS = ("swap", "drop", "insert", "key", "look-alike")
+
+
+@dataclass(frozen=True, repr=False)
+class Typos(WordAttack):
+    """Words with one slip: two letters swapped, one dropped, one doubled or inserted, one replaced
+    by its neighbour on the keyboard, or by a character that looks the same. The first and the last
+    letter stay, and so do words of fewer than four letters, because people read such words without
+    trouble (Pruthi et al. 2019, arXiv 1905.11268).
+
+    kinds: which slips.
+    per_kind: at most so many candidates of each kind for a word, chosen by a seed that depends on
+        the word alone.
+    """
+
+    kinds: tuple[str, ...] = TYPOS
+    per_kind: int = 4
+
+    def __post_init__(self):
+        super().__post_init__()
+        unknown = set(self.kinds) - set(TYPOS)
+        if unknown or not self.kinds or self.per_kind < 1:
+            raise ValueError(f"kinds must be some of {TYPOS} and per_kind at least 1, got {self!r}")
+
+    def propose(self, victim, texts, labels):
+        return [[self.options(word) for word in words(text)] for text in texts]
+
+    def options(self, word: str) -> tuple[str, ...]:
+        """The misspellings of one word that are tried."""
+        if len(word) < 4 or not word.isalpha():
+            return ()
+        rng = random.Random(zlib.crc32(word.encode()))
+        found: list[str] = []
+        for kind in self.kinds:
+            made = [w for w in dict.fromkeys(slips(word, kind)) if w != word and w not in found]
+            found += made if len(made) <= self.per_kind else rng.sample(made, self.per_kind)
+        return tuple(found)
+
+
+def slips(word: str, kind: str) -> list[str]:
+    """All misspellings of one kind, first and last letter kept."""
+    inner = range(1, len(word) - 1)
+    if kind == "swap":
+        return [word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in inner[:-1]]
+    if kind == "drop":
+        return [word[:i] + word[i + 1 :] for i in inner]
+    if kind == "look-alike":
+        return [word[:i] + LOOK_ALIKES[word[i]] + word[i + 1 :]
+                for i in inner if word[i] in LOOK_ALIKES]  # fmt: skip
+    near = {i: NEIGHBOURS.get(word[i], "") for i in inner}
+    if kind == "key":
+        return [word[:i] + c + word[i + 1 :] for i in inner for c in near[i]]
+    return [word[:i] + c + word[i:] for i in inner for c in word[i] + near[i]]  # insert
+
+
+# ---------------------------------------------------------------------- words of the vocabulary
+
+
+def whole_words(victim: Classifier) -> tuple[torch.Tensor, list[str]]:
+    """(ids, words): the tokens that are a whole word by themselves, when written as text."""
+    tokenizer = victim.tokenizer
+    tokens = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
+    special = set(tokenizer.all_special_ids)
+    pairs = [(i, tokenizer.convert_tokens_to_string([t]).strip()) for t, i in tokens]
+    pairs = [(i, w) for i, w in pairs if i not in special and len(w) > 1 and w.isalpha()]
+    # As it stands inside a sentence: some tokenizers mark the space before a word.
+    again = tokenizer([f"a {w}" for _, w in pairs], add_special_tokens=False)["input_ids"]
+    kept = [(i, w) for (i, w), ids in zip(pairs, again, strict=True) if ids[1:] == [i]]
+    return torch.tensor([i for i, _ in kept], dtype=torch.long), [w for _, w in kept]
+
+
+def like(word: str, original: str) -> str:
+    """The word with a capital where the original has one."""
+    return word.capitalize() if original[:1].isupper() else word
+
+
+@dataclass(frozen=True, repr=False)
+class EmbeddingNeighbours(WordAttack):
+    """Words whose rows in the model's own embedding table are nearest (cosine).
+
+    k: how many for each word.
+    least: the smallest cosine that still counts as near.
+    """
+
+    k: int = 8
+    least: float = 0.0
+
+    def propose(self, victim, texts, labels):
+        table = torch.nn.functional.normalize(embedding_layer(victim.model).weight.detach(), dim=1)
+        ids, names = whole_words(victim)
+        place = {name: int(i) for i, name in zip(ids, names, strict=True)}
+        rows = table[ids.to(table.device)]
+
+        @cache
+        def near(word: str) -> tuple[str, ...]:
+            if word not in place:
+                return ()
+            cosine = rows @ table[place[word]]
+            order = cosine.argsort(descending=True, stable=True)[: self.k + 1].tolist()
+            return tuple(names[j] for j in order
+                         if names[j] != word and cosine[j] >= self.least)[: self.k]  # fmt: skip
+
+        return [[tuple(like(w, word) for w in near(word.lower())) for word in words(text)]
+                for text in texts]  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class MaskedLanguageModel(WordAttack):
+    """What a masked language model expects in the place of each word, the word itself visible (Li
+    et al. 2020, BERT-ATTACK, arXiv 2004.09984). A word of several pieces is masked as a whole.
+
+    language_model: "bert-tiny", a local folder or a name on the Hub. Its tokenizer may be another
+        one than the victim's.
+    k: how many for each word.
+    """
+
+    language_model: str = "bert-tiny"
+    k: int = 8
+
+    def propose(self, victim, texts, labels):
+        reader = load_language_model(self.language_model, device=victim.device)
+        ids, names = whole_words(reader)
+        ids, out = ids.to(reader.device), []
+        for text in texts:
+            found = [m.span() for m in WORD.finditer(text)]
+            batch = reader.encode([text])
+            spans = token_spans(reader, text, found)
+            logits = self._logits(reader, batch, spans)
+            options = []
+            for (a, b), scores in zip(found, logits, strict=True):
+                order = scores[ids].argsort(descending=True, stable=True)[: self.k + 1].tolist()
+                others = [names[j] for j in order if names[j] != text[a:b].lower()]
+                options.append(tuple(like(w, text[a:b]) for w in others[: self.k]))
+            out.append(options)
+        return out
+
+    def _logits(self, reader: Classifier, batch, spans) -> torch.Tensor:
+        """(words, vocabulary): one pass for words of one piece, one more per longer word."""
+        rows = [batch["input_ids"][0]]
+        where = []
+        for first, last in spans:
+            row = 0
+            if last - first > 1:
+                masked = rows[0].clone()
+                masked[first:last] = reader.tokenizer.mask_token_id
+                row = len(rows)
+                rows.append(masked)
+            where.append((row, first))
+        with torch.no_grad():
+            mask = batch["attention_mask"].expand(len(rows), -1)
+            logits = reader.model(input_ids=torch.stack(rows), attention_mask=mask).logits
+        return torch.stack([logits[row, at] for row, at in where]) if where else logits[:0, 0]
+
+
+# ---------------------------------------------------------------------- the gradient
+
+
+@dataclass(frozen=True)
+class Slope:
+    """The gradient on one word: of the log-odds of being wrong, at its tokens."""
+
+    first: int  # its tokens are first to last − 1
+    last: int
+    grad: torch.Tensor  # (last − first, hidden)
+    ids: torch.Tensor
+
+
+def token_spans(
+    victim: Classifier, text: str, found: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """For each word, a span of characters, the span of its tokens; (0, 0) where it was cut off."""
+    offsets = victim.tokenizer(
+        text, truncation=True, max_length=victim.max_length, return_offsets_mapping=True
+    )["offset_mapping"]
+    spans = []
+    for a, b in found:
+        own = [t for t, (c, d) in enumerate(offsets) if c < b and d > a and c < d]
+        spans.append((own[0], own[-1] + 1) if own else (0, 0))
+    return spans
+
+
+def gradients(
+    victim: Classifier, texts: Sequence[str], labels: Sequence[int], batch_size: int = 64
+) -> list[list[Slope]]:
+    """For each text and each of its words the gradient on the word's embeddings."""
+    out: list[list[Slope]] = [[] for _ in texts]
+    for chosen, batch in victim.batches(texts, labels, batch_size):
+        delta = zero_delta(victim.model, batch).requires_grad_()
+        with attack_mode(victim.model, same_dropout=False), torch.enable_grad():
+            loss = wrong_margin(perturbed_logits(victim.model, batch, delta), batch["labels"])
+            (grad,) = torch.autograd.grad(loss.sum(), delta)
+        for row, i in enumerate(chosen):
+            found = [m.span() for m in WORD.finditer(texts[i])]
+            out[i] = [Slope(a, b, grad[row, a:b], batch["input_ids"][row, a:b])
+                      for a, b in token_spans(victim, texts[i], found)]  # fmt: skip
+    return out
+
+
+@dataclass(frozen=True, repr=False)
+class HotFlip(WordAttack):
+    """Words that the gradient asks for: by the first-order estimate, replacing the embedding e_w
+    by e_v raises the score by (e_v − e_w)·g (Ebrahimi et al. 2018, arXiv 1712.06751, eq. 2, for
+    words). The best k for every word are then tried for real. A word of several sub-words is
+    replaced by one token at its first place; the others are taken to vanish, −e·g each.
+
+    k: how many for each word.
+    Alone it knows nothing of meaning: add constraints, or read what comes out.
+    """
+
+    k: int = 8
+    rank: str = "gradient"
+
+    def propose(self, victim, texts, labels):
+        table = embedding_layer(victim.model).weight.detach()
+        ids, names = whole_words(victim)
+        rows = table[ids.to(table.device)]
+        out = []
+        for text, slopes in zip(texts, gradients(victim, texts, labels), strict=True):
+            options = []
+            for word, slope in zip(words(text), slopes, strict=True):
+                if slope.first == slope.last:
+                    options.append(())
+                    continue
+                gain = rows @ slope.grad[0] - (table[slope.ids] * slope.grad).sum()
+                order = gain.argsort(descending=True, stable=True)[: self.k + 1].tolist()
+                best = [names[j] for j in order if names[j] != word.lower() and gain[j] > 0]
+                options.append(tuple(like(w, word) for w in best[: self.k]))
+            out.append(options)
+        return out
+
+
+@dataclass(frozen=True)
+class UniversalTrigger:
+    """The same few words in front of every text (Wallace et al. 2019, arXiv 1908.07125).
+
+    `find` looks for them on texts of its own; the attack then only puts them there, one query a
+    text. words: the trigger.
+    """
+
+    words: tuple[str, ...] = field(default=())
+
+    def __call__(self, victim: Classifier, texts, labels) -> list[WordResult]:
+        if not self.words:
+            raise ValueError("the trigger has no words yet: UniversalTrigger.find(victim, …)")
+        goal, labels = Untargeted(), np.asarray(labels, dtype=int)
+        with_it = [self.apply(text) for text in texts]
+        before = goal.score(victim.logits(texts), labels) >= 0
+        after = goal.score(victim.logits(with_it), labels) >= 0
+        return [
+            WordResult(t, t if w else n, int(y), (), bool(s and not w), bool(w), 1 if w else 2)
+            for t, n, y, s, w in zip(texts, with_it, labels, after, before, strict=True)
         ]
-        margins = iter(
-            _margins(
-                victim, blanked, [s.label for s, p in zip(states, places, strict=True) for _ in p]
-            )
-        )
-        for state, place in zip(states, places, strict=True):
-            drop = {i: next(margins) for i in place}
-            state.queries += len(place)
-            state.order = sorted(place, key=lambda i: (-drop[i], i))
 
-    def _round(self, victim: Classifier, live: list[_State]) -> None:
-        tries = [[{**s.changes, s.order[0]: w} for w in s.options[s.order[0]]] for s in live]
-        texts = [
-            replace(s.original, c) for s, changes in zip(live, tries, strict=True) for c in changes
-        ]
-        labels = [s.label for s, changes in zip(live, tries, strict=True) for _ in changes]
-        margins = iter(_margins(victim, texts, labels))
-        for state, changes in zip(live, tries, strict=True):
-            scores = [next(margins) for _ in changes]
-            state.queries += len(changes)
-            state.order.pop(0)
-            best = int(np.argmax(scores))
-            if scores[best] > state.margin:
-                state.margin, state.changes = scores[best], changes[best]
-                state.success = bool(state.margin >= 0)
+    def apply(self, text: str) -> str:
+        return " ".join([*self.words, text])
 
+    @classmethod
+    def find(
+        cls, victim: Classifier, texts: Sequence[str], labels: Sequence[int], *, length: int = 3,
+        rounds: int = 4, k: int = 20, allowed: Sequence[str] | None = None,
+    ) -> UniversalTrigger:  # fmt: skip
+        """Coordinate search: for each place in turn, the k words that the gradient summed over all
+        texts asks for most are tried, and the one that takes the texts furthest towards a wrong
+        answer stays. allowed: take words from these only.
+        """
+        table = embedding_layer(victim.model).weight.detach()
+        ids, names = whole_words(victim)
+        keep = [j for j, name in enumerate(names) if allowed is None or name in set(allowed)]
+        if not keep:
+            raise ValueError("none of the allowed words is a whole word of the model's vocabulary")
+        ids, names = ids[keep].to(table.device), [names[j] for j in keep]
+        labels = np.asarray(labels, dtype=int)
 
-class _State:
-    """One text under attack."""
+        def value(trial: Sequence[str]) -> float:
+            with_it = [cls(tuple(trial)).apply(t) for t in texts]
+            scores = Untargeted().score(victim.logits(with_it, batch_size=256), labels)
+            return float(np.minimum(scores, 0).mean())  # a text that is fooled counts no further
 
-    def __init__(self, of, text: str, label: int):
-        self.original = self.text = text
-        self.label = int(label)
-        self.options = of.substitutes(text)
-        self.changes: dict[int, str] = {}
-        self.order: list[int] = []  # words yet to try, the most important first
-        self.budget = 0  # how many may change
-        self.success = self.wrong_before = False
-        self.queries = 0
-        self.margin = -np.inf
-
-    def goes_on(self) -> bool:
-        """Whether there is a word to try next."""
-        stopped = self.success or self.wrong_before or len(self.changes) >= self.budget
-        return bool(self.order) and not stopped
-
-    def see(self, scores: np.ndarray) -> None:
-        self.margin = _margin(scores[None], np.array([self.label]))[0]
-
-    def result(self) -> WordResult:
-        return WordResult(
-            self.original,
-            replace(self.original, self.changes),
-            self.label,
-            tuple(sorted(self.changes)),
-            self.success,
-            self.wrong_before,
-            self.queries,
-        )
-
-
-def _margins(victim: Classifier, texts: list[str], labels: list[int]) -> np.ndarray:
-    return _margin(victim.logits(texts, batch_size=256), np.array(labels, dtype=int))
-
-
-def _margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Best other logit minus that of the label: at least 0 where the model is wrong."""
-    rows = np.arange(len(labels))
-    others = logits.copy()
-    others[rows, labels] = -np.inf
-    return others.max(axis=1, initial=-np.inf) - logits[rows, labels]
+        trigger = [names[0]] * length
+        best = value(trigger)
+        for _ in range(rounds):
+            before = list(trigger)
+            for place in range(length):
+                slopes = gradients(victim, [cls(tuple(trigger)).apply(t) for t in texts], labels)
+                pull = sum(own[place].grad.sum(0) for own in slopes)
+                for j in (table[ids] @ pull).argsort(descending=True)[:k].tolist():
+                    trial = [*trigger[:place], names[j], *trigger[place + 1 :]]
+                    if (found := value(trial)) > best:
+                        trigger, best = trial, found
+            if trigger == before:
+                break
+        return cls(tuple(trigger))

@@ -1,0 +1,178 @@
+"""Greedy word substitution in lockstep against TextAttack's, same dictionary, goal and search.
+
+Prints and writes to docs/results/words-MODEL.md: whether the adversarial texts and the queries are
+the same, and how many queries a second each way manages, on short and on long texts, with one
+thread and with two. TextAttack runs in runs/textattack, an environment that this script makes
+(1.7 GB): as it comes (every text padded to the model's maximum) and with `padding=True`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import venv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import advlib
+from advlib.attacks import WordAttack
+from advlib.corpora import words, world
+
+from common import table, write
+
+HERE = Path(__file__).parent
+HOME = HERE.parent / "runs" / "textattack"
+
+
+@dataclass(frozen=True, repr=False)
+class Dictionary(WordAttack):
+    """Substitution from a fixed dictionary, whatever stands around the word."""
+
+    substitutes: dict[str, list[str]] = field(default_factory=dict, repr=False)
+
+    def propose(self, victim, texts, labels):
+        return [[tuple(self.substitutes.get(w, ())) for w in words(text)] for text in texts]
+
+
+def environment() -> Path:
+    """The Python that has TextAttack. Its dependencies need an older transformers and pyarrow."""
+    python = HOME / "bin" / "python"
+    if not (HOME / "made").is_file():
+        venv.create(HOME, with_pip=True)
+        pip = [python, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "uv", f"torch=={torch.__version__.split('+')[0]}"], check=True)
+        uv = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
+        wanted = ["textattack==0.3.11", "flair>=0.15", "transformers"]
+        subprocess.run([*uv, *wanted, f"torch=={torch.__version__}"], check=True)
+        subprocess.run([*uv, "datasets>=3.6,<5", "pyarrow<21"], check=True)
+        # It opens NLTK's stop words when it is imported; no attack here uses them.
+        stop = HOME / "nltk_data" / "corpora" / "stopwords"
+        stop.mkdir(parents=True)
+        (stop / "english").write_text("the\n")
+        (HOME / "made").touch()
+    return python
+
+
+def material(n: int, longer: bool) -> tuple[list[str], list[int]]:
+    """n texts of about 20 words; or of about 100, several reviews of one label in a row."""
+    reviews = world("reviews").sample(12 * n, "test", seed=7)
+    texts, labels = [], []
+    for y in (0, 1):
+        own = iter([r.text for r in reviews if r.label == y and len(words(r.text)) >= 14])
+        for _ in range(n // 2):
+            text = next(own)
+            while longer and len(words(text)) < 90:
+                text += " " + next(own)
+            texts.append(text)
+            labels.append(y)
+    return texts, labels
+
+
+def dictionary() -> dict[str, list[str]]:
+    groups = world("reviews").groups.values()
+    lower = {w: [v for v in group if v != w] for group in groups for w in group}
+    upper = {w.capitalize(): [v.capitalize() for v in others] for w, others in lower.items()}
+    return {w: others for w, others in (upper | lower).items() if others}
+
+
+def peer(python: Path, job: dict, padded: bool) -> dict:
+    """What TextAttack makes of the job."""
+    task, result = HOME / "job.json", HOME / "result.json"
+    task.write_text(json.dumps(job | {"padded": padded}))
+    quiet = {"NLTK_DATA": str(HOME / "nltk_data"), "TOKENIZERS_PARALLELISM": "false",
+             "TRANSFORMERS_VERBOSITY": "error", "OMP_NUM_THREADS": str(job["threads"])}  # fmt: skip
+    script = HERE / "peers" / "textattack_greedy.py"
+    done = subprocess.run([python, script, task, result], env=os.environ | quiet,
+                          capture_output=True, text=True)  # fmt: skip
+    if done.returncode:
+        sys.exit(done.stderr[-3000:])
+    return json.loads(result.read_text())
+
+
+def ours(victim, attack, texts, labels) -> tuple[list, float, float]:
+    """(results, seconds, seconds of the bare passes on the very same texts)."""
+    asked, bare = [], type(victim).logits
+
+    def note(self, some, *rest, **named):
+        asked.extend(some)
+        return bare(self, some, *rest, **named)
+
+    type(victim).logits = note
+    attack(victim, texts, labels)  # also warms up
+    type(victim).logits = bare
+    start = time.perf_counter()
+    results = attack(victim, texts, labels)
+    middle = time.perf_counter()
+    victim.logits(asked, batch_size=256)
+    return results, middle - start, time.perf_counter() - middle
+
+
+def main(source: str, n: int, rounds: int) -> None:
+    python = environment()
+    victim = advlib.load_classifier(source, device="cpu")
+    folder = Path(advlib.__file__).parent / "checkpoints" / source
+    folder = folder if folder.is_dir() else Path(source)
+    substitutes = dictionary()
+    attack = Dictionary(substitutes=substitutes)
+    rows, same = [], []
+    for longer in (False, True):
+        texts, labels = material(n if not longer else max(20, n // 5), longer)
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            speeds: dict[str, list[float]] = {}
+            for _ in range(rounds):  # all ways take turns
+                results, seconds, passes = ours(victim, attack, texts, labels)
+                queries = sum(r.queries for r in results)
+                speeds.setdefault("ours", []).append(queries / seconds)
+                speeds.setdefault("bare", []).append(queries / passes)
+                job = dict(model=str(folder), texts=texts, labels=labels, threads=threads,
+                           substitutes=substitutes, max_length=victim.max_length,
+                           batch_size=256)  # fmt: skip
+                for name, padded in (("padded", True), ("stock", False)):
+                    theirs = peer(python, job, padded)
+                    total = sum(r["queries"] for r in theirs["results"])
+                    speeds.setdefault(name, []).append(total / theirs["seconds"])
+                    if name == "padded":
+                        equal = sum(a.text == b["text"] for a, b in
+                                    zip(results, theirs["results"], strict=True))  # fmt: skip
+            same.append([f"{np.mean([len(words(t)) for t in texts]):.0f}", threads, len(texts),
+                         equal, queries, total])  # fmt: skip
+            speed = {name: np.median(values) for name, values in speeds.items()}
+            rows.append([
+                f"{np.mean([len(words(t)) for t in texts]):.0f}", threads, f"{speed['ours']:.0f}",
+                f"{speed['stock']:.0f}", f"{speed['padded']:.0f}",
+                f"{speed['ours'] / speed['stock']:.1f}", f"{speed['ours'] / speed['padded']:.2f}",
+                f"{speed['ours'] / speed['bare']:.0%}",
+            ])  # fmt: skip
+            print(rows[-1], same[-1], flush=True)
+    name = "reviews-clean" if source == "reviews-clean" else Path(source).name
+    text = (
+        f"`{name}`, maximal length {victim.max_length} tokens, dictionary of the world `reviews`, "
+        "untargeted, words ranked by the unknown token, greedy. TextAttack 0.3.11, model batch "
+        f"256. Medians of {rounds} rounds in which all ways take turns.\n\n"
+        "The same attack? Texts whose outcome is the same to the letter, and queries in all:\n\n"
+        + table(["words", "threads", "texts", "same outcome", "queries, ours",
+                 "queries, TextAttack"], same)
+        + "\n\nQueries a second:\n\n"
+        + table(["words", "threads", "ours", "TextAttack as it comes", "with `padding=True`",
+                 "ratio, as it comes", "ratio, padded", "share of the bare passes"], rows)
+    )  # fmt: skip
+    model = "" if source == "reviews-clean" else " --model FOLDER"
+    write(f"words-{name}", f"Word substitution against TextAttack: {name}", text,
+          f"python benchmarks/words.py{model} --n {n} --rounds {rounds}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="reviews-clean", help="checkpoint or local folder")
+    parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    main(args.model, args.n, args.rounds)

@@ -1,0 +1,306 @@
+"""Search, goals, constraints and proposals of word attacks."""
+
+import numpy as np
+import pytest
+import torch
+
+import advlib
+from advlib.attacks import (
+    EmbeddingNeighbours,
+    HotFlip,
+    MaskedLanguageModel,
+    Typos,
+    UniversalTrigger,
+    WordSubstitution,
+)
+from advlib.attacks.search import TIE, Query, State, _best, lockstep
+from advlib.attacks.words import (
+    HardLabel,
+    KeepWords,
+    LabelRule,
+    Similarity,
+    SurvivesRecoding,
+    Targeted,
+    Untargeted,
+    WordResult,
+    gradients,
+    slips,
+    token_spans,
+    whole_words,
+)
+from advlib.corpora import replace, words, world
+
+
+@pytest.fixture(scope="module")
+def victim():
+    return advlib.load_classifier("reviews-clean", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def sample():
+    reviews = world().sample(24, "test", seed=5)
+    return [r.text for r in reviews], [r.label for r in reviews]
+
+
+ATTACKS = [
+    WordSubstitution(),
+    WordSubstitution(beam=3),
+    WordSubstitution(rank="delete", max_changed=0.3),
+    WordSubstitution(rank="gradient"),
+    WordSubstitution(goal=HardLabel()),
+    WordSubstitution(goal=Targeted(1)),
+    WordSubstitution(max_queries=12),
+    Typos(constraints=(KeepWords(),), max_changed=0.2),
+    EmbeddingNeighbours(constraints=(LabelRule(),), max_changed=0.2),
+    MaskedLanguageModel(k=3, max_changed=0.2, constraints=(SurvivesRecoding(),)),
+    HotFlip(max_changed=0.2),
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+def test_what_holds_for_every_attack(attack, victim, sample):
+    texts, labels = sample
+    results = attack(victim, texts, labels)
+    clean = victim.predict(texts).argmax(1)
+    after = victim.predict([r.text for r in results]).argmax(1)
+    for r, text, label, was, now in zip(results, texts, labels, clean, after, strict=True):
+        assert (r.original, r.label) == (text, label)
+        assert len(r.changed) <= attack.max_changed * len(words(text))
+        assert r.queries <= (attack.max_queries or np.inf)
+        old, new = words(text), words(r.text)
+        if len(old) == len(new):
+            assert r.changed == tuple(i for i in range(len(old)) if old[i] != new[i])
+        if isinstance(attack.goal, Targeted):
+            assert r.success == (was != attack.goal.target != label and now == attack.goal.target)
+        else:
+            assert r.success == (was == label != now) and r.wrong_before == (was != label)
+        for constraint in attack.constraints:
+            assert not any(k for i, k in enumerate(constraint.keeps(old)) if i in r.changed)
+            assert r.text == text or constraint.allows(victim, [(text, r.text)]) == [True]
+    # An attack may return its input, so it never helps.
+    assert (after == labels).mean() <= (clean == labels).mean()
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+def test_order_company_and_batch_do_not_matter(attack, victim, sample):
+    texts, labels = sample[0][:10], sample[1][:10]
+    together = attack(victim, texts, labels)
+    back = attack(victim, texts[::-1], labels[::-1])
+    alone = [attack(victim, [t], [y])[0] for t, y in zip(texts[:4], labels[:4], strict=True)]
+    assert back[::-1] == together and alone == together[:4]
+
+
+def test_a_beam_is_at_least_as_strong_here_and_asks_more(victim, sample):
+    greedy, beam = (WordSubstitution(beam=b)(victim, *sample) for b in (1, 4))
+    assert sum(r.success for r in beam) >= sum(r.success for r in greedy)
+    assert sum(r.queries for r in beam) > sum(r.queries for r in greedy)
+
+
+def test_hard_label_sees_nothing_but_the_class(victim, sample, monkeypatch):
+    """Logits squashed to one-hot rows give the same results."""
+    before = WordSubstitution(goal=HardLabel())(victim, *sample)
+    real = type(victim).logits
+    monkeypatch.setattr(
+        type(victim), "logits", lambda *a, **k: np.eye(2, dtype="f")[real(*a, **k).argmax(1)]
+    )
+    assert WordSubstitution(goal=HardLabel())(victim, *sample) == before
+
+
+def test_a_target_outside_the_classes_is_refused(victim, sample):
+    with pytest.raises(ValueError, match="0..1"):
+        WordSubstitution(goal=Targeted(2))(victim, *sample)
+
+
+def test_no_texts_no_results_and_lengths_must_agree(victim):
+    assert WordSubstitution()(victim, [], []) == []
+    with pytest.raises(ValueError, match="one per text"):
+        WordSubstitution()(victim, ["a", "b"], [0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"beam": 0}, {"rank": "luck"}, {"max_queries": 0}, {"max_changed": 0}],
+)
+def test_settings_without_sense_are_refused(settings):
+    with pytest.raises(ValueError):
+        Typos(**settings)
+    with pytest.raises(ValueError, match="kinds"):
+        Typos(kinds=("slip",))
+
+
+def test_the_repr_is_the_threat_model():
+    assert repr(WordSubstitution()) == "WordSubstitution(world='reviews', max_changed=1.0)"
+    shown = repr(HotFlip(k=3, beam=2, constraints=(LabelRule(),)))
+    assert shown.startswith("HotFlip(k=3, max_changed=1.0, ")
+    assert "beam=2" in shown and "LabelRule(world='reviews')" in shown
+
+
+# ---------------------------------------------------------------------- lockstep
+
+
+class Counting:
+    """A victim whose score of a text is its length, and who counts what it is asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def logits(self, texts, batch_size=None):
+        self.asked += texts
+        return np.array([[float(len(t)), 5.0] for t in texts])
+
+
+def test_texts_are_asked_once_budgets_hold_and_forbidden_ones_are_free():
+    seen = {}
+
+    def search(name, texts):
+        seen[name] = yield Query(texts)
+
+    class NoX(KeepWords):
+        def allows(self, victim, pairs):
+            return ["x" not in b for _, b in pairs]
+
+    states = [State("", 1, -1.0), State("", 1, -1.0, left=1), State("", 1, -1.0)]
+    victim = Counting()
+    lockstep(victim, Untargeted(), states,
+             [search("a", ["aa", "x", "bbb"]), search("b", ["bbb", "aa"]), search("c", [])],
+             [NoX()])  # fmt: skip
+    assert victim.asked == ["aa", "bbb"]
+    assert seen["a"].tolist() == [-3, -np.inf, -2]
+    assert seen["b"].tolist() == [-2, -np.inf]
+    assert [s.queries for s in states] == [3, 2, 1] and states[1].left == 0
+
+
+def test_of_equal_scores_the_first_is_taken():
+    pairs = [(1.0, {0: "a"}), (1.0 + TIE / 2, {1: "b"}), (0.5, {2: "c"})]
+    assert [next(iter(c)) for _, c in _best(pairs, 3)] == [0, 1, 2]
+    assert _best([(1.0, {0: "a"}), (1.0 + 2 * TIE, {1: "b"})], 1)[0][1] == {1: "b"}
+
+
+# ---------------------------------------------------------------------- constraints
+
+
+def test_the_label_rule_refuses_what_it_cannot_read(victim):
+    rule = LabelRule()
+    a = "The soup was delicious."
+    allowed = rule.allows(victim, [(a, "The soup was tasty."), (a, "The soup was bland."),
+                                   (a, "The soup was soup."), ("No idea.", "No idea.")])  # fmt: skip
+    assert allowed == [True, False, False, False]
+
+
+def test_similarity_compares_with_the_original(victim):
+    vectors = {"a": [1, 0], "b": [1, 0.1], "c": [0, 1]}
+    limit = Similarity(lambda texts: [vectors[t] for t in texts], least=0.9)
+    assert limit.allows(victim, [("a", "b"), ("a", "c"), ("c", "c")]) == [True, False, True]
+
+
+def test_look_alikes_do_not_survive_recoding_where_they_become_unknown(victim):
+    allowed = SurvivesRecoding().allows(
+        victim, [("The soup was bad.", "The soup was great."), ("The soup.", "The \u0455oup.")]
+    )
+    assert allowed == [True, False]
+
+
+# ---------------------------------------------------------------------- proposals
+
+
+@pytest.mark.parametrize("kind", ["swap", "drop", "insert", "key", "look-alike"])
+def test_a_slip_keeps_both_ends_and_is_one_edit(kind):
+    made = slips("waiter", kind)
+    assert made
+    for word in made:
+        assert word[0] == "w" and word[-1] == "r" and word != "waiter"
+        assert len(word) - 6 == {"drop": -1, "insert": 1}.get(kind, 0)
+    assert len(slips("waiter", "swap")) == 3 and len(slips("waiter", "drop")) == 4
+
+
+def test_short_words_and_numbers_are_left_alone():
+    assert Typos().options("bad") == () and Typos().options("2024") == ()
+    assert 0 < len(Typos(kinds=("key",), per_kind=2).options("waiter")) <= 2
+
+
+def test_whole_words_come_back_as_one_token(victim):
+    ids, names = whole_words(victim)
+    assert len(ids) > 500 and "[CLS]" not in names
+    for i, name in list(zip(ids.tolist(), names, strict=True))[::50]:
+        assert victim.tokenizer(f"the {name}", add_special_tokens=False)["input_ids"][1:] == [i]
+
+
+def test_words_and_their_tokens_are_aligned(victim):
+    text = "Delectablish soup, waiter!"
+    found = [(0, 12), (13, 17), (19, 25)]
+    spans = token_spans(victim, text, found)
+    tokens = victim.tokenizer.convert_ids_to_tokens(victim.tokenizer(text)["input_ids"])
+    joined = ["".join(tokens[a:b]).replace("##", "") for a, b in spans]
+    assert joined == ["delectablish", "soup", "waiter"]
+    long = " ".join(["soup"] * 300)
+    assert token_spans(victim, long, [(1495, 1499)]) == [(0, 0)], "cut off: no tokens"
+
+
+def test_hotflip_s_estimate_is_the_slope_of_the_score(victim):
+    """(e_v − e_w)·g against the score a hundredth of the way from w to v, in double precision."""
+    from copy import deepcopy
+
+    from advlib.attacks.embedding import perturbed_logits, wrong_margin, zero_delta
+
+    double = advlib.models.Classifier(deepcopy(victim.model).double(), victim.tokenizer)
+    text, label = "The waiter was friendly, and the soup was good.", 1
+    slopes = gradients(double, [text], [label])[0]
+    table = double.model.get_input_embeddings().weight.detach()
+    batch = double.encode([text], [label])
+    for slope in (slopes[3], slopes[8]):
+        for v in (700, 900):
+            step = table[v] - table[slope.ids[0]]
+            delta = zero_delta(double.model, batch)
+            delta[0, slope.first] = 1e-4 * step
+            with torch.no_grad():
+                up = wrong_margin(perturbed_logits(double.model, batch, delta), batch["labels"])
+                down = wrong_margin(perturbed_logits(double.model, batch, -delta), batch["labels"])
+            assert float((up - down) / 2e-4) == pytest.approx(float(step @ slope.grad[0]), rel=1e-3)
+
+
+def test_neighbours_are_the_nearest_by_cosine(victim):
+    (options,) = EmbeddingNeighbours(k=3).propose(victim, ["Delicious soup zzzqqq"], [1])
+    table = victim.model.get_input_embeddings().weight.detach()
+    ids, names = whole_words(victim)
+    own = table[victim.tokenizer.convert_tokens_to_ids("delicious")]
+    cosine = torch.cosine_similarity(table[ids], own[None], dim=1)
+    best = [names[j] for j in cosine.argsort(descending=True)[1:4]]
+    assert options[0] == tuple(w.capitalize() for w in best)
+    assert options[2] == (), "a word that is no token has no neighbours"
+
+
+def test_a_language_model_without_a_head_is_refused():
+    with pytest.raises(advlib.models.ModelError, match="cannot guess masked words"):
+        advlib.models.load_language_model("reviews-clean")
+
+
+def test_the_language_model_expects_plausible_words(victim):
+    text = "The waiter was friendly."
+    (options,) = MaskedLanguageModel(k=6).propose(victim, [text], [1])
+    assert len(options) == 4 and all("friendly" not in o for o in options)
+    assert {"helpful", "kind", "polite", "rude", "unfriendly"} & set(options[3])
+
+
+def test_a_trigger_is_found_on_some_texts_and_works_on_others(victim):
+    reviews = [r for r in world().sample(120, "test", seed=9) if r.label == 1]
+    texts, labels = [r.text for r in reviews], [r.label for r in reviews]
+    trigger = UniversalTrigger.find(victim, texts[:20], labels[:20], length=3, rounds=2)
+    results = trigger(victim, texts[20:], labels[20:])
+    nothing = UniversalTrigger(("the", "the"))(victim, texts[20:], labels[20:])
+    assert sum(r.success for r in results) > sum(r.success for r in nothing)
+    hit = next(r for r in results if r.success)
+    assert hit.text == " ".join([*trigger.words, hit.original])
+    assert hit.show().startswith(f"[+ {' '.join(trigger.words)}]")
+    with pytest.raises(ValueError, match="find"):
+        UniversalTrigger()(victim, texts, labels)
+
+
+def test_a_diff_shows_insertions_and_escapes_them():
+    result = WordResult("good soup", "<i> good soup", 1, (), True, False, 2)
+    assert "<i>" not in result.show(as_html=True) and "&lt;" in result.show(as_html=True)
+
+
+def test_replacing_back_restores_the_text(victim, sample):
+    for r in WordSubstitution()(victim, *sample):
+        back = dict(zip(r.changed, (words(r.original)[i] for i in r.changed), strict=True))
+        assert replace(r.text, back) == r.original
