@@ -1,4 +1,4 @@
-"""The command line: `advlib run`, `advlib attack`, `advlib doctor`."""
+"""The command line: `advlib run`, `advlib attack`, `advlib evaluate`, `advlib doctor`."""
 
 from __future__ import annotations
 
@@ -126,6 +126,67 @@ def attack(
 def _say(what: str, text: str, victim, probabilities) -> None:
     y = int(probabilities.argmax())
     print(f"{what:>6}  {text}\n        -> {victim.labels[y]} ({probabilities[y]:.1%})")
+
+
+@app.command()
+@plainly
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="An embedded checkpoint, a model folder, or a Hub name.")
+    ],
+    data: Annotated[
+        str, typer.Option(help="A world (reviews), a file, a folder, or a Hub name.")
+    ] = "reviews",
+    protocol: Annotated[str, typer.Option(help="Which fixed set of attacks.")] = "standard",
+    n: Annotated[
+        int | None, typer.Option(min=1, help="So many test texts instead of the protocol's.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Name of the column with the texts.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name of the column with the labels.")] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
+    out: Annotated[Path, typer.Option(help="Folder of card.json and leaderboard.md.")] = Path(
+        "runs/evaluation"
+    ),
+) -> None:
+    """Put a model through a fixed protocol; write a card and add a row to the leaderboard.
+
+    The numbers of the card are sealed by a checksum: the same model on the same texts gets the
+    same one on another machine.
+    """
+    from advlib.experiment import check_folder
+    from advlib.protocol import evaluate as measure
+    from advlib.protocol import publish
+
+    check_folder(out, need=1e6)
+    card = measure(model, data, protocol, n=n, progress=True, text=text, label=label,
+                   encoding=encoding)  # fmt: skip
+    new = publish(card, out)
+    print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
+          f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip
+    print(_table([*card["rows"], card["worst case"]]))
+    print("".join(f"\nleft out: {attack}" for attack in card["left out"]))
+    print(f"temperature {card['calibration']['temperature']:g}\ndigest {card['digest']}\n"
+          f"{out / 'card.json'}, {out / 'leaderboard.md'}"
+          + (" (one row more)" if new else " (the row was there)"))  # fmt: skip
+
+
+def _table(rows: list[dict]) -> str:
+    import pandas as pd
+
+    def number(value, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    shown = [{
+        "attack": row["attack"],
+        "accuracy [95 %]": f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]",
+        "calibrated": f"{row['calibrated']:.1%}",
+        "success": number(row["success"], ".1%"),
+        "changed": number(row["changed"], ".1f"),
+        "queries": number(row["queries"], ".1f"),
+        "passes": f"{row['forward']:.0f} + {row['backward']:.0f}",
+        "seconds": f"{row['seconds']:.1f}",
+    } for row in rows]  # fmt: skip
+    return pd.DataFrame(shown).to_string(index=False)
 
 
 @app.command()

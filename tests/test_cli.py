@@ -118,6 +118,63 @@ def test_attack_shows_words_and_embeddings():
     assert code == 0 and "no word of this text has known substitutes" in output
 
 
+@pytest.fixture
+def tiny_protocol(monkeypatch):
+    from advlib.attacks import FGM, WordSubstitution
+    from advlib.protocol import PROTOCOLS, Protocol
+
+    attacks = (FGM(0.3), WordSubstitution())
+    monkeypatch.setitem(PROTOCOLS, "tiny", Protocol("tiny", 1, attacks, n=9, calibration=20))
+
+
+def test_evaluate_prints_a_table_and_fills_a_leaderboard(tiny_protocol, tmp_path):
+    from advlib.protocol import LEADERBOARD, verify
+
+    for times in (1, 2):
+        code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--out", tmp_path)
+        assert code == 0, output
+        for words in ("protocol tiny (version 1)", "FGM", "WordSubstitution", "worst case"):
+            assert words in output
+        assert ("one row more" if times == 1 else "the row was there") in output
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert verify(card) and card["digest"] in output
+    code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--n", "4",
+                        "--out", tmp_path)  # fmt: skip
+    assert code == 0 and "protocol tiny, n = 4 (version 1)" in output
+    lines = (tmp_path / "leaderboard.md").read_text()
+    assert lines.startswith(LEADERBOARD) and len(lines.splitlines()) == 4
+
+
+def test_evaluate_says_what_it_leaves_out(tiny_protocol, tmp_path):
+    rows = [f"the food was {w} {i},{y}" for i in range(15) for w, y in
+            (("bad", "negative"), ("good", "positive"))]  # fmt: skip
+    file = tmp_path / "mine.csv"
+    file.write_text("\n".join(["words,mood", *rows]) + "\n")
+    columns = ("--text", "words", "--label", "mood")
+    code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--data", file, *columns,
+                        "--out", tmp_path / "out")  # fmt: skip
+    assert code == 0, output
+    assert "left out: WordSubstitution(" in output and "tiny, n = 6" in output
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (["reviews-clean", "--protocol", "gold"], "no protocol 'gold'"),
+        (["./nowhere"], "no model folder"),
+        (["bert-tiny"], "no trained classification head"),
+        (["reviews-clean", "--data", "nowhere.csv"], "nowhere.csv"),
+        (["reviews-clean", "--n", "0"], "--n"),
+        (["reviews-clean", "--out", "/proc/none"], "--out"),
+    ],
+)
+def test_evaluate_refuses_in_one_sentence(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, output = call("evaluate", *arguments)
+    assert code != 0 and words in output
+    assert "Traceback" not in output
+
+
 def test_doctor_says_what_is_there():
     code, output = call("doctor")
     assert code == 0, output
@@ -138,7 +195,7 @@ def test_doctor_names_the_command_that_mends(monkeypatch):
 
 
 def test_help_reads_well():
-    for command in ([], ["run"], ["attack"], ["doctor"]):
+    for command in ([], ["run"], ["attack"], ["evaluate"], ["doctor"]):
         code, output = call(*command, "--help")
         assert code == 0 and "Usage" in output and len(output.splitlines()) > 4
 

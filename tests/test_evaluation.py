@@ -1,14 +1,28 @@
 """Evaluation: what counts as robust, intervals, costs, and no attack known by name."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
-from conftest import make_classifier
+from conftest import TEXTS, make_classifier
 from datasets import Dataset
 from scipy.stats import binomtest
 
-from advlib.attacks import FGM, PGD, Noise, WordSubstitution
-from advlib.evaluation import attack_all, report, robustness, wilson
+from advlib.attacks import (
+    FGM,
+    FGSM,
+    PGD,
+    EmbeddingNeighbours,
+    HotFlip,
+    Noise,
+    Typos,
+    UniversalTrigger,
+    WordSubstitution,
+)
+from advlib.attacks.embedding import attackable, perturbed_logits, zero_delta
+from advlib.evaluation import attack_all, calibrate, report, robustness, verdict, wilson
+from advlib.models import Classifier
 
 
 @pytest.fixture
@@ -52,7 +66,8 @@ def test_an_example_that_is_wrong_from_the_start_counts_as_wrong(victim, data):
 def test_the_table_has_threat_model_size_interval_and_cost(victim, data):
     attacks = [Noise(0.1), PGD(0.5, steps=3, restarts=2), WordSubstitution()]
     table = robustness(victim, data, attacks)
-    assert list(table["attack"]) == ["none", "Noise", "PGD", "WordSubstitution"]
+    names = ["none", "Noise", "PGD", "WordSubstitution", "worst case"]
+    assert list(table["attack"]) == names
     assert table["threat model"][2] == repr(attacks[1])
     assert (table["n"] == 6).all() and (table["low"] <= table["accuracy"]).all()
     assert table["forward"][2] == 2 * 3 + 2 and table["backward"][2] == 6
@@ -97,3 +112,190 @@ def test_report_is_scikit_learns(victim, data):
     text = report(victim, data)
     assert "precision" in text and "LABEL_0" in text and "accuracy" in text
     assert report(victim, data, PGD(0.8, steps=5)) != text
+
+
+# ---------------------------------------------------------------------- words, worst case
+
+
+@pytest.fixture(scope="module")
+def reviews():
+    import advlib
+
+    splits = advlib.load_text("reviews", train_size=1, test_size=20)
+    return splits["test"], splits["validation"].select(range(150))
+
+
+@pytest.fixture(scope="module")
+def clean_model():
+    import advlib
+
+    return advlib.load_classifier("reviews-clean", device="cpu")
+
+
+class Table:
+    """An attack that replaces chosen texts by chosen ones."""
+
+    def __init__(self, swaps, changed=(0,), queries=3):
+        self.swaps, self.changed, self.queries = swaps, changed, queries
+
+    def __call__(self, victim, texts, labels):
+        from advlib.attacks.words import WordResult
+
+        return [
+            WordResult(t, self.swaps.get(t, t), y, self.changed, t in self.swaps, False,
+                       self.queries + i)
+            for i, (t, y) in enumerate(zip(texts, labels, strict=True))
+        ]  # fmt: skip
+
+
+def test_word_attacks_report_changes_and_queries_and_others_do_not(clean_model, reviews):
+    attack = WordSubstitution()
+    table = robustness(clean_model, reviews[0], [FGM(0.3), attack])
+    results = attack(clean_model, reviews[0]["text"], reviews[0]["label"])
+    won = [len(r.changed) for r in results if r.success]
+    assert won and table["changed"][2] == pytest.approx(np.mean(won))
+    assert table["queries"][2] == pytest.approx(np.mean([r.queries for r in results]))
+    assert table.loc[[0, 1, 3], ["changed", "queries"]].isna().all(axis=None)
+
+
+GOOD = [f"The {thing} was tasty." for thing in ("soup", "bread", "cake", "coffee", "pasta", "rice")]
+BAD = "The soup was bland."
+
+
+def test_changes_are_counted_where_the_attack_won(clean_model):
+    data = Dataset.from_dict({"text": GOOD, "label": [1] * 6})
+    row = robustness(clean_model, data, [Table({GOOD[0]: BAD}, changed=(1, 2, 5))]).iloc[1]
+    assert (row["changed"], row["queries"], row["accuracy"]) == (3, 5.5, 5 / 6)
+    assert np.isnan(robustness(clean_model, data, [Table({}, (1,))])["changed"][1])
+
+
+def test_the_worst_case_counts_examples_that_withstand_every_attack(clean_model):
+    data = Dataset.from_dict({"text": GOOD, "label": [1] * 5 + [0]})  # the last: wrong at once
+    one, two = (Table({GOOD[i]: BAD for i in hit}) for hit in ([0, 1, 5], [1, 2]))
+    table = robustness(clean_model, data, [one, two])
+    assert list(table["accuracy"] * 6) == pytest.approx([5, 3, 3, 2])
+    last = table.iloc[3]
+    assert (last["attack"], last["n"]) == ("worst case", 6)
+    assert (last["low"], last["high"]) == wilson(2, 6)
+    assert last["success"] == pytest.approx(3 / 5)
+    assert last["seconds"] == pytest.approx(table["seconds"][:3].sum())
+    assert len(robustness(clean_model, data, [one])) == 2
+
+
+def test_no_attack_makes_a_model_better_and_the_worst_case_is_the_worst(clean_model, reviews):
+    attacks = [Noise(0.3), FGM(0.3), PGD(0.3, steps=3), WordSubstitution(), Typos(0.2, per_kind=1)]
+    accuracy = robustness(clean_model, reviews[0], iter(attacks))["accuracy"]
+    assert len(accuracy) == 7
+    assert (accuracy[1:] <= accuracy[0]).all() and accuracy[6] <= accuracy[1:6].min()
+
+
+def test_a_tie_counts_for_the_attacker():
+    labels = np.array([0, 1, 1, 0])
+    logits = np.array([[2, 2, 1], [2, 2, 1], [1, 3, 2], [np.nan, 0, 0]], dtype=np.float32)
+    assert list(verdict(logits, labels) == labels) == [False, False, True, False]
+
+
+# ---------------------------------------------------------------------- calibration
+
+
+def sharpened(victim, factor):
+    """A copy of the classifier with `factor` times its logits."""
+    model = copy.deepcopy(victim.model)
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter *= factor
+    return Classifier(model, victim.tokenizer)
+
+
+class Naive:
+    """FGM on the label's probability, whose gradient is nothing where that is rounded to 1."""
+
+    def passes(self):
+        return 1, 1
+
+    def __call__(self, model, batch):
+        delta, ball = zero_delta(model, batch).requires_grad_(), FGM(0.3).ball(model)
+        p = perturbed_logits(model, batch, delta).softmax(-1).gather(1, batch["labels"][:, None])
+        (grad,) = torch.autograd.grad(-p.sum(), delta)
+        return ball.eps * ball.steepest(grad * attackable(batch)[:, :, None])
+
+
+@pytest.mark.parametrize("factor", [20, 0.05, 1e4])
+def test_the_temperature_takes_away_what_sharpens(clean_model, reviews, factor):
+    plain = calibrate(clean_model, reviews[1])
+    sharp = calibrate(sharpened(clean_model, factor), reviews[1])
+    assert sharp.temperature / plain.temperature == pytest.approx(factor, rel=0.02)
+    np.testing.assert_allclose(sharp.predict(["The soup was bland."]),
+                               plain.predict(["The soup was bland."]), atol=0.01)  # fmt: skip
+
+
+def test_the_temperature_minimises_the_negative_log_likelihood(clean_model, reviews):
+    labels = torch.tensor(list(reviews[1]["label"]))
+    z = torch.from_numpy(clean_model.logits(reviews[1]["text"])).double()
+
+    def loss(t):
+        return torch.nn.functional.cross_entropy(z / t, labels).item()
+
+    best = calibrate(clean_model, reviews[1]).temperature
+    grid = np.exp(np.linspace(np.log(best / 30), np.log(best * 30), 400))
+    assert loss(best) <= min(map(loss, grid)) + 1e-6
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_predictions_stay_and_so_does_the_original(classes):
+    victim = make_classifier("bert", classes=classes)
+    before = copy.deepcopy(victim.model.state_dict())
+    victim.model.train()
+    victim.model.classifier.eval()
+    modes = [module.training for module in victim.model.modules()]
+    data = Dataset.from_dict({"text": TEXTS, "label": [0, 1, 1, 0]})
+    found = calibrate(victim, data)
+    assert (found.predict(TEXTS).argmax(1) == victim.predict(TEXTS).argmax(1)).all()
+    np.testing.assert_allclose(found.logits(TEXTS) * found.temperature, victim.logits(TEXTS),
+                               rtol=1e-4, atol=1e-6)  # fmt: skip
+    assert (found.labels, found.max_length) == (victim.labels, victim.max_length)
+    assert found.model.device == found.device == victim.device
+    assert found.model.get_input_embeddings() is victim.model.get_input_embeddings()
+    assert found.model.config is victim.model.config
+    assert [module.training for module in victim.model.modules()] == modes
+    assert all(torch.equal(v, before[k]) for k, v in victim.model.state_dict().items())
+
+
+def test_attacks_of_both_kinds_work_on_a_calibrated_model(clean_model, reviews):
+    few = reviews[0].select(range(6))
+    calibrated = calibrate(clean_model, reviews[1])
+    attacks = [Noise(0.3), FGSM(0.3), PGD(0.3, steps=2, restarts=2), WordSubstitution(), Typos(0.2),
+               HotFlip(k=2), EmbeddingNeighbours(k=2), UniversalTrigger(("awful",))]  # fmt: skip
+    a, b = (robustness(v, few, attacks) for v in (clean_model, calibrated))
+    np.testing.assert_array_equal(a["accuracy"], b["accuracy"])  # two classes: scale is nothing
+    assert (b["accuracy"][1:] < 1).any()
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_where_all_is_right_or_all_is_wrong_the_temperature_is_bounded(victim, data, wrong):
+    predicted = victim.predict(data["text"]).argmax(1)
+    sure = Dataset.from_dict({"text": data["text"], "label": abs(predicted - wrong)})
+    found = calibrate(victim, sure)
+    z = victim.logits(data["text"])
+    size = abs(z[:, 0] - z[:, 1]).mean()
+    assert found.temperature == pytest.approx(size * (20 if wrong else 1 / 20), rel=0.02)
+    assert np.isfinite(robustness(found, sure, [PGD(0.3, steps=2)])["accuracy"]).all()
+
+
+def test_a_model_that_knows_nothing_keeps_its_temperature(victim, data):
+    with torch.no_grad():
+        for parameter in victim.model.classifier.parameters():
+            parameter.zero_()
+    assert 0 < calibrate(victim, data).temperature < 100
+
+
+def test_calibration_shows_robustness_that_a_sharp_softmax_faked(clean_model, reviews):
+    sharp = sharpened(clean_model, 20)
+    table = robustness(sharp, reviews[0], [Naive(), FGM(0.3)], calibrate_on=reviews[1])
+    faked, honest = table.iloc[1], table.iloc[2]
+    assert faked["accuracy"] == table["accuracy"][0] > honest["accuracy"]
+    assert honest["accuracy"] == honest["calibrated"] == faked["calibrated"]
+    assert table["accuracy"][0] == table["calibrated"][0]
+    assert table["calibrated"][3] <= table["calibrated"][1:3].min()
+    assert table.attrs["temperature"] == calibrate(sharp, reviews[1]).temperature
+    assert "calibrated" not in robustness(clean_model, reviews[0])

@@ -71,7 +71,7 @@ __all__ = [
 RANKS = ("unknown", "delete", "gradient")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class WordAttack:
     """What all attacks on words share. Its repr is its threat model.
 

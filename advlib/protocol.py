@@ -1,0 +1,197 @@
+"""A fixed test for text classifiers, and a card of its result that others can check.
+
+As RobustBench does for images (Croce et al., NeurIPS 2021, arXiv 2010.09670), a protocol fixes
+what usually differs from paper to paper: threat models, number of texts, seeds, calibration. Any
+change of these is a new version, and results of two versions are not compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from datasets import Dataset
+from torch import nn
+
+from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
+from advlib.attacks.words import KeepWords
+from advlib.data import load_text
+from advlib.evaluation import robustness
+from advlib.models import CHECKPOINTS, embedded_checkpoints, load_classifier
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is measured. Whoever changes a setting, or what an attack does with it, counts
+    `version` up.
+
+    n: texts of the test split. calibration: texts of the validation split, for the temperature.
+    """
+
+    name: str
+    version: int
+    attacks: tuple
+    n: int = 500
+    calibration: int = 500
+
+
+PROTOCOLS = {
+    "standard": Protocol("standard", 1, (
+        Noise(0.3), FGM(0.3), PGD(0.3, steps=20, restarts=5), WordSubstitution(),
+        Typos(max_changed=0.2, constraints=(KeepWords(),)),
+    )),
+}  # fmt: skip
+
+LEADERBOARD = """\
+| model | data | protocol | n | clean | strongest attack | worst case [95 %] | calibrated | digest |
+|---|---|---|--:|--:|---|--:|--:|---|
+"""
+# Not covered by the digest: what may differ where the same model is measured on the same texts.
+UNSEALED = {"digest", "name", "versions", "seconds"}
+
+
+def evaluate(
+    source: str | Path, data: str = "reviews", protocol: str | Protocol = "standard", *,
+    n: int | None = None, device: str | None = None, batch_size: int = 64, progress: bool = False,
+    **columns,
+) -> dict:  # fmt: skip
+    """Put a model through a protocol. Returns its card, a dict that goes into JSON as it is.
+
+    source: as for `load_classifier`. data, columns: as for `load_text`.
+    n: so many test texts instead of the protocol's. The card then says "standard, n = …", and so
+        it does where the data have fewer texts.
+
+    An attack that has a `world` is left out where the data are not that world, for elsewhere
+    nobody knows which words keep the label; the card says so. Raises ValueError with a sentence
+    for an unknown protocol, and for a model or data that cannot be used.
+    """
+    if isinstance(protocol, str):
+        if protocol not in PROTOCOLS:
+            known = ", ".join(PROTOCOLS)
+            raise ValueError(f"there is no protocol {protocol!r}: choose one of {known}")
+        protocol = PROTOCOLS[protocol]
+    victim = load_classifier(source, device=device)
+    size = protocol.n if n is None else n
+    splits = load_text(data, train_size=1, test_size=size, **columns)
+    test, held_out = splits["test"], splits["validation"]
+    held_out = held_out.select(range(min(protocol.calibration, len(held_out))))
+    _check_classes(victim.labels, test.features["label"].names)
+    attacks = [a for a in protocol.attacks if getattr(a, "world", data) == data]
+    table = robustness(victim, test, attacks, calibrate_on=held_out, batch_size=batch_size,
+                       progress=progress)  # fmt: skip
+    rows = [
+        {key: None if value != value else value for key, value in row.items()}
+        | {"hits": round(row["accuracy"] * row["n"])}
+        for row in table.to_dict("records")
+    ]
+    card = {
+        "protocol": protocol.name + f", n = {len(test)}" * (len(test) != protocol.n),
+        "version": protocol.version,
+        "model": {"name": _short(source), "sha256": weights_hash(source, victim.model)},
+        "data": {"name": _short(data), "n": len(test), "sha256": texts_hash(test)},
+        "calibration": {"n": len(held_out), "sha256": texts_hash(held_out),
+                        "temperature": table.attrs["temperature"]},
+        "rows": rows[: 1 + len(attacks)],
+        "worst case": rows[-1],  # where there is one attack, that attack
+        "left out": [f"{a!r}: the data are not the world {a.world!r}"
+                     for a in protocol.attacks if a not in attacks],
+        "versions": {name: version(name) for name in ("advlib", "torch", "transformers")},
+    }  # fmt: skip
+    return card | {"digest": digest(card)}
+
+
+def digest(card: dict) -> str:
+    """SHA-256 of what must be equal wherever the same weights meet the same texts: all but names
+    (a folder may be called anything), seconds and versions. Only a text that stands on the edge
+    to the last digit of float32 may fall to another side elsewhere; the two cards then show where.
+    """
+    sealed = json.loads(json.dumps(card), object_hook=lambda part: {
+        key: value for key, value in part.items() if key not in UNSEALED})  # fmt: skip
+    return _sha256([json.dumps(sealed, sort_keys=True).encode()])
+
+
+def verify(card: dict) -> bool:
+    """Whether the numbers of a card are those that its digest was made of.
+
+    This is a checksum and not the signature of a person: it shows a number that was edited, by
+    slip or in haste, but whoever edits a card can compute a new digest as well. What proves a card
+    is to run `evaluate` again and to find the same digest. Names are not covered; the hashes of
+    weights and texts say what was measured.
+    """
+    return card.get("digest") == digest(card)
+
+
+def leaderboard_line(card: dict) -> str:
+    """The card as one row of a Markdown table whose head is `LEADERBOARD`."""
+    (clean, *attacked), worst = card["rows"], card["worst case"]
+    strongest = min(attacked or [clean], key=lambda r: r["accuracy"])
+    cells = [
+        card["model"]["name"], card["data"]["name"], f"{card['protocol']} (v{card['version']})",
+        str(worst["n"]), f"{clean['accuracy']:.1%}",
+        f"{strongest['attack']} {strongest['accuracy']:.1%}",
+        f"{worst['accuracy']:.1%} [{worst['low']:.1%}, {worst['high']:.1%}]",
+        f"{worst['calibrated']:.1%}", card["digest"][:16],
+    ]  # fmt: skip
+    return "| " + " | ".join(map(_cell, cells)) + " |\n"
+
+
+def publish(card: dict, folder: str | Path) -> bool:
+    """Write FOLDER/card.json and add the card to FOLDER/leaderboard.md, unless its digest stands
+    there. Returns whether a row was added."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / "card.json").write_text(text, encoding="utf-8")
+    board = folder / "leaderboard.md"
+    lines = board.read_text(encoding="utf-8") if board.is_file() else LEADERBOARD
+    new = card["digest"][:16] not in lines
+    board.write_text(lines + leaderboard_line(card) * new, encoding="utf-8")
+    return new
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def weights_hash(source: str | Path, model: nn.Module) -> str:
+    """SHA-256 of a folder's *.safetensors, in the order of their names (`cat *.safetensors |
+    sha256sum`); of names and tensors of the state dict where the model comes from the Hub."""
+    home = CHECKPOINTS if str(source) in embedded_checkpoints() else Path()
+    if files := sorted((home / Path(source).expanduser()).glob("*.safetensors")):
+        return _sha256(file.read_bytes() for file in files)
+    state = sorted(model.state_dict().items())
+    return _sha256(name.encode() + tensor.cpu().numpy().tobytes() for name, tensor in state)
+
+
+def texts_hash(data: Dataset) -> str:
+    """SHA-256 of texts and labels, in order."""
+    return _sha256([json.dumps([list(data["text"]), list(data["label"])]).encode()])
+
+
+def _sha256(parts: Iterable[bytes]) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
+
+
+def _check_classes(model: list[str], data: list[str]) -> None:
+    ours, theirs = [name.lower() for name in model], [name.lower() for name in data]
+    if len(ours) != len(theirs) or (ours != theirs and sorted(ours) == sorted(theirs)):
+        raise ValueError(f"the model's classes are {', '.join(model)} and those of the data "
+                         f"{', '.join(data)}: both need the same, in the same order")  # fmt: skip
+
+
+def _short(source: str | Path) -> str:
+    """A folder's or file's own name; names of worlds and of the Hub as they are."""
+    path = Path(source).expanduser()
+    return path.resolve().name if path.exists() else str(source)
+
+
+def _cell(text: str) -> str:
+    text = html.escape(" ".join(text.split()), quote=False)
+    return text.replace("\\", "\\\\").replace("|", "\\|")

@@ -1,0 +1,251 @@
+"""The fixed protocol: what is pinned, what a card and its digest hold, the leaderboard."""
+
+import copy
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import make_classifier
+
+import advlib
+from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
+from advlib.protocol import (
+    LEADERBOARD,
+    PROTOCOLS,
+    Protocol,
+    digest,
+    evaluate,
+    leaderboard_line,
+    publish,
+    verify,
+    weights_hash,
+)
+
+FEW_TYPOS = Typos(0.1, kinds=("swap",), per_kind=1)
+TINY = Protocol(
+    "tiny", 3, (Noise(0.3), PGD(0.3, steps=2), WordSubstitution(max_changed=0.1), FEW_TYPOS), 20, 60
+)
+CHEAP = Protocol("cheap", 1, (FGM(0.3),), 12, 40)
+
+
+@pytest.fixture(scope="module")
+def card():
+    return evaluate("reviews-clean", protocol=TINY, device="cpu")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV file of thirty texts whose labels are in the order of the embedded models' classes."""
+    rows = [f"the food was {w} {i},{y}" for i in range(15)
+            for w, y in (("bad", "negative"), ("good", "positive"))]  # fmt: skip
+    file = tmp_path / "mine.csv"
+    file.write_text("\n".join(["text,label", *rows]) + "\n")
+    return file
+
+
+def scaled(folder, factor):
+    """reviews-clean with `factor` times its logits, saved in a folder."""
+    victim = advlib.load_classifier("reviews-clean", device="cpu")
+    with torch.no_grad():
+        for parameter in victim.model.classifier.parameters():
+            parameter *= factor
+    victim.save(folder)
+    return folder
+
+
+def test_the_standard_protocol_is_what_its_version_says():
+    """Whoever changes this list gives the protocol a new version."""
+    shared = "norm='l2', scope='sequence', relative=True, target=None, same_dropout=False, seed=0"
+    standard = PROTOCOLS["standard"]
+    assert (standard.name, standard.version, standard.n, standard.calibration) == (
+        "standard", 1, 500, 500)  # fmt: skip
+    assert [repr(attack) for attack in standard.attacks] == [
+        f"Noise(eps=0.3, {shared}, restarts=1)",
+        f"FGM(eps=0.3, {shared})",
+        f"PGD(eps=0.3, {shared}, steps=20, step_size=None, random_start=False, restarts=5)",
+        "WordSubstitution(world='reviews', max_changed=1.0)",
+        "Typos(kinds=('swap', 'drop', 'insert', 'key', 'look-alike'), per_kind=4, "
+        "max_changed=0.2, constraints=(KeepWords(),))",
+    ]
+    kept = " ".join(sorted(standard.attacks[-1].constraints[0].words))
+    assert hashlib.sha256(kept.encode()).hexdigest().startswith("6716757f921bc5e3")
+
+
+def test_a_card_says_what_was_measured(card):
+    assert (card["protocol"], card["version"]) == ("tiny", 3)
+    shipped = advlib.embedded_checkpoints()["reviews-clean"]["sha256"]
+    assert card["model"] == {"name": "reviews-clean", "sha256": shipped}
+    assert card["data"]["name"] == "reviews" and card["data"]["n"] == 20
+    assert card["calibration"]["n"] == 60 and 0.5 < card["calibration"]["temperature"] < 5
+    names = ["none", "Noise", "PGD", "WordSubstitution", "Typos"]
+    assert [row["attack"] for row in card["rows"]] == names
+    assert [row["threat model"] for row in card["rows"][1:]] == [repr(a) for a in TINY.attacks]
+    for row in card["rows"]:
+        assert row["n"] == 20 and row["accuracy"] == row["hits"] / 20
+        assert row["low"] <= row["accuracy"] <= row["high"]
+    assert card["rows"][2]["queries"] is None and card["rows"][3]["queries"] > 1
+    assert (card["rows"][2]["forward"], card["rows"][2]["backward"]) == (3, 2)
+    assert card["left out"] == [] and set(card["versions"]) == {"advlib", "torch", "transformers"}
+    assert json.loads(json.dumps(card, allow_nan=False)) == card
+
+
+def test_no_attack_helps_the_model_and_the_worst_case_is_the_worst(card):
+    clean, *attacked = (row["hits"] for row in card["rows"])
+    assert max(attacked) <= clean and min(attacked) < clean
+    assert card["worst case"]["hits"] <= min(attacked)
+
+
+def test_the_digest_is_the_same_again_and_for_other_batches(card):
+    again = evaluate("reviews-clean", protocol=TINY, device="cpu", batch_size=5)
+    assert again["digest"] == card["digest"]
+    assert again["rows"][2]["seconds"] != card["rows"][2]["seconds"]
+
+
+def test_the_digest_knows_weights_texts_and_protocol_but_no_folder(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = scaled(tmp_path / "a", 1)
+    one = evaluate(folder, protocol=CHEAP, device="cpu")
+    other = evaluate(folder.rename(tmp_path / "b"), protocol=CHEAP, device="cpu")
+    assert one["digest"] == other["digest"] and other["model"]["name"] == "b"
+    raw = (tmp_path / "b" / "model.safetensors").read_bytes()
+    assert one["model"]["sha256"] == hashlib.sha256(raw).hexdigest()
+    later = evaluate(tmp_path / "b", protocol=replace(CHEAP, version=2), device="cpu")
+    assert later["rows"][1]["hits"] == one["rows"][1]["hits"]
+    assert later["digest"] != one["digest"]
+    weights = load_file(tmp_path / "b" / "model.safetensors")
+    weights["classifier.bias"] += 1e-6  # no number changes, the model does
+    save_file(weights, tmp_path / "b" / "model.safetensors", {"format": "pt"})
+    changed = evaluate(tmp_path / "b", protocol=CHEAP, device="cpu")
+    assert changed["rows"][0]["hits"] == one["rows"][0]["hits"]
+    assert changed["digest"] != one["digest"]
+
+
+def test_a_hub_model_is_known_by_its_state():
+    a, b = (make_classifier(seed=seed).model for seed in (0, 1))
+    first = weights_hash("someone/something", a)
+    assert first == weights_hash("someone/else", a) != weights_hash("someone/something", b)
+
+
+def edited(card, *path, value):
+    card = copy.deepcopy(card)
+    part = card
+    for key in path[:-1]:
+        part = part[key]
+    assert part[path[-1]] != value
+    part[path[-1]] = value
+    return card
+
+
+def test_an_edited_card_does_not_verify(card):
+    read = json.loads(json.dumps(card))
+    assert verify(card) and verify(read) and digest(read) == card["digest"]
+    for path, value in [
+        (("rows", 2, "accuracy"), 0.99),
+        (("rows", 2, "hits"), 20),
+        (("rows", 3, "queries"), 1.0),
+        (("rows", 4, "threat model"), "Typos(max_changed=1.0)"),
+        (("worst case", "low"), 0.5),
+        (("worst case", "calibrated"), 1.0),
+        (("protocol",), "standard"),
+        (("version",), 1),
+        (("model", "sha256"), "0" * 64),
+        (("data", "n"), 500),
+        (("calibration", "temperature"), 1.0),
+        (("left out",), ["all"]),
+        (("rows",), card["rows"][:2]),
+        (("digest",), "0" * 64),
+    ]:
+        assert not verify(edited(card, *path, value=value)), path
+    assert not verify({})
+
+
+def test_what_may_differ_elsewhere_is_not_sealed(card):
+    for path, value in [
+        (("rows", 2, "seconds"), 1e3),
+        (("worst case", "seconds"), 0.0),
+        (("versions", "torch"), "9"),
+        (("model", "name"), "copy"),
+    ]:
+        assert verify(edited(card, *path, value=value)), path
+
+
+def test_another_number_of_texts_is_another_protocol(table):
+    fewer = evaluate("reviews-clean", protocol=CHEAP, n=8, device="cpu")
+    assert fewer["protocol"] == "cheap, n = 8" and fewer["data"]["n"] == 8
+    same = evaluate("reviews-clean", protocol=CHEAP, n=12, device="cpu")
+    assert same["protocol"] == "cheap"
+    short = evaluate("reviews-clean", str(table), CHEAP, device="cpu")  # it has fewer than twelve
+    assert short["protocol"] == "cheap, n = 6" and short["data"]["name"] == "mine.csv"
+
+
+def test_word_substitution_stays_in_its_world(table):
+    card = evaluate("reviews-clean", str(table), replace(TINY, n=6), device="cpu")
+    assert [row["attack"] for row in card["rows"]] == ["none", "Noise", "PGD", "Typos"]
+    assert len(card["left out"]) == 1 and "WordSubstitution(" in card["left out"][0]
+    assert "not the world 'reviews'" in card["left out"][0] and verify(card)
+
+
+def test_one_attack_is_its_own_worst_case():
+    card = evaluate("reviews-clean", protocol=CHEAP, device="cpu")
+    assert len(card["rows"]) == 2 and card["worst case"] == card["rows"][1]
+
+
+def test_a_model_that_is_only_surer_gains_nothing(card, tmp_path):
+    """Twenty times the logits: T is twenty times as large, and what is left is the same model."""
+    sure = evaluate(scaled(tmp_path / "sure", 20), protocol=TINY, device="cpu")
+    ratio = sure["calibration"]["temperature"] / card["calibration"]["temperature"]
+    assert ratio == pytest.approx(20, rel=0.02)
+    for a, b in zip(card["rows"], sure["rows"], strict=True):
+        assert a["calibrated"] == b["calibrated"]
+
+
+@pytest.mark.parametrize(
+    "settings,words",
+    [
+        (dict(protocol="gold"), "no protocol 'gold': choose one of standard"),
+        (dict(source="./nowhere"), "no model folder"),
+        (dict(source="bert-tiny"), "no trained classification head"),
+        (dict(data="nowhere.csv"), "nowhere.csv"),
+        (dict(n=0), "above zero"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_in_one_sentence(settings, words):
+    with pytest.raises(ValueError, match=words) as found:
+        evaluate(**{"source": "reviews-clean", "protocol": CHEAP, **settings})
+    assert "\n" not in str(found.value)
+
+
+def test_a_model_for_other_classes_is_refused(tmp_path):
+    three, swapped = tmp_path / "three", tmp_path / "swapped"
+    make_classifier(classes=3).save(three)
+    with pytest.raises(ValueError, match="LABEL_2.*negative, positive"):
+        evaluate(three, protocol=CHEAP)
+    victim = advlib.load_classifier("reviews-clean", device="cpu")
+    victim.model.config.id2label = {0: "positive", 1: "negative"}
+    victim.save(swapped)
+    with pytest.raises(ValueError, match="in the same order"):
+        evaluate(swapped, protocol=CHEAP)
+
+
+def test_the_leaderboard_grows_by_one_row_a_result(card, tmp_path):
+    folder = tmp_path / "new" / "board"
+    assert publish(card, folder)
+    assert json.loads((folder / "card.json").read_text()) == card
+    assert (folder / "leaderboard.md").read_text() == LEADERBOARD + leaderboard_line(card)
+    assert not publish(card, folder)
+    other = evaluate("reviews-clean", protocol=CHEAP, device="cpu")
+    assert publish(other, folder)
+    lines = (folder / "leaderboard.md").read_text()
+    assert lines == LEADERBOARD + leaderboard_line(card) + leaderboard_line(other)
+    assert len({line.count("|") for line in lines.splitlines()}) == 1
+    assert json.loads((folder / "card.json").read_text()) == other
+
+
+def test_a_name_cannot_break_the_table(card):
+    plain = leaderboard_line(card)
+    assert "| tiny (v3) | 20 |" in plain and card["digest"][:16] in plain
+    line = leaderboard_line(edited(card, "model", "name", value="a|b\\|\n<b>c"))
+    assert line.startswith("| a\\|b\\\\\\| &lt;b&gt;c | reviews |") and line.count("\n") == 1
