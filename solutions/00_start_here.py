@@ -542,7 +542,8 @@ print(f"accuracy under attack: {accuracy_under_attack(stubborn):.0%}")
 other = advlib.load_classifier(profile.pick(
     smoke="reviews-robust", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"
 ))  # fmt: skip
-more = advlib.load_text(profile.pick(smoke="reviews", colab="stanfordnlp/sst2"), test_size=n)["test"]
+source = profile.pick(smoke="reviews", colab="stanfordnlp/sst2")
+more = advlib.load_text(source, test_size=n)["test"]
 again = WordSubstitution()(other, list(more["text"]), list(more["label"]))
 before = sum(not r.wrong_before for r in again) / len(again)
 after = accuracy_under_attack(again)

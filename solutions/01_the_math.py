@@ -744,8 +744,9 @@ fig
 # The first four are points on *one* curve (Goodfellow's $\alpha = 0.5$ is `lam = 1`). Dividing by
 # $1+\texttt{lam}$ changes the learning rate and not the minimum. TRADES differs in kind: its
 # second term, a Kullback–Leibler divergence (0 where two predictions are the same, and larger the
-# further apart they are), does not ask whether the prediction is *right*, only whether it *stays the same*; the
-# label is not in it. (So it also works on points without a label, which lesson 10 makes use of.)
+# further apart they are), does not ask whether the prediction is *right*, only whether it *stays
+# the same*; the label is not in it. (So it also works on points without a label, which lesson 10
+# makes use of.)
 
 
 # %%

@@ -134,8 +134,8 @@ def test_a_prediction_is_kept_and_judged(capsys):
     progress("98")
     out = capsys.readouterr().out
     assert "1 of 2 exercises right" in out and "98.2  another: not attempted" in out
-    assert "1 guessed numbers: on average 25% of the range off, 0 of them too high" in out
-    assert "1 guessed choices: 0 right" in out
+    assert "guessed numbers (1): on average 25% of the range off, 0 of them too high" in out
+    assert "guessed choices (1): 0 right" in out
 
 
 def test_guesses_are_drawn_beside_their_results():

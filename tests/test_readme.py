@@ -32,5 +32,12 @@ def test_the_times_in_the_table_are_those_of_the_pages():
     readme = (ROOT / "README.md").read_text()
     for page in ROOT.glob("notebooks/*.ipynb"):
         stated = re.search(r"Runs in (\d+) s", page.read_text())[1]
-        row = next(line for line in readme.splitlines() if f"notebooks/{page.name}" in line)
-        assert row.endswith(f"| {stated} s |"), page.name
+        row = next(line for line in readme.splitlines() if f"](notebooks/{page.name}" in line)
+        assert f"| {stated} s |" in row, page.name
+
+
+def test_every_badge_leads_to_the_repository_of_the_notebooks():
+    readme = (ROOT / "README.md").read_text()
+    for page in ROOT.glob("notebooks/*.ipynb"):
+        badge = re.search(rf"https://colab[^)]*/{page.name}", page.read_text())[0]
+        assert f"({badge})" in readme, page.name

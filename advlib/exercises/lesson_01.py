@@ -127,8 +127,8 @@ def check_worst_case(answer) -> None:
 
 
 def _one(w: Tensor, k: int) -> Tensor:
-    """The sign of w in coordinate k, zero in all others."""
-    return w.sign() * torch.nn.functional.one_hot(torch.tensor(k), len(w))
+    """1 in coordinate k, zero in all others."""
+    return torch.nn.functional.one_hot(torch.tensor(k), len(w))
 
 
 def _ball_picture(w, y, eps, norm, delta, best):
@@ -171,7 +171,7 @@ def _which_delta(delta, w, y, eps, norm, best) -> str | None:
         "for the l1 ball the whole budget belongs to the one coordinate where |w| is largest":
             eps * direction.sign() / len(w) if norm == "l1" else None,
         "for the l1 ball the budget goes where |w| is largest, whatever its sign: take abs first":
-            -eps * y.double()[:, None] * _one(w.double(), int(w.argmax())) if norm == "l1" else None,
+            eps * direction.sign() * _one(w, int(w.argmax())) if norm == "l1" else None,
         "only one coordinate of the linf ball is used: every coordinate may move by eps":
             _search(w, y, eps, "l1") if norm == "linf" else None,
     }  # fmt: skip
