@@ -69,6 +69,7 @@ if __name__ == "__main__":
         "PGD-10",
         "PGD-20, 3 restarts",
         "word substitution",
+        "worst of these",
     ]
     text = (
         f"Accuracy in % on {args.texts} test texts of the world `reviews`, trained on 2,500, "
