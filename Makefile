@@ -22,8 +22,8 @@ run: $(VENV)/.installed  ## Fool a model and defend it, in about three minutes (
 
 test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
 	$(PY) -m pytest $(ARGS)
-	if ls notebooks/*.ipynb >/dev/null 2>&1; then \
-	  $(PY) -m pytest --nbval-lax --nbval-cell-timeout 120 notebooks solutions; fi
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 600 \
+	  notebooks solutions  # two notebooks at a time, one thread each
 
 lint: $(VENV)/.installed  ## Check the style of the code
 	$(PY) -m ruff check .
@@ -41,7 +41,7 @@ colab-check:  ## Run every notebook with the versions that Colab ships (its torc
 	.venv-colab/bin/pip install -q --disable-pip-version-check -c .venv-colab/pins.txt torch
 	.venv-colab/bin/pip install -q --disable-pip-version-check -r .venv-colab/pins.txt ipython==7.34.0 nbval
 	.venv-colab/bin/pip install -q --disable-pip-version-check --force-reinstall --no-deps .
-	cd .venv-colab && bin/python -m pytest -q -p no:cacheprovider --nbval-lax ../notebooks ../solutions
+	cd .venv-colab && OMP_NUM_THREADS=1 bin/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-cell-timeout 600 ../notebooks ../solutions
 
 browser-check: $(VENV)/.installed  ## Use the widgets of every solved notebook in a real browser
 	$(PIP) playwright
