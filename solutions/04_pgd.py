@@ -1020,7 +1020,7 @@ try:
 
     @ipywidgets.interact(
         angle=ipywidgets.IntSlider(0, min=0, max=345, step=15, continuous_update=False),
-        radius=ipywidgets.FloatSlider(0.0, min=0, max=1, step=0.1, continuous_update=False),
+        radius=ipywidgets.FloatSlider(0.8, min=0, max=1, step=0.1, continuous_update=False),
         step_size=ipywidgets.SelectionSlider(options=[0.05, 0.1, 0.25, 0.5, 1.0, 2.0], value=0.25,
                                              continuous_update=False),
     )  # fmt: skip
