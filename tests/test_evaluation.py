@@ -183,7 +183,13 @@ def test_the_worst_case_counts_examples_that_withstand_every_attack(clean_model)
 
 
 def test_no_attack_makes_a_model_better_and_the_worst_case_is_the_worst(clean_model, reviews):
-    attacks = [Noise(0.3), FGM(0.3), PGD(0.3, steps=3), WordSubstitution(), Typos(0.2, per_kind=1)]
+    attacks = [
+        Noise(0.3),
+        FGM(0.3),
+        PGD(0.3, steps=3),
+        WordSubstitution(),
+        Typos(max_changed=0.2, per_kind=1),
+    ]
     accuracy = robustness(clean_model, reviews[0], iter(attacks))["accuracy"]
     assert len(accuracy) == 7
     assert (accuracy[1:] <= accuracy[0]).all() and accuracy[6] <= accuracy[1:6].min()
@@ -264,7 +270,8 @@ def test_predictions_stay_and_so_does_the_original(classes):
 def test_attacks_of_both_kinds_work_on_a_calibrated_model(clean_model, reviews):
     few = reviews[0].select(range(6))
     calibrated = calibrate(clean_model, reviews[1])
-    attacks = [Noise(0.3), FGSM(0.3), PGD(0.3, steps=2, restarts=2), WordSubstitution(), Typos(0.2),
+    attacks = [Noise(0.3), FGSM(0.3), PGD(0.3, steps=2, restarts=2), WordSubstitution(),
+               Typos(max_changed=0.2),
                HotFlip(k=2), EmbeddingNeighbours(k=2), UniversalTrigger(("awful",))]  # fmt: skip
     a, b = (robustness(v, few, attacks) for v in (clean_model, calibrated))
     np.testing.assert_array_equal(a["accuracy"], b["accuracy"])  # two classes: scale is nothing

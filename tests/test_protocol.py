@@ -23,7 +23,7 @@ from advlib.protocol import (
     weights_hash,
 )
 
-FEW_TYPOS = Typos(0.1, kinds=("swap",), per_kind=1)
+FEW_TYPOS = Typos(max_changed=0.1, kinds=("swap",), per_kind=1)
 TINY = Protocol(
     "tiny", 3, (Noise(0.3), PGD(0.3, steps=2), WordSubstitution(max_changed=0.1), FEW_TYPOS), 20, 60
 )

@@ -182,8 +182,8 @@ def test_of_equal_scores_the_first_is_taken():
 def test_the_label_rule_refuses_what_it_cannot_read(victim):
     rule = LabelRule()
     a = "The soup was delicious."
-    allowed = rule.allows(victim, [(a, "The soup was tasty."), (a, "The soup was bland."),
-                                   (a, "The soup was soup."), ("No idea.", "No idea.")])  # fmt: skip
+    pairs = [(a, f"The soup was {word}.") for word in ("tasty", "bland", "soup")]
+    allowed = rule.allows(victim, [*pairs, ("No idea.", "No idea.")])
     assert allowed == [True, False, False, False]
 
 
