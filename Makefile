@@ -39,7 +39,7 @@ colab-check:  ## Run every notebook with the versions that Colab ships (its torc
 	grep -E '^torch==' constraints.txt > .venv-colab/pins.txt
 	awk '!/^(#|python|torch|tensorboard|wandb)/ {print $$1 "==" $$2}' tests/colab_versions.txt >> .venv-colab/pins.txt
 	.venv-colab/bin/pip install -q --disable-pip-version-check -c .venv-colab/pins.txt torch
-	.venv-colab/bin/pip install -q --disable-pip-version-check -r .venv-colab/pins.txt ipython==7.34.0 nbval
+	.venv-colab/bin/pip install -q --disable-pip-version-check -r .venv-colab/pins.txt ipython==7.34.0 nbval 'optuna>=5.0,<6'
 	.venv-colab/bin/pip install -q --disable-pip-version-check --force-reinstall --no-deps .
 	cd .venv-colab && OMP_NUM_THREADS=1 bin/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-cell-timeout 600 ../notebooks ../solutions
 

@@ -4,30 +4,61 @@ An objective is called once per training step. It runs all forward and backward 
 step, leaves the gradient in the parameters' `.grad`, and returns what it measured; the caller then
 makes the optimiser step. So the same objective serves a loop written by hand
 
-    parts = objective(model, batch)
+    parts = objective(model, batch, step=step, generator=generator)
     optimizer.step(); optimizer.zero_grad()
 
 and `AdversarialTrainer`, which hands in its own `backward` (accumulation, loss scaling, several
 processes).
+
+    Clean         L
+    Adversarial   L + λ·L_adv
+    Madry         L_adv
+    TRADES        L + β·KL(f(x) ‖ f(x + δ))
+    VAT           L + λ·KL, δ found without labels, for texts with and without a label
+    SMART         L + λ·symmetric KL + μ·distance to the model's own recent past
+    FreeLB        the mean of the losses on the way of the ascent
+    Free          one pass for both gradients, each batch replayed m times
+    Words         L + λ·L_adv on texts whose words an attack has changed
+    RDrop, R3F    controls without an adversary: two dropout masks; noise
+
+In every one, δ is a constant when the weights' gradient is taken (Danskin's theorem). Where the
+network is random (dropout) there are two ways to say which network is attacked: with the attack's
+`same_dropout` all passes of a step see one mask, else the attack sees the network without dropout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from hashlib import sha1
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from datasets import Dataset
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from advlib.attacks.embedding import (
+    PGD,
+    Divergence,
     EmbeddingAttack,
+    Noise,
+    VirtualAdversarial,
+    attack_mode,
+    attackable,
     bare,
+    divergence,
     has_dropout,
     perturbed_logits,
     random_state,
     zero_delta,
 )
+from advlib.attacks.words import WordAttack
+from advlib.models import Classifier
+
+UNLABELLED = -100  # as in PyTorch: the loss passes over such examples
+Batch = Mapping[str, Tensor]
 
 
 @dataclass
@@ -36,37 +67,69 @@ class Parts:
     pass over the whole batch."""
 
     loss: Tensor  # what was minimised
-    clean: Tensor
-    adv: Tensor | None  # None where nothing was attacked
+    clean: Tensor | None  # None where no clean text was seen
+    adv: Tensor | None  # the other term, unweighted; None where nothing was attacked
     forward: float
     backward: float
+    weights: float = 1  # backward passes that reach the weights, not only the input
+
+    @property
+    def units(self) -> float:
+        """The work: a forward pass, a backward pass to the input, and one on to the weights cost
+        about the same. Clean training costs 3."""
+        return self.forward + self.backward + self.weights
 
 
 def _plain_backward(loss: Tensor) -> None:
     loss.backward()
 
 
-@dataclass(frozen=True)
-class Clean:
-    """L, the mean cross-entropy: the standard training to compare with."""
+class Objective:
+    """What all objectives share.
+
+    Called with the model, a batch as `Classifier.encode` makes it, and
+
+    backward: what to do with a loss in place of `loss.backward()`.
+    step: optimiser steps made so far.
+    generator: of the random starts. None: a text gets the same start in every epoch.
+
+    Returns `Parts`. Raises ValueError where a loss is not finite, before it reaches the weights.
+    """
+
+    replays: ClassVar[int] = 1  # how many optimiser steps are made on each batch
 
     def __call__(
         self,
         model: nn.Module,
-        batch: Mapping[str, Tensor],
+        batch: Batch,
         backward: Callable[[Tensor], None] = _plain_backward,
         *,
         step: int = 0,
         generator: torch.Generator | None = None,
     ) -> Parts:
-        loss = F.cross_entropy(perturbed_logits(model, batch, None), batch["labels"])
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Tensor]:
+        """What an interrupted training needs to go on as if nothing had happened."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+
+
+@dataclass(frozen=True)
+class Clean(Objective):
+    """L, the mean cross-entropy: the standard training to compare with."""
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        loss = cross_entropy(perturbed_logits(model, batch, None), batch["labels"])
         check_loss(loss)
         backward(loss)
         return Parts(loss.detach(), loss.detach(), None, 1, 1)
 
 
 @dataclass(frozen=True)
-class Adversarial:
+class Adversarial(Objective):
     """L + λ·L_adv: cross-entropy on the clean batch plus λ times that on the attacked batch.
 
     attack: the inner maximisation; it takes its last point (no pass is spent on keeping the best).
@@ -93,26 +156,13 @@ class Adversarial:
     warmup: int = 0
 
     def __post_init__(self):
-        if not isinstance(self.attack, EmbeddingAttack):
-            raise ValueError(
-                f"attack must be an embedding attack such as FGM(0.3), got {self.attack!r}"
-            )
-        if not self.lam >= 0:
-            raise ValueError(f"lam (λ) must be at least 0, got {self.lam!r}")
-        if not 0 < self.ratio <= 1:
-            raise ValueError(f"ratio is a share of the batch, 0 < ratio <= 1, got {self.ratio!r}")
+        check_attack(self.attack, EmbeddingAttack, "an embedding attack such as FGM(0.3)")
+        check_weight(self.lam, "lam (λ)")
+        check_ratio(self.ratio)
         if self.warmup < 0:
             raise ValueError(f"warmup counts steps and must be at least 0, got {self.warmup!r}")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        batch: Mapping[str, Tensor],
-        backward: Callable[[Tensor], None] = _plain_backward,
-        *,
-        step: int = 0,
-        generator: torch.Generator | None = None,
-    ) -> Parts:
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         lam = self.lam * min(1.0, step / self.warmup) if self.warmup else self.lam
         size = len(batch["labels"])
         attacked = round(self.ratio * size)
@@ -125,8 +175,7 @@ class Adversarial:
     def _can_lend(self, model: nn.Module, whole: bool) -> bool:
         if self.attack.random_start or self.attack.target is not None or self.attack.steps == 0:
             return False
-        dropout = model.training and has_dropout(model)
-        return not dropout or (self.attack.same_dropout and whole)
+        return one_network(model, self.attack) and (whole or not is_random(model))
 
     def _lending(self, model, batch, part, lam, backward, generator) -> Parts:
         # All passes of the step see one dropout mask. Only the last one goes through the wrapper
@@ -134,7 +183,7 @@ class Adversarial:
         inner, attacked = bare(model), len(part["labels"])
         rewind = random_state(inner)
         start = zero_delta(inner, batch).requires_grad_()
-        clean = F.cross_entropy(perturbed_logits(inner, batch, start), batch["labels"])
+        clean = cross_entropy(perturbed_logits(inner, batch, start), batch["labels"])
         check_loss(clean)
         backward(clean)
         grad = start.grad[:attacked]
@@ -143,7 +192,7 @@ class Adversarial:
         rewind()
         delta = self.attack(inner, part, keep_best=False, generator=generator, first_grad=lent)
         rewind()
-        adv = F.cross_entropy(perturbed_logits(model, part, delta), part["labels"])
+        adv = cross_entropy(perturbed_logits(model, part, delta), part["labels"])
         check_loss(adv)
         backward(lam * adv)
         passes = self.attack.passes(keep_best=False, lent=lent is not None)
@@ -152,12 +201,9 @@ class Adversarial:
     def _together(self, model, batch, part, lam, backward, generator) -> Parts:
         size, attacked = len(batch["labels"]), len(part["labels"])
         delta = self.attack(model, part, keep_best=False, generator=generator)
-        both = {name: torch.cat([batch[name], part[name]]) for name in batch}
-        shift = torch.cat([zero_delta(bare(model), batch), delta])
-        losses = F.cross_entropy(
-            perturbed_logits(model, both, shift), both["labels"], reduction="none"
-        )
-        clean, adv = losses[:size].mean(), losses[size:].mean()
+        logits, moved = logits_of_both(model, batch, part, delta)
+        clean = cross_entropy(logits, batch["labels"])
+        adv = cross_entropy(moved, part["labels"])
         check_loss(clean + lam * adv)
         backward(clean + lam * adv)
         passes = self.attack.passes(keep_best=False)
@@ -167,7 +213,430 @@ class Adversarial:
 def _parts(clean: Tensor, adv: Tensor, lam: float, share: float, inner: tuple[int, int]) -> Parts:
     clean, adv = clean.detach(), adv.detach()
     forward, backward = (1 + share * (passes + 1) for passes in inner)
-    return Parts(clean + lam * adv, clean, adv, forward, backward)
+    return Parts(clean + lam * adv, clean, adv, forward, backward, 1 + share)
+
+
+@dataclass(frozen=True)
+class Madry(Objective):
+    """L_adv alone: the model never sees a clean text (Madry et al. 2018, arXiv 1706.06083,
+    eq. 2.1)."""
+
+    attack: EmbeddingAttack
+
+    def __post_init__(self):
+        check_attack(self.attack, EmbeddingAttack, "an embedding attack such as PGD(0.3)")
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        # The attack leaves the random state as it was, so with same_dropout the mask is the same.
+        delta = self.attack(model, batch, keep_best=False, generator=generator)
+        adv = cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
+        check_loss(adv)
+        backward(adv)
+        forward, back = self.attack.passes(keep_best=False)
+        return Parts(adv.detach(), None, adv.detach(), forward + 1, back + 1)
+
+
+# ---------------------------------------------------------------------- the prediction stays put
+
+
+@dataclass(frozen=True)
+class TRADES(Objective):
+    """L + β·KL(f(x) ‖ f(x + δ)): be right, and say the same nearby.
+
+    Zhang et al. 2019, "Theoretically Principled Trade-off between Robustness and Accuracy", arXiv
+    1901.08573, eq. 5, with β = 1/λ as in the authors' code; the gradient flows through both
+    predictions.
+
+    attack: `Divergence`, which maximises the very term that is minimised here.
+    beta: β. They take 1 to 10 on images.
+    """
+
+    attack: Divergence
+    beta: float = 1.0
+
+    def __post_init__(self):
+        check_attack(self.attack, Divergence, "Divergence, the ascent on the KL divergence")
+        check_weight(self.beta, "beta (β)")
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        logits, moved, passes = attacked_pair(model, batch, self.attack, generator)
+        clean = cross_entropy(logits, batch["labels"])
+        term = divergence(logits, moved, self.attack.symmetric).mean()
+        return _minimise(clean, self.beta, term, backward, passes)
+
+
+@dataclass(frozen=True)
+class VAT(Objective):
+    """L + λ·KL(f(x) ‖ f(x + δ)), where f(x) is held constant and δ needs no label.
+
+    Miyato et al. 2017, "Adversarial Training Methods for Semi-Supervised Text Classification",
+    arXiv 1605.07725, eq. 8. Texts without a label carry `UNLABELLED` as theirs: they are left out
+    of L, which is a mean over the labelled texts of the batch, and take part in the second term.
+    """
+
+    attack: VirtualAdversarial
+    lam: float = 1.0
+
+    def __post_init__(self):
+        check_attack(self.attack, Divergence, "VirtualAdversarial, which needs no labels")
+        check_weight(self.lam, "lam (λ)")
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        logits, moved, passes = attacked_pair(model, batch, self.attack, generator)
+        clean = cross_entropy(logits, batch["labels"])
+        term = divergence(logits.detach(), moved).mean()
+        return _minimise(clean, self.lam, term, backward, passes)
+
+
+@dataclass
+class SMART(Objective):
+    """L + λ·D(f(x), f(x + δ)) + μ·D(f(x), f̃(x)), D the symmetric KL divergence.
+
+    Jiang et al. 2020, "SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural Language
+    Models through Principled Regularized Optimization", arXiv 1911.03437, eqs. 1 to 4: smoothness,
+    and a Bregman proximal term that keeps the model near its own recent past f̃, the moving average
+    θ̃ ← momentum·θ̃ + (1 − momentum)·θ of the weights that are trained. Unlike the released code
+    δ is really projected into the ball of size eps.
+
+    attack: `Divergence(…, symmetric=True)`.
+    lam, mu: λ and μ; mu = 0 leaves the second term, and its forward pass, out.
+    momentum: they take 0.99 in the first tenth of training and 0.999 afterwards.
+    A loop written by hand must count `step`: the average moves when it does.
+    """
+
+    attack: Divergence
+    lam: float = 1.0
+    mu: float = 1.0
+    momentum: float = 0.99
+    _past: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _step: int = field(default=0, init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        check_attack(self.attack, Divergence, "Divergence(…, symmetric=True)")
+        if not self.attack.symmetric:
+            raise ValueError("SMART's divergence is symmetric: Divergence(…, symmetric=True)")
+        check_weight(self.lam, "lam (λ)")
+        check_weight(self.mu, "mu (μ)")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum!r}")
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        logits, moved, passes = attacked_pair(model, batch, self.attack, generator)
+        clean = cross_entropy(logits, batch["labels"])
+        term = divergence(logits, moved, symmetric=True).mean()
+        if not self.mu:
+            return _minimise(clean, self.lam, term, backward, passes)
+        past = self._past_logits(bare(model), batch, step)
+        proximal = self.mu * divergence(past, logits, symmetric=True).mean()
+        return _minimise(clean, self.lam, term, backward, (passes[0] + 1, passes[1]), proximal)
+
+    def _past_logits(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
+        now = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+        if self._past.keys() != now.keys():
+            self._past, self._step = {n: p.clone() for n, p in now.items()}, step
+        if step > self._step:
+            for name, past in self._past.items():
+                self._past[name] = past.to(now[name].device).lerp(now[name], 1 - self.momentum)
+            self._step = step
+        with attack_mode(model, same_dropout=False), torch.no_grad():
+            return perturbed_logits(_Replaced(model, self._past), batch, None)
+
+    def state(self):
+        return {**self._past, "step": torch.tensor(self._step)} if self._past else {}
+
+    def restore(self, state):
+        if state:
+            self._past = {name: value for name, value in state.items() if name != "step"}
+            self._step = int(state["step"])
+
+
+class _Replaced:
+    """A model with other values for some of its parameters, without a copy of the rest."""
+
+    def __init__(self, model: nn.Module, parameters: dict[str, Tensor]):
+        self.model, self.parameters = model, parameters
+
+    def __call__(self, **inputs):
+        return functional_call(self.model, self.parameters, (), inputs)
+
+
+@dataclass(frozen=True)
+class RDrop(Objective):
+    """A control without an adversary: two dropout masks must agree.
+
+    L(f₁) + L(f₂) + α·½·(KL(f₁ ‖ f₂) + KL(f₂ ‖ f₁)), Liang et al. 2021, "R-Drop: Regularized
+    Dropout for Neural Networks", arXiv 2106.14448, eqs. 1 to 3.
+    Raises ValueError for a model without dropout.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self):
+        check_weight(self.alpha, "alpha (α)")
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        if not is_random(model):
+            raise ValueError(
+                "R-Drop compares two dropout masks, but this model has no dropout or is in eval "
+                "mode: call model.train(), or set the dropout rates in its config"
+            )
+        one, two = logits_of_both(model, batch, batch, zero_delta(bare(model), batch))
+        both = cross_entropy(one, batch["labels"]) + cross_entropy(two, batch["labels"])
+        term = divergence(one, two, symmetric=True).mean() / 2
+        return _minimise(both, self.alpha, term, backward, (0, 0))
+
+
+@dataclass(frozen=True)
+class R3F(Objective):
+    """A control without an adversary: L + λ·D(f(x), f(x + noise)), D the symmetric KL divergence.
+
+    Aghajanyan et al. 2021, "Better Fine-Tuning by Reducing Representational Collapse", arXiv
+    2008.03156, section 3. They draw every coordinate by itself; here `Noise` has a fixed length,
+    which in so many dimensions is nearly the same.
+    """
+
+    noise: Noise
+    lam: float = 1.0
+
+    def __post_init__(self):
+        check_attack(self.noise, Noise, "Noise(eps)")
+        check_weight(self.lam, "lam (λ)")
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        logits, moved, passes = attacked_pair(model, batch, self.noise, generator)
+        clean = cross_entropy(logits, batch["labels"])
+        term = divergence(logits, moved, symmetric=True).mean()
+        return _minimise(clean, self.lam, term, backward, passes)
+
+
+def _minimise(clean, weight, term, backward, inner, more: Tensor | float = 0.0) -> Parts:
+    """One backward pass for clean + weight · term (+ more), two passes deep: clean and moved."""
+    loss = clean + weight * term + more
+    check_loss(loss)
+    backward(loss)
+    passes = (n + 2 for n in inner)
+    return Parts(loss.detach(), clean.detach(), term.detach(), *passes, 2)
+
+
+# ---------------------------------------------------------------------- both gradients at once
+
+
+@dataclass(frozen=True)
+class FreeLB(Objective):
+    """(1/K)·Σ_t L(f(x + δ_t)): every point on the way of the ascent is trained on.
+
+    Zhu et al. 2020, "FreeLB: Enhanced Adversarial Training for Natural Language Understanding",
+    arXiv 1909.11764, algorithm 1. One backward pass gives the gradient of the weights, which is
+    gathered over the K = `attack.steps` points, and that of δ for the next point. The move after
+    the last point, which nobody would see, is not made.
+
+    attack: `PGD(eps, steps=K, …)`; they start at random, scale every step by one step_size, and
+        keep one dropout mask: `PGD(eps, steps=3, step_size=…, random_start=True,
+        same_dropout=True)`. From δ = 0 the first point is the clean text.
+    """
+
+    attack: PGD
+
+    def __post_init__(self):
+        check_attack(self.attack, EmbeddingAttack, "PGD(eps, steps=K)")
+        if self.attack.steps < 1 or self.attack.restarts > 1 or self.attack.target is not None:
+            raise ValueError(f"FreeLB needs steps >= 1, one run and no target, got {self.attack}")
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        inner, attack = bare(model), self.attack
+        ball, mask = attack.ball(inner), attackable(batch).unsqueeze(-1)
+        rewind = random_state(inner) if attack.same_dropout else lambda: None
+        delta = attack.start(ball, batch, mask, zero_delta(inner, batch), 0, generator)
+        losses = []
+        for t in range(attack.steps):
+            rewind()
+            last = t == attack.steps - 1
+            delta = delta.detach().requires_grad_(not last)
+            # Only the last pass goes through the wrapper that exchanges gradients.
+            logits = perturbed_logits(model if last else inner, batch, delta)
+            losses.append(cross_entropy(logits, batch["labels"]))
+            check_loss(losses[-1])
+            backward(losses[-1] / attack.steps)
+            if not last and delta.grad.isfinite().all():  # float16 may overflow: then stay
+                push = ball.steepest(delta.grad * mask)
+                delta = attack.move(ball, delta.detach(), push, t)
+        losses = torch.stack([loss.detach() for loss in losses])
+        k = attack.steps
+        clean = None if attack.random_start else losses[0]
+        return Parts(losses.mean(), clean, losses[-1], k, k, k)
+
+
+@dataclass
+class Free(Objective):
+    """L(f(x + δ)), with δ and weights updated by the same backward pass, m times on each batch.
+
+    Shafahi et al. 2019, "Adversarial Training for Free!", arXiv 1904.12843, algorithm 1. A step
+    costs what a clean one does. δ is kept from one replay of a batch to the next; other than with
+    images, where all have one shape, it does not go on to the next batch.
+
+    attack: its ball and step; `FGM(eps)` moves by eps each time, as they do.
+    replays: m. `AdversarialTrainer` replays by itself; an epoch then has m times as many steps, so
+        divide the epochs by m for the price of clean training. A loop written by hand must call
+        the objective m times, with an optimiser step after each.
+    """
+
+    attack: EmbeddingAttack
+    replays: int = 4
+    _deltas: dict[str, tuple[Tensor, int]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self):
+        check_attack(self.attack, EmbeddingAttack, "an embedding attack such as FGM(0.3)")
+        if self.replays < 1:
+            raise ValueError(f"replays must be at least 1, got {self.replays!r}")
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        inner, attack = bare(model), self.attack
+        key = sha1(batch["input_ids"].cpu().numpy().tobytes()).hexdigest()
+        ball, mask = attack.ball(inner), attackable(batch).unsqueeze(-1)
+        zero = zero_delta(inner, batch)
+        start = (attack.start(ball, batch, mask, zero, 0, generator), 0)
+        delta, seen = self._deltas.pop(key, start)
+        delta = delta.to(zero).requires_grad_()
+        loss = cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
+        check_loss(loss)
+        backward(loss)
+        if seen + 1 < self.replays:
+            grad = delta.grad if delta.grad.isfinite().all() else zero
+            delta = attack.move(ball, delta.detach(), ball.steepest(grad * mask), 0)
+            self._deltas[key] = delta, seen + 1
+        loss = loss.detach()
+        return Parts(loss, None if seen or attack.random_start else loss, loss, 1, 1)
+
+    def state(self):
+        return {f"{key}.{seen}": delta for key, (delta, seen) in self._deltas.items()}
+
+    def restore(self, state):
+        for name, delta in state.items():
+            key, seen = name.rsplit(".", 1)
+            self._deltas[key] = delta, int(seen)
+
+
+# ---------------------------------------------------------------------- real words
+
+
+@dataclass(frozen=True)
+class Words(Objective):
+    """L + λ·L_adv where L_adv is taken on texts whose words an attack has changed.
+
+    In the manner of A2T (Yoo and Qi 2021, "Towards Improving Adversarial Training of NLP Models",
+    arXiv 2109.00544): words are ranked by the gradient, one pass in place of one query a word, and
+    the search may ask only `attack.max_queries` times. A text is attacked anew whenever it comes
+    up, against the model of that moment. The harshest text found is trained on, whether or not the
+    model already falls for it.
+
+    attack: such as `WordSubstitution(rank="gradient", max_queries=20)`.
+    victim: the model that is trained, with its tokenizer.
+    data: the texts that it is trained on, since a batch holds only their token ids.
+    lam, ratio: λ, and the share of each batch that is attacked.
+    """
+
+    attack: WordAttack
+    victim: Classifier = field(repr=False)
+    data: Dataset = field(repr=False)
+    lam: float = 1.0
+    ratio: float = 1.0
+    _texts: dict[tuple[int, ...], str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        check_attack(self.attack, WordAttack, "a word attack such as WordSubstitution()")
+        check_weight(self.lam, "lam (λ)")
+        check_ratio(self.ratio)
+        texts = list(self.data["text"])
+        cut = dict(truncation=True, max_length=self.victim.max_length)
+        ids = self.victim.tokenizer(texts, **cut)["input_ids"]
+        object.__setattr__(self, "_texts", dict(zip(map(tuple, ids), texts, strict=True)))
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        size, labels = len(batch["labels"]), batch["labels"].tolist()
+        attacked = round(self.ratio * size)
+        if self.lam == 0 or attacked == 0:
+            return Clean()(model, batch, backward)
+        texts = self.texts(batch)
+        victim = replace(self.victim, model=bare(model))
+        seen: list[int] = []
+        count = lambda module, args, out: seen.append(len(out.logits))  # noqa: E731
+        handle = victim.model.register_forward_hook(count)
+        try:
+            results = self.attack(victim, texts[:attacked], labels[:attacked])
+        finally:
+            handle.remove()
+        both = victim.encode([*texts, *(r.text for r in results)], labels + labels[:attacked])
+        logits = perturbed_logits(model, both, None)
+        clean = cross_entropy(logits[:size], both["labels"][:size])
+        adv = cross_entropy(logits[size:], both["labels"][size:])
+        check_loss(clean + self.lam * adv)
+        backward(clean + self.lam * adv)
+        share = attacked / size
+        inner = (sum(seen) / attacked, float(self.attack.rank == "gradient"))
+        return _parts(clean, adv, self.lam, share, inner)
+
+    def texts(self, batch: Batch) -> list[str]:
+        """The texts of a batch. Raises ValueError for one that is not in `data`."""
+        rows = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
+        keys = [tuple(ids[real].tolist()) for ids, real in rows]
+        for key in keys:
+            if key not in self._texts:
+                raise ValueError(
+                    "a text of this batch is not in the data that Words was given: pass the same "
+                    f"training texts to both (it begins {self.victim.tokenizer.decode(key[:12])!r})"
+                )
+        return [self._texts[key] for key in keys]
+
+
+# ---------------------------------------------------------------------- what they share
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean over the examples that have a label; 0 where none has."""
+    known = (labels != UNLABELLED).sum().clamp_min(1)
+    return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum") / known
+
+
+def is_random(model: nn.Module) -> bool:
+    """Whether two passes over the same batch differ: training mode, and dropout somewhere."""
+    return model.training and has_dropout(bare(model))
+
+
+def one_network(model: nn.Module, attack: EmbeddingAttack) -> bool:
+    """Whether the attack sees the very network that is trained."""
+    return attack.same_dropout or not is_random(model)
+
+
+def logits_of_both(
+    model: nn.Module, batch: Batch, part: Batch, delta: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits of the batch, and of a part of it with δ, from one forward pass."""
+    both = {name: torch.cat([batch[name], part[name]]) for name in batch}
+    shift = torch.cat([zero_delta(bare(model), batch), delta])
+    logits = perturbed_logits(model, both, shift)
+    return logits[: len(batch["labels"])], logits[len(batch["labels"]) :]
+
+
+def attacked_pair(
+    model: nn.Module, batch: Batch, attack: EmbeddingAttack, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """Logits of the batch and of the attacked batch, both to be differentiated, and the (forward,
+    backward) passes of the attack. Where attack and training see one network, so do both logits,
+    and the attack takes the clean ones for its reference."""
+    inner = bare(model)
+    if not one_network(inner, attack):
+        delta = attack(inner, batch, keep_best=False, generator=generator)
+        return *logits_of_both(model, batch, batch, delta), attack.passes(keep_best=False)
+    rewind = random_state(inner)
+    logits = perturbed_logits(inner, batch, None)
+    rewind()
+    lent = {**batch, "reference": logits.detach()}
+    delta = attack(inner, lent, keep_best=False, generator=generator)
+    rewind()
+    moved = perturbed_logits(model, batch, delta)
+    return logits, moved, attack.passes(keep_best=False, lent=isinstance(attack, Divergence))
 
 
 def check_loss(loss: Tensor) -> None:
@@ -177,3 +646,18 @@ def check_loss(loss: Tensor) -> None:
             f"the training loss became {loss.item()}: the last checkpoint is untouched. Lower the "
             "learning rate, λ or ε, or train in bf16 or fp32 instead of fp16, and resume."
         )
+
+
+def check_attack(attack, kind: type, wanted: str) -> None:
+    if not isinstance(attack, kind):
+        raise ValueError(f"attack must be {wanted}, got {attack!r}")
+
+
+def check_weight(value: float, name: str) -> None:
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
+
+
+def check_ratio(ratio: float) -> None:
+    if not 0 < ratio <= 1:
+        raise ValueError(f"ratio is a share of the batch, 0 < ratio <= 1, got {ratio!r}")

@@ -1,19 +1,25 @@
 """`AdversarialTrainer`: transformers' Trainer with an adversarial objective.
 
 Checkpoints, resuming, accumulation, mixed precision, several processes and logging are the
-Trainer's own. What is added: the objective runs the passes of a step, and every log line carries
-the clean loss, the adversarial loss and the passes so far.
+Trainer's own. What is added: the objective runs the passes of a step, its state goes into the
+checkpoints, every log line carries the clean loss, the adversarial loss and the passes so far, and
+`ledger()` says what a step cost.
 """
 
 from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import psutil
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.data import Sampler
 from transformers import (
     DataCollatorWithPadding,
     PrinterCallback,
@@ -22,10 +28,13 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer_utils import get_last_checkpoint
 
 from advlib.attacks.embedding import NOT_INPUTS
 from advlib.models import Classifier
-from advlib.objectives import Clean
+from advlib.objectives import Clean, Objective
+
+STATE = "objective.safetensors"  # beside the Trainer's own files in a checkpoint
 
 
 def tokenize(victim: Classifier, data: Dataset) -> Dataset:
@@ -51,9 +60,10 @@ class AdversarialTrainer(Trainer):
     All other arguments are the Trainer's. Datasets come from `tokenize`; the default collator pads
     each batch to its longest text.
 
-    A log line has `loss`, `clean_loss`, `adv_loss` (means since the last line) and `forward` and
-    `backward` (passes over a batch so far). Ctrl-C ends training after the current step with a
-    checkpoint, from which `train(resume_from_checkpoint=True)` goes on.
+    A log line has `loss`, `clean_loss`, `adv_loss` (means since the last line) and `forward`,
+    `backward` and `weights` (passes over a batch so far; the last are those of `backward` that go
+    on to the weights). Ctrl-C ends training after the current step with a checkpoint, from which
+    `train(resume_from_checkpoint=True)` goes on.
     Label smoothing is not supported, because objectives define the loss: ValueError.
     """
 
@@ -66,12 +76,14 @@ class AdversarialTrainer(Trainer):
         self.objective = objective or Clean()
         # The objective's loss is a mean over the batch, not a sum over counted items.
         self.model_accepts_loss_kwargs = False
-        self.passes = {"forward": 0.0, "backward": 0.0}
+        self.passes = {"forward": 0.0, "backward": 0.0, "weights": 0.0}
+        self._session = {"units": 0.0, "batches": 0, "seconds": 0.0}
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
         self._interrupt = _StopOnInterrupt()
         self.add_callback(self._interrupt)
         self.add_callback(_ResumePasses(self.passes))
+        self.add_callback(_KeepState(self.objective))
         for noisy in (ProgressCallback, PrinterCallback):
             self.remove_callback(noisy)
         if not args.disable_tqdm:
@@ -81,9 +93,44 @@ class AdversarialTrainer(Trainer):
         super()._set_signature_columns_if_needed()
         self._signature_columns += [n for n in NOT_INPUTS if n not in self._signature_columns]
 
-    def train(self, *args, **kwargs):
+    def _get_train_sampler(self, *args) -> Sampler | None:
+        sampler, replays = super()._get_train_sampler(*args), self.objective.replays
+        if replays == 1 or sampler is None:
+            return sampler
+        settings = self.args
+        block = settings.train_batch_size * settings.world_size
+        return _Replayed(sampler, block * settings.gradient_accumulation_steps, replays)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
+        folder = resume_from_checkpoint
+        if folder is True:
+            folder = get_last_checkpoint(self.args.output_dir)
+        if folder and (Path(folder) / STATE).is_file():
+            self.objective.restore(load_file(Path(folder) / STATE))
+        start, before = time.perf_counter(), self.state.global_step
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         with self._interrupt:
-            return super().train(*args, **kwargs)
+            out = super().train(resume_from_checkpoint, **kwargs)
+        self._session["seconds"] += time.perf_counter() - start
+        if not self.args.disable_tqdm and self.state.global_step > before:
+            cost = self.ledger()
+            print("Per batch: " + ", ".join(f"{name} {value:.3g}" for name, value in cost.items()))
+        return out
+
+    def ledger(self) -> dict[str, float]:
+        """What a batch cost in this session: `units` of work (see `Parts.units`), their ratio to
+        clean training (the limit for the ratio of times), milliseconds with everything around, and
+        memory in MB: the GPU's peak, elsewhere what the whole process holds now."""
+        session, batches = self._session, max(self._session["batches"], 1)
+        gpu = torch.cuda.is_available()
+        memory = torch.cuda.max_memory_allocated() if gpu else psutil.Process().memory_info().rss
+        return {
+            "units": session["units"] / batches,
+            "limit": session["units"] / batches / 3,
+            "ms": 1e3 * session["seconds"] / batches,
+            "MB": memory / 2**20,
+        }
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         model.train()
@@ -118,8 +165,10 @@ class AdversarialTrainer(Trainer):
         return torch.Generator(inputs["input_ids"].device).manual_seed(seed)
 
     def _record(self, parts) -> None:
-        self.passes["forward"] += parts.forward
-        self.passes["backward"] += parts.backward
+        for name in self.passes:
+            self.passes[name] += getattr(parts, name)
+        self._session["units"] += parts.units
+        self._session["batches"] += 1
         for name, value in (("clean_loss", parts.clean), ("adv_loss", parts.adv)):
             if value is not None:
                 self._sums[name] = self._sums.get(name, 0) + value  # stays on the device
@@ -152,11 +201,42 @@ class _ResumePasses(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         last = next((log for log in reversed(state.log_history) if "forward" in log), None)
         if state.global_step and last:
-            self.passes.update({name: last[name] for name in self.passes})
+            self.passes.update({name: last.get(name, 0.0) for name in self.passes})
 
     def on_step_end(self, args, state, control, **kwargs):
         control.should_log = control.should_log or control.should_save
         return control
+
+
+class _KeepState(TrainerCallback):
+    """Writes what the objective must remember beside each checkpoint."""
+
+    def __init__(self, objective: Objective):
+        self.objective = objective
+
+    def on_save(self, args, state, control, **kwargs):
+        found = self.objective.state()
+        if found and state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            save_file({name: t.contiguous() for name, t in found.items()}, folder / STATE)
+
+
+class _Replayed(Sampler):
+    """Blocks of another sampler's indices, each block `times` over; a last part block is left out.
+    A block is what all processes see between two optimiser steps, so every batch comes again whole
+    and in the same process."""
+
+    def __init__(self, sampler: Sampler, block: int, times: int):
+        self.sampler, self.block, self.times = sampler, block, times
+        self.generator = getattr(sampler, "generator", None)
+
+    def __len__(self) -> int:
+        return len(self.sampler) // self.block * self.block * self.times
+
+    def __iter__(self) -> Iterator[int]:
+        indices = list(self.sampler)
+        for start in range(0, len(indices) - self.block + 1, self.block):
+            yield from indices[start : start + self.block] * self.times
 
 
 class _StopOnInterrupt(TrainerCallback):

@@ -33,7 +33,7 @@ import importlib.util
 
 if importlib.util.find_spec("advlib") is None:
     !pip freeze | grep -iE "^(torch|numpy)==" > keep.txt
-    !pip install -q -c keep.txt "advlib @ git+https://github.com/{repo}"
+    !pip install -q -c keep.txt "advlib[course] @ git+https://github.com/{repo}"
     assert _exit_code == 0, "the installation failed: read the lines above, then run this again"
 
 import advlib

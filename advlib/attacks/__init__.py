@@ -1,6 +1,14 @@
 """Attacks. Each is a frozen dataclass whose repr is its threat model."""
 
-from advlib.attacks.embedding import FGM, FGSM, PGD, EmbeddingAttack, Noise
+from advlib.attacks.embedding import (
+    FGM,
+    FGSM,
+    PGD,
+    Divergence,
+    EmbeddingAttack,
+    Noise,
+    VirtualAdversarial,
+)
 from advlib.attacks.words import (
     EmbeddingNeighbours,
     HotFlip,
@@ -15,6 +23,7 @@ __all__ = [
     "FGM",
     "FGSM",
     "PGD",
+    "Divergence",
     "EmbeddingAttack",
     "EmbeddingNeighbours",
     "HotFlip",
@@ -22,6 +31,7 @@ __all__ = [
     "Noise",
     "Typos",
     "UniversalTrigger",
+    "VirtualAdversarial",
     "WordAttack",
     "WordSubstitution",
 ]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from advlib.perturbation import Ball, check_eps
 
-NOT_INPUTS = ("labels", "special_tokens_mask")
+NOT_INPUTS = ("labels", "special_tokens_mask", "reference")
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,9 @@ class EmbeddingAttack:
             best_margin = torch.where(better, found, best_margin)
 
         with attack_mode(model, self.same_dropout) as rewind, torch.enable_grad():
+            batch = self._prepared(model, batch, rewind)
             for restart in range(self.restarts):
-                delta = self._start(ball, batch, mask, zero, restart, generator)
+                delta = self.start(ball, batch, mask, zero, restart, generator)
                 for step in range(self.steps):
                     grad, logits = first_grad, None
                     if grad is None or step or restart or self.random_start:
@@ -123,11 +124,8 @@ class EmbeddingAttack:
                         grad, logits = self._gradient(model, batch, delta)
                     if keep_best and logits is not None:
                         record(delta, logits)
-                    size = self.step_size or 1 / (step + 1) ** 0.5
-                    size *= ball.eps / (self.eps if self.step_size else 1)
-                    # FGM and FGSM are the first step of this schedule: size eps from zero.
                     push = ball.steepest(grad.to(zero.dtype) * mask)
-                    delta = ball.project(delta + size * push)
+                    delta = self.move(ball, delta, push, step)
                     moved = moved or bool(push.any())
                 if keep_best:
                     with torch.no_grad():
@@ -171,10 +169,22 @@ class EmbeddingAttack:
 
     # ------------------------------------------------------------------ its parts
 
-    def _start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
+    def start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
+        """Where a run begins: δ = 0 or a random point of the ball."""
         if not (self.random_start or restart):
             return zero
         return ball.random(*_noise(ball, batch, mask, zero, self.seed, restart, generator))
+
+    def move(self, ball: Ball, delta: Tensor, push: Tensor, step: int) -> Tensor:
+        """The next point: a step along `push`, the steepest direction, and back into the ball."""
+        if self.step_size is None:  # FGM and FGSM are the first step: size eps from zero
+            size = ball.eps / (step + 1) ** 0.5
+        else:
+            size = self.step_size * ball.eps / self.eps
+        return ball.project(delta + size * push)
+
+    def _prepared(self, model, batch, rewind) -> Mapping[str, Tensor]:
+        return batch
 
     def _forward(self, model: nn.Module, batch: Mapping[str, Tensor], delta: Tensor) -> Tensor:
         return perturbed_logits(model, batch, delta)
@@ -319,6 +329,13 @@ def wrong_margin(logits: Tensor, labels: Tensor, hard: bool = False) -> Tensor:
     return rest - logits.gather(1, labels[:, None]).squeeze(1)
 
 
+def divergence(p: Tensor, q: Tensor, symmetric: bool = False) -> Tensor:
+    """KL(p ‖ q) per example, of two (batch, classes) logits; symmetric: + KL(q ‖ p)."""
+    log_p, log_q = p.log_softmax(-1), q.log_softmax(-1)
+    kl = (log_p.exp() * (log_p - log_q)).sum(-1)
+    return kl + (log_q.exp() * (log_q - log_p)).sum(-1) if symmetric else kl
+
+
 @contextmanager
 def attack_mode(model: nn.Module, same_dropout: bool) -> Iterator[Callable[[], None]]:
     """Eval mode (or the mode it is in, with one dropout mask), and all as it was afterwards.
@@ -398,7 +415,7 @@ class Noise(EmbeddingAttack):
     random_start: ClassVar[bool] = True
     _least_steps: ClassVar[int] = 0
 
-    def _start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
+    def start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
         noise, _ = _noise(ball, batch, mask, zero, self.seed, restart, generator)
         return ball.random(noise)
 
@@ -440,3 +457,66 @@ class PGD(EmbeddingAttack):
     step_size: float | None = None
     random_start: bool = False
     restarts: int = 1
+
+
+@dataclass(frozen=True)
+class Divergence(EmbeddingAttack):
+    """Ascent that needs no label: it moves the prediction away from where it is, by raising
+    KL(p(x) ‖ p(x + δ)).
+
+    The inner maximisation of TRADES (Zhang et al. 2019, arXiv 1901.08573, eq. 5) and, symmetric, of
+    SMART (Jiang et al. 2020, arXiv 1911.03437, eq. 2).
+
+    symmetric: add KL(p(x + δ) ‖ p(x)).
+    xi: the divergence is flat at δ = 0, so a run starts at a random point of size xi · eps.
+    The batch may bring the logits at δ = 0 as `reference`, which saves a pass. What keep_best
+    keeps is the largest divergence.
+    """
+
+    steps: int = 1
+    step_size: float | None = None
+    symmetric: bool = False
+    xi: float = 0.1
+    restarts: int = 1
+
+    random_start: ClassVar[bool] = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.target is not None:
+            raise ValueError(f"{type(self).__name__} knows no classes, so it takes no target")
+        if not 0 < self.xi <= 1:
+            raise ValueError(f"xi is a share of eps, 0 < xi <= 1, got {self.xi!r}")
+
+    def start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
+        noise, _ = _noise(ball, batch, mask, zero, self.seed, restart, generator)
+        return self.xi * ball.random(noise)
+
+    def passes(self, keep_best: bool = True, lent: bool = False) -> tuple[int, int]:
+        """(forward, backward) passes of one call; lent: the batch brought its reference."""
+        forward, backward = super().passes(keep_best)
+        return forward + (not lent), backward
+
+    def _prepared(self, model, batch, rewind):
+        if "reference" in batch:
+            return batch
+        with torch.no_grad():
+            rewind()
+            return {**batch, "reference": perturbed_logits(model, batch, None)}
+
+    def _margin(self, logits, batch, hard=False) -> Tensor:
+        return divergence(batch["reference"], logits, self.symmetric)
+
+
+@dataclass(frozen=True)
+class VirtualAdversarial(Divergence):
+    """The direction in which the prediction is most easily moved, by `steps` power iterations.
+
+    Miyato et al. 2017 (arXiv 1605.07725, eq. 7) and, in general, Miyato et al. 2018 (arXiv
+    1704.03976, section 3.3). Each step takes the gradient of the divergence at a point of size
+    xi · eps for the next direction; only the last has size eps. One step is what they use.
+    """
+
+    def move(self, ball, delta, push, step) -> Tensor:
+        size = 1.0 if step == self.steps - 1 else self.xi
+        return size * ball.eps * push
