@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import platform
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -31,3 +34,16 @@ def table(header: list[str], rows: list[list]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def time_all(ways: dict[str, Callable[[int], None]], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds per step, (rounds,) for each way; the ways take turns, so noise hits all alike."""
+    seconds = {name: [] for name in ways}
+    for turn in range(rounds + 2):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way(turn)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(s[2:]) for name, s in seconds.items()}  # the first two warm up

@@ -11,7 +11,6 @@ limit is 2K + 4 units where the clean pass lends its gradient, 2K + 6 where it c
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from advlib.attacks import PGD
 from advlib.models import load_classifier
 from advlib.objectives import Adversarial, Clean
 
-from common import table, write
+from common import table, time_all, write
 
 EPS, BATCH = 0.3, 32
 
@@ -52,19 +51,6 @@ def conventional(model, batch: dict, steps: int) -> None:
                     p.grad = kept[n]
         F.cross_entropy(model(**inputs).logits, batch["labels"]).backward()
     weight.data = before
-
-
-def time_all(ways: dict[str, Callable[[int], None]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds per step, (rounds,) for each way; the ways take turns, so noise hits all alike."""
-    seconds = {name: [] for name in ways}
-    for turn in range(rounds + 2):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way(turn)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: np.array(s[2:]) for name, s in seconds.items()}  # the first two warm up
 
 
 def main(source: str, rounds: int, threads: int) -> None:

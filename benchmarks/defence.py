@@ -1,0 +1,195 @@
+"""Training against adversaries: every objective, several seeds, the same texts and attacks.
+
+    python benchmarks/defence.py                              bert-tiny on the world `reviews`
+    python benchmarks/defence.py --model FOLDER --data FILE --test FILE --text 0 --label 1 …
+
+Each run is kept in runs/defence/ as soon as it is measured, so an interrupted benchmark goes on
+where it stopped, and `--only NAME` or `--seeds 5` add to what is there. Writes
+docs/results/defence-NAME.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import set_seed
+
+import advlib
+from advlib.attacks import (
+    FGM,
+    PGD,
+    Divergence,
+    EmbeddingNeighbours,
+    Noise,
+    Typos,
+    VirtualAdversarial,
+    WordSubstitution,
+)
+from advlib.models import load_classifier
+from advlib.objectives import (
+    R3F,
+    SMART,
+    TRADES,
+    VAT,
+    Adversarial,
+    Free,
+    FreeLB,
+    Madry,
+    Objective,
+    RDrop,
+    Words,
+)
+from advlib.training import finetune
+
+from common import table, write
+
+RUNS = Path(__file__).parents[1] / "runs" / "defence"
+
+
+class Both(Objective):
+    """L + λ·L_adv, where the steps take turns between words and embeddings."""
+
+    def __init__(self, words: Words, embeddings: Adversarial):
+        self.ways = (words, embeddings)
+
+    def __call__(self, model, batch, *rest, step=0, **named):
+        return self.ways[step % 2](model, batch, *rest, step=step, **named)
+
+
+def methods(eps: float, victim, data, word_attack) -> dict:
+    """Name -> (objective, times as many epochs as the others)."""
+    one = dict(same_dropout=True)
+    words = Words(word_attack, victim, data)
+    return {
+        "L": (None, 1),
+        "L, 4 times as long": (None, 4),
+        "R-Drop": (RDrop(), 1),
+        "R3F": (R3F(Noise(eps)), 1),
+        "FGM": (Adversarial(FGM(eps)), 1),
+        "PGD-3": (Adversarial(PGD(eps, steps=3)), 1),
+        "Madry, PGD-3": (Madry(PGD(eps, steps=3)), 1),
+        "TRADES-3, β = 1": (TRADES(Divergence(eps, steps=3), beta=1.0), 1),
+        "VAT": (VAT(VirtualAdversarial(eps)), 1),
+        "SMART-1": (SMART(Divergence(eps, symmetric=True)), 1),
+        "FreeLB-3": (FreeLB(PGD(eps, steps=3, random_start=True, **one)), 1),
+        "Free-4": (Free(FGM(eps), replays=4), 1),
+        "words": (words, 1),
+        "words and FGM in turn": (Both(words, Adversarial(FGM(eps))), 1),
+    }
+
+
+def run(args, name: str, seed: int) -> dict:
+    """Train once, measure, and keep the result."""
+    file = RUNS / f"{args.name}-{re.sub('[^a-z0-9]+', '-', name.lower())}-{seed}.json"
+    settings = {k: v for k, v in vars(args).items() if k not in ("only", "seeds")}
+    if file.is_file():
+        kept = json.loads(file.read_text())
+        if kept["settings"] == settings:
+            return kept
+    columns = dict(test=args.test, text=args.text, label=args.label, encoding=args.encoding)
+    data = advlib.load_text(args.data, train_size=args.train, test_size=args.texts, **columns)
+    set_seed(seed)
+    victim = load_classifier(args.model, labels=data["train"].features["label"].names)
+    in_world = args.data == "reviews"
+    swaps = WordSubstitution if in_world else EmbeddingNeighbours
+    cheap = swaps(rank="gradient", max_queries=20, max_changed=1.0 if in_world else 0.2)
+    objective, longer = methods(args.eps, victim, data["train"], cheap)[name]
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        trainer = finetune(
+            victim, data["train"], objective, out=folder, epochs=args.epochs * longer, seed=seed,
+            batch_size=args.batch, learning_rate=args.lr, disable_tqdm=True,
+        )  # fmt: skip
+        seconds = time.perf_counter() - start
+    attacks = [
+        PGD(args.eps, steps=20, restarts=5),
+        swaps(max_changed=1.0 if in_world else 0.2),
+        Typos(max_changed=0.2),
+    ]
+    measured = advlib.robustness(victim, data["test"], attacks)
+    units = sum(trainer.passes.values())
+    out = {
+        "settings": settings, "name": name, "seed": seed, "units": units, "seconds": seconds,
+        "accuracy": [100 * a for a in measured["accuracy"]],
+        "attacks": ["clean", *map(repr, attacks), "worst of these"],
+    }  # fmt: skip
+    RUNS.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(out, indent=1) + "\n")
+    print(name, seed, [f"{a:.1f}" for a in out["accuracy"]], f"{seconds:.0f} s", flush=True)
+    return out
+
+
+def main(args) -> None:
+    torch.set_num_threads(args.threads)
+    known = methods(args.eps, *_placeholders())
+    wanted = [name for name in known if not args.only or name in args.only]
+    results = {name: [] for name in wanted}
+    for seed in range(args.seeds):
+        for name in wanted:
+            results[name].append(run(args, name, seed))
+    base = {r["seed"]: r["units"] for r in results.get("L", [])}
+    rows = []
+    for name, runs in results.items():
+        cost = np.mean([r["units"] / base[r["seed"]] for r in runs]) if base else float("nan")
+        columns = np.array([r["accuracy"] for r in runs]).T
+        cells = [
+            f"{c.mean():.1f} ± {c.std(ddof=1) if len(c) > 1 else float('nan'):.1f} "
+            f"({', '.join(f'{v:.1f}' for v in c)})"
+            for c in columns
+        ]
+        rows.append([name, f"{cost:.1f}", *cells])
+    header = ["training", "cost", "clean", "PGD-20, 5 restarts", "words", "typos", "worst of these"]
+    train = args.train or "all"
+    text = (
+        f"Accuracy in % on {args.texts} test texts: mean ± standard deviation over "
+        f"{args.seeds} training seeds, and each seed in brackets. Model `{Path(args.model).name}`, "
+        f"data `{args.name}`, {train} training texts, {args.epochs:g} epochs, batch {args.batch}, "
+        f"learning rate {args.lr:g}, ε = {args.eps:g} (relative, L2 over the sequence) in training "
+        "and test. Cost: units of work over those of plain training (a forward pass, a backward "
+        "pass to the input and one on to the weights are one unit each). The attacks:\n\n"
+        + "\n".join(f"- `{a}`" for a in next(iter(results.values()))[0]["attacks"][1:-1])
+        + "\n\nNo method was tuned: all have the learning rate, the epochs and the ε of the "
+        "first row, and λ, β, α, μ = 1. Longer plain training is there because it is a strong "
+        "baseline by itself.\n\n" + table(header, rows)
+    )
+    write(f"defence-{args.name}", f"Training against adversaries: {args.name}", text, args.command)
+
+
+def _placeholders():
+    """What the names of the methods can be listed with, before anything is loaded."""
+    victim = load_classifier("bert-tiny", labels=["negative", "positive"])
+    attack = WordSubstitution(rank="gradient", max_queries=20)
+    return victim, advlib.load_text("reviews", train_size=2)["train"], attack
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--name", default="reviews", help="what to call the data")
+    parser.add_argument("--model", default="bert-tiny")
+    parser.add_argument("--data", default="reviews")
+    parser.add_argument("--test")
+    parser.add_argument("--text")
+    parser.add_argument("--label")
+    parser.add_argument("--encoding", default="utf-8")
+    parser.add_argument("--train", type=int, help="so many training texts")
+    parser.add_argument("--texts", type=int, default=500, help="so many test texts")
+    parser.add_argument("--epochs", type=float, default=10)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--eps", type=float, default=0.3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="*", help="only these methods")
+    chosen = parser.parse_args()
+    changed = {k: v for k, v in vars(chosen).items() if v != parser.get_default(k)}
+    hidden = ("model", "data", "test")  # a path of one machine is of no use to another
+    words = [f"--{k} {'FILE' if k in hidden else v}" for k, v in changed.items() if k != "only"]
+    chosen.command = " ".join(["python benchmarks/defence.py", *words])
+    main(chosen)
