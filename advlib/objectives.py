@@ -114,7 +114,7 @@ class Objective:
         return {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
+        """Take over what `state` returned; of an empty state nothing is remembered."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,7 @@ class SMART(Objective):
 
     def _past_logits(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
         now = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
-        if self._past.keys() != now.keys():
+        if self._past.keys() != now.keys() or step < self._step:  # a new training
             self._past, self._step = {n: p.clone() for n, p in now.items()}, step
         if step > self._step:
             for name, past in self._past.items():
@@ -345,9 +345,8 @@ class SMART(Objective):
         return {**self._past, "step": torch.tensor(self._step)} if self._past else {}
 
     def restore(self, state):
-        if state:
-            self._past = {name: value for name, value in state.items() if name != "step"}
-            self._step = int(state["step"])
+        self._past = {name: value for name, value in state.items() if name != "step"}
+        self._step = int(state.get("step", 0))
 
 
 class _Replaced:
@@ -399,7 +398,7 @@ class R3F(Objective):
     lam: float = 1.0
 
     def __post_init__(self):
-        check_attack(self.noise, Noise, "Noise(eps)")
+        check_attack(self.noise, Noise, "Noise(eps)", "noise")
         check_weight(self.lam, "lam (λ)")
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
@@ -488,8 +487,10 @@ class Free(Objective):
 
     def __post_init__(self):
         check_attack(self.attack, EmbeddingAttack, "an embedding attack such as FGM(0.3)")
-        if self.replays < 1:
-            raise ValueError(f"replays must be at least 1, got {self.replays!r}")
+        if not isinstance(self.replays, int) or self.replays < 1:
+            raise ValueError(f"replays must be a whole number of at least 1, got {self.replays!r}")
+        if self.attack.target is not None:
+            raise ValueError(f"Free moves away from the label and takes no target: {self.attack}")
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         inner, attack = bare(model), self.attack
@@ -513,6 +514,7 @@ class Free(Objective):
         return {f"{key}.{seen}": delta for key, (delta, seen) in self._deltas.items()}
 
     def restore(self, state):
+        self._deltas = {}
         for name, delta in state.items():
             key, seen = name.rsplit(".", 1)
             self._deltas[key] = delta, int(seen)
@@ -560,8 +562,12 @@ class Words(Objective):
             return Clean()(model, batch, backward)
         texts = self.texts(batch)
         victim = replace(self.victim, model=bare(model))
-        seen: list[int] = []
-        count = lambda module, args, out: seen.append(len(out.logits))  # noqa: E731
+        inner = [0.0, 0.0]
+
+        def count(module, args, out):  # passes of the attack, forward and to the input
+            inner[0] += len(out.logits) / attacked
+            inner[1] += len(out.logits) / attacked if out.logits.requires_grad else 0
+
         handle = victim.model.register_forward_hook(count)
         try:
             results = self.attack(victim, texts[:attacked], labels[:attacked])
@@ -573,9 +579,7 @@ class Words(Objective):
         adv = cross_entropy(logits[size:], both["labels"][size:])
         check_loss(clean + self.lam * adv)
         backward(clean + self.lam * adv)
-        share = attacked / size
-        inner = (sum(seen) / attacked, float(self.attack.rank == "gradient"))
-        return _parts(clean, adv, self.lam, share, inner)
+        return _parts(clean, adv, self.lam, attacked / size, tuple(inner))
 
     def texts(self, batch: Batch) -> list[str]:
         """The texts of a batch. Raises ValueError for one that is not in `data`."""
@@ -648,9 +652,9 @@ def check_loss(loss: Tensor) -> None:
         )
 
 
-def check_attack(attack, kind: type, wanted: str) -> None:
+def check_attack(attack, kind: type, wanted: str, name: str = "attack") -> None:
     if not isinstance(attack, kind):
-        raise ValueError(f"attack must be {wanted}, got {attack!r}")
+        raise ValueError(f"{name} must be {wanted}, got {attack!r}")
 
 
 def check_weight(value: float, name: str) -> None:

@@ -8,6 +8,7 @@ checkpoints, every log line carries the clean loss, the adversarial loss and the
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import time
@@ -28,11 +29,11 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from advlib.attacks.embedding import NOT_INPUTS
 from advlib.models import Classifier
-from advlib.objectives import Clean, Objective
+from advlib.objectives import Clean
 
 STATE = "objective.safetensors"  # beside the Trainer's own files in a checkpoint
 
@@ -51,6 +52,23 @@ def tokenize(victim: Classifier, data: Dataset) -> Dataset:
 
     # In memory: a cache file would land beside the data, or in a home folder without room.
     return Dataset.from_dict(encode({"text": list(data["text"]), "label": list(data["label"])}))
+
+
+def last_checkpoint(folder: str | Path) -> str | None:
+    """The newest checkpoint of a training that was written to its end; None where there is none.
+
+    A run that is killed while it saves leaves half a checkpoint behind. The Trainer's own record is
+    the last of its files, so where that one can be read, all others are there.
+    """
+    found = [p for p in Path(folder).glob("checkpoint-*") if p.name[11:].isdigit()]
+    for checkpoint in sorted(found, key=lambda p: -int(p.name[11:])):
+        try:
+            json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
+        except (OSError, ValueError):
+            print(f"{checkpoint.name} was not written to its end; the one before it is used")
+            continue
+        return str(checkpoint)
+    return None
 
 
 class AdversarialTrainer(Trainer):
@@ -83,7 +101,6 @@ class AdversarialTrainer(Trainer):
         self._interrupt = _StopOnInterrupt()
         self.add_callback(self._interrupt)
         self.add_callback(_ResumePasses(self.passes))
-        self.add_callback(_KeepState(self.objective))
         for noisy in (ProgressCallback, PrinterCallback):
             self.remove_callback(noisy)
         if not args.disable_tqdm:
@@ -95,18 +112,23 @@ class AdversarialTrainer(Trainer):
 
     def _get_train_sampler(self, *args) -> Sampler | None:
         sampler, replays = super()._get_train_sampler(*args), self.objective.replays
-        if replays == 1 or sampler is None:
-            return sampler
+        if sampler is None:
+            return None
         settings = self.args
         block = settings.train_batch_size * settings.world_size
-        return _Replayed(sampler, block * settings.gradient_accumulation_steps, replays)
+        block *= settings.gradient_accumulation_steps
+        if replays > 1 and len(sampler) < block:
+            raise ValueError(
+                f"only whole batches are replayed, but {len(sampler)} texts do not fill one of "
+                f"{block} (batch size times accumulation and processes): take a smaller batch"
+            )
+        return _Ordered(sampler, settings.seed, block, replays)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
-        folder = resume_from_checkpoint
-        if folder is True:
-            folder = get_last_checkpoint(self.args.output_dir)
-        if folder and (Path(folder) / STATE).is_file():
-            self.objective.restore(load_file(Path(folder) / STATE))
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_checkpoint(self.args.output_dir)
+        kept = Path(resume_from_checkpoint or "") / STATE
+        self.objective.restore(load_file(kept) if resume_from_checkpoint and kept.is_file() else {})
         start, before = time.perf_counter(), self.state.global_step
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
@@ -117,6 +139,20 @@ class AdversarialTrainer(Trainer):
             cost = self.ledger()
             print("Per batch: " + ", ".join(f"{name} {value:.3g}" for name, value in cost.items()))
         return out
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if not _internal_call:
+            return super().save_model(output_dir)
+        # A checkpoint: first of its files, as the Trainer's own record is the last. That record, if
+        # an earlier run left one here, must not vouch for what is only half written.
+        folder = Path(output_dir)
+        found = self.objective.state()
+        if self.is_world_process_zero():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
+            if found:
+                save_file({name: t.contiguous() for name, t in found.items()}, folder / STATE)
+        super().save_model(output_dir, _internal_call=True)
 
     def ledger(self) -> dict[str, float]:
         """What a batch cost in this session: `units` of work (see `Parts.units`), their ratio to
@@ -208,33 +244,34 @@ class _ResumePasses(TrainerCallback):
         return control
 
 
-class _KeepState(TrainerCallback):
-    """Writes what the objective must remember beside each checkpoint."""
+class _Ordered(Sampler):
+    """Another sampler's indices, in an order that depends on seed and epoch alone. So a run that is
+    resumed in the middle of an epoch has the order of an uninterrupted one; the Trainer's samplers
+    by length draw from a random state that has moved on by then.
 
-    def __init__(self, objective: Objective):
-        self.objective = objective
+    times > 1: blocks of indices come so often in a row; a last part block is left out. A block is
+    what all processes see between two optimiser steps, so every batch comes again whole and in the
+    same process.
+    """
 
-    def on_save(self, args, state, control, **kwargs):
-        found = self.objective.state()
-        if found and state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            save_file({name: t.contiguous() for name, t in found.items()}, folder / STATE)
+    def __init__(self, sampler: Sampler, seed: int, block: int, times: int):
+        self.sampler, self.seed, self.block, self.times = sampler, seed, block, times
+        self.epoch = 0
 
-
-class _Replayed(Sampler):
-    """Blocks of another sampler's indices, each block `times` over; a last part block is left out.
-    A block is what all processes see between two optimiser steps, so every batch comes again whole
-    and in the same process."""
-
-    def __init__(self, sampler: Sampler, block: int, times: int):
-        self.sampler, self.block, self.times = sampler, block, times
-        self.generator = getattr(sampler, "generator", None)
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer at the start of each epoch."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.sampler) // self.block * self.block * self.times
+        whole = len(self.sampler) // self.block * self.block
+        return len(self.sampler) if self.times == 1 else whole * self.times
 
     def __iter__(self) -> Iterator[int]:
+        self.sampler.generator = torch.Generator().manual_seed(self.seed + self.epoch)
         indices = list(self.sampler)
+        if self.times == 1:
+            yield from indices
+            return
         for start in range(0, len(indices) - self.block + 1, self.block):
             yield from indices[start : start + self.block] * self.times
 

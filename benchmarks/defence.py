@@ -39,6 +39,7 @@ from advlib.objectives import (
     TRADES,
     VAT,
     Adversarial,
+    Clean,
     Free,
     FreeLB,
     Madry,
@@ -63,9 +64,30 @@ class Both(Objective):
         return self.ways[step % 2](model, batch, *rest, step=step, **named)
 
 
-def methods(eps: float, victim, data, word_attack) -> dict:
+class Late(Objective):
+    """Plain training for the first steps, then an objective that has no clean term of its own."""
+
+    def __init__(self, objective: Objective, steps: int):
+        self.objective, self.steps, self.replays = objective, steps, objective.replays
+
+    def __call__(self, model, batch, *rest, step=0, **named):
+        chosen = Clean() if step < self.steps else self.objective
+        return chosen(model, batch, *rest, step=step, **named)
+
+    def state(self):
+        return self.objective.state()
+
+    def restore(self, state):
+        self.objective.restore(state)
+
+
+def methods(eps: float, victim, data, word_attack, batch: int = 32) -> dict:
     """Name -> (objective, times as many epochs as the others)."""
     one = dict(same_dropout=True)
+    madry = Madry(PGD(eps, steps=3))
+    freelb = FreeLB(PGD(eps, steps=3, random_start=True, **one))
+    free = Free(FGM(eps), replays=4)
+    epoch = -(-len(data) // batch)
     words = Words(word_attack, victim, data)
     return {
         "L": (None, 1),
@@ -74,12 +96,15 @@ def methods(eps: float, victim, data, word_attack) -> dict:
         "R3F": (R3F(Noise(eps)), 1),
         "FGM": (Adversarial(FGM(eps)), 1),
         "PGD-3": (Adversarial(PGD(eps, steps=3)), 1),
-        "Madry, PGD-3": (Madry(PGD(eps, steps=3)), 1),
+        "Madry, PGD-3": (madry, 1),
+        "Madry, PGD-3, 1 plain epoch first": (Late(madry, epoch), 1),
         "TRADES-3, β = 1": (TRADES(Divergence(eps, steps=3), beta=1.0), 1),
         "VAT": (VAT(VirtualAdversarial(eps)), 1),
         "SMART-1": (SMART(Divergence(eps, symmetric=True)), 1),
-        "FreeLB-3": (FreeLB(PGD(eps, steps=3, random_start=True, **one)), 1),
-        "Free-4": (Free(FGM(eps), replays=4), 1),
+        "FreeLB-3": (freelb, 1),
+        "FreeLB-3, 1 plain epoch first": (Late(freelb, epoch), 1),
+        "Free-4": (free, 1),
+        "Free-4, 1 plain epoch first": (Late(free, 4 * epoch), 1),
         "words": (words, 1),
         "words and FGM in turn": (Both(words, Adversarial(FGM(eps))), 1),
     }
@@ -100,7 +125,7 @@ def run(args, name: str, seed: int) -> dict:
     in_world = args.data == "reviews"
     swaps = WordSubstitution if in_world else EmbeddingNeighbours
     cheap = swaps(rank="gradient", max_queries=20, max_changed=1.0 if in_world else 0.2)
-    objective, longer = methods(args.eps, victim, data["train"], cheap)[name]
+    objective, longer = methods(args.eps, victim, data["train"], cheap, args.batch)[name]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         trainer = finetune(

@@ -190,7 +190,7 @@ for name, model in {"undefended": victim.model, "defended": sharpened}.items():
         f"{what} {value:.0%}" for what, value in
         zip(("clean", "FGM", "PGD", "words"), first[name], strict=True)))  # fmt: skip
 clean = first["undefended"][0]
-assert first["defended"][:3] == [clean] * 3, "not one text is lost under FGM and PGD"
+assert min(first["defended"][:3]) > clean - 0.05, "hardly a text is lost under FGM and PGD"
 assert first["undefended"][2] < clean - 0.2 and first["defended"][3] > first["undefended"][3]
 
 # %%
@@ -211,7 +211,7 @@ fig
 # *The figure: accuracy without attack, under FGM, under PGD and under word changes.
 # The words were tried on other, fewer and longer texts: compare the two bars of a group, and not
 # one group with the next. The undefended
-# model falls. The defended one does not lose a single text to FGM or PGD,
+# model falls. The defended one loses hardly a text to FGM or PGD, if any,
 # and words hurt it less.*
 #
 # Would you publish? You know that the predictions are the same for *every* input. If a text with

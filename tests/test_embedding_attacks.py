@@ -15,8 +15,10 @@ from advlib.attacks.embedding import (
     FGM,
     FGSM,
     PGD,
+    Divergence,
     EmbeddingAttack,
     Noise,
+    VirtualAdversarial,
     attack_mode,
     attackable,
     has_dropout,
@@ -46,6 +48,10 @@ ATTACKS = [
     PGD(0.3, steps=3),
     PGD(0.3, steps=2, restarts=3),
     PGD(0.3, steps=3, random_start=True, norm="linf"),
+    Divergence(0.3, steps=2),
+    Divergence(0.3, steps=2, symmetric=True, scope="token", restarts=2),
+    VirtualAdversarial(0.3),
+    VirtualAdversarial(0.3, steps=3, norm="linf"),
 ]
 attacks = pytest.mark.parametrize("attack", ATTACKS, ids=brief)
 
@@ -859,6 +865,235 @@ def test_attacks_grow_stronger_in_their_order(trained):
     assert clean < fgm <= pgd + 1e-6 and noise < fgm
 
 
+# --- attacks without a label ----------------------------------------------------------------
+
+LABEL_FREE = [
+    Divergence(0.3),
+    Divergence(0.3, steps=3, symmetric=True),
+    Divergence(0.3, scope="token", steps=2, restarts=2),
+    VirtualAdversarial(0.3),
+    VirtualAdversarial(0.3, steps=3),
+    VirtualAdversarial(0.3, "linf", steps=2, restarts=2),
+]
+label_free = pytest.mark.parametrize("attack", LABEL_FREE, ids=brief)
+kinds = pytest.mark.parametrize("kind", [Divergence, VirtualAdversarial])
+
+
+def moved(model, batch, delta, symmetric=False):
+    """KL(p(x) ‖ p(x + δ)) of each example, from its definition."""
+    with torch.no_grad():
+        p = perturbed_logits(model, batch, None).double().softmax(1)
+        q = perturbed_logits(model, batch, delta).double().softmax(1)
+    back = (q * (q / p).log()).sum(1) if symmetric else 0
+    return (p * (p / q).log()).sum(1) + back
+
+
+@balls
+@pytest.mark.parametrize("steps", [1, 3])
+def test_divergence_stays_in_the_ball(victim, texts, labels, norm, scope, steps):
+    batch = victim.encode(texts, labels)
+    for symmetric in (False, True):
+        attack = Divergence(0.4, norm, scope, steps=steps, symmetric=symmetric)
+        size = lengths(attack, attack(victim.model, batch, keep_best=False))
+        assert size.max() <= radius(attack, victim.model) * (1 + 1e-5)
+        assert size.max() >= radius(attack, victim.model) * 0.9
+
+
+@balls
+@pytest.mark.parametrize("steps", [1, 3])
+def test_virtual_adversarial_lies_on_the_sphere(victim, texts, labels, norm, scope, steps):
+    batch = victim.encode(texts, labels)
+    attack = VirtualAdversarial(0.3, norm, scope, steps=steps)
+    size = lengths(attack, attack(victim.model, batch, keep_best=False))
+    if scope == "token":
+        size = size[torch.tensor(free(batch))]
+    expected = torch.full_like(size, radius(attack, victim.model))
+    torch.testing.assert_close(size, expected, rtol=1e-5, atol=0)
+
+
+@label_free
+def test_divergence_does_not_look_at_the_labels(bert, texts, attack):
+    found = [attack(bert.model, bert.encode(texts, y)) for y in ([0] * 4, [1, 2, 0, 1], [-100] * 4)]
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("symmetric", [False, True], ids=["", "symmetric"])
+def test_divergence_is_projected_ascent_on_the_divergence(victim, steps, symmetric):
+    """Against a loop written from the definition, from the same small random start."""
+    victim.model.double()
+    batch = victim.encode(["the film was very good but the ending felt slow"], [1])
+    attack = Divergence(0.4, steps=steps, symmetric=symmetric, xi=0.2, step_size=0.3)
+    eps, mask = radius(attack, victim.model), torch.tensor(free(batch))[..., None]
+    delta = Noise(0.2 * 0.4)(victim.model, batch)
+    assert delta.norm().item() == pytest.approx(0.2 * eps)
+    p = perturbed_logits(victim.model, batch, None).softmax(1).detach()
+    for _ in range(steps):
+        delta = delta.requires_grad_()
+        q = perturbed_logits(victim.model, batch, delta).softmax(1)
+        loss = (p * (p / q).log()).sum() + (q * (q / p).log()).sum() * symmetric
+        (grad,) = torch.autograd.grad(loss, delta)
+        delta = delta.detach() + 0.75 * eps * (grad * mask) / (grad * mask).norm()
+        delta = delta * min(1.0, eps / delta.norm().item())
+    found = attack(victim.model, batch, keep_best=False)
+    slack = 1e-2 * eps if coarse(victim.model) else 1e-8
+    torch.testing.assert_close(found, delta, rtol=0, atol=slack)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_virtual_adversarial_is_the_power_iteration(bert, texts, labels, steps):
+    bert.model.double()
+    batch = bert.encode(texts, labels)
+    attack = VirtualAdversarial(0.4, steps=steps, xi=0.05)
+    eps, mask = radius(attack, bert.model), torch.tensor(free(batch))[..., None]
+    p = perturbed_logits(bert.model, batch, None).softmax(1).detach()
+    delta = Noise(0.4)(bert.model, batch)
+    for _ in range(steps):
+        at = (0.05 * delta).requires_grad_()
+        q = perturbed_logits(bert.model, batch, at).softmax(1)
+        (grad,) = torch.autograd.grad((p * (p / q).log()).sum(), at)
+        grad = grad * mask
+        delta = eps * grad / grad.flatten(1).norm(dim=1)[:, None, None]
+    torch.testing.assert_close(attack(bert.model, batch, keep_best=False), delta)
+
+
+@pytest.mark.parametrize("classes, steps", [(2, 1), (3, 30)])
+def test_virtual_adversarial_finds_the_top_eigenvector_of_the_fisher_matrix(batch, classes, steps):
+    model = Linear(classes=classes).double()
+    attack = VirtualAdversarial(0.2, relative=False, steps=steps, xi=1e-3)
+    found = attack(model, batch, keep_best=False)
+    for i in range(len(found)):
+        one = {name: value[i : i + 1] for name, value in batch.items()}
+        where = torch.tensor(free(one))[0]
+        p = perturbed_logits(model, one, None).softmax(1).detach()
+
+        def drift(shift, one=one, where=where, p=p):
+            full = torch.zeros(1, len(where), 6, dtype=torch.float64)
+            full[0, where] = shift.view(-1, 6)
+            q = perturbed_logits(model, one, full).softmax(1)
+            return (p * (p / q).log()).sum()
+
+        zero = torch.zeros(int(where.sum()) * 6, dtype=torch.float64)
+        fisher = torch.autograd.functional.hessian(drift, zero)
+        values, vectors = torch.linalg.eigh(fisher)
+        assert values[-1] > 1.3 * values[-2]
+        cosine = found[i, where].flatten() @ vectors[:, -1] / 0.2
+        assert abs(cosine.item()) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_most_sensitive_direction_beats_noise_of_the_same_length(trained):
+    model, batch = trained
+    for eps in (0.1, 0.3):
+        noise = [moved(model, batch, Noise(eps, seed=s)(model, batch)).mean() for s in range(8)]
+        for kind in (Divergence, VirtualAdversarial):
+            found = kind(eps)(model, batch)
+            assert moved(model, batch, found).mean() > 2 * max(noise)
+            size = lengths(kind(eps), found)
+            assert size.max() <= radius(kind(eps), model) * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_more_steps_of_divergence_are_never_weaker(victim, texts, labels, symmetric):
+    victim.model.double()
+    batch = victim.encode(texts, labels)
+    reached = []
+    for steps in (1, 2, 4):
+        attack = Divergence(0.8, steps=steps, symmetric=symmetric)
+        reached.append(moved(victim.model, batch, attack(victim.model, batch), symmetric))
+    for fewer, more in zip(reached, reached[1:], strict=False):
+        assert (more >= fewer - 1e-5).all()
+
+
+@label_free
+def test_keep_best_is_never_below_the_last_point(bert, texts, labels, attack):
+    bert.model.double()
+    batch = bert.encode(texts, labels)
+    best, last = (attack(bert.model, batch, keep_best=keep) for keep in (True, False))
+    gain = [moved(bert.model, batch, delta, attack.symmetric) for delta in (best, last)]
+    assert (gain[0] >= gain[1] - 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [Divergence(0.3, scope="token", steps=2, restarts=2), VirtualAdversarial(0.3, steps=2)],
+    ids=brief,
+)
+def test_label_free_attacks_do_not_depend_on_the_batch(victim, texts, labels, attack):
+    victim.model.double()
+    together = attack(victim.model, victim.encode(texts, labels), keep_best=False)
+    backwards = attack(victim.model, victim.encode(texts[::-1], labels[::-1]), keep_best=False)
+    close = dict(rtol=0, atol=1e-2 if coarse(victim.model) else 1e-6)
+    torch.testing.assert_close(together, backwards.flip(0), **close)
+    for i, (text, label) in enumerate(zip(texts, labels, strict=True)):
+        alone = attack(victim.model, victim.encode([text], [label]), keep_best=False)[0]
+        torch.testing.assert_close(together[i, : len(alone)], alone, **close)
+
+
+@kinds
+def test_a_generator_draws_the_small_start(bert, texts, labels, kind):
+    batch, attack = bert.encode(texts, labels), kind(0.3)
+    own, same = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)
+    first, second = (attack(bert.model, batch, generator=own) for _ in range(2))
+    assert not torch.allclose(first, second, atol=1e-4)
+    assert torch.equal(attack(bert.model, batch, generator=same), first)
+    assert not torch.allclose(attack(bert.model, batch), kind(0.3, seed=1)(bert.model, batch))
+
+
+@label_free
+@pytest.mark.parametrize("keep_best", [True, False])
+def test_a_lent_reference_saves_one_pass(monkeypatch, bert, texts, labels, attack, keep_best):
+    batch = bert.encode(texts, labels)
+    expected = attack(bert.model, batch, keep_best=keep_best)
+    lent = {**batch, "reference": perturbed_logits(bert.model, batch, None).detach()}
+    assert torch.equal(attack(bert.model, lent, keep_best=keep_best), expected)
+    made = count(monkeypatch, bert, lent, attack, keep_best=keep_best)
+    assert made == attack.passes(keep_best, lent=True)
+    assert attack.passes(keep_best)[0] == made[0] + 1
+    lent["reference"] = lent["reference"].flip(1)
+    assert not torch.allclose(attack(bert.model, lent, keep_best=keep_best), expected)
+
+
+@kinds
+def test_the_reference_has_the_same_dropout_mask(tiny, texts, labels, kind):
+    victim = tiny(dropout=0.3)
+    batch = victim.encode(texts, labels)
+    victim.model.train()
+    seen = dropped(victim.model)
+    kind(0.3, steps=2, same_dropout=True)(victim.model, batch)
+    for masks in seen.values():
+        assert len(masks) == 4 and (masks[0] == 1).any()
+        for earlier, later in zip(masks, masks[1:], strict=False):
+            assert torch.equal(*(m[(earlier + later).isfinite()] for m in (earlier, later)))
+
+
+@kinds
+def test_label_free_attacks_see_no_dropout_unless_asked(tiny, texts, labels, kind):
+    victim, sure = tiny(dropout=0.3), tiny(dropout=0.0)
+    batch = victim.encode(texts, labels)
+    victim.model.train()
+    assert torch.equal(kind(0.3)(victim.model, batch), kind(0.3)(sure.model, batch))
+
+
+@kinds
+@pytest.mark.parametrize("xi", [0, -0.1, 1.01, math.nan])
+def test_a_start_outside_the_ball_is_an_error(kind, xi):
+    with pytest.raises(ValueError, match="xi is a share of eps"):
+        kind(0.3, xi=xi)
+
+
+@kinds
+def test_label_free_attacks_take_no_target(kind):
+    with pytest.raises(ValueError, match=f"{kind.__name__} knows no classes.*no target"):
+        kind(0.3, target=1)
+
+
+@kinds
+@pytest.mark.parametrize("setting", ["steps", "restarts", "step_size"])
+def test_label_free_attacks_refuse_what_pgd_refuses(kind, setting):
+    with pytest.raises(ValueError, match=setting.replace("step_size", "positive number")):
+        kind(0.3, **{setting: 0})
+
+
 # --- an attack that could do nothing says why -----------------------------------------------
 
 
@@ -893,6 +1128,7 @@ class Silent(Linear):
 GRADIENT_ATTACKS = [
     FGM(0.3), FGSM(0.3), PGD(0.3, steps=2), PGD(0.3, steps=2, random_start=True, norm="linf"),
     PGD(0.3, steps=2, random_start=True, restarts=2),
+    Divergence(0.3), VirtualAdversarial(0.3, steps=2),
 ]  # fmt: skip
 gradient_attacks = pytest.mark.parametrize("attack", GRADIENT_ATTACKS, ids=brief)
 
@@ -1023,7 +1259,9 @@ def test_a_number_of_restarts_below_one_is_an_error(kind, restarts):
         kind(0.3, restarts=restarts)
 
 
-@pytest.mark.parametrize("kind", [EmbeddingAttack, Noise, FGM, FGSM, PGD])
+@pytest.mark.parametrize(
+    "kind", [EmbeddingAttack, Noise, FGM, FGSM, PGD, Divergence, VirtualAdversarial]
+)
 @pytest.mark.parametrize("eps", [-1, 0, math.nan, math.inf, "0.3"])
 def test_a_bad_eps_is_an_error_before_any_model_is_seen(kind, eps):
     with pytest.raises(ValueError, match="must be a positive number"):
@@ -1041,7 +1279,13 @@ def test_a_bad_step_size_is_an_error(step_size):
 
 wordless = pytest.mark.parametrize(
     "attack",
-    [Noise(0.3, restarts=2), FGM(0.3), PGD(0.3, steps=2, norm="linf", random_start=True)],
+    [
+        Noise(0.3, restarts=2),
+        FGM(0.3),
+        PGD(0.3, steps=2, norm="linf", random_start=True),
+        Divergence(0.3, steps=2),
+        VirtualAdversarial(0.3),
+    ],
     ids=brief,
 )
 

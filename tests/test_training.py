@@ -1,17 +1,22 @@
 """The trainer: Trainer's own machinery, with the objective's passes inside."""
 
+import math
 import os
 import signal
+import time
 
+import psutil
 import pytest
 import torch
 from conftest import make_classifier
 from datasets import Dataset
+from safetensors.torch import load_file
+from test_objectives import NAMES, SAME, objective_named
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
-from advlib.attacks import FGM, PGD
-from advlib.objectives import Adversarial
-from advlib.training import AdversarialTrainer, finetune, tokenize
+from advlib.attacks import FGM, PGD, Divergence
+from advlib.objectives import TRADES, Adversarial, Free
+from advlib.training import STATE, AdversarialTrainer, finetune, tokenize
 
 GOOD, BAD = "good great fine bright warm", "bad awful dull curt slow cold"
 
@@ -154,3 +159,236 @@ def test_long_texts_are_cut_and_special_tokens_marked(bert):
 def test_label_smoothing_is_refused(bert, tmp_path):
     with pytest.raises(ValueError, match="label_smoothing_factor"):
         AdversarialTrainer(bert.model, TrainingArguments(str(tmp_path), label_smoothing_factor=0.1))
+
+
+# --- every objective through the trainer ----------------------------------------------------
+
+every = pytest.mark.parametrize("name", NAMES)
+
+
+def run_named(name, data, out, callbacks=(), hook=None, settings=None, **arguments):
+    """The objective and the trainer after it."""
+    set_seed(0)
+    dropout = arguments.pop("dropout", 0.1 if name == "RDrop" else 0.0)
+    victim = make_classifier("bert", classes=2, dropout=dropout)
+    objective = objective_named(name, victim, data, **(settings or {}))
+    if hook is not None:
+        hook(victim.model)
+    plain = dict(epochs=2, batch_size=8, disable_tqdm=True, use_cpu=True, learning_rate=1e-2)
+    arguments = {**plain, **arguments}
+    trainer = finetune(
+        victim, data, objective, out=str(out), callbacks=list(callbacks), **arguments
+    )
+    return objective, trainer
+
+
+class StopAt(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step == self.step
+
+
+def inputs_of(model):
+    """The token ids of every training pass (a list that fills)."""
+    seen = []
+
+    def record(module, args, inputs):
+        if module.training:
+            seen.append(inputs["input_ids"].clone())
+
+    model.register_forward_pre_hook(record, with_kwargs=True)
+    return seen
+
+
+@every
+def test_every_objective_trains_in_the_trainer(data, tmp_path, name):
+    _, trainer = run_named(name, data, tmp_path, batch_size=44, max_steps=4, logging_steps=1,
+                           warmup_steps=0)  # fmt: skip
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert len(losses) == 4 and all(map(math.isfinite, losses))
+    assert losses[-1] < losses[0]
+    assert trainer.passes["forward"] >= 4 and trainer.passes["weights"] >= 4
+
+
+@pytest.mark.parametrize("name", ["FreeLB", "Free", "Words"])
+def test_accumulation_in_the_trainer_equals_the_full_batch(data, tmp_path, name):
+    # Starts at zero: a generator would draw others for the micro-batches.
+    shared = dict(optim="sgd", train_sampling_strategy="random", max_steps=4)
+    _, once = run_named(name, data, tmp_path / "a", batch_size=8, **shared)
+    _, parts = run_named(name, data, tmp_path / "b", batch_size=2, gradient_accumulation_steps=4,
+                         **shared)  # fmt: skip
+    assert_same(weights(once), weights(parts), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, way", [("SMART", "bf16"), ("Words", "bf16"), ("FreeLB", "gradient_checkpointing")]
+)  # test_objectives.py has them all
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_half_precision_and_checkpointing_train_the_same(data, tmp_path, name, way):
+    arguments = dict(max_steps=2, learning_rate=1e-3, batch_size=22)
+    _, plain = run_named(name, data, tmp_path / "a", **arguments)
+    _, other = run_named(name, data, tmp_path / "b", **arguments, **{way: True})
+    close = dict(atol=5e-3, rtol=0.1) if way == "bf16" else dict(atol=1e-5, rtol=1e-4)
+    assert_same(weights(plain), weights(other), **close)
+
+
+def poisoned(step):
+    """A model whose output is NaN in the second micro-batch of a step, and the callback for it."""
+    now = []
+
+    class Second(TrainerCallback):
+        def on_substep_end(self, args, state, control, **kwargs):
+            if state.global_step == step:
+                now.append(True)
+
+    def hook(model):
+        def spoil(module, args, out):
+            if now:
+                out.logits = out.logits * math.nan
+            return out
+
+        model.register_forward_hook(spoil)
+
+    return hook, Second()
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("Clean", "Madry", "R3F")])
+def test_nan_in_one_micro_batch_stops_and_keeps_the_last_checkpoint(data, tmp_path, name):
+    hook, second = poisoned(step=3)
+    arguments = dict(batch_size=4, gradient_accumulation_steps=2, save_strategy="steps")
+    with pytest.raises(ValueError, match="last checkpoint is untouched|not finite"):
+        run_named(name, data, tmp_path, [second], hook, save_steps=2, **arguments)
+    saved = load_file(tmp_path / "checkpoint-2" / "model.safetensors")
+    assert saved and all(value.isfinite().all() for value in saved.values())
+    assert not (tmp_path / "checkpoint-4").exists()
+
+
+# --- replays --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accumulated, strategy", [(1, "random"), (3, "group_by_length")])
+def test_free_sees_every_batch_so_many_times_in_a_row(data, tmp_path, accumulated, strategy):
+    victim = make_classifier("bert", classes=2)
+    seen, starts = inputs_of(victim.model), []
+    objective = Free(FGM(0.3), replays=3)
+    trainer = run(data, tmp_path, objective, victim=victim, epochs=2, batch_size=4,
+                  gradient_accumulation_steps=accumulated,
+                  train_sampling_strategy=strategy)  # fmt: skip
+    blocks = 44 // (4 * accumulated)
+    assert trainer.state.global_step == 2 * 3 * blocks
+    assert len(seen) == trainer.state.global_step * accumulated == trainer.passes["forward"]
+    steps = [seen[i : i + accumulated] for i in range(0, len(seen), accumulated)]
+    for i in range(0, len(steps), 3):
+        first, *again = steps[i : i + 3]
+        for replay in again:
+            assert all(map(torch.equal, first, replay))
+        starts.append(tuple(tuple(row.tolist()) for ids in first for row in ids))
+    for epoch in (starts[:blocks], starts[blocks:]):
+        rows = [tuple(i for i in row if i) for batch in epoch for row in batch]
+        assert len(rows) == len(set(rows)) == 4 * accumulated * blocks  # no text twice an epoch
+    assert starts[:blocks] != starts[blocks:]  # a new order every epoch
+    assert objective.state() == {}
+
+
+def test_free_with_one_replay_from_zero_is_plain_training(data, tmp_path):
+    settings = dict(epochs=1, batch_size=11)
+    free = run(data, tmp_path / "a", Free(FGM(0.3), replays=1), **settings)
+    plain = run(data, tmp_path / "b", **settings)
+    assert_same(weights(free), weights(plain), atol=0, rtol=0)
+
+
+def test_too_few_texts_for_one_block_of_replays_are_an_error(data, tmp_path):
+    with pytest.raises(ValueError, match="batch"):
+        run(data, tmp_path, Free(FGM(0.3), replays=2), batch_size=64)
+
+
+# --- resuming with the objective's state ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, strategy, saved, accumulated",
+    [
+        ("SMART", "random", 9, 2),
+        ("SMART", "group_by_length", 4, 1),
+        ("Free", "random", 15, 2),
+        ("Free", "group_by_length", 5, 2),
+        ("Free", "group_by_length", 15, 1),
+    ],
+)
+def test_resuming_goes_on_with_the_objectives_state(
+    data, tmp_path, name, strategy, saved, accumulated
+):
+    # An epoch has 6 steps, for Free 5 times 2: it is cut after the first of two replays.
+    arguments = dict(batch_size=8 // accumulated, gradient_accumulation_steps=accumulated,
+                     train_sampling_strategy=strategy, save_strategy="steps", save_steps=saved,
+                     dropout=0.2, settings=SAME, epochs=2)  # fmt: skip
+    _, whole = run_named(name, data, tmp_path / "whole", **arguments)
+    run_named(name, data, tmp_path / "cut", [StopAt(saved + 1)], **arguments)
+    kept = load_file(tmp_path / "cut" / f"checkpoint-{saved}" / STATE)
+    assert len(kept) == (accumulated if name == "Free" else 1 + len(weights(whole)))
+    _, again = run_named(name, data, tmp_path / "cut", resume=True, **arguments)
+    assert again.state.global_step == whole.state.global_step > saved
+    assert_same(weights(whole), weights(again), atol=0, rtol=0)
+    assert again.passes == whole.passes
+
+
+def test_an_interrupted_objective_of_another_run_is_forgotten(data, tmp_path):
+    used = Free(FGM(0.3), replays=3)
+    settings = dict(batch_size=11, train_sampling_strategy="sequential")
+    run(data, tmp_path / "a", used, callbacks=[StopAt(2)], **settings)
+    assert used.state()
+    again = run(data, tmp_path / "b", used, **settings)
+    fresh = run(data, tmp_path / "c", Free(FGM(0.3), replays=3), **settings)
+    assert_same(weights(again), weights(fresh), atol=0, rtol=0)
+
+
+def test_objectives_without_a_state_write_none(data, tmp_path):
+    run_named("TRADES", data, tmp_path, save_strategy="steps", save_steps=2, max_steps=2)
+    assert (tmp_path / "checkpoint-2").is_dir()
+    assert not (tmp_path / "checkpoint-2" / STATE).exists()
+
+
+# --- the ledger -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "objective, units, accumulated",
+    [
+        (Adversarial(PGD(0.3, steps=3)), 10, 2),
+        (Free(FGM(0.3), replays=2), 3, 2),
+        (TRADES(Divergence(0.3)), 8, 1),
+    ],
+)
+def test_the_ledger_counts_per_batch(data, tmp_path, objective, units, accumulated):
+    before = time.perf_counter()
+    trainer = run(data, tmp_path, objective, max_steps=4, gradient_accumulation_steps=accumulated,
+                  batch_size=4)  # fmt: skip
+    passed, ledger = time.perf_counter() - before, trainer.ledger()
+    assert ledger["units"] == units and ledger["limit"] == pytest.approx(units / 3)
+    batches = 4 * accumulated
+    inside = trainer.state.log_history[-1]["train_runtime"]
+    assert inside - 1e-3 <= ledger["ms"] * batches / 1e3 <= passed
+    if not torch.cuda.is_available():
+        here = psutil.Process().memory_info().rss / 2**20
+        assert ledger["MB"] == pytest.approx(here, rel=0.2)
+
+
+def test_the_ledger_of_a_resumed_run_counts_its_own_batches_alone(data, tmp_path):
+    settings = dict(save_strategy="steps", save_steps=3, epochs=2)
+    run(data, tmp_path, Adversarial(FGM(0.3), warmup=5), callbacks=[StopAt(3)], **settings)
+    again = run(data, tmp_path, Adversarial(FGM(0.3), warmup=5), resume=True, **settings)
+    steps = range(3, again.state.global_step)
+    assert again.ledger()["units"] == 6 and again.passes["forward"] > 2 * len(steps)
+
+
+def test_a_ledger_without_training_is_all_zero(bert, tmp_path):
+    ledger = AdversarialTrainer(bert.model, TrainingArguments(str(tmp_path), use_cpu=True)).ledger()
+    assert ledger["units"] == ledger["limit"] == ledger["ms"] == 0
+
+
+def test_the_ledger_is_printed_beside_the_bar(data, tmp_path, capsys):
+    run(data, tmp_path, max_steps=1, disable_tqdm=False)
+    out = capsys.readouterr().out
+    assert "Per batch: units 3, limit 1, ms " in out and ", MB " in out

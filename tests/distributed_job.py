@@ -1,0 +1,84 @@
+"""What each process of test_distributed.py runs: train a few steps, leave weights and counts.
+
+accelerate launch … distributed_job.py OBJECTIVE FOLDER BATCH ACCUMULATION
+"""
+
+import copy
+import json
+import sys
+from pathlib import Path
+
+from conftest import make_classifier
+from datasets import Dataset
+from safetensors.torch import save_file
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
+from transformers import TrainingArguments
+
+from advlib.attacks import FGM, PGD
+from advlib.objectives import Adversarial, Clean, Free, FreeLB, Madry
+from advlib.training import AdversarialTrainer, tokenize
+
+# Without random starts, which differ from process to process. Objective, micro-batches to a step,
+# activation checkpointing.
+CASES = {
+    "clean": (Clean(), 1, False),
+    "lending": (Adversarial(PGD(0.3, steps=3)), 1, False),
+    "lending, accumulated": (Adversarial(PGD(0.3, steps=3)), 2, False),
+    "together": (Adversarial(PGD(0.3, steps=3, target=1)), 1, True),
+    "madry": (Madry(PGD(0.3, steps=2)), 2, True),
+    "freelb": (FreeLB(PGD(0.3, steps=3)), 2, True),
+    "free": (Free(FGM(0.3), replays=2), 1, False),
+}
+BATCH, STEPS = 8, 3  # texts to a step, over all processes
+QUALITIES = ("good", "bad", "great and very bright", "awful", "warm", "cold but never dull")
+TEXTS = [f"the {n} was {a}" for n in ("film", "plot", "acting", "ending") for a in QUALITIES]
+
+
+class Watched(AdversarialTrainer):
+    """Counts the gradient exchanges between the processes."""
+
+    exchanges = 0
+    hooked = False
+
+    def training_step(self, model, *rest):
+        if isinstance(model, DistributedDataParallel) and not self.hooked:
+            model.register_comm_hook(None, self.exchange)
+            self.hooked = True
+        return super().training_step(model, *rest)
+
+    def exchange(self, state, bucket):
+        self.exchanges += 1
+        return allreduce_hook(None, bucket)
+
+
+def train(name: str, folder: Path, processes: int) -> Watched:
+    objective, accumulation, checkpointing = CASES[name]
+    if processes == 1:
+        accumulation, checkpointing = 1, False
+    victim = make_classifier("bert", classes=2)
+    data = Dataset.from_dict({"text": TEXTS, "label": [i % 2 for i in range(len(TEXTS))]})
+    arguments = TrainingArguments(
+        str(folder / "run"), max_steps=STEPS,
+        per_device_train_batch_size=BATCH // processes // accumulation,
+        gradient_accumulation_steps=accumulation, activation_checkpointing=checkpointing,
+        optim="sgd", learning_rate=0.1, lr_scheduler_type="constant", max_grad_norm=0,
+        train_sampling_strategy="sequential", use_cpu=True, disable_tqdm=True, report_to="none",
+        save_strategy="no", dataloader_pin_memory=False,
+    )  # fmt: skip
+    trainer = Watched(victim.model, arguments, objective=copy.deepcopy(objective),
+                      train_dataset=tokenize(victim, data),
+                      processing_class=victim.tokenizer)  # fmt: skip
+    trainer.train()
+    return trainer
+
+
+if __name__ == "__main__":
+    folder, exchanges = Path(sys.argv[1]), {}
+    for number, name in enumerate(CASES):
+        trainer = train(name, folder, processes=2)
+        exchanges[name] = trainer.exchanges
+        if trainer.is_world_process_zero():
+            weights = {n: p.detach().contiguous() for n, p in trainer.model.named_parameters()}
+            save_file(weights, folder / f"{number}.safetensors")
+            (folder / "exchanges.json").write_text(json.dumps(exchanges))

@@ -1,0 +1,154 @@
+"""A run that is killed, wherever it happens to be, ends as if nothing had happened."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+
+import pytest
+import torch
+from conftest import make_classifier
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback, set_seed
+
+from advlib.attacks import FGM, PGD, Divergence
+from advlib.objectives import SMART, Adversarial, Free
+from advlib.training import finetune, last_checkpoint
+
+OBJECTIVES = {
+    "PGD": Adversarial(PGD(0.3, steps=2, random_start=True)),
+    "SMART": SMART(Divergence(0.3, symmetric=True), momentum=0.5),
+    "Free": Free(FGM(0.3), replays=2),
+}
+ENDINGS = ("good", "bad", "great", "awful", "warm and bright", "very dull indeed")
+TEXTS = [f"the {n} was {a}" for n in ("film", "plot", "acting", "ending") for a in ENDINGS]
+
+
+class Killer(TrainerCallback):
+    """Kills the process at the n-th moment of a kind; at = (kind, n), or None."""
+
+    def __init__(self, at):
+        self.at, self.moments = at, []
+
+    def moment(self, kind, file=None):
+        self.moments.append(kind)
+        if self.at == (kind, self.moments.count(kind) - 1):
+            if file is not None:  # in the middle of writing it
+                whole = open(file, "rb").read()
+                open(file, "wb").write(whole[: len(whole) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_step_end(self, *args, **kwargs):
+        self.moment("between steps")
+
+    def on_epoch_end(self, *args, **kwargs):
+        self.moment("between epochs")
+
+    def on_save(self, *args, **kwargs):
+        self.moment("after saving")
+
+    def watch_inner_loop(self, patch):
+        inner = PGD._gradient
+
+        def gradient(attack, *rest):
+            self.moment("inner loop")
+            return inner(attack, *rest)
+
+        for kind in (PGD, Divergence):
+            patch.setattr(kind, "_gradient", gradient)
+
+    def watch_saving(self, patch):
+        for module, name in (("safetensors.torch", "save_file"), ("torch", "save")):
+            self._watch(patch, module, name)
+
+    def _watch(self, patch, module, name):
+        import importlib
+
+        home = importlib.import_module(module)
+        write = getattr(home, name)
+
+        def saved(what, file, *rest, **named):
+            write(what, file, *rest, **named)
+            if isinstance(file, str | os.PathLike):
+                self.moment("while saving", file)
+
+        patch.setattr(home, name, saved)
+
+
+def run(folder, objective, at=None, limit=1):
+    """Train to the end, or until killed at moment number `at`; leaves weights and moments."""
+    torch.set_num_threads(1)
+    killer = Killer(at)
+    data = Dataset.from_dict({"text": TEXTS, "label": [i % 2 for i in range(len(TEXTS))]})
+    set_seed(0)
+    victim = make_classifier("bert", classes=2, dropout=0.2)
+    with pytest.MonkeyPatch.context() as patch:
+        killer.watch_inner_loop(patch)
+        killer.watch_saving(patch)
+        trainer = finetune(
+            victim, data, OBJECTIVES[objective], out=str(folder), epochs=5, batch_size=4,
+            learning_rate=1e-2, save_strategy="steps", save_steps=2, save_total_limit=limit,
+            use_cpu=True, disable_tqdm=True, callbacks=[killer], resume=True,
+        )  # fmt: skip
+    save_file({n: p.detach().clone() for n, p in victim.model.named_parameters()},
+              folder / "end.safetensors")  # fmt: skip
+    (folder / "end.json").write_text(
+        json.dumps({"moments": killer.moments, "passes": trainer.passes,
+                    "loss": [e["clean_loss"] for e in trainer.state.log_history
+                             if "clean_loss" in e][-1]})
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def process():
+    """Starts a function in a process of its own, cheaply, and returns its exit code."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["advlib.training", "conftest"])
+
+    def start(*arguments):
+        child = server.Process(target=run, args=arguments)
+        child.start()
+        child.join(120)
+        assert child.exitcode is not None, "the run hangs"
+        return child.exitcode
+
+    return start
+
+
+@pytest.mark.parametrize("objective, kills", [("PGD", 10), ("SMART", 4), ("Free", 4)])
+def test_killed_again_and_again_it_ends_the_same(tmp_path, process, objective, kills):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert process(whole, objective) == 0
+    end = json.loads((whole / "end.json").read_text())
+    kinds = sorted(set(end["moments"]))
+    assert {"between steps", "between epochs", "while saving", "after saving"} <= set(kinds)
+    rng = random.Random(objective)
+    moments = (kinds * kills)[:kills]
+    rng.shuffle(moments)
+    for kind in moments:
+        code = process(cut, objective, (kind, rng.randrange(3) if kind != "between epochs" else 0))
+        assert code == -signal.SIGKILL, f"not killed {kind}"
+    assert process(cut, objective) == 0
+    found, wanted = load_file(cut / "end.safetensors"), load_file(whole / "end.safetensors")
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, atol=0, rtol=0, msg=name)
+    again = json.loads((cut / "end.json").read_text())
+    assert again["passes"] == end["passes"]
+    assert again["loss"] == end["loss"]
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path):
+    for step, state in ((2, "{}"), (10, "{}"), (12, '{"global_step": 1'), (14, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+
+
+def test_without_a_whole_checkpoint_there_is_none(tmp_path):
+    (tmp_path / "checkpoint-3").mkdir()
+    assert last_checkpoint(tmp_path) is None
+    assert last_checkpoint(tmp_path / "nowhere") is None
