@@ -40,6 +40,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from advlib.attacks.embedding import (
+    FGM,
+    FGSM,
     PGD,
     Divergence,
     EmbeddingAttack,
@@ -57,6 +59,8 @@ from advlib.attacks.embedding import (
 from advlib.attacks.words import WordAttack
 from advlib.models import Classifier
 
+GRADIENT = (FGM, FGSM, PGD)  # attacks that climb the loss
+MOST_BATCHES = 256  # that Free remembers at a time: the micro-batches of one step
 UNLABELLED = -100  # as in PyTorch: the loss passes over such examples
 Batch = Mapping[str, Tensor]
 
@@ -278,7 +282,7 @@ class VAT(Objective):
     lam: float = 1.0
 
     def __post_init__(self):
-        check_attack(self.attack, Divergence, "VirtualAdversarial, which needs no labels")
+        check_attack(self.attack, VirtualAdversarial, "VirtualAdversarial, which needs no labels")
         check_weight(self.lam, "lam (λ)")
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
@@ -301,7 +305,8 @@ class SMART(Objective):
     attack: `Divergence(…, symmetric=True)`.
     lam, mu: λ and μ; mu = 0 leaves the second term, and its forward pass, out.
     momentum: they take 0.99 in the first tenth of training and 0.999 afterwards.
-    A loop written by hand must count `step`: the average moves when it does.
+    A loop written by hand must count `step`: the average moves when it does. The past is read
+    without dropout, so with dropout the μ term is not quite 0 even before the first step.
     """
 
     attack: Divergence
@@ -382,7 +387,9 @@ class RDrop(Objective):
         one, two = logits_of_both(model, batch, batch, zero_delta(bare(model), batch))
         both = cross_entropy(one, batch["labels"]) + cross_entropy(two, batch["labels"])
         term = divergence(one, two, symmetric=True).mean() / 2
-        return _minimise(both, self.alpha, term, backward, (0, 0))
+        parts = _minimise(both, self.alpha, term, backward, (0, 0))
+        parts.clean /= 2  # the mean of the two, to be compared with other objectives'
+        return parts
 
 
 @dataclass(frozen=True)
@@ -437,7 +444,7 @@ class FreeLB(Objective):
     attack: PGD
 
     def __post_init__(self):
-        check_attack(self.attack, EmbeddingAttack, "PGD(eps, steps=K)")
+        check_attack(self.attack, GRADIENT, "PGD(eps, steps=K)")
         if self.attack.steps < 1 or self.attack.restarts > 1 or self.attack.target is not None:
             raise ValueError(f"FreeLB needs steps >= 1, one run and no target, got {self.attack}")
 
@@ -486,7 +493,7 @@ class Free(Objective):
     )
 
     def __post_init__(self):
-        check_attack(self.attack, EmbeddingAttack, "an embedding attack such as FGM(0.3)")
+        check_attack(self.attack, GRADIENT, "one that climbs the loss, such as FGM(0.3)")
         if not isinstance(self.replays, int) or self.replays < 1:
             raise ValueError(f"replays must be a whole number of at least 1, got {self.replays!r}")
         if self.attack.target is not None:
@@ -507,6 +514,8 @@ class Free(Objective):
             grad = delta.grad if delta.grad.isfinite().all() else zero
             delta = attack.move(ball, delta.detach(), ball.steepest(grad * mask), 0)
             self._deltas[key] = delta, seen + 1
+            while len(self._deltas) > MOST_BATCHES:  # a loop that does not replay
+                del self._deltas[next(iter(self._deltas))]
         loss = loss.detach()
         return Parts(loss, None if seen or attack.random_start else loss, loss, 1, 1)
 
@@ -652,7 +661,7 @@ def check_loss(loss: Tensor) -> None:
         )
 
 
-def check_attack(attack, kind: type, wanted: str, name: str = "attack") -> None:
+def check_attack(attack, kind: type | tuple[type, ...], wanted: str, name: str = "attack") -> None:
     if not isinstance(attack, kind):
         raise ValueError(f"{name} must be {wanted}, got {attack!r}")
 

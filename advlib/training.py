@@ -149,7 +149,8 @@ class AdversarialTrainer(Trainer):
         found = self.objective.state()
         if self.is_world_process_zero():
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
+            for old in (TRAINER_STATE_NAME, STATE):
+                (folder / old).unlink(missing_ok=True)
             if found:
                 save_file({name: t.contiguous() for name, t in found.items()}, folder / STATE)
         super().save_model(output_dir, _internal_call=True)
