@@ -32,7 +32,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from advlib.attacks.embedding import NOT_INPUTS
-from advlib.models import Classifier
+from advlib.models import Classifier, quiet
 from advlib.objectives import Clean
 
 STATE = "objective.safetensors"  # beside the Trainer's own files in a checkpoint
@@ -142,7 +142,8 @@ class AdversarialTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         if not _internal_call:
-            return super().save_model(output_dir)
+            with quiet():
+                return super().save_model(output_dir)
         # A checkpoint: first of its files, as the Trainer's own record is the last. That record, if
         # an earlier run left one here, must not vouch for what is only half written.
         folder = Path(output_dir)
@@ -153,7 +154,8 @@ class AdversarialTrainer(Trainer):
                 (folder / old).unlink(missing_ok=True)
             if found:
                 save_file({name: t.contiguous() for name, t in found.items()}, folder / STATE)
-        super().save_model(output_dir, _internal_call=True)
+        with quiet():  # a bar for each file would tear the training's own bar
+            super().save_model(output_dir, _internal_call=True)
 
     def ledger(self) -> dict[str, float]:
         """What a batch cost in this session: `units` of work (see `Parts.units`), their ratio to
