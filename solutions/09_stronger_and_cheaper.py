@@ -31,7 +31,12 @@ profile = advlib.setup()
 # What is a fair unit of work? A training pass has three parts of about equal size: forward (F);
 # backward to the *input* (B), which is all that an attack needs; and on from there to the gradient
 # of the *weights* (W). Plain training does F, B and W once: **3 units**. The library counts them,
-# here for one step of each method of this page (section 2 says what they are):
+# here for one step of each method of this page. The next three code cells, up to the figure, are
+# set-up: run them and skip the code, section 2 says what the methods are. (Their settings, for
+# later: the library's `eps` counts in mean lengths of a word's embedding, so 0.3 is 0.3 of such a
+# length. `random_start` begins the ascent at a random point, `xi` is how near to the text VAT
+# begins, `symmetric` adds both directions of a divergence, `mu` weighs SMART's brake, `Noise`
+# pushes at random, `same_dropout` gives all passes of a step one dropout mask.)
 
 # %%
 import copy
@@ -92,9 +97,10 @@ print("units of work a step: " + ", ".join(f"{n} {u:.0f}" for n, u in units.item
 #
 # Every method of this lesson is a sequence of passes on one batch. Write a pass as the point at
 # which it is made and the parts that it computes: `("x", "FBW")` is plain training. The other
-# letters of a point: `d0`, `d1`, … are the points of the ascent, x + δ₀, x + δ₁, …; `x+d` is where
-# it ended; `past` is the clean text in an older copy of the model. A `*` behind a pass is a step of
-# the optimizer.
+# letters of a point: `d0`, `d1`, … are the points of the ascent, x + δ₀, x + δ₁, …, and `x+d` is
+# x + δ, where it ended (the picture says +δ₀, +δ₁, …, +δ for short); `past` is the clean text in an
+# older copy of the model.
+# A `*` behind a pass is a step of the optimizer.
 
 
 # %%
@@ -140,7 +146,8 @@ def strip(ax, row, passes):
             ax.text(at + 0.47, row, part, ha="center", va="center", fontsize=9,
                     color="white" if part == "W" else "black")  # fmt: skip
             at += 1
-        name = point.replace("x+d", "x+δ").replace("d", "δ") if point != "past" else point
+        name = point if point == "past" else point.replace("x+d", "+δ").replace("d", "+δ")
+        name = name.translate(str.maketrans("01234567", "₀₁₂₃₄₅₆₇"))
         ax.text((begin + at) / 2 - 0.03, row + 0.28, name, ha="center", va="top", fontsize=9)
         if "*" in parts:
             ax.plot(at - 0.03, row - 0.37, "*", color="#222222", markersize=8)
@@ -172,6 +179,12 @@ fig
 # search; TRADES, VAT and SMART search too, without labels, and compare two predictions at the end.
 # In FreeLB and Free every pass has a blue box. Free makes four optimizer steps where the others
 # make one.*
+#
+# Why do TRADES, VAT and SMART begin with an F at x, when x comes again as FBW? The search needs a
+# clean prediction to compare with, and it looks at the network without dropout; the FBW at the end
+# is a training pass, in a dropout mask of its own. R3F and R-Drop share a row because they cost the
+# same: R3F's second point is x plus noise; R-Drop has no δ at all, its second pass is x once more,
+# in another dropout mask.
 #
 # The same as numbers, for more values of K (for Free, K is the number of replays):
 
@@ -279,7 +292,8 @@ freelb = advlib.exercise("09.1", freelb)
 
 # %% [markdown]
 # Yours against the library's `FreeLB`, gradient for gradient, on the real model (dropout off, so
-# that both see the same network, and both from δ = 0, so that they begin alike):
+# that both see the same network, and both from δ = 0, so that they begin alike). `unit` is the mean
+# length of a word's embedding; the library multiplies its `eps` by it, your function does not:
 
 # %%
 unit = victim.model.get_input_embeddings().weight.norm(dim=1).mean().item()
@@ -372,10 +386,10 @@ guess.reveal("it halves")
 # Write `virtual(model, batch, eps, xi, steps, start)`. `start` (batch, tokens, hidden) is a random
 # direction of length 1 per text, zero on padding and special tokens. Take the clean prediction
 # once, as a constant. Then `steps` times: at `xi·eps·d` take the gradient, with respect to the
-# perturbation, of $\mathrm{KL}(f(x)\,\|\,f(x+\delta))$, mask it and give it the length 1 per text:
-# this is the new `d`, in place of the old. Return `eps·d`, without a graph. The labels may be
-# missing (−100), so do not use them; leave `start`, the weights' `.grad` and the model's mode as
-# they are.
+# perturbation, of $\mathrm{KL}(f(x)\,\|\,f(x+\delta))$. Masked and scaled to the length 1 per text
+# (one call of `fgm_step` with length 1.0 does both) it is the new `d`, in place of the old. Return
+# `eps·d`, without a graph. That makes `steps` + 1 forward passes in all. The labels may be missing
+# (−100), so do not use them; leave `start`, the weights' `.grad` and the model's mode as they are.
 #
 # You have `perturbed_logits(model, batch, None)`, the clean logits; `divergence(p, q)`, which takes
 # two tensors of *logits* and returns KL(p ‖ q) for each text; and `fgm_step(grad, mask, length)`.
@@ -422,7 +436,7 @@ for steps in (0, 1, 3):
     d = virtual(victim.model, many, eps, 0.1, steps, start) / eps
     cosines[steps] = (d * compass).sum((1, 2))
     print(f"{steps} steps from a random start: mean |cosine| with FGM's direction "
-          f"{cosines[steps].abs().mean():.2f}, > 0 for {(cosines[steps] > 0).sum()} of {len(d)}")
+          f"{cosines[steps].abs().mean():.3f}, > 0 for {(cosines[steps] > 0).sum()} of {len(d)}")
 
 # %% [markdown]
 # One step is enough to find the line on which FGM's direction lies, and the three steps do not find
@@ -434,7 +448,8 @@ for steps in (0, 1, 3):
 # a matrix with only one eigenvector to find, so $Hd = p(1-p)\,(g\cdot d)\,g$ is a multiple of $g$
 # after a single step, and its sign is the sign of $g\cdot d$: chance. On one side the model changes
 # its mind, on the other it only becomes surer of what it says. With more classes there are more
-# directions, and more steps may help. (The bowl is an approximation, so the cosine is not quite 1.)
+# directions, and more steps may help. (The bowl is an approximation, so expect a cosine near 1 and
+# not exactly 1.)
 
 # %%
 delta = virtual(victim.model, many, eps, 0.1, 1, start)
@@ -445,7 +460,7 @@ with torch.no_grad():
     noise = divergence(before, perturbed_logits(victim.model, many, eps * start))
 up = (delta * compass).sum((1, 2)) > 0
 print(f"mean KL where it points to the mistake {moved[up].mean():.3f}, where it points away "
-      f"{moved[~up].mean():.3f}; noise {noise.mean():.4f}")  # fmt: skip
+      f"{moved[~up].mean():.3f}; noise {noise.mean():.1e}")  # fmt: skip
 assert cosines[1].abs().mean() > 0.5 > 3 * cosines[0].abs().mean(), "one step finds the line"
 assert 0.15 < up.float().mean() < 0.85, "the side is left to chance"
 assert torch.maximum(moved, other).mean() > 3 * noise.mean(), "one step is far more than noise"
@@ -466,7 +481,7 @@ assert torch.maximum(moved, other).mean() > 3 * noise.mean(), "one step is far m
 # each batch.
 
 # %% [markdown]
-# ### Exercise 09.3 ●●○ · 10 min · two gradients from one pass
+# ### Exercise 09.3 ●○○ · 10 min · two gradients from one pass
 #
 # Write `free(model, batch, optimizer, eps, step_size, replays, start)`. `replays` times: clear the
 # gradients (whatever lies there when you begin does not belong to this batch); mean cross-entropy
@@ -530,7 +545,8 @@ student.zero_grad()
 #
 # All methods at once, on a loss with two coordinates that can be drawn: a text in the middle, its
 # ball, two hills of which one is higher. A blue square is a point where the weights learn, a dot
-# one that is only looked at.
+# one that is only looked at; the numbers say which comes first. (The cell is long because it draws:
+# run it and skip the code.)
 
 
 # %%
@@ -594,9 +610,11 @@ def draw_path(ax, name, K, seed=0):
     ax.plot(*ring, color="#555555", linewidth=1)
     points, learn = trace(name, K, seed)
     ax.plot(*points.T, color=plots.COLOURS["pgd"], linewidth=1.5)
-    for point, taught in zip(points, learn, strict=True):
-        ax.plot(*point, "s" if taught else "o", markersize=8 if taught else 6,
-                color=PARTS["W" if taught else "B"][1], markeredgecolor="white")  # fmt: skip
+    for i, (point, taught) in enumerate(zip(points, learn, strict=True), 1):
+        ax.plot(*point, "s" if taught else "o", markersize=11, markeredgecolor="white",
+                color=PARTS["W" if taught else "B"][1])  # fmt: skip
+        ax.text(*point, str(i), ha="center", va="center_baseline", fontsize=9,
+                color="white" if taught else "black", clip_on=True)  # fmt: skip
     ax.set(aspect="equal", xticks=(), yticks=())
     ax.grid(False)
 
@@ -614,9 +632,10 @@ fig
 # *The figure: the same ball over the same two hills (dark is high, the higher one is at the top
 # right), and the way of six methods. PGD learns at the centre and at the end of its climb. TRADES
 # and VAT begin with a small random push, which decides between the hills: VAT has gone to the lower
-# one, in one long jump. In FreeLB and Free every point of the way is blue; noise goes anywhere. In
-# Free the weights change between the points, so that the hill would sink under way, which a still
-# picture cannot show.*
+# one, in one long jump. In FreeLB and Free every point of the way is blue; noise goes anywhere.
+# Free's fourth point turns back: its steps all have one length, so near the top a step goes past
+# it. In Free the weights change between the points, so that the hill would sink under way, which a
+# still picture cannot show.*
 #
 # Move the sliders. (1) Which methods can end on the lower hill, and on what does it depend?
 # (2) At which K does FreeLB cost as much as PGD with the same K?
@@ -672,7 +691,7 @@ guess = advlib.predict(
 
 
 # %%
-def milliseconds(objective, repeats=3):
+def milliseconds(objective, repeats=2):
     """The shortest time of one training step on the same batch."""
     draw = torch.Generator(profile.device).manual_seed(0)
     adam, found = torch.optim.AdamW(student.parameters(), lr=1e-5), []
@@ -719,7 +738,7 @@ guess.reveal(round(dear, 2))
 # and FGM, run a second time with three times the budget.
 
 # %%
-budget = profile.pick(150, 1800)
+budget = profile.pick(60, 1800)
 short = profile.pick(14, 30)  # words
 
 
@@ -728,7 +747,7 @@ def shortest(part, n):
 
 
 train_set = shortest(data["train"], profile.pick(640, 6000))
-test_set = shortest(data["test"], profile.pick(120, 300))
+test_set = shortest(data["test"], profile.pick(80, 300))
 judge = PGD(0.3, steps=5)
 print(f"{len(train_set)} texts to train on, {len(test_set)} to test on; budget {budget} units")
 for name, u in units.items():
@@ -737,7 +756,7 @@ for name, u in units.items():
 # %%
 guess = advlib.predict(
     "09.c",
-    "after equal units: of how many of the nine others does PGD's interval lie clear of plain's?",
+    "for how many of the nine other methods does the interval under PGD not overlap plain's?",
     guess=None,
     low=0,
     high=9,
@@ -752,7 +771,7 @@ def race(name, work, seed=0):
     with tempfile.TemporaryDirectory() as folder:
         trainer = advlib.finetune(
             runner, train_set, methods()[name], out=folder, seed=seed, disable_tqdm=True,
-            max_steps=round(work / units[name]), batch_size=profile.pick(12, 16),
+            max_steps=round(work / units[name]), batch_size=profile.pick(8, 16),
             logging_steps=10_000, learning_rate=profile.pick(2e-3, 2e-5))  # fmt: skip
     return summary(name, runner, work, trainer.state.global_step, trainer.ledger()["ms"])
 
@@ -765,16 +784,26 @@ def summary(name, runner, work=0, steps=0, ms=0.0):
                 low=low, high=high, seconds=ms * steps / 1000)  # fmt: skip
 
 
-table = [summary("before", victim)]
-table += [race(name, budget) for name in units]
-table += [{**race(name, 3 * budget), "name": f"{name}, long"} for name in ("plain", "FGM")]
+table = []
+
+
+def enter(r):
+    table.append(r)
+    print(f"{r['name']:12} {r['units']:7} {r['steps']:7} {r['clean']:7.1%} {r['robust']:7.1%}   "
+          f"{r['low']:5.1%} to {r['high']:5.1%} {r['seconds']:8.1f}")  # fmt: skip
+
+
 print("               units   steps   clean   PGD-5   95 % interval    seconds")
-for row in table:
-    print(f"{row['name']:12} {row['units']:7} {row['steps']:7} {row['clean']:7.1%} "
-          f"{row['robust']:7.1%}   {row['low']:5.1%} to {row['high']:5.1%} {row['seconds']:8.1f}")
+enter(summary("before", victim))
+for name in units:
+    enter(race(name, budget))
+for name in ("plain", "FGM"):
+    enter({**race(name, 3 * budget), "name": f"{name}, long"})
 row = {row["name"]: row for row in table}
-assert all(abs(r["steps"] * units[r["name"].split(",")[0]] / r["units"] - 1) < 0.05
-           for r in table[1:]), "equal units"  # fmt: skip
+for r in table[1:]:
+    one = units[r["name"].split(",")[0]]
+    assert r["steps"] > 1, "the budget is too small to be divided into steps"
+    assert abs(r["steps"] * one - r["units"]) <= one / 2, "equal units, up to half a step"
 
 # %%
 told = [name for name in list(units)[1:] if row[name]["low"] > row["plain"]["high"]
@@ -807,8 +836,9 @@ fig
 # had three times as much. The dot is the accuracy under PGD, the band its 95 % interval, the black
 # mark the clean accuracy; the shaded column is plain training's interval.*
 #
-# What may be said after this? **One seed, few texts**: an interval that wide can tell the best from
-# the worst, and hardly anything in between; and it does not contain what another seed would change.
+# What may be said after this? **One seed, few texts**, in the small profile a budget of seconds:
+# intervals that wide tell at most the best from the worst, perhaps nothing at all; and they do not
+# contain what another seed would change.
 # Whoever ranks ten methods from such a table is reading noise. What can be read is coarser: at a
 # *small* budget a search that leaves few optimizer steps may not have paid yet, and the ranking at
 # one budget need not be that at another, which is why the last two rows are there. The same
@@ -819,12 +849,12 @@ fig
 for name in ("plain", "FGM"):
     one, three = row[name]["robust"], row[f"{name}, long"]["robust"]
     print(f"{name:5}: {one:.2f} under PGD for {budget} units, {three:.2f} for {3 * budget}")
-assert row["FGM, long"]["robust"] > row["plain, long"]["robust"] - 0.05, "no loss, given time"
+assert row["FGM, long"]["robust"] > row["plain, long"]["robust"] - 0.2, "no great loss, given time"
 
 # %% [markdown]
 # ## 8 · Catastrophic over-fitting
 #
-# FGM at a third of the price of PGD-3: why not always? Because a single-step attacker can be
+# FGM at two thirds of the price of PGD-3: why not always? Because a single-step attacker can be
 # *tricked*. The model needs not be safe in the ball; it is enough that it is safe at the one point
 # to which FGM jumps, and it can learn to bend its gradient so that FGM jumps to a harmless point.
 # On images this comes all of a sudden: within an epoch the accuracy under FGM goes up, and that
@@ -944,9 +974,10 @@ fig
 # %% [markdown]
 # *The figure: accuracy clean, under FGM and under PGD with 10 steps, over 32 epochs. Up to the
 # dotted line all three are trained alike with PGD-4. After it, with single steps, the green line
-# (FGM) climbs towards 0.9 while the violet one (PGD) falls; with a random start as well. The dashed
-# line (clean) breaks down too: without a push the model of the first panel is lost. With four steps
-# all stay where they were.*
+# (FGM) climbs towards 0.9 while the pink one (PGD) falls; with a random start as well. The dashed
+# line (clean) suffers too: in the first panel it jumps between good and chance from epoch to
+# epoch, so that its mean over the last five, printed above, is the level of hardly any single one
+# of them. With four steps all stay near where they were.*
 #
 # Look at the green line alone, as somebody who saves work in the evaluation too would: a success.
 # It even rises above the *clean* accuracy, and that is a tell-tale: an attack that makes texts
@@ -961,11 +992,17 @@ fig
 # ### Exercise 09.4 ●●○ · 10 min · the moment of the fall
 #
 # Write `first_collapse(fgm, pgd, drop=0.2)`. The lists hold the accuracies at the checks
-# 0, 1, 2, …. A check `k` is the fall if, with `best` the check *before k* with the largest PGD
-# accuracy (the first of several), PGD accuracy has fallen since `best` by more than `drop`, and FGM
-# accuracy has **not** fallen since `best` by more than `drop`. (Where both fall, training as a
-# whole has broken down, which is another illness.) Return `(k, best)` for the *first* such `k`:
-# where to stop, and which check to go back to. Return `None` if there is none. Lists may be empty.
+# 0, 1, 2, …. For a check `k` let `best` be the check *before k* with the largest PGD accuracy (the
+# first of several); check 0 has nothing before it and cannot be the fall. A check `k` is the fall
+# if, both compared with `best`,
+#
+# - (a) PGD accuracy has fallen by *more* than `drop`, and
+# - (b) FGM accuracy has **not** fallen by more than `drop` (falling by exactly `drop` is not more).
+#
+# Where both have fallen, training as a whole has broken down, which is another illness: that check
+# is passed over, and a later one may still be the fall. Return `(k, best)` for the *first* `k` that
+# fits: where to stop, and which check to go back to. Return `None` if there is none. Lists may be
+# empty.
 #
 # <details><summary>Hint</summary>
 #
@@ -996,6 +1033,15 @@ print(f"stop after epoch {stop + 1}: PGD {pgd[stop]:.2f}; go back to epoch {keep
       f"{pgd[keep]:.2f}, FGM {fgm[keep]:.2f}")  # fmt: skip
 assert pgd[keep] > late["1 step"][2] + 0.15, "what is kept is far better"
 assert not first_collapse([0.6, 0.7, 0.7], [0.5, 0.6, 0.6]), "no alarm where nothing falls"
+jumps = [abs(b[2] - a[2]) for a, b in zip(beginning[5:], beginning[6:], strict=False)]
+print(f"largest jump of PGD from an epoch to the next under PGD-4, later half: {max(jumps):.2f}")
+
+# %% [markdown]
+# Compare the epoch of the alarm with the figure: it rings at a dip, soon after the change to single
+# steps, and PGD may come back for a while before it is gone for good. Under PGD-4 the curve already
+# swings from one epoch to the next by nearly as much as `drop`, so at 0.2 the rule stands hardly
+# above the noise. Here the alarm was right about what came after; in general two checks in a row, a
+# smoothed curve or more texts would be surer.
 
 # %% [markdown]
 # ## 9 · Which one?
@@ -1046,7 +1092,11 @@ assert choose(trained, budget - 1, 0.0) is None, "nothing is for free"
 # Where all cost the same, the rule can only take the largest number: look at the intervals again.
 
 # %% [markdown]
-# The decision table, in words. Check each line against what you measured.
+# The decision table, in words. The first two lines and the last two are about things that this page
+# has measured, with the width of its intervals: compare. The line on a strong attacker needs longer
+# runs than the page has, as in docs/results/defence-reviews.md; that on texts without labels
+# follows from the formula of VAT (and is tried in lesson 10); that on SMART is what its paper
+# reports, and nothing here tests it.
 #
 # | You have | Take | Because |
 # |---|---|---|
@@ -1085,7 +1135,7 @@ assert choose(trained, budget - 1, 0.0) is None, "nothing is for free"
 # - **Free for as many epochs as the others**: m times the price. Divide the epochs by m.
 # - **Judging single-step training with a single-step attack**: the one number that cannot show
 #   catastrophic over-fitting.
-# - **One seed, two hundred texts**: an interval of several points each way. Do not rank methods
+# - **One seed, a hundred texts**: an interval of several points each way. Do not rank methods
 #   that it cannot tell apart.
 #
 # ## Further reading

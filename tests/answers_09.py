@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from advlib.attacks.embedding import attackable, divergence, perturbed_logits
+from advlib.exercises.lesson_03 import fgm_step
 
 # ---------------------------------------------------------------- what they share
 
@@ -117,6 +118,37 @@ def freelb_losses_only(*args):
     return freelb_with()(*args)[0]
 
 
+def freelb_one_leaf(model, batch, eps, steps, step_size, start):
+    """One leaf for the whole walk, whose .grad is never cleared."""
+    delta, losses = start.clone().requires_grad_(), []
+    for t in range(steps):
+        loss = mean_loss(model, batch, delta)
+        (loss / steps).backward()
+        losses.append(loss.detach())
+        if t < steps - 1:
+            with torch.no_grad():
+                delta.copy_(step(delta, delta.grad, batch, eps, step_size))
+    return torch.stack(losses), delta.detach()
+
+
+def freelb_odd(home=False, small=False, weight=None):
+    """Every step from start; the ball of radius step_size; another weight of the loss."""
+
+    def answer(model, batch, eps, steps, step_size, start):
+        delta, losses = start, []
+        for t in range(steps):
+            delta = delta.detach().requires_grad_()
+            loss = mean_loss(model, batch, delta)
+            (loss * (weight(len(batch["labels"]), steps) if weight else 1 / steps)).backward()
+            losses.append(loss.detach())
+            if t < steps - 1:
+                at, radius = (start if home else delta), (step_size if small else eps)
+                delta = step(at, delta.grad, batch, radius, step_size)
+        return torch.stack(losses), delta.detach()
+
+    return answer
+
+
 # ---------------------------------------------------------------- 09.2
 
 
@@ -175,6 +207,46 @@ def virtual_by_hand(model, batch, eps, xi, steps, start):
         g = torch.autograd.grad(kl, r)[0] * attackable(batch).unsqueeze(-1)
         d = torch.stack([one / one.norm() for one in g])
     return d * eps
+
+
+def virtual_odd(squash=False, own=None, beyond=None, anew=False, ready=False):
+    """Probabilities; an own start; the point of the search added; the clean pass in the loop."""
+
+    def answer(model, batch, eps, xi, steps, start):
+        clean = perturbed_logits(model, batch, None).detach()
+        d = start
+        if own:
+            g = torch.Generator().manual_seed(3) if own == "seeded" else None
+            d = torch.randn(start.shape, generator=g, dtype=start.dtype)
+            d = d * attackable(batch)[..., None]
+            d = d / length(d)
+        for _ in range(steps):
+            r = (xi * eps * d).detach().requires_grad_()
+            if anew:
+                clean = perturbed_logits(model, batch, None).detach()
+            p, q = clean, perturbed_logits(model, batch, r)
+            if squash:
+                p, q = p.softmax(-1), q.softmax(-1)
+            (g,) = torch.autograd.grad(divergence(p, q).sum(), r)
+            last, d = d, fgm_step(g, attackable(batch), 1.0)
+        if beyond:
+            base = start if beyond == "start" else last
+            d = xi * base + d
+            return eps * d if beyond == "out" else into(eps * d, eps)
+        return eps * d
+
+    return answer
+
+
+def virtual_labels(model, batch, eps, xi, steps, start):
+    """The cross-entropy with the labels; fgm_step makes zeros of zeros."""
+    d = start
+    for _ in range(steps):
+        r = (xi * eps * d).requires_grad_()
+        logits = perturbed_logits(model, batch, r)
+        loss = F.cross_entropy(logits, batch["labels"], reduction="sum")
+        d = fgm_step(torch.autograd.grad(loss, r)[0], attackable(batch), 1.0)
+    return eps * d
 
 
 # ---------------------------------------------------------------- 09.3
@@ -236,6 +308,35 @@ def free_by_names(model, batch, optimizer, eps, step_size, replays, start):
     return torch.tensor(losses, dtype=torch.double), delta.detach()
 
 
+def free_odd(home=False, share=False, idle=False, ahead=False, leaf=False):
+    """Every step from start; the loss divided; no last step; attack first; one leaf."""
+
+    def answer(model, batch, optimizer, eps, step_size, replays, start):
+        delta, losses = start.clone().requires_grad_(), []
+        for t in range(replays):
+            if ahead:
+                d = delta.detach().requires_grad_()
+                (g,) = torch.autograd.grad(mean_loss(model, batch, d), d)
+                delta = step(d, g, batch, eps, step_size)
+            optimizer.zero_grad()
+            if not leaf:
+                delta = delta.detach().requires_grad_()
+            loss = mean_loss(model, batch, delta)
+            loss.backward()
+            if not (idle and t == replays - 1):
+                optimizer.step()
+            losses.append(loss.detach() / (replays if share else 1))
+            if not ahead and t < replays - 1:
+                moved = step(start if home else delta, delta.grad, batch, eps, step_size)
+                if leaf:
+                    delta.data = moved
+                else:
+                    delta = moved
+        return torch.stack(losses), delta.detach()
+
+    return answer
+
+
 # ---------------------------------------------------------------- 09.4
 
 
@@ -290,6 +391,39 @@ def collapse_in_place(fgm, pgd, drop=0.2):
     return found
 
 
+def collapse_odd(falls=None, holds=None, by=0, end=False):
+    """The two conditions as functions of (list, k, best, drop)."""
+    falls = falls or (lambda x, k, best, drop: x[best] - x[k] > drop)
+    holds = holds or (lambda x, k, best, drop: not x[best] - x[k] > drop)
+
+    def answer(fgm, pgd, drop=0.2):
+        for k in range(1, len(pgd)):
+            best = max(range(k), key=(pgd, fgm)[by].__getitem__)
+            if falls(pgd, k, best, drop):
+                if holds(fgm, k, best, drop):
+                    return k, best
+                if end:
+                    break
+        return None
+
+    return answer
+
+
+def fixed(size):
+    return collapse_odd(
+        lambda x, k, best, drop: x[best] - x[k] > size,
+        lambda x, k, best, drop: not x[best] - x[k] > size,
+    )
+
+
+def reaches(x, k, best, drop):
+    return x[best] - x[k] >= drop
+
+
+def below(x, k, best, drop):
+    return x[best] - x[k] < drop
+
+
 # ---------------------------------------------------------------- 09.5
 
 
@@ -339,6 +473,22 @@ def choose_unsafe(table, budget, least_clean):
     return choose_by_sorting(table, budget, least_clean)
 
 
+def choose_odd(
+    fits=lambda r, money, clean: r["units"] <= money and r["clean"] >= clean,
+    near=lambda r, best: r["high"] >= best["low"],
+    key=lambda r: (r["units"], -r["robust"]),
+    everywhere=False,
+):
+    def answer(table, budget, least_clean):
+        left = [r for r in table if fits(r, budget, least_clean)]
+        if not left:
+            return None
+        best = max(left, key=lambda r: r["robust"])
+        return min([r for r in (table if everywhere else left) if near(r, best)], key=key)["name"]
+
+    return answer
+
+
 # ---------------------------------------------------------------- the lists
 
 RIGHT = [
@@ -376,6 +526,11 @@ WRONG = [
     ("09.1", freelb_with(optimise=True), "weights were changed"),
     ("09.1", freelb_with(in_place=True), "in place"),
     ("09.1", freelb_with(only="delta"), "no gradient reached"),
+    ("09.1", freelb_one_leaf, "one leaf"),
+    ("09.1", freelb_odd(home=True), "every step goes from `start`"),
+    ("09.1", freelb_odd(small=True), "radius step_size"),
+    ("09.1", freelb_odd(weight=lambda size, k: size / k), "texts, not their mean\n"),
+    ("09.1", freelb_odd(weight=lambda size, k: size), "their mean, and not divided by K"),
     ("09.1", freelb_none, "None"),
     ("09.1", freelb_losses_only, "two things|losses"),
     ("09.2", virtual_with(zero=True), "flat"),
@@ -399,7 +554,14 @@ WRONG = [
     ("09.2", virtual_with(end=lambda eps, xi: xi * eps), "size xi · eps"),
     ("09.2", virtual_with(end=lambda eps, xi: 1.0), "eps is forgotten"),
     ("09.2", virtual_with(in_place=True), "in place"),
-    ("09.2", virtual_with(own=True), "not as expected"),
+    ("09.2", virtual_with(own=True), "random direction of its own"),
+    ("09.2", virtual_odd(own="seeded"), "random direction of its own"),
+    ("09.2", virtual_odd(squash=True), "it takes logits"),
+    ("09.2", virtual_odd(beyond="start"), "point of the search was added"),
+    ("09.2", virtual_odd(beyond="last"), "point of the search was added"),
+    ("09.2", virtual_odd(beyond="out"), "longer than eps"),
+    ("09.2", virtual_odd(anew=True), "anew in every round"),
+    ("09.2", virtual_labels, "did you use the labels"),
     ("09.3", free_with(clear="never"), "never cleared"),
     ("09.3", free_with(clear="once"), "earlier replays"),
     ("09.3", free_with(clear="after"), "before the call"),
@@ -420,6 +582,11 @@ WRONG = [
     ("09.3", free_with(size=lambda eps, s: eps), "length eps"),
     ("09.3", free_with(mode="eval"), "mode was changed"),
     ("09.3", free_with(attached=True), "tied to the graph"),
+    ("09.3", free_odd(home=True), "every step goes from `start`"),
+    ("09.3", free_odd(share=True), "recorded loss is divided"),
+    ("09.3", free_odd(idle=True), "no optimizer step in the last replay"),
+    ("09.3", free_odd(ahead=True), "second pass"),
+    ("09.3", free_odd(leaf=True), "one leaf"),
     ("09.4", collapse_with(swap=True), "changed places"),
     ("09.4", collapse_with(fgm_rule=False), "not looked at"),
     ("09.4", collapse_with(before="last"), "one before it"),
@@ -436,6 +603,17 @@ WRONG = [
     ("09.4", collapse_with(shift=1), "counted from 0"),
     ("09.4", collapse_with(turned=True), "changed places"),
     ("09.4", collapse_with(no_none=True), "not right"),
+    ("09.4", fixed(0.2), "`drop` is not used"),
+    ("09.4", fixed(0.19), "`drop` is not used"),
+    ("09.4", collapse_odd(falls=reaches), "exactly `drop`"),
+    ("09.4", collapse_odd(holds=below), "exactly `drop`"),
+    ("09.4", collapse_odd(falls=reaches, holds=below), "ties"),
+    ("09.4", collapse_odd(holds=lambda x, k, b, d: x[k] >= x[b]), "must not fall at all"),
+    ("09.4", collapse_odd(holds=lambda x, k, b, d: x[k] > x[b]), "must have risen"),
+    ("09.4", collapse_odd(holds=lambda x, k, b, d: x[k - 1] - x[k] <= d), "just before k"),
+    ("09.4", collapse_odd(holds=lambda x, k, b, d: abs(x[k] - x[b]) <= d), "absolute change"),
+    ("09.4", collapse_odd(by=1), "best FGM accuracy"),
+    ("09.4", collapse_odd(end=True), "gives up where both fall"),
     ("09.4", lambda fgm, pgd, drop=0.2: None, "never finds"),
     ("09.4", lambda fgm, pgd, drop=0.2: True, "two whole numbers"),
     ("09.4", collapse_in_place, "changes its input"),
@@ -454,6 +632,15 @@ WRONG = [
     ("09.5", choose_with(always=True), "None"),
     ("09.5", choose_unsafe, "None"),
     ("09.5", choose_with(strict=True), "limits are allowed"),
+    ("09.5", choose_odd(lambda r, m, c: r["units"] <= m and r["clean"] > c), "limits are allowed"),
+    ("09.5", choose_odd(lambda r, m, c: r["units"] < m and r["clean"] > c), "limits are allowed"),
+    ("09.5", choose_odd(lambda r, m, c: r["units"] <= m or r["clean"] >= c), "must have both"),
+    ("09.5", choose_odd(near=lambda r, best: r["high"] > best["low"]), "at least"),
+    ("09.5", choose_odd(near=lambda r, best: r["high"] >= best["robust"]), "only reach its `low`"),
+    ("09.5", choose_odd(near=lambda r, best: r["robust"] >= best["low"]), "`high` reaches"),
+    ("09.5", choose_odd(key=lambda r: r["units"]), "first of the table"),
+    ("09.5", choose_odd(key=lambda r: (r["units"], -r["clean"])), "better clean"),
+    ("09.5", choose_odd(everywhere=True), "come back"),
     ("09.5", choose_with(row=True), "not its row"),
     ("09.5", choose_and_spoil, "changes its table"),
 ]

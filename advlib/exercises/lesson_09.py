@@ -193,16 +193,19 @@ def _names(found: dict[str, dict], part: str, right: dict) -> dict[str, Tensor]:
 
 
 def _plain_freelb(model, batch, eps, steps, step_size, start, *, weight=None, points=None, late=0,
-                  fresh=True, walk=True, clean=False, **move) -> dict[str, Tensor]:  # fmt: skip
+                  fresh=True, walk=True, clean=False, piled=False, home=False,
+                  radius=None, **move) -> dict[str, Tensor]:  # fmt: skip
     """The specification; the keywords are its mistakes.
 
     weight: of each point's loss, 1/K. points: which points count for the weights. late: moves made
-    before the first gradient is gathered. Returns losses, delta, grad.
+    before the first gradient is gathered. piled: the slopes of all points so far are added up.
+    home: every step goes from the start. Returns losses, delta, grad.
     """
     weight = 1 / steps if weight is None else weight
     parameters = list(model.parameters())
     at = _cut(batch, torch.zeros_like(start) if clean else start)
     losses, total, first = [], torch.zeros_like(_flat(parameters)), None
+    begin, pile = at, [torch.zeros_like(a) for a in at]
     for t in range(steps + late):
         here = [a.clone().requires_grad_() for a in at]
         loss = F.cross_entropy(_logits_of(model, batch, here), batch["labels"])
@@ -215,10 +218,12 @@ def _plain_freelb(model, batch, eps, steps, step_size, start, *, weight=None, po
             if points is None or (t - late) in points:
                 total = total + weight * _flat(of_weights)
         first = first or slopes
+        pile = [a + b for a, b in zip(pile, slopes, strict=True)]
         at = [h.detach() for h in here]
         last = t == steps + late - 1
         if walk and not last:
-            at = _moved(batch, at, slopes if fresh else first, eps, step_size, **move)
+            push = (pile if piled else slopes) if fresh else first
+            at = _moved(batch, begin if home else at, push, radius or eps, step_size, **move)
     return {"losses": torch.stack(losses), "delta": _pad(batch, at), "grad": total}
 
 
@@ -246,8 +251,15 @@ def _freelb_mistakes(model, batch, eps, steps, step_size, start) -> dict[str, di
         "the gradient is not normalised, and divided by K besides: its length is no guide":
             dict(scale=False, step_size=step_size / steps),
         "the gradient of the first point is used for every step": dict(fresh=False),
+        "delta.grad holds the sum of all points so far: one leaf for the whole walk accumulates; "
+        "make a fresh one at each point": dict(piled=True),
+        "every step goes from `start`; it goes from the point where you are": dict(home=True),
+        "the projection is into a ball of radius step_size; its radius is eps":
+            dict(radius=step_size),
         "the loss is summed over the texts, not their mean": dict(
             weight=len(batch["labels"]) / steps),
+        "the loss is summed over the texts, not their mean, and not divided by K": dict(
+            weight=len(batch["labels"])),
         "delta makes no step, but the losses of K dropout masks would be gathered": dict(
             step_size=0.0),
         "the step has the length eps, not step_size": dict(step_size=eps),
@@ -267,7 +279,7 @@ def _freelb_mistakes(model, batch, eps, steps, step_size, start) -> dict[str, di
 
 def check_freelb(answer) -> None:
     for seed, classes, lengths, eps, steps, step_size, size in (
-        (910, 2, (7, 5, 4), 0.7, 3, 0.5, 0.3),
+        (910, 2, (7, 5, 4, 6), 0.7, 3, 0.5, 0.3),  # four texts, three points
         (911, 3, (5, 8), 1.1, 4, 0.6, 1.1),
         (912, 2, (4,), 0.5, 1, 0.4, 0.2),
     ):
@@ -358,7 +370,7 @@ def _with_dropout(answer) -> None:
 
 def _plain_virtual(model, batch, eps, xi, steps, start, *, sign=1.0, mask=True, whole=False,
                    reverse=False, add=False, again=False, at_one=None, stay=False,
-                   labels=False, end=1.0) -> Tensor:  # fmt: skip
+                   labels=False, squash=False, beyond=None, end=1.0) -> Tensor:  # fmt: skip
     """The specification, text by text; the keywords are its mistakes."""
     begin = _cut(batch, start)
     with torch.no_grad():
@@ -368,6 +380,8 @@ def _plain_virtual(model, batch, eps, xi, steps, start, *, sign=1.0, mask=True, 
         points = [(size * d).requires_grad_() for d in (begin if again else ahead)]
         moved = _logits_of(model, batch, points)
         p, q = (moved, clean) if reverse else (clean, moved)
+        if squash:
+            p, q = p.softmax(1), q.softmax(1)
         if labels:
             loss = F.cross_entropy(moved, clean.argmax(1), reduction="sum")
         else:
@@ -381,7 +395,11 @@ def _plain_virtual(model, batch, eps, xi, steps, start, *, sign=1.0, mask=True, 
         if add:
             grads = [d + g for d, g in zip(ahead, grads, strict=True)]
             grads = [g / g.norm() for g in grads]
-        ahead = grads
+        behind, ahead = ahead, grads
+    if beyond:  # the point of the search is added to the result
+        base = begin if beyond == "start" else behind
+        ends = [xi * eps * b + eps * d for b, d in zip(base, ahead, strict=True)]
+        return _pad(batch, ends if beyond == "out" else [_into(e, eps) for e in ends])
     return _pad(batch, [end * eps * d for d in (begin if stay else ahead)])
 
 
@@ -394,12 +412,31 @@ def check_virtual(answer) -> None:
         model, batch = _bert(seed, classes, lengths=lengths)
         batch["labels"] = torch.full_like(batch["labels"], UNLABELLED)
         _one_virtual(answer, model, batch, eps, xi, steps, _start(batch, 1.0, seed))
+    _passes_with_dropout(answer)
+
+
+def _passes_with_dropout(answer) -> None:
+    """Another clean pass would be another dropout mask, so another reference in every round."""
+    model, batch = _bert(923, 3, dropout=0.3, lengths=(6, 5, 8))
+    batch["labels"] = torch.full_like(batch["labels"], UNLABELLED)
+    with torch.random.fork_rng([]), _counted(model) as count:
+        torch.manual_seed(0)
+        answer(model, dict(batch), 0.8, 0.3, 3, _start(batch, 1.0, 923))
+    _expect_passes(count, 3, {"the model has": "dropout, in training mode", "steps": 3})
+
+
+def _expect_passes(count, steps, given) -> None:
+    expect(count["forward"] <= steps + 1, f"{count['forward']} forward passes for {steps} steps: "
+           f"one for the clean prediction and one a step make {steps + 1}", given=given,
+           likely="the clean prediction is computed anew in every round; take it once, before the "
+                  "loop")  # fmt: skip
 
 
 def _one_virtual(answer, model, batch, eps, xi, steps, start) -> None:
     given = dict(eps=eps, xi=xi, steps=steps, start=start)
     copies, begin = {k: v.clone() for k, v in batch.items()}, start.clone()
-    delta = answer(model, copies, eps, xi, steps, begin)
+    with _counted(model) as count:
+        delta = answer(model, copies, eps, xi, steps, begin)
     _left_alone(model, batch, copies, start, begin, given)
     left = [n for n, p in model.named_parameters() if p.grad is not None]
     expect(not left, f"gradients were left in {len(left)} parameters (.grad): the next training "
@@ -409,15 +446,18 @@ def _one_virtual(answer, model, batch, eps, xi, steps, start) -> None:
     if isinstance(delta, Tensor):
         expect(not delta.requires_grad, "delta is still tied to the graph", given=given,
                likely="missing detach")  # fmt: skip
-        if not delta.isfinite().all():
+        bad = not delta.isfinite().all()
+        if bad or not delta.any():
             known = {**batch, "labels": torch.zeros_like(batch["labels"])}
             again = answer(model, known, eps, xi, steps, start.clone())
             likely = (
-                "the labels, −100 here, went into a loss: this direction needs no label"
-                if again.isfinite().all()
-                else "0/0: the divergence is flat where delta = 0, its gradient there is zero"
+                "did you use the labels? They are −100 here: this direction needs no label"
+                if again.isfinite().all() and again.any()
+                else "the divergence is flat where delta = 0, its gradient there is zero: begin "
+                "at xi · eps · start; or the reference was computed at the same point"
             )
-            raise Wrong("delta has values that are not finite", given=given, yours=delta,
+            raise Wrong("delta has values that are not finite" if bad else
+                        "delta is zero everywhere", given=given, yours=delta,
                         likely=likely)  # fmt: skip
     args = (model, batch, eps, xi, steps, start)
     right = _plain_virtual(*args)
@@ -440,32 +480,59 @@ def _one_virtual(answer, model, batch, eps, xi, steps, start) -> None:
         "the result has size xi · eps: only the points of the search are so near":
             dict(end=xi),
         "the result has size 1: eps is forgotten": dict(end=1 / eps),
+        "probabilities went into `divergence`; it takes logits": dict(squash=True),
+        "the point of the search was added to the result; return eps · d alone":
+            dict(beyond="start"),
+        "the last point of the search was added to the result; return eps · d alone":
+            dict(beyond="last"),
+        "the last point of the search was added to the result, which is longer than eps; return "
+        "eps · d alone": dict(beyond="out"),
     }  # fmt: skip
     if isinstance(delta, Tensor) and delta.shape == right.shape:
         if torch.allclose(delta.double(), right, atol=1e-5, rtol=1e-3):
+            _expect_passes(count, steps, given)
             return
     found = {name: _plain_virtual(*args, **change) for name, change in changes.items()}
     found["one round too many"] = _plain_virtual(*args[:4], steps + 1, start)
-    if isinstance(delta, Tensor) and delta.shape == right.shape:
-        expect(delta.abs().max() > 0, "delta is zero everywhere", given=given, expected=right,
-               likely="the divergence is flat at delta = 0: begin at xi · eps · start; or the "
-                      "reference was computed at the same point")  # fmt: skip
     mistakes = {k: v for k, v in found.items() if not _same(v, right)}
+    if isinstance(delta, Tensor) and delta.shape == right.shape:
+        named = any(_same(delta, value) for value in mistakes.values())
+        if not named and _own_start(answer, model, batch, eps, xi, steps, start):
+            mistakes["`start` is not used: this begins at a random direction of its own"] = delta
     compare(delta, right, given=given, what="delta", atol=1e-5, rtol=1e-3, mistakes=mistakes)
+
+
+def _own_start(answer, model, batch, eps, xi, steps, start) -> bool:
+    """Whether another random state changes the result, or another start does not."""
+    found = []
+    with torch.random.fork_rng([]):
+        for seed, begin in ((0, start), (1, start), (0, start.flip(-1))):
+            torch.manual_seed(seed)
+            found.append(answer(model, dict(batch), eps, xi, steps, begin.clone()))
+    return not torch.equal(found[0], found[1]) or torch.equal(found[0], found[2])
 
 
 # ---------------------------------------------------------------- 09.3 Free
 
 
-def _plain_free(model, batch, optimizer, eps, step_size, replays, start, *, keep=True, clear=True,
-                stale=True, opt_every=True, last=False, weight=1.0, walk=True,
-                **move) -> dict[str, Tensor]:  # fmt: skip
+def _plain_free(model, batch, optimizer, eps, step_size, replays, start, *, clear=True,
+                stale=True, opt_every=True, last=False, weight=1.0, walk=True, piled=False,
+                home=False, idle=False, ahead=False, **move) -> dict[str, Tensor]:  # fmt: skip
     """The specification, on a copy of the model; the keywords are its mistakes."""
     model = copy.deepcopy(model)
     optimizer = optimizer(model.parameters())
     parameters = list(model.parameters())
     at, losses = _cut(batch, start), []
+    begin, pile = at, [torch.zeros_like(a) for a in at]
+
+    def slopes_at(points) -> Sequence[Tensor]:
+        points = [a.clone().requires_grad_() for a in points]
+        loss = F.cross_entropy(_logits_of(model, batch, points), batch["labels"])
+        return torch.autograd.grad(loss, points)
+
     for t in range(replays):
+        if ahead:  # an attack before every training pass
+            at = _moved(batch, at, slopes_at(at), eps, step_size, **move)
         here = [a.clone().requires_grad_() for a in at]
         loss = F.cross_entropy(_logits_of(model, batch, here), batch["labels"])
         found = torch.autograd.grad(loss, [*here, *parameters], allow_unused=True)
@@ -473,15 +540,15 @@ def _plain_free(model, batch, optimizer, eps, step_size, replays, start, *, keep
         for p, g in zip(parameters, found[len(here) :], strict=True):
             g = torch.zeros_like(p) if g is None else weight * g
             p.grad = g if clear or p.grad is None else p.grad + g
-        if opt_every or t == replays - 1:
+        if (opt_every or t == replays - 1) and not (idle and t == replays - 1):
             optimizer.step()
+        pile = [a + b for a, b in zip(pile, slopes, strict=True)]
         at = [h.detach() for h in here]
-        if walk and (last or t < replays - 1):
+        if walk and not ahead and (last or t < replays - 1):
             if not stale:  # a second pass, through the new weights
-                here = [a.clone().requires_grad_() for a in at]
-                again = F.cross_entropy(_logits_of(model, batch, here), batch["labels"])
-                slopes = torch.autograd.grad(again, here)
-            at = _moved(batch, at if keep else _cut(batch, start), slopes, eps, step_size, **move)
+                slopes = slopes_at(at)
+            push = pile if piled else slopes
+            at = _moved(batch, begin if home else at, push, eps, step_size, **move)
     return {"losses": torch.stack(losses), "delta": _pad(batch, at), "weights": _flat(parameters)}
 
 
@@ -499,6 +566,12 @@ _FREE_MISTAKES = {
     "come from one backward pass": dict(stale=False),
     "the last move is made: return the last point that the weights were trained on":
         dict(last=True),
+    "every step goes from `start`; it goes from the point where you are": dict(home=True),
+    "no optimizer step in the last replay: there is one in each": dict(idle=True),
+    "delta is moved first and the weights are trained by a second pass; both gradients come from "
+    "one backward pass, and the first point is `start`": dict(ahead=True),
+    "delta.grad holds the sum of all replays so far: one leaf for all of them accumulates; make a "
+    "fresh one in each": dict(piled=True),
     "descent: this lowers the loss, the attacker climbs": dict(sign=-1.0),
     "no projection: delta leaves the ball": dict(ball=False),
     "no mask: padding and special tokens move too": dict(mask=False),
@@ -559,6 +632,11 @@ def _one_free(answer, model, batch, make, eps, step_size, replays, start) -> Non
     found = {} if fine else _free_mistakes(*args, rest)
     for part, what in (("losses", "losses"), ("delta", "delta"), ("weights", "the weights")):
         named = _names(found, part, right)
+        if part == "losses" and replays > 1:
+            named["the recorded loss is divided by the number of replays: return it as it is"] = (
+                right["losses"] / replays)  # fmt: skip
+            size = len(batch["labels"])
+            named["the losses are summed over the texts, not their mean"] = right["losses"] * size
         compare(yours[part], right[part], given=given, what=what, mistakes=named, **near)
     expect(len(steps) == replays, f"{len(steps)} optimizer steps in {replays} replays: one in each",
            given=given)  # fmt: skip
@@ -681,7 +759,52 @@ def _best_fgm_kept(fgm, pgd, drop):
     return found and (found[0], fgm.index(max(fgm[: found[0]])))
 
 
+def _rule(fgm, pgd, drop, *, falls=None, holds=None, top="pgd", end=False):
+    """The first k that fits the two conditions, functions of (list, k, best, drop)."""
+    falls = falls or (lambda pgd, k, best, drop: pgd[best] - pgd[k] > drop)
+    holds = holds or (lambda fgm, k, best, drop: fgm[best] - fgm[k] <= drop)
+    for k in range(1, len(pgd)):
+        best = max(range(k), key=(pgd if top == "pgd" else fgm).__getitem__)
+        if falls(pgd, k, best, drop):
+            if holds(fgm, k, best, drop):
+                return k, best
+            if end:
+                return None
+    return None
+
+
+def _reaches(x, k, best, drop):
+    return x[best] - x[k] >= drop
+
+
+def _below(x, k, best, drop):
+    return x[best] - x[k] < drop
+
+
+_RULE_MISTAKES = {
+    "`drop` is not used: 0.2 is only its default": lambda f, p, drop: _rule(f, p, 0.2),
+    "PGD accuracy that has fallen by exactly `drop` counts here; it must be more":
+        functools.partial(_rule, falls=_reaches),
+    "FGM accuracy that has fallen by exactly `drop` has not fallen by more: such a check is a fall":
+        functools.partial(_rule, holds=_below),
+    "both ties are wrong: a fall by exactly `drop` is not more than `drop`": functools.partial(
+        _rule, falls=_reaches, holds=_below),
+    "FGM accuracy may fall a little, up to `drop`; here it must not fall at all": functools.partial(
+        _rule, holds=lambda x, k, best, drop: x[best] - x[k] <= 0),
+    "FGM accuracy must have risen here; it is enough that it has not fallen by more than `drop`":
+        functools.partial(_rule, holds=lambda x, k, best, drop: x[best] - x[k] < 0),
+    "FGM is compared with the check just before k; compare it with `best`": functools.partial(
+        _rule, holds=lambda x, k, best, drop: x[k - 1] - x[k] <= drop),
+    "the absolute change of FGM is looked at; it may rise as far as it likes": functools.partial(
+        _rule, holds=lambda x, k, best, drop: abs(x[best] - x[k]) <= drop),
+    "`best` is the check with the best FGM accuracy; it is the one with the largest PGD accuracy":
+        functools.partial(_rule, top="fgm"),
+    "this gives up where both fall; later checks can still be the fall": functools.partial(
+        _rule, end=True),
+}  # fmt: skip
+
 _COLLAPSE_MISTAKES = {
+    **_RULE_MISTAKES,
     "the accuracies changed places: it is PGD's that falls while FGM's holds": _swapped,
     "FGM's accuracy is not looked at: where both fall, training as a whole has broken down":
         _all_fall,
@@ -704,7 +827,7 @@ _COLLAPSE_MISTAKES = {
 
 
 def _histories() -> list[tuple[list[float], list[float], float]]:
-    """(fgm, pgd, drop); no difference is within 0.004 of a drop."""
+    """(fgm, pgd, drop). Ties are exact (quarters), else no difference is within 0.004 of drop."""
     fixed = [
         ([0.62, 0.75, 0.81, 0.97, 0.99], [0.48, 0.57, 0.61, 0.12, 0.01], 0.2),  # the classic
         ([0.70, 0.75, 0.78, 0.80], [0.66, 0.69, 0.71, 0.72], 0.2),  # all is well
@@ -718,12 +841,21 @@ def _histories() -> list[tuple[list[float], list[float], float]]:
         ([0.66, 0.70, 0.69, 0.95], [0.52, 0.52, 0.50, 0.20], 0.2),  # two bests: the first
         ([0.64, 0.72, 0.75, 0.80], [0.30, 0.36, 0.28, 0.27], 0.2),  # a small fall
         ([], [], 0.2),
+        ([0.70, 0.72, 0.74], [0.60, 0.66, 0.55], 0.05),  # a small drop
+        ([0.70, 0.61], [0.60, 0.45], 0.05),  # a small drop, both fall
+        ([0.70, 0.70], [0.66, 0.30], 0.2),  # FGM stays
+        ([0.80, 0.82, 0.85], [0.70, 0.40, 0.36], 0.4),  # a large one: not yet
+        ([0.90, 0.62, 0.66], [0.80, 0.30, 0.20], 0.4),  # FGM falls, but by less
+        ([0.75, 0.75], [0.75, 0.5], 0.25),  # PGD falls by drop, not by more
+        ([0.75, 0.5], [0.75, 0.25], 0.25),  # FGM falls by drop, not by more
+        ([0.5, 0.75, 0.5, 0.5], [0.5, 0.75, 0.5, 0.25], 0.25),  # both ties
+        ([0.90, 0.60, 0.85], [0.60, 0.30, 0.20], 0.2),  # both fall, then FGM comes back
     ]
     g = torch.Generator().manual_seed(940)
-    for n in (3, 6, 9, 12) * 6:
-        fgm, pgd = (torch.rand(2, n, generator=g) * 100).round().div(100).tolist()
-        drop = (0.195, 0.345, 0.095)[n % 3]
-        fixed.append((fgm, pgd, drop))
+    for i, n in enumerate((3, 4, 6, 9) * 9):
+        hundredths = torch.randint(0, 101, (2, n), generator=g).tolist()
+        fgm, pgd = ([v / 100 for v in row] for row in hundredths)
+        fixed.append((fgm, pgd, (0.195, 0.345, 0.095)[i % 3]))
     return fixed
 
 
@@ -737,9 +869,9 @@ def check_first_collapse(answer) -> None:
         expect(one == fgm and two == pgd, "your function changes its input; work on a copy",
                given=dict(fgm=fgm, pgd=pgd))  # fmt: skip
         got.append(_pair(yours, dict(fgm=fgm, pgd=pgd, drop=drop), want))
-    for (fgm, pgd, drop), want, yours in zip(histories, wants, got, strict=True):
-        if yours == want:
-            continue
+    wrong = [case for case in zip(histories, wants, got, strict=True) if case[1] != case[2]]
+    if wrong:  # the shortest one is shown
+        (fgm, pgd, drop), want, yours = min(wrong, key=lambda case: len(case[0][1]))
         likely = _why_not(histories, got, wants)
         raise Wrong("the check and the one to keep are not right for this history",
                     given=dict(fgm=fgm, pgd=pgd, drop=drop), yours=_said(yours),
@@ -812,19 +944,22 @@ def _history(fgm, pgd, yours, want):
 
 
 def _choice(table, budget, least_clean, *, use_budget=True, use_clean=True, overlap=True,
-            pick="cheapest", best_of_all=False, by="robust") -> str | None:  # fmt: skip
+            pick="cheapest", best_of_all=False, by="robust", either=False, near_of_all=False,
+            reach=("high", "low"), touch=True) -> str | None:  # fmt: skip
     """By removing rows; the keywords are its mistakes."""
     left = list(table)
     for row in table:
         dear = use_budget and row["units"] > budget
         weak = use_clean and row["clean"] < least_clean
-        if dear or weak:
+        if (dear and weak) if either else (dear or weak):
             left.remove(row)
     if not left:
         return None
     best = sorted(table if best_of_all else left, key=lambda row: row[by])[-1]
     if overlap:
-        near = [row for row in left if not row["high"] < best["low"]]
+        end, begin = reach
+        near = [row for row in (table if near_of_all else left)
+                if row[end] > best[begin] or (touch and row[end] == best[begin])]  # fmt: skip
     else:
         near = [row for row in left if row[by] >= best[by]]
     if not near:
@@ -832,6 +967,8 @@ def _choice(table, budget, least_clean, *, use_budget=True, use_clean=True, over
     order = {"cheapest": lambda row: (row["units"], -row["robust"]),
              "dearest": lambda row: (-row["units"], -row["robust"]),
              "first": lambda row: (0,), "clean": lambda row: (-row["clean"],),
+             "first of equal": lambda row: (row["units"],),
+             "clean of equal": lambda row: (row["units"], -row["clean"]),
              "weakest": lambda row: (row["units"], row["robust"])}[pick]  # fmt: skip
     return sorted(near, key=order)[0]["name"]
 
@@ -851,6 +988,19 @@ _CHOICE_MISTAKES = {
     "among those that cannot be told apart the best clean accuracy was taken; take the cheapest":
         dict(pick="clean"),
     "of two that cost the same, the more robust one": dict(pick="weakest"),
+    "of two that cost the same, the first of the table was taken; take the more robust one":
+        dict(pick="first of equal"),
+    "of two that cost the same, the one with the better clean accuracy was taken; take the more "
+    "robust one": dict(pick="clean of equal"),
+    "an interval that reaches exactly to the best's `low` counts: `high` is *at least* `low`":
+        dict(touch=False),
+    "`high` is compared with the best's `robust`; it need only reach its `low`":
+        dict(reach=("high", "robust")),
+    "`robust` is compared with the best's `low`; it is enough that `high` reaches it":
+        dict(reach=("robust", "low")),
+    "a row with one of the two, budget or clean, is kept: it must have both": dict(either=True),
+    "rows that were left out come back: the cheapest is sought in the whole table":
+        dict(near_of_all=True),
     "the best is the one with the largest clean accuracy; robust was asked for": dict(by="clean"),
     "the best is the one with the largest `high`: a wide interval is no merit": dict(by="high"),
     "the best is the one with the largest `low`; the rule takes `robust`": dict(by="low"),
@@ -878,6 +1028,18 @@ def _tables() -> list[tuple[list[dict], float, float]]:
     out.append((traps, 1000, 0.9))
     traps = [_row("vague", 600, 0.98, 0.72, 0.20), traps[0], _row("cheap", 100, 0.975, 0.58, 0.05)]
     out.append((traps, 1000, 0.9))
+    ties = [
+        dict(name="best", units=900, clean=0.95, robust=0.75, low=0.5, high=0.875),
+        dict(name="touches", units=300, clean=0.75, robust=0.375, low=0.25, high=0.5),
+        dict(name="dear", units=600, clean=0.96, robust=0.625, low=0.375, high=0.75),
+    ]
+    out += [(ties, 900, 0.75), (ties, 900, 0.5), (ties, 900, 0.8), (ties, 900, 0.95)]
+    same = [
+        dict(name="first", units=300, clean=0.93, robust=0.60, low=0.50, high=0.70),
+        dict(name="robust", units=300, clean=0.94, robust=0.70, low=0.60, high=0.80),
+        dict(name="clean", units=300, clean=0.97, robust=0.65, low=0.55, high=0.75),
+    ]
+    out.append((same, 300, 0.9))
     g = torch.Generator().manual_seed(950)
     for n in (1, 3, 5, 8, 8, 8, 8, 8):
         rows = []
@@ -907,9 +1069,9 @@ def check_choose(answer) -> None:
             expected=repr(want),
         )
         got.append(yours)
-    for (table, budget, clean), want, yours in zip(cases, wants, got, strict=True):
-        if yours == want:
-            continue
+    wrong = [case for case in zip(cases, wants, got, strict=True) if case[1] != case[2]]
+    if wrong:  # the smallest table is shown
+        (table, budget, clean), want, yours = min(wrong, key=lambda case: len(case[0][0]))
         known = {name: [_choice(*case, **change) for case in cases]
                  for name, change in _CHOICE_MISTAKES.items()}  # fmt: skip
         likely = next((name for name, value in known.items() if value == got), None)
@@ -929,8 +1091,9 @@ def check_choose(answer) -> None:
 
 
 def _strict(cases, got) -> bool:
-    tight = [_choice(t, b - 1e-9, c) for t, b, c in cases]
-    return got == tight or got == [_choice(t, b, c + 1e-9) for t, b, c in cases]
+    little = 1e-9
+    return any(got == [_choice(t, b - x, c + y) for t, b, c in cases]
+               for x, y in ((little, 0), (0, little), (little, little)))  # fmt: skip
 
 
 # ---------------------------------------------------------------- the course's own functions
