@@ -655,7 +655,9 @@ try:
     from IPython.display import display
 
     @ipywidgets.interact(
-        method=ipywidgets.ToggleButtons(options=["PGD", "TRADES", "VAT", "FreeLB", "Free", "R3F"]),
+        method=ipywidgets.ToggleButtons(
+            options=["PGD", "TRADES", "VAT", "FreeLB", "Free", "R3F"], value="FreeLB"
+        ),
         K=ipywidgets.IntSlider(3, min=1, max=8, continuous_update=False),
         start=ipywidgets.IntSlider(0, min=0, max=9, continuous_update=False),
     )
