@@ -49,6 +49,7 @@ from advlib.attacks.embedding import (
     VirtualAdversarial,
     attack_mode,
     attackable,
+    autocasts,
     bare,
     divergence,
     has_dropout,
@@ -645,11 +646,13 @@ def attacked_pair(
     rewind = random_state(inner)
     logits = perturbed_logits(inner, batch, None)
     rewind()
-    lent = {**batch, "reference": logits.detach()}
-    delta = attack(inner, lent, keep_best=False, generator=generator)
+    # A reference in half precision would be of no use to the attack, which works in float32.
+    lent = isinstance(attack, Divergence) and not autocasts(inner, logits.device)
+    given = {**batch, "reference": logits.detach()} if lent else batch
+    delta = attack(inner, given, keep_best=False, generator=generator)
     rewind()
     moved = perturbed_logits(model, batch, delta)
-    return logits, moved, attack.passes(keep_best=False, lent=isinstance(attack, Divergence))
+    return logits, moved, attack.passes(keep_best=False, lent=lent)
 
 
 def check_loss(loss: Tensor) -> None:

@@ -198,7 +198,9 @@ class EmbeddingAttack:
                 f"{self}: the model's output is not finite ({loss.item()}); check its weights"
             )
         try:
-            (grad,) = torch.autograd.grad(loss, delta)
+            # Backward passes belong outside autocast, which would round inside them once more.
+            with torch.autocast(delta.device.type, enabled=False):
+                (grad,) = torch.autograd.grad(loss, delta)
         except RuntimeError as error:
             if "does not require grad" not in str(error) and "not have been used" not in str(error):
                 raise
@@ -319,6 +321,25 @@ def perturbed_logits(model: nn.Module, batch: Mapping[str, Tensor], delta: Tenso
             f"need a classifier with two or more classes, got logits {tuple(logits.shape)}"
         )
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+@contextmanager
+def full_precision(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Inside, autocast is off: PyTorch's own, and the one that accelerate builds into `forward`."""
+    built_in = vars(model).get("forward")
+    if built_in is not None and hasattr(model, "_original_forward"):
+        model.forward = model._original_forward
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        if built_in is not None:
+            model.forward = built_in
+
+
+def autocasts(model: nn.Module, device: torch.device) -> bool:
+    """Whether passes are made in half precision here."""
+    return torch.is_autocast_enabled(device.type) or hasattr(bare(model), "_original_forward")
 
 
 def wrong_margin(logits: Tensor, labels: Tensor, hard: bool = False) -> Tensor:
@@ -471,6 +492,8 @@ class Divergence(EmbeddingAttack):
     xi: the divergence is flat at δ = 0, so a run starts at a random point of size xi · eps.
     The batch may bring the logits at δ = 0 as `reference`, which saves a pass. What keep_best
     keeps is the largest divergence.
+    Its passes are made in float32 even under autocast: near δ = 0 the two predictions differ by
+    less than half precision can tell, so that its gradient there would be rounding, or zero.
     """
 
     steps: int = 1
@@ -502,7 +525,11 @@ class Divergence(EmbeddingAttack):
             return batch
         with torch.no_grad():
             rewind()
-            return {**batch, "reference": perturbed_logits(model, batch, None)}
+            return {**batch, "reference": self._forward(model, batch, None)}
+
+    def _forward(self, model, batch, delta) -> Tensor:
+        with full_precision(model, batch["input_ids"].device):
+            return perturbed_logits(model, batch, delta)
 
     def _margin(self, logits, batch, hard=False) -> Tensor:
         return divergence(batch["reference"], logits, self.symmetric)
