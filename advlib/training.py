@@ -82,12 +82,18 @@ class AdversarialTrainer(Trainer):
     `backward` and `weights` (passes over a batch so far; the last are those of `backward` that go
     on to the weights). Ctrl-C ends training after the current step with a checkpoint, from which
     `train(resume_from_checkpoint=True)` goes on.
-    Label smoothing is not supported, because objectives define the loss: ValueError.
+    Label smoothing is not supported, because objectives define the loss, nor is torch_compile,
+    because compiled graphs pass over the perturbation: ValueError.
     """
 
     def __init__(self, model: nn.Module, args: TrainingArguments, *, objective=None, **kwargs):
         if args.label_smoothing_factor:
             raise ValueError("label_smoothing_factor has no effect here: the objective is the loss")
+        if args.torch_compile:
+            raise ValueError(
+                "torch_compile has no effect here: the perturbation enters the model by a hook, "
+                "which a compiled graph passes over. Leave it off."
+            )
         if "data_collator" not in kwargs and kwargs.get("processing_class") is not None:
             kwargs["data_collator"] = DataCollatorWithPadding(kwargs["processing_class"])
         super().__init__(model, args, **kwargs)

@@ -5,7 +5,7 @@
 
 Each run is kept in runs/defence/ as soon as it is measured, so an interrupted benchmark goes on
 where it stopped, and `--only NAME` or `--seeds 5` add to what is there. Writes
-docs/results/defence-NAME.md.
+docs/results/defence-NAME.md and docs/img/defence-NAME.png.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from transformers import set_seed
 
 import advlib
+from advlib import plots
 from advlib.attacks import (
     FGM,
     PGD,
@@ -49,7 +50,7 @@ from advlib.objectives import (
 )
 from advlib.training import finetune
 
-from common import table, write
+from common import RESULTS, table, write
 
 RUNS = Path(__file__).parents[1] / "runs" / "defence"
 
@@ -96,6 +97,7 @@ def methods(eps: float, victim, data, word_attack, batch: int = 32) -> dict:
         "R3F": (R3F(Noise(eps)), 1),
         "FGM": (Adversarial(FGM(eps)), 1),
         "PGD-3": (Adversarial(PGD(eps, steps=3)), 1),
+        "PGD-3, 1 plain epoch first": (Late(Adversarial(PGD(eps, steps=3)), epoch), 1),
         "Madry, PGD-3": (madry, 1),
         "Madry, PGD-3, 1 plain epoch first": (Late(madry, epoch), 1),
         "TRADES-3, β = 1": (TRADES(Divergence(eps, steps=3), beta=1.0), 1),
@@ -113,9 +115,10 @@ def methods(eps: float, victim, data, word_attack, batch: int = 32) -> dict:
 def run(args, name: str, seed: int) -> dict:
     """Train once, measure, and keep the result."""
     file = RUNS / f"{args.name}-{re.sub('[^a-z0-9]+', '-', name.lower())}-{seed}.json"
-    settings = {k: v for k, v in vars(args).items() if k not in ("only", "seeds")}
+    settings = {k: v for k, v in vars(args).items() if k not in ("only", "seeds", "command")}
     if file.is_file():
         kept = json.loads(file.read_text())
+        kept["settings"].pop("command", None)
         if kept["settings"] == settings:
             return kept
     columns = dict(test=args.test, text=args.text, label=args.label, encoding=args.encoding)
@@ -189,6 +192,33 @@ def main(args) -> None:
         "\n\n" + table(header, rows)
     )
     write(f"defence-{args.name}", f"Training against adversaries: {args.name}", text, args.command)
+    picture(args, results, base)
+
+
+def picture(args, results: dict[str, list[dict]], base: dict[int, float]) -> None:
+    """Clean and robust accuracy beside the cost of training: marks are means over the seeds, the
+    lines through them go from the lowest seed to the highest."""
+    cost = {n: np.mean([r["units"] / base[r["seed"]] for r in rs]) for n, rs in results.items()}
+    seeds = {n: np.array([r["accuracy"] for r in rs]) for n, rs in results.items()}
+    best = max(s[:, 0].mean() for s in seeds.values())  # far below it: collapsed to one class
+    learned = [n for n in sorted(cost, key=cost.get)[::-1] if seeds[n][:, 0].min() > 0.75 * best]
+    rows = range(len(learned))
+    fig, (left, right) = plots.figure(
+        9, 1.2 + 0.33 * len(learned), ncols=2, sharey=True, width_ratios=(1, 2.4)
+    )
+    with plots.style():
+        left.barh(rows, [cost[n] for n in learned], height=0.5, color=plots.COLOURS["noise"])
+        left.set(yticks=rows, yticklabels=learned, xlabel="cost of training (plain = 1)")
+        marks = {"clean": "o", "pgd": "s", "words": "^"}
+        for column, (kind, marker) in enumerate(marks.items()):
+            colour, values = plots.COLOURS[kind], [seeds[n][:, column] for n in learned]
+            right.hlines(rows, list(map(min, values)), list(map(max, values)), color=colour)
+            label = {"clean": "clean", "pgd": "PGD-20, 5 restarts", "words": "words replaced"}[kind]
+            right.plot(list(map(np.mean, values)), rows, marker, color=colour, label=label)
+        right.set(xlabel=f"accuracy on {args.texts} texts (%)", xlim=(0, 101))
+        right.grid(axis="x")
+        right.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+        fig.savefig(RESULTS.parent / "img" / f"defence-{args.name}.png", dpi=110)
 
 
 def _placeholders():

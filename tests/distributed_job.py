@@ -1,6 +1,7 @@
-"""What each process of test_distributed.py runs: train a few steps, leave weights and counts.
+"""What each process of test_distributed.py runs.
 
-accelerate launch … distributed_job.py OBJECTIVE FOLDER BATCH ACCUMULATION
+accelerate launch … distributed_job.py FOLDER           train a few steps, leave weights and counts
+torchrun … distributed_job.py FOLDER sharded            one step under FSDP, leave the gradients
 """
 
 import copy
@@ -8,15 +9,19 @@ import json
 import sys
 from pathlib import Path
 
+import torch
+import torch.distributed as dist
 from conftest import make_classifier
 from datasets import Dataset
 from safetensors.torch import save_file
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import TrainingArguments
 
-from advlib.attacks import FGM, PGD
-from advlib.objectives import Adversarial, Clean, Free, FreeLB, Madry
+from advlib.attacks import FGM, PGD, Divergence
+from advlib.objectives import SMART, TRADES, Adversarial, Clean, Free, FreeLB, Madry
 from advlib.training import AdversarialTrainer, tokenize
 
 # Without random starts, which differ from process to process. Objective, micro-batches to a step,
@@ -29,6 +34,13 @@ CASES = {
     "madry": (Madry(PGD(0.3, steps=2)), 2, True),
     "freelb": (FreeLB(PGD(0.3, steps=3)), 2, True),
     "free": (Free(FGM(0.3), replays=2), 1, False),
+}
+# No exchange is counted here: under FSDP every pass must gather the weights that it needs.
+SHARDED = {
+    **{name: objective for name, (objective, _, _) in CASES.items()},
+    "one mask": Adversarial(PGD(0.3, steps=2, same_dropout=True)),
+    "trades": TRADES(Divergence(0.3)),
+    "smart": SMART(Divergence(0.3, symmetric=True)),
 }
 BATCH, STEPS = 8, 3  # texts to a step, over all processes
 QUALITIES = ("good", "bad", "great and very bright", "awful", "warm", "cold but never dull")
@@ -73,8 +85,23 @@ def train(name: str, folder: Path, processes: int) -> Watched:
     return trainer
 
 
-if __name__ == "__main__":
-    folder, exchanges = Path(sys.argv[1]), {}
+def step(name: str, rank: int = 0, processes: int = 1) -> dict[str, torch.Tensor]:
+    """The gradients of one step on this process's share of the texts."""
+    victim = make_classifier("bert", classes=2)
+    model = victim.model.double().train()
+    if processes > 1:
+        mesh = init_device_mesh("cpu", (processes,))
+        for layer in (*model.bert.encoder.layer, model):
+            fully_shard(layer, mesh=mesh)
+    own = slice(rank * BATCH // processes, (rank + 1) * BATCH // processes)
+    batch = victim.encode(TEXTS[:BATCH], [i % 2 for i in range(BATCH)])
+    copy.deepcopy(SHARDED[name])(model, {key: value[own] for key, value in batch.items()})
+    grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return {n: g.full_tensor() if processes > 1 else g for n, g in grads.items()}
+
+
+def ddp(folder: Path) -> None:
+    exchanges = {}
     for number, name in enumerate(CASES):
         trainer = train(name, folder, processes=2)
         exchanges[name] = trainer.exchanges
@@ -82,3 +109,17 @@ if __name__ == "__main__":
             weights = {n: p.detach().contiguous() for n, p in trainer.model.named_parameters()}
             save_file(weights, folder / f"{number}.safetensors")
             (folder / "exchanges.json").write_text(json.dumps(exchanges))
+
+
+def sharded(folder: Path) -> None:
+    dist.init_process_group("gloo")
+    for number, name in enumerate(SHARDED):
+        grads = step(name, dist.get_rank(), processes=2)
+        if dist.get_rank() == 0:
+            save_file(grads, folder / f"{number}.safetensors")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    run = sharded if "sharded" in sys.argv else ddp
+    run(Path(sys.argv[1]))

@@ -8,26 +8,35 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed_job import CASES, STEPS, train
+from distributed_job import CASES, SHARDED, STEPS, step, train
 from safetensors.torch import load_file
 
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def launched(tmp_path_factory):
-    """The folder in which two gloo processes left what they trained."""
-    folder = tmp_path_factory.mktemp("two")
-    # --multi_gpu is how accelerate spells "several processes"; the job itself asks for the CPU.
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu",
-               "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-               "--dynamo_backend", "no", "--main_process_port", "0",
-               HERE / "distributed_job.py", folder]  # fmt: skip
+def launch(folder, *command):
+    """Two processes that leave in `folder` what they found."""
     quiet = {"OMP_NUM_THREADS": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True,
-                          timeout=500, cwd=HERE)  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", *command], env=os.environ | quiet, cwd=HERE,
+                          capture_output=True, text=True, timeout=500)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    # --multi_gpu is how accelerate spells "several processes"; the job itself asks for the CPU.
+    return launch(folder, "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+                  "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+                  "--main_process_port", "0", HERE / "distributed_job.py", folder)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    return launch(folder, "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+                  HERE / "distributed_job.py", folder, "sharded")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -42,3 +51,13 @@ def test_two_processes_equal_one_with_twice_the_batch(launched, tmp_path, name):
 def test_gradients_are_exchanged_once_a_step_and_never_in_the_inner_loop(launched, name):
     exchanges = json.loads((launched / "exchanges.json").read_text())
     assert exchanges[name] == STEPS  # the model is one bucket
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_sharded_weights_get_the_same_gradient(shards, name):
+    """FSDP: each process holds half of every layer."""
+    found = load_file(shards / f"{list(SHARDED).index(name)}.safetensors")
+    alone = step(name)
+    assert found.keys() == alone.keys()
+    for parameter, value in alone.items():
+        torch.testing.assert_close(found[parameter], value, atol=1e-9, rtol=1e-7, msg=parameter)

@@ -14,6 +14,7 @@ from torch import nn
 from advlib.attacks.embedding import (
     FGM,
     FGSM,
+    NOT_INPUTS,
     PGD,
     Divergence,
     EmbeddingAttack,
@@ -649,6 +650,19 @@ def test_has_dropout_sees_layers_and_configured_attention_dropout(tiny):
     assert has_dropout(tiny("llama", dropout=0.1).model)  # in no layer, only in the config
     assert not has_dropout(tiny("llama").model)
     assert not has_dropout(Linear())
+
+
+def test_a_compiled_model_is_not_passed_over(bert, texts, labels):
+    """Compiled before any hook was there, it would not see the one that adds δ."""
+    batch, attack = bert.encode(texts, labels), PGD(0.3, steps=2)
+    delta = attack(bert.model, batch)
+    compiled = torch.compile(bert.model, backend="eager")
+    with torch.no_grad():
+        clean = compiled(**{k: v for k, v in batch.items() if k not in NOT_INPUTS}).logits
+        moved = perturbed_logits(compiled, batch, delta)
+        assert torch.equal(moved, perturbed_logits(bert.model, batch, delta))
+    assert (moved - clean).abs().max() > 0.01
+    assert torch.equal(attack(compiled, batch), delta)
 
 
 # --- precision ------------------------------------------------------------------------------

@@ -161,6 +161,11 @@ def test_label_smoothing_is_refused(bert, tmp_path):
         AdversarialTrainer(bert.model, TrainingArguments(str(tmp_path), label_smoothing_factor=0.1))
 
 
+def test_torch_compile_is_refused(bert, tmp_path):
+    with pytest.raises(ValueError, match="torch_compile"):
+        AdversarialTrainer(bert.model, TrainingArguments(str(tmp_path), torch_compile=True))
+
+
 # --- every objective through the trainer ----------------------------------------------------
 
 every = pytest.mark.parametrize("name", NAMES)

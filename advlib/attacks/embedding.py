@@ -100,7 +100,7 @@ class EmbeddingAttack:
         model = bare(model)
         mask = attackable(batch).unsqueeze(-1)
         ball = self.ball(model)
-        self._check_size(ball, embedding_layer(model), batch, mask)
+        self._check_size(ball, model, batch, mask)
         keep_best = keep_best and self._iterative
         zero = zero_delta(model, batch)
         best, best_margin = zero, zero.new_full(mask.shape[:1], -torch.inf)
@@ -154,7 +154,7 @@ class EmbeddingAttack:
         """The ball of this attack in the model's own units."""
         eps = self.eps
         if self.relative:
-            weight = embedding_layer(model).weight.detach()
+            weight = embedding_table(model)
             weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
             unit = weight.norm(dim=1).mean().item()
             if not 0 < unit < float("inf"):
@@ -226,11 +226,10 @@ class EmbeddingAttack:
         margin = wrong_margin(logits, chosen, hard)
         return margin if target is None else -margin
 
-    def _check_size(self, ball: Ball, layer: nn.Module, batch, mask: Tensor) -> None:
+    def _check_size(self, ball: Ball, model: nn.Module, batch, mask: Tensor) -> None:
         if not mask.any():
             return
-        with torch.no_grad():
-            largest = ball.size(layer.weight.detach()[batch["input_ids"]] * mask).max().item()
+        largest = ball.size(embedding_table(model)[batch["input_ids"]] * mask).max().item()
         if ball.eps > largest:
             unit = f", {ball.eps / self.eps:.3g} times eps" if self.relative else ""
             raise ValueError(
@@ -246,7 +245,14 @@ class EmbeddingAttack:
 def bare(model: nn.Module) -> nn.Module:
     """The model inside a wrapper such as DistributedDataParallel: inner passes through it trigger
     no gradient exchange."""
-    return getattr(model, "module", model)
+    model = uncompiled(model)
+    return uncompiled(getattr(model, "module", model))
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The module that torch.compile was given. A compiled graph does not see that a hook has come,
+    and would pass over δ in silence."""
+    return getattr(model, "_orig_mod", model)
 
 
 def embedding_layer(model: nn.Module) -> nn.Module:
@@ -261,6 +267,13 @@ def embedding_layer(model: nn.Module) -> nn.Module:
     if not isinstance(getattr(layer, "weight", None), Tensor) or layer.weight.dim() != 2:
         raise ValueError(f"{type(model).__name__}: get_input_embeddings() is no embedding table")
     return layer
+
+
+def embedding_table(model: nn.Module) -> Tensor:
+    """The token embeddings, (words, hidden), detached. Under FSDP each process holds a part of the
+    table; then it is gathered."""
+    table = embedding_layer(model).weight.detach()
+    return table.full_tensor() if hasattr(table, "full_tensor") else table
 
 
 def attackable(batch: Mapping[str, Tensor]) -> Tensor:
@@ -307,10 +320,12 @@ def shifted(model: nn.Module, delta: Tensor) -> Iterator[None]:
 def perturbed_logits(model: nn.Module, batch: Mapping[str, Tensor], delta: Tensor | None) -> Tensor:
     """Logits for the batch with δ on its embeddings; δ = None leaves them alone.
 
-    A wrapped model (DistributedDataParallel) is called through its wrapper.
+    A wrapped model (DistributedDataParallel) is called through its wrapper; a compiled one runs as
+    it was before.
     Returns float32 (float64 for a float64 model) whatever the precision of the passes.
     """
     inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
+    model = uncompiled(model)
     if delta is None:
         logits = model(**inputs).logits
     else:

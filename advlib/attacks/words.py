@@ -24,7 +24,7 @@ import torch
 
 from advlib.attacks.embedding import (
     attack_mode,
-    embedding_layer,
+    embedding_table,
     perturbed_logits,
     wrong_margin,
     zero_delta,
@@ -278,7 +278,7 @@ class EmbeddingNeighbours(WordAttack):
     least: float = 0.0
 
     def propose(self, victim, texts, labels):
-        table = torch.nn.functional.normalize(embedding_layer(victim.model).weight.detach(), dim=1)
+        table = torch.nn.functional.normalize(embedding_table(victim.model), dim=1)
         ids, names = whole_words(victim)
         place = {name: int(i) for i, name in zip(ids, names, strict=True)}
         rows = table[ids.to(table.device)]
@@ -403,7 +403,7 @@ class HotFlip(WordAttack):
     rank: str = "gradient"
 
     def propose(self, victim, texts, labels):
-        table = embedding_layer(victim.model).weight.detach()
+        table = embedding_table(victim.model)
         ids, names = whole_words(victim)
         rows = table[ids.to(table.device)]
         out = []
@@ -455,7 +455,7 @@ class UniversalTrigger:
         texts asks for most are tried, and the one that takes the texts furthest towards a wrong
         answer stays. allowed: take words from these only.
         """
-        table = embedding_layer(victim.model).weight.detach()
+        table = embedding_table(victim.model)
         ids, names = whole_words(victim)
         keep = [j for j, name in enumerate(names) if allowed is None or name in set(allowed)]
         if not keep:
