@@ -70,7 +70,7 @@ distclean: clean  ## As clean, and .venv too
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@echo "Installing into $(VENV). The first time this takes some minutes."
 	$(PIP) torch
-	$(PIP) -e '.[course,lab,test]'
+	$(PIP) -e '.[course,deploy,lab,test]'
 	@touch $@
 
 $(VENV)/bin/pip:

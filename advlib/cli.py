@@ -1,4 +1,4 @@
-"""The command line: `advlib run`, `advlib attack`, `advlib evaluate`, `advlib doctor`."""
+"""The command line: `advlib run`, `attack`, `evaluate`, `card`, `export`, `doctor`."""
 
 from __future__ import annotations
 
@@ -187,6 +187,60 @@ def _table(rows: list[dict]) -> str:
         "seconds": f"{row['seconds']:.1f}",
     } for row in rows]  # fmt: skip
     return pd.DataFrame(shown).to_string(index=False)
+
+
+@app.command()
+@plainly
+def card(
+    model: Annotated[Path, typer.Argument(help="The folder of the trained model.")],
+    evaluation: Annotated[
+        Path, typer.Option(help="The card.json that `advlib evaluate` wrote for this model.")
+    ] = Path("runs/evaluation/card.json"),
+    license: Annotated[
+        str | None, typer.Option(help="Under which licence the model may be used, as mit.")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="The model on the Hub that it was made from.")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="Of the texts, as en.")] = None,
+) -> None:
+    """Write README.md into a model's folder: a Hugging Face model card from its evaluation.
+
+    `hf upload OWNER/NAME FOLDER` then puts the folder on the Hub, with this page.
+    """
+    import json
+
+    from advlib.deploy import write_card
+
+    try:
+        found = json.loads(evaluation.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"there is no evaluation {evaluation}: make one with `advlib evaluate {model}`, or "
+            "name its card.json with --evaluation"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{evaluation} is no JSON: {error}") from error
+    said = dict(license=license, base_model=base_model, language=language)
+    print(write_card(model, found, **{name: value for name, value in said.items() if value}))
+
+
+@app.command()
+@plainly
+def export(
+    model: Annotated[str, typer.Argument(help="An embedded checkpoint or a model folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of model.onnx.")] = Path("runs/export"),
+) -> None:
+    """Write a model as ONNX, with its tokenizer, and check it against the original."""
+    from advlib.deploy import export_onnx
+    from advlib.experiment import check_folder
+    from advlib.models import load_classifier
+
+    victim = load_classifier(model, device="cpu")
+    check_folder(out, need=5 * sum(p.numel() for p in victim.model.parameters()))
+    gap = export_onnx(victim, out)
+    print(f"{out / 'model.onnx'}: {(out / 'model.onnx').stat().st_size / 1e6:.1f} MB, "
+          f"largest difference of a logit from PyTorch's {gap:.1g}")  # fmt: skip
 
 
 @app.command()

@@ -103,6 +103,8 @@ class Classifier:
 
     def save(self, folder: str | Path) -> None:
         """Write the plain Hugging Face layout: `transformers.pipeline` loads it."""
+        # A tokenizer made here knows no length; without it `truncation=True` would cut nothing.
+        self.tokenizer.model_max_length = self.max_length
         with quiet():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)

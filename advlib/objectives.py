@@ -114,6 +114,13 @@ class Objective:
     ) -> Parts:
         raise NotImplementedError
 
+    def settings(self, step: int) -> dict[str, float]:
+        """The weights of the terms, such as λ, and ε as they are in a step, for the log."""
+        names = ("lam", "beta", "mu", "alpha")
+        found = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        attack = getattr(self, "attack", getattr(self, "noise", None))
+        return found | ({"eps": attack.eps} if isinstance(attack, EmbeddingAttack) else {})
+
     def state(self) -> dict[str, Tensor]:
         """What an interrupted training needs to go on as if nothing had happened."""
         return {}
@@ -167,8 +174,12 @@ class Adversarial(Objective):
         if self.warmup < 0:
             raise ValueError(f"warmup counts steps and must be at least 0, got {self.warmup!r}")
 
+    def settings(self, step):
+        share = min(1.0, step / self.warmup) if self.warmup else 1.0
+        return super().settings(step) | {"lam": self.lam * share}
+
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
-        lam = self.lam * min(1.0, step / self.warmup) if self.warmup else self.lam
+        lam = self.settings(step)["lam"]
         size = len(batch["labels"])
         attacked = round(self.ratio * size)
         if lam == 0 or attacked == 0:

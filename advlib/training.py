@@ -31,7 +31,13 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 
-from advlib.attacks.embedding import NOT_INPUTS
+from advlib.attacks.embedding import (
+    NOT_INPUTS,
+    EmbeddingAttack,
+    attack_mode,
+    perturbed_logits,
+    wrong_margin,
+)
 from advlib.models import Classifier, quiet
 from advlib.objectives import Clean
 
@@ -75,18 +81,23 @@ class AdversarialTrainer(Trainer):
     """Trainer that minimises an objective such as `Adversarial(FGM(0.3), lam=1.0)`.
 
     objective: see `advlib.objectives`; None is plain training.
+    attack: an embedding attack. With it, evaluation also reports `eval_accuracy` and
+        `eval_robust_accuracy` (right without and under the attack, over all examples), which
+        trackers draw and `metric_for_best_model="robust_accuracy"` may choose by.
     All other arguments are the Trainer's. Datasets come from `tokenize`; the default collator pads
     each batch to its longest text.
 
-    A log line has `loss`, `clean_loss`, `adv_loss` (means since the last line) and `forward`,
+    A log line has `loss`, `clean_loss`, `adv_loss` (means since the last line), `forward`,
     `backward` and `weights` (passes over a batch so far; the last are those of `backward` that go
-    on to the weights). Ctrl-C ends training after the current step with a checkpoint, from which
-    `train(resume_from_checkpoint=True)` goes on.
+    on to the weights), and the step's λ and ε as `lam` and `eps`. Ctrl-C ends training after the
+    current step with a checkpoint, from which `train(resume_from_checkpoint=True)` goes on.
     Label smoothing is not supported, because objectives define the loss, nor is torch_compile,
     because compiled graphs pass over the perturbation: ValueError.
     """
 
-    def __init__(self, model: nn.Module, args: TrainingArguments, *, objective=None, **kwargs):
+    def __init__(
+        self, model: nn.Module, args: TrainingArguments, *, objective=None, attack=None, **kwargs
+    ):
         if args.label_smoothing_factor:
             raise ValueError("label_smoothing_factor has no effect here: the objective is the loss")
         if args.torch_compile:
@@ -94,10 +105,15 @@ class AdversarialTrainer(Trainer):
                 "torch_compile has no effect here: the perturbation enters the model by a hook, "
                 "which a compiled graph passes over. Leave it off."
             )
+        if attack is not None and not isinstance(attack, EmbeddingAttack):
+            raise ValueError(
+                f"attack must be an embedding attack such as PGD(0.3), got {attack!r}. Word "
+                "attacks need texts: use advlib.robustness after training."
+            )
         if "data_collator" not in kwargs and kwargs.get("processing_class") is not None:
             kwargs["data_collator"] = DataCollatorWithPadding(kwargs["processing_class"])
         super().__init__(model, args, **kwargs)
-        self.objective = objective or Clean()
+        self.objective, self.attack = objective or Clean(), attack
         # The objective's loss is a mean over the batch, not a sum over counted items.
         self.model_accepts_loss_kwargs = False
         self.passes = {"forward": 0.0, "backward": 0.0, "weights": 0.0}
@@ -197,6 +213,32 @@ class AdversarialTrainer(Trainer):
         self._record(parts)
         return parts.loss / accumulated
 
+    def evaluation_loop(self, dataloader, *args, metric_key_prefix: str = "eval", **kwargs):
+        out = super().evaluation_loop(
+            dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs
+        )
+        if self.attack is not None:
+            clean, robust = self._accuracies(dataloader)
+            out.metrics[f"{metric_key_prefix}_accuracy"] = clean
+            out.metrics[f"{metric_key_prefix}_robust_accuracy"] = robust
+        return out
+
+    def _accuracies(self, dataloader) -> tuple[float, float]:
+        """Clean and robust accuracy, over all processes together."""
+        found = []
+        for batch in dataloader:
+            batch = self._prepare_inputs(batch)
+            right = self._right(batch, None)
+            delta = self.attack(self.model, batch)
+            both = torch.stack([right, right & self._right(batch, delta)], 1)
+            found.append(self.accelerator.gather_for_metrics(both))
+        return tuple(torch.cat(found).double().mean(0).tolist())
+
+    def _right(self, batch, delta) -> torch.Tensor:
+        with torch.no_grad(), attack_mode(self.model, same_dropout=False):
+            logits = perturbed_logits(self.model, batch, delta)
+        return wrong_margin(logits, batch["labels"], hard=True) < 0  # a tie is the attacker's
+
     def _generator(self, inputs) -> torch.Generator:
         """Random starts depend on seed, step, micro-batch and process alone, so that a resumed run
         draws what an uninterrupted one would."""
@@ -224,6 +266,7 @@ class AdversarialTrainer(Trainer):
             for name, total in self._sums.items():
                 logs[name] = round(float(total) / self._counts[name], 4)
             logs.update({name: round(count, 2) for name, count in self.passes.items()})
+            logs.update(self.objective.settings(max(self.state.global_step - 1, 0)))
             self._sums, self._counts = {}, {}
         super().log(logs, *args, **kwargs)
 
@@ -332,6 +375,7 @@ def finetune(
     learning_rate: float = 1e-3,
     seed: int = 0,
     evaluation: Dataset | None = None,
+    attack: EmbeddingAttack | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = False,
     **arguments,
@@ -339,7 +383,8 @@ def finetune(
     """Fine-tune `victim.model` in place and return the trainer. The defaults suit bert-tiny; a
     real encoder wants fewer epochs and a learning rate of 2e-5 to 5e-5.
 
-    data: columns text, label. arguments: further `TrainingArguments`.
+    data, evaluation: columns text, label. attack: see `AdversarialTrainer`.
+    arguments: further `TrainingArguments`.
     """
     defaults = dict(
         num_train_epochs=epochs,
@@ -360,6 +405,7 @@ def finetune(
         victim.model,
         TrainingArguments(out, **{**defaults, **arguments}),
         objective=objective,
+        attack=attack,
         train_dataset=tokenize(victim, data),
         processing_class=victim.tokenizer,
         eval_dataset=None if evaluation is None else tokenize(victim, evaluation),

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from test_objectives import NAMES, SAME, objective_named
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
-from advlib.attacks import FGM, PGD, Divergence
+from advlib.attacks import FGM, PGD, Divergence, WordSubstitution
+from advlib.evaluation import robustness
 from advlib.objectives import TRADES, Adversarial, Free
 from advlib.training import STATE, AdversarialTrainer, finetune, tokenize
 
@@ -164,6 +165,75 @@ def test_label_smoothing_is_refused(bert, tmp_path):
 def test_torch_compile_is_refused(bert, tmp_path):
     with pytest.raises(ValueError, match="torch_compile"):
         AdversarialTrainer(bert.model, TrainingArguments(str(tmp_path), torch_compile=True))
+
+
+# --- what trackers see -----------------------------------------------------------------------
+
+
+def test_evaluation_reports_clean_and_robust_accuracy(data, tmp_path):
+    victim, attack = make_classifier("bert", classes=2), PGD(0.3, steps=3)
+    trainer = run(data, tmp_path, victim=victim, evaluation=data, attack=attack, max_steps=4,
+                  eval_strategy="steps", eval_steps=2, per_device_eval_batch_size=8)  # fmt: skip
+    logged = [log for log in trainer.state.log_history if "eval_robust_accuracy" in log]
+    assert [log["step"] for log in logged] == [2, 4]
+    measured = robustness(victim, data, [attack])["accuracy"]
+    assert logged[-1]["eval_accuracy"] == pytest.approx(measured[0])
+    assert logged[-1]["eval_robust_accuracy"] == pytest.approx(measured[1])
+    assert measured[1] < measured[0]
+
+
+def test_the_most_robust_checkpoint_can_be_kept(data, tmp_path):
+    trainer = run(
+        data, tmp_path, evaluation=data, attack=FGM(0.3), epochs=3, learning_rate=0.03,
+        eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True,
+        metric_for_best_model="robust_accuracy",
+    )  # fmt: skip
+    found = [log["eval_robust_accuracy"] for log in trainer.state.log_history
+             if "eval_robust_accuracy" in log]  # fmt: skip
+    assert trainer.state.best_metric == max(found)
+
+
+def test_word_attacks_cannot_be_evaluated_while_training(bert, tmp_path):
+    with pytest.raises(ValueError, match="advlib.robustness after training"):
+        AdversarialTrainer(bert.model, TrainingArguments(str(tmp_path)), attack=WordSubstitution())
+
+
+def test_the_log_has_the_schedules_of_lambda_and_eps(data, tmp_path):
+    objective = Adversarial(FGM(0.25), lam=2.0, warmup=4)
+    trainer = run(data, tmp_path, objective, max_steps=6, logging_steps=1)
+    logs = [log for log in trainer.state.log_history if "lam" in log]
+    assert [log["lam"] for log in logs] == [0, 0.5, 1, 1.5, 2, 2]
+    assert {log["eps"] for log in logs} == {0.25}
+    assert TRADES(Divergence(0.1), beta=3).settings(0) == {"beta": 3, "eps": 0.1}
+
+
+def test_tensorboard_gets_losses_passes_schedules_and_robust_accuracy(data, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(tmp_path / "board")
+    try:
+        run(data, tmp_path, Adversarial(FGM(0.3)), max_steps=4, logging_steps=1,
+            report_to="tensorboard", evaluation=data, attack=FGM(0.3), eval_strategy="steps",
+            eval_steps=4)  # fmt: skip
+    finally:
+        del os.environ["TENSORBOARD_LOGGING_DIR"]
+    board = events.EventAccumulator(str(next((tmp_path / "board").rglob("events*")).parent))
+    names = {name.split("/")[1] for name in board.Reload().Tags()["scalars"]}
+    assert {"loss", "clean_loss", "adv_loss", "forward", "backward", "lam", "eps",
+            "robust_accuracy"} <= names  # fmt: skip
+
+
+def test_weights_and_biases_offline_gets_the_same(data, tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run(data, tmp_path / "a", Adversarial(FGM(0.3)), max_steps=4, logging_steps=1,
+        report_to="wandb", evaluation=data, attack=FGM(0.3), eval_strategy="steps",
+        eval_steps=4)  # fmt: skip
+    summary = dict(wandb.run.summary)
+    wandb.finish()
+    assert {"train/adv_loss", "train/lam", "train/forward", "eval/robust_accuracy"} <= set(summary)
+    assert list(tmp_path.rglob("*.wandb"))  # on this machine, to be sent by `wandb sync` or never
 
 
 # --- every objective through the trainer ----------------------------------------------------

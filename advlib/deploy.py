@@ -1,0 +1,348 @@
+"""Hand a model on: a model card written from its evaluation, and an ONNX file that is checked.
+
+A folder that `Classifier.save` or `advlib run` wrote needs no conversion: it is what
+`transformers.pipeline("text-classification", FOLDER, truncation=True)` loads, and
+`hf upload OWNER/NAME FOLDER` (after `hf auth login`) puts it on the Hub, with the README.md that
+`write_card` wrote as its page. An exported folder goes there in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from advlib.attacks.embedding import attack_mode
+from advlib.models import Classifier, ModelError, quiet
+from advlib.protocol import verify, weights_hash
+
+TOLERANCE = 1e-4  # between two logits; float32 in another order of sums stays well below
+# What goes wrong first: words of several lengths, other scripts, nothing, and more than fits.
+PROBES = ("good", "The soup was cold, and nobody came back to ask.", "Ünïcödé, 漢字 и 😀!", "",
+          "never again " * 600)  # fmt: skip
+
+
+# ---------------------------------------------------------------------- the model card
+
+
+def model_card(card: dict, labels: list[str], training: dict | None = None, **metadata) -> str:
+    """A Hugging Face model card as Markdown with YAML front matter.
+
+    card: what `advlib.protocol.evaluate` returned; every number of the page comes from it.
+    labels: the model's class names. training: how it was made, name -> value, where that is known.
+    metadata: what only a person can say, as `huggingface_hub.ModelCardData` names it: license,
+        base_model, language. What is not given is left out.
+
+    After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, arXiv 1810.03993. Names and
+    threat models stand in the page as code, so none of them can be markup. Raises ValueError for
+    a card that was edited or is none.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    if not isinstance(card, dict) or "rows" not in card or not verify(card):
+        raise ValueError("this is not the card of an evaluation, or its numbers are not those of "
+                         "its digest: make it with `advlib evaluate`")  # fmt: skip
+    data = ModelCardData(
+        pipeline_tag="text-classification", library_name="transformers",
+        tags=["text-classification", "adversarial-robustness", "advlib"],
+        model_name=_line(card["model"]["name"]), eval_results=_results(card), **metadata,
+    )  # fmt: skip
+    page = f"---\n{data.to_yaml()}\n---\n\n{_body(card, labels, training or {})}"
+    return str(ModelCard(page))  # parses the front matter again, as the Hub will
+
+
+def write_card(folder: str | Path, card: dict, **metadata) -> Path:
+    """Write FOLDER/README.md, the model card of the model in this folder, and return its path.
+
+    card, metadata: as for `model_card`. Raises ValueError where the card was measured on other
+    weights than those in the folder, and where another README.md is there.
+    """
+    folder = Path(folder).expanduser()
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise ValueError(f"{folder} is no folder of a trained model: it needs config.json and "
+                         "*.safetensors, as `advlib run` writes them")  # fmt: skip
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    names = config.get("id2label") or {}
+    page = model_card(card, [names[i] for i in sorted(names, key=int)], _training(folder),
+                      **metadata)  # fmt: skip
+    found, wanted = weights_hash(folder.resolve(), nn.Module()), card["model"]["sha256"]
+    if found != wanted:
+        raise ValueError(
+            f"the evaluation was made with other weights (SHA-256 {wanted[:12]}…) than those in "
+            f"{folder} ({found[:12]}…): evaluate this folder"
+        )
+    file = folder / "README.md"
+    if file.exists() and file.read_text("utf-8") != page:
+        raise ValueError(f"{file} is there and says something else: move it away first")
+    file.write_text(page, "utf-8")
+    return file
+
+
+def _results(card: dict) -> list:
+    """The rows of the card as the Hub's `model-index` has them."""
+    from huggingface_hub import EvalResult
+
+    data = _line(card["data"]["name"])
+    return [
+        EvalResult(
+            task_type="text-classification", dataset_type=data, dataset_name=data,
+            dataset_split="test", metric_type="accuracy", metric_value=row["accuracy"],
+            metric_name="accuracy" if row["attack"] == "none" else
+                        f"accuracy under attack: {_line(row['attack'])}",
+            metric_args={"threat model": _line(row["threat model"]), "n": row["n"],
+                         "95 % interval": [row["low"], row["high"]]},
+        )
+        for row in _rows(card)
+    ]  # fmt: skip
+
+
+def _rows(card: dict) -> list[dict]:
+    """Clean, attacks, and the worst case where that is a row of its own."""
+    worst = card["worst case"]
+    return card["rows"] + [worst] * (worst["attack"] not in {r["attack"] for r in card["rows"]})
+
+
+def _body(card: dict, labels: list[str], training: dict) -> str:
+    clean, *attacked = card["rows"]
+    worst, data, held = card["worst case"], card["data"], card["calibration"]
+    name, texts = _code(card["model"]["name"]), f"{data['n']} test texts of {_code(data['name'])}"
+    classes = ", ".join(map(_code, labels))
+    sections = {
+        f"# {name}": f"A text classifier into {classes}. Of {texts} it gets "
+        f"**{_percent(clean)}** right" + f", and **{_percent(worst)}** when each text may be "
+        "attacked in every way of the table below" * bool(attacked) + ".",
+        "## Use": _list([
+            f"Meant for texts like those of {_code(data['name'])}, and for the study of attacks "
+            "and defences. On other texts its accuracy is unknown.",
+            "Not meant to decide about people without a person who can overrule it.",
+            '`transformers.pipeline("text-classification", FOLDER, truncation=True)` loads it; '
+            "`truncation` cuts texts that are too long instead of failing.",
+        ]),
+        "## Results": _table(_rows(card)) + "\n\n" + _list([
+            "*Accuracy* counts a text only where the model is right before and after the attack; "
+            "in brackets the 95 % interval of Wilson. It covers the choice of texts, not the "
+            "chance in training.",
+            "*Calibrated*: the same after the logits were divided by the temperature "
+            f"{held['temperature']:g}, found on {held['n']} other texts. A model that is only "
+            "surer of itself gains nothing there.",
+            "*Success*: of the texts that were right, the share that the attack turned wrong.",
+        ]),
+        "## Threat models": _list([
+            f"{_code(row['attack'])}: {_code(row['threat model'])}" for row in attacked
+        ] or ["None: only clean accuracy was measured."]),
+        "## Limits": _list(_limits(card)),
+        "## Training": _list([f"{_code(k)}: {_code(v)}" for k, v in training.items()]
+                             or ["The folder holds no record of it."]),
+        "## Evidence": _list([
+            f"Protocol {_code(card['protocol'])}, version {card['version']}; "
+            + ", ".join(f"{_code(k)} {_code(v)}" for k, v in card["versions"].items()),
+            f"SHA-256 of the weights {_code(card['model']['sha256'])}",
+            f"SHA-256 of the test texts and their labels {_code(data['sha256'])}",
+            f"Digest of the evaluation {_code(card['digest'])}: who repeats it with "
+            "`advlib evaluate` finds the same. It is a checksum and no signature.",
+        ]),
+    }  # fmt: skip
+    return "\n\n".join(f"{head}\n\n{text}" for head, text in sections.items()) + "\n"
+
+
+def _limits(card: dict) -> list[str]:
+    attacked = card["rows"][1:]
+    # Only attacks that change words count queries; the others move embeddings.
+    moved = [_code(row["attack"]) for row in attacked if row["queries"] is None]
+    words = [_code(row["attack"]) for row in attacked if row["queries"] is not None]
+    return [
+        "Only the threat models above were measured, with these settings. About every other "
+        "attack, and a larger budget, nothing is known.",
+        "An accuracy under attack is an upper bound: a better attack can only lower it. Nothing "
+        "here is a certificate.",
+        *[f"{', '.join(moved)}: a moved embedding is no text. Nobody can type what these attacks "
+          "find; they show how near a decision is, not what a person could send."] * bool(moved),
+        *[f"{', '.join(words)}: a search that can miss what another one finds. Whether a changed "
+          "text still means the same was not judged by people."] * bool(words),
+        *[f"Left out: {_code(reason)}" for reason in card["left out"]],
+        "Not measured: other languages and kinds of text, groups of people (bias), change over "
+        "time, what of the training texts can be read out of the weights, poisoned training data.",
+    ]  # fmt: skip
+
+
+def _table(rows: list[dict]) -> str:
+    lines = ["| attack | n | right | accuracy [95 %] | calibrated | success |",
+             "|---|--:|--:|--:|--:|--:|"]  # fmt: skip
+    for row in rows:
+        success = "–" if row["success"] is None else f"{row['success']:.1%}"
+        lines.append(
+            f"| {_code(row['attack']).replace('|', '¦')} | {row['n']} | {row['hits']} | "
+            f"{_percent(row)} | {row['calibrated']:.1%} | {success} |"
+        )
+    return "\n".join(lines)
+
+
+def _percent(row: dict) -> str:
+    return f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
+
+
+def _list(items: list[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _line(text) -> str:
+    """One line without anything invisible, such as marks that turn the reading direction."""
+    return "".join(c if c.isprintable() else "�" for c in " ".join(str(text).split()))
+
+
+def _code(text) -> str:
+    """A code span: neither Markdown nor HTML means anything inside. Its fence is longer than any
+    run of backticks in the text."""
+    text = _line(text) or "(empty)"
+    fence = "`" * (1 + max(map(len, "".join(c if c == "`" else " " for c in text).split()),
+                           default=0))  # fmt: skip
+    pad = " " if text[0] == "`" or text[-1] == "`" else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _training(folder: Path) -> dict:
+    """What `advlib run` left beside a model, and what an embedded checkpoint's card says. Of a path
+    only the last part: the rest is the business of the machine."""
+    options, done, made = folder.parent / "options.json", folder / "training.json", {}
+    if done.is_file() and options.is_file():
+        made = json.loads(options.read_text("utf-8"))
+        log, cost = (json.loads(done.read_text("utf-8"))[key] for key in ("log", "cost"))
+        adversarial = any("adv_loss" in entry for entry in log)
+        made = {"objective": "L + λ·L_adv" if adversarial else "L"} | made | cost
+        for key in ("eps", "steps", "lam") * (not adversarial):
+            made.pop(key, None)
+    elif (folder / "card.json").is_file():
+        made = json.loads((folder / "card.json").read_text("utf-8"))
+        made = made if "made by" in made else {}  # `advlib evaluate` writes a card.json as well
+    return {key: Path(value).name if key in ("model", "data", "test") and value else value
+            for key, value in made.items()
+            if value is not None and key != "sha256" and not isinstance(value, dict)}  # fmt: skip
+
+
+# ---------------------------------------------------------------------- ONNX
+
+
+def export_onnx(victim: Classifier, folder: str | Path) -> float:
+    """Write FOLDER/model.onnx, config and tokenizer, and return the largest difference between
+    ONNX Runtime's logits and PyTorch's over `PROBES`.
+
+    Inputs are the tokenizer's (input_ids, attention_mask, token_type_ids where the model takes
+    them), int64, (batch, tokens), both of any size up to the model's length; the output `logits` is
+    (batch, classes) float32. The weights are inside the file, so a model can have 2 GB of them, the
+    limit of protobuf.
+
+    Raises ValueError where a package is missing, where the model cannot be exported, and where two
+    logits differ by more than 1e-4; no model.onnx is left then.
+    """
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        _need(package)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "model.onnx"
+    example = victim.encode(["the film was good", "it"])  # two of each, for 1 would be a constant
+    example.pop("special_tokens_mask")
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=victim.max_length)}
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # else it names what it could support if it were installed
+    try:
+        with (attack_mode(victim.model, same_dropout=False), torch.no_grad(), quiet(),
+              warnings.catch_warnings(action="ignore")):  # fmt: skip
+            torch.onnx.export(
+                _Logits(victim.model, list(example)).eval(), tuple(example.values()), file,
+                input_names=list(example), output_names=["logits"], verbose=False, dynamo=True,
+                dynamic_shapes=((axes,) * len(example),), external_data=False,
+            )  # fmt: skip
+    except Exception as error:  # the exporter raises many kinds; the reader needs one sentence
+        file.unlink(missing_ok=True)
+        kind = victim.model.config.model_type
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"this {kind} model cannot be exported to ONNX: {first}") from error
+    finally:
+        log.setLevel(level)
+    victim.tokenizer.model_max_length = victim.max_length  # many tokenizers do not know it
+    with quiet():
+        victim.tokenizer.save_pretrained(folder)
+        victim.model.config.save_pretrained(folder)
+    return _compare(victim, load_onnx(folder), file)
+
+
+def load_onnx(folder: str | Path, threads: int | None = None) -> Classifier:
+    """What `export_onnx` wrote, run by ONNX Runtime on the CPU and used as any other classifier:
+    `predict`, and attacks on words, which so measure what is really served.
+
+    threads: None leaves the number to ONNX Runtime. Raises ValueError where something is missing.
+    """
+    runtime = _need("onnxruntime")
+    folder = Path(folder).expanduser()
+    file = folder / "model.onnx"
+    if not file.is_file():
+        raise ModelError(f"{folder} holds no model.onnx: write it with `advlib export`")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    try:
+        session = runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        with quiet():
+            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(f"the exported model in {folder} cannot be loaded: {error}") from error
+    return Classifier(OnnxModel(session, config).eval(), tokenizer)
+
+
+class OnnxModel(nn.Module):
+    """An ONNX Runtime session in the place of a PyTorch model."""
+
+    def __init__(self, session, config):
+        super().__init__()
+        self.session, self.config = session, config
+        self.here = nn.Parameter(torch.empty(0), requires_grad=False)  # says: on the CPU
+
+    def get_input_embeddings(self) -> nn.Module:
+        raise ModelError("an exported model has no gradients: attack its words, or the original")
+
+    def forward(self, **inputs) -> SequenceClassifierOutput:
+        feed = {i.name: inputs[i.name].numpy() for i in self.session.get_inputs()}
+        return SequenceClassifierOutput(logits=torch.from_numpy(self.session.run(None, feed)[0]))
+
+
+class _Logits(nn.Module):
+    """The model as the exporter wants it: tensors in the order of `names` in, one tensor out."""
+
+    def __init__(self, model: nn.Module, names: list[str]):
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *inputs):
+        return self.model(**dict(zip(self.names, inputs, strict=True))).logits
+
+
+def _compare(victim: Classifier, exported: Classifier, file: Path) -> float:
+    """All probes as one batch and each alone, for padding and length are two ways to go wrong."""
+    gaps = [np.abs(victim.logits(PROBES, size) - exported.logits(PROBES, size)).max(1)
+            for size in (len(PROBES), 1)]  # fmt: skip
+    gap = np.max(gaps, axis=0)
+    if not gap.max() <= TOLERANCE:  # nor where it is not a number
+        file.unlink()
+        text = PROBES[int(np.nan_to_num(gap, nan=np.inf).argmax())]
+        raise ModelError(
+            f"the exported model is not the original: its logits for {text[:40]!r} differ by "
+            f"{gap.max():.2g}, allowed is {TOLERANCE:g}; nothing was kept"
+        )
+    return float(gap.max())
+
+
+def _need(package: str):
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ValueError(f"{package} is not installed: pip install onnx onnxscript onnxruntime "
+                         "(the extra `deploy` of advlib)") from error  # fmt: skip

@@ -1,0 +1,105 @@
+"""Adversarial fine-tuning of any classifier, on one device or on many.
+
+    python examples/train.py --model bert-tiny --data reviews --out runs/mine
+    accelerate launch --config_file configs/ddp.yaml examples/train.py \\
+        --model google-bert/bert-base-cased --data stanfordnlp/sst2 --precision bf16 --out runs/sst2
+
+The same command again goes on after an interruption, from the last whole checkpoint. Leaves the
+model in --out, with evaluation.json beside it. Works as it stands; copy it to change it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+import advlib
+from advlib.attacks import FGM, PGD, Noise
+from advlib.objectives import Adversarial, Clean, FreeLB
+
+
+def objective_of(name: str, eps: float, steps: int, lam: float, warmup: int):
+    """What is minimised, by the name that the command line gives it."""
+    attack = PGD(eps, steps=steps, same_dropout=True)
+    start = PGD(eps, steps=steps, random_start=True, same_dropout=True)
+    known = {
+        "clean": Clean(),
+        "fgm": Adversarial(FGM(eps, same_dropout=True), lam=lam, warmup=warmup),
+        "pgd": Adversarial(attack, lam=lam, warmup=warmup),
+        "freelb": FreeLB(start),
+    }
+    if name not in known:
+        raise typer.BadParameter(f"there is no objective {name!r}: choose of {', '.join(known)}")
+    return known[name]
+
+
+def main(
+    model: Annotated[str, typer.Option(help="Checkpoint, folder or Hub name.")] = "bert-tiny",
+    data: Annotated[str, typer.Option(help="World, file, folder or Hub name.")] = "reviews",
+    test: Annotated[str | None, typer.Option(help="A second file to test on.")] = None,
+    text: str | None = None,
+    label: str | None = None,
+    out: Path = Path("runs/train"),
+    objective: Annotated[str, typer.Option(help="clean, fgm, pgd or freelb.")] = "fgm",
+    eps: float = 0.3,
+    steps: int = 3,
+    lam: float = 1.0,
+    warmup: Annotated[int, typer.Option(help="Steps in which λ grows from 0.")] = 0,
+    epochs: float = 3,
+    batch: Annotated[int, typer.Option(help="Texts a step and process.")] = 32,
+    accumulate: Annotated[int, typer.Option(help="Micro-batches to a step.")] = 1,
+    lr: float = 5e-5,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16 (GPU only).")] = "fp32",
+    checkpointing: Annotated[bool, typer.Option(help="Activations are computed twice.")] = False,
+    lora: Annotated[int, typer.Option(help="Rank; 0 trains all weights.")] = 0,
+    train_size: int | None = None,
+    test_size: int = 500,
+    save_steps: int = 200,
+    report_to: Annotated[str, typer.Option(help="tensorboard or wandb.")] = "none",
+    seed: int = 0,
+) -> None:
+    """Train, evaluate, save."""
+    splits = advlib.load_text(
+        data, test=test, text=text, label=label, train_size=train_size, test_size=test_size
+    )
+    device = advlib.setup(seed=seed).device
+    victim = advlib.load_classifier(model, labels=splits["train"].features["label"].names)
+    if checkpointing:
+        victim.model.gradient_checkpointing_enable()
+    if lora:
+        from peft import LoraConfig, get_peft_model
+
+        victim.model = get_peft_model(
+            victim.model, LoraConfig(task_type="SEQ_CLS", r=lora, target_modules="all-linear")
+        )
+    trainer = advlib.finetune(
+        victim, splits["train"], objective_of(objective, eps, steps, lam, warmup),
+        out=str(out / "checkpoints"), resume=True, seed=seed, epochs=epochs, learning_rate=lr,
+        batch_size=batch, gradient_accumulation_steps=accumulate,
+        evaluation=splits["validation"], attack=PGD(eps, steps=5), eval_strategy="epoch",
+        save_strategy="steps", save_steps=save_steps, save_total_limit=2, report_to=report_to,
+        use_cpu=device == "cpu",  # several processes on a CPU find each other only if told so
+        ddp_find_unused_parameters=False,
+        **({precision: True} if precision != "fp32" else {}),
+    )  # fmt: skip
+    trainer.save_model(str(out))
+    if not trainer.is_world_process_zero():
+        return
+    victim.tokenizer.save_pretrained(out)
+    if trainer.is_fsdp_enabled:  # this process holds only a part of the weights
+        victim = advlib.load_classifier(out)
+    table = advlib.robustness(
+        victim, splits["test"], [Noise(eps), FGM(eps), PGD(eps, steps=20, restarts=2)]
+    )
+    print(table[["attack", "n", "accuracy", "low", "high"]].to_string(index=False))
+    record = {"rows": json.loads(table.to_json(orient="records")), "ledger": trainer.ledger()}
+    (out / "evaluation.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_float32_matmul_precision("high")
+    typer.run(main)
