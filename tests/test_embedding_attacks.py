@@ -665,6 +665,31 @@ def test_a_compiled_model_is_not_passed_over(bert, texts, labels):
     assert torch.equal(attack(compiled, batch), delta)
 
 
+def test_an_attack_without_dropout_goes_on_saving_memory(tiny, texts, labels):
+    """transformers' layers compute twice only in training mode; the attack is in eval mode."""
+    victim = tiny(dropout=0.2)
+    batch, attack = victim.encode(texts, labels), PGD(0.3, steps=2)
+    kept, found = [], []
+
+    def keep(tensor):
+        kept[-1] += tensor.numel()
+        return tensor
+
+    for enable in (lambda: None, victim.model.gradient_checkpointing_enable):
+        enable()
+        victim.model.train()
+        functions = [
+            getattr(m, "_gradient_checkpointing_func", None) for m in victim.model.modules()
+        ]
+        kept.append(0)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            found.append(attack(victim.model, batch))
+        now = [getattr(m, "_gradient_checkpointing_func", None) for m in victim.model.modules()]
+        assert now == functions and all(m.training for m in victim.model.modules())
+    assert kept[1] < kept[0] / 2
+    torch.testing.assert_close(found[0], found[1])
+
+
 # --- precision ------------------------------------------------------------------------------
 
 

@@ -929,12 +929,13 @@ def test_micro_batches_add_up_to_the_whole(name):
 
 @every
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_gradient_checkpointing_changes_no_objective(name):
+@pytest.mark.parametrize("same_dropout", [True, False])
+def test_gradient_checkpointing_changes_no_objective(name, same_dropout):
     victim = make_victim(dropout=0.3)
     batch, found = victim.encode(TEXTS, LABELS), []
     for enable in (lambda: None, victim.model.gradient_checkpointing_enable):
         enable()
-        objective = objective_named(name, victim, same_dropout=True)
+        objective = objective_named(name, victim, same_dropout=same_dropout)
         torch.manual_seed(3)
         first = gradients(victim.model, objective, batch)[1]
         found.append((first, gradients(victim.model, objective, batch, step=1)[1]))

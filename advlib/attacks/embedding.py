@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from advlib.perturbation import Ball, check_eps
 
@@ -380,14 +381,43 @@ def attack_mode(model: nn.Module, same_dropout: bool) -> Iterator[Callable[[], N
     pass draws the same dropout mask.
     """
     modes = [(module, module.training) for module in model.modules()]
-    with torch.random.fork_rng(_cuda_of(model)):
+    with ExitStack() as inside:
+        inside.enter_context(torch.random.fork_rng(_cuda_of(model)))
         if not same_dropout:
             model.eval()
+            for module, mode in modes:
+                saves = isinstance(module, GradientCheckpointingLayer)
+                if mode and saves and module.gradient_checkpointing:
+                    inside.enter_context(_still_checkpointing(module))
         try:
             yield random_state(model) if same_dropout else lambda: None
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+@contextmanager
+def _still_checkpointing(layer: nn.Module) -> Iterator[None]:
+    """A layer that computes its activations twice, to save memory, does so in training mode only;
+    in eval mode an attack would keep them all. Inside, it believes to be in training when it
+    decides that, and is in eval mode when it computes."""
+    twice = layer._gradient_checkpointing_func
+
+    def compute(function: Callable, *args):
+        def evaluated(*args):
+            layer.training = False
+            try:
+                return function(*args)
+            finally:
+                layer.training = True
+
+        return twice(evaluated, *args)
+
+    layer.training, layer._gradient_checkpointing_func = True, compute
+    try:
+        yield
+    finally:
+        layer._gradient_checkpointing_func = twice
 
 
 def random_state(model: nn.Module) -> Callable[[], None]:
