@@ -669,11 +669,16 @@ def test_an_attack_without_dropout_goes_on_saving_memory(tiny, texts, labels):
     """transformers' layers compute twice only in training mode; the attack is in eval mode."""
     victim = tiny(dropout=0.2)
     batch, attack = victim.encode(texts, labels), PGD(0.3, steps=2)
-    kept, found = [], []
+    kept, found, modes = [], [], []
 
     def keep(tensor):
         kept[-1] += tensor.numel()
         return tensor
+
+    for layer in victim.model.bert.encoder.layer:  # seen from inside its own forward pass
+        layer.attention.register_forward_pre_hook(
+            lambda *_, layer=layer: modes.append(layer.training)
+        )
 
     for enable in (lambda: None, victim.model.gradient_checkpointing_enable):
         enable()
@@ -686,7 +691,7 @@ def test_an_attack_without_dropout_goes_on_saving_memory(tiny, texts, labels):
             found.append(attack(victim.model, batch))
         now = [getattr(m, "_gradient_checkpointing_func", None) for m in victim.model.modules()]
         assert now == functions and all(m.training for m in victim.model.modules())
-    assert kept[1] < kept[0] / 2
+    assert kept[1] < kept[0] / 2 and modes and not any(modes)
     torch.testing.assert_close(found[0], found[1])
 
 
