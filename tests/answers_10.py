@@ -1,0 +1,491 @@
+"""Right and wrong answers to the exercises of lesson 10; test_lessons.py runs them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from advlib.attacks.embedding import attackable, perturbed_logits, wrong_margin
+
+UNLABELLED = -100
+
+# ---------------------------------------------------------------- right answers
+
+
+def loss_by_ignoring(logits, labels):
+    known = (labels != UNLABELLED).sum().clamp_min(1)
+    return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum") / known
+
+
+def loss_by_gather(logits, labels):
+    known = labels != UNLABELLED
+    safe = labels.where(known, torch.zeros_like(labels))
+    each = -logits.log_softmax(1).gather(1, safe[:, None])[:, 0] * known
+    return each.sum() / max(int(known.sum()), 1)
+
+
+def stream_of(numbers, take, steps, generator, shuffle=torch.randperm):
+    length, chunks = len(numbers) // take, []
+    while len(chunks) < steps:
+        shuffled = numbers[shuffle(len(numbers), generator=generator)]
+        chunks += [shuffled[i * take : (i + 1) * take] for i in range(length)]
+    return torch.stack(chunks[:steps])
+
+
+def rows_by_stream(labelled, unlabelled, k, u, steps, generator):
+    parts = [stream_of(labelled, k, steps, generator), stream_of(unlabelled, u, steps, generator)]
+    return torch.cat(parts, dim=1)
+
+
+def rows_by_queue(labelled, unlabelled, k, u, steps, generator):
+    """Two queues that are filled anew when too little is left."""
+    queues, out = {k: [], -u: []}, []
+    for _ in range(steps):
+        batch = []
+        for key, numbers in ((k, labelled), (-u, unlabelled)):
+            take = abs(key)
+            if len(queues[key]) < take:
+                order = torch.randperm(len(numbers), generator=generator)
+                queues[key] = numbers[order].tolist()
+            batch += [queues[key].pop() for _ in range(take)]
+        out.append(batch)
+    return torch.tensor(out)
+
+
+def lora_with_hook(linear, r, alpha):
+    for p in linear.parameters():
+        p.requires_grad = False
+    like = dict(dtype=linear.weight.dtype, device=linear.weight.device)
+    linear.lora_A = nn.Parameter(0.02 * torch.randn(r, linear.in_features, **like))
+    linear.lora_B = nn.Parameter(torch.zeros(linear.out_features, r, **like))
+
+    def add(layer, inputs, output):
+        low = F.linear(F.linear(inputs[0], layer.lora_A), layer.lora_B)
+        return output + low * (alpha / r)
+
+    linear.register_forward_hook(add)
+    return linear
+
+
+def lora_with_forward(linear, r, alpha):
+    """The layer's forward is replaced."""
+    linear.requires_grad_(False)
+    linear.register_parameter(
+        "lora_A", nn.Parameter(torch.empty(r, linear.in_features).to(linear.weight))
+    )
+    linear.register_parameter(
+        "lora_B", nn.Parameter(torch.zeros(linear.out_features, r).to(linear.weight))
+    )
+    nn.init.kaiming_uniform_(linear.lora_A, a=math.sqrt(5))
+
+    def forward(x):
+        weight = linear.weight + alpha / r * linear.lora_B @ linear.lora_A
+        return F.linear(x, weight, linear.bias)
+
+    linear.forward = forward
+    return linear
+
+
+def margin(model, batch, v, mask=True, loss=wrong_margin):
+    free = attackable(batch)[..., None]
+    delta = v * (free if mask else torch.ones_like(free))
+    return loss(perturbed_logits(model, batch, delta), batch["labels"])
+
+
+def step_by_hand(model, batch, v, eps, step_size):
+    v = v.detach().clone().requires_grad_()
+    (grad,) = torch.autograd.grad(margin(model, batch, v).mean(), v)
+    new = v.detach() + step_size * grad / grad.norm().clamp_min(1e-12)
+    return new if new.norm() <= eps else new * (eps / new.norm())
+
+
+def step_by_tokens(model, batch, v, eps, step_size):
+    """The gradient at every token, summed afterwards."""
+    delta = (v.detach() * attackable(batch)[..., None]).requires_grad_()
+    odds = wrong_margin(perturbed_logits(model, batch, delta), batch["labels"]).sum()
+    (grad,) = torch.autograd.grad(odds, delta)
+    grad = (grad * attackable(batch)[..., None]).sum((0, 1))
+    if grad.norm() > 0:
+        v = v.detach() + step_size * grad / grad.norm()
+    return v * min(1.0, eps / max(v.norm().item(), 1e-12))
+
+
+def score_by_cases(clean, robust, least):
+    if math.isnan(clean + robust):
+        return -1
+    if clean < least:
+        return -(least - clean)
+    return robust
+
+
+def score_in_one(clean, robust, least):
+    return (robust if clean >= least else clean - least) if clean + robust >= 0 else -1.0
+
+
+RIGHT = [
+    ("10.1", loss_by_ignoring), ("10.1", loss_by_gather),
+    ("10.2", rows_by_stream), ("10.2", rows_by_queue),
+    ("10.3", lora_with_hook), ("10.3", lora_with_forward),
+    ("10.4", step_by_hand), ("10.4", step_by_tokens),
+    ("10.5", score_by_cases), ("10.5", score_in_one),
+]  # fmt: skip
+
+# ---------------------------------------------------------------- wrong answers
+
+
+def loss_sum(logits, labels):
+    return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+
+
+def loss_in_place(logits, labels):
+    labels[labels == UNLABELLED] = 0
+    return F.cross_entropy(logits, labels)
+
+
+def loss_new_zero(logits, labels):
+    known = labels != UNLABELLED
+    return F.cross_entropy(logits[known], labels[known]) if known.any() else torch.tensor(0.0)
+
+
+def loss_by_softmax(logits, labels):
+    known = labels != UNLABELLED
+    p = logits.softmax(1)[known].gather(1, labels[known][:, None])
+    return -(p.log().sum()) / known.sum().clamp_min(1) if known.any() else logits.sum() * 0
+
+
+def loss_clamped(logits, labels):
+    known = labels != UNLABELLED
+    p = logits.softmax(1)[known].gather(1, labels[known][:, None]).clamp_min(1e-7)
+    return -(p.log().sum()) / known.sum().clamp_min(1) if known.any() else logits.sum() * 0
+
+
+def loss_each(logits, labels):
+    return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="none")
+
+
+def loss_first_only(logits, labels):
+    known = labels != UNLABELLED
+    return (
+        F.cross_entropy(logits[known][:1], labels[known][:1]) if known.any() else logits.sum() * 0
+    )
+
+
+def replacement(labelled, unlabelled, k, u, steps, generator):
+    parts = [n[torch.randint(len(n), (steps, take), generator=generator)]
+             for n, take in ((labelled, k), (unlabelled, u))]  # fmt: skip
+    return torch.cat(parts, dim=1)
+
+
+def each_by_itself(labelled, unlabelled, k, u, steps, generator):
+    out = []
+    for _ in range(steps):
+        parts = [n[torch.randperm(len(n), generator=generator)][:take]
+                 for n, take in ((labelled, k), (unlabelled, u))]  # fmt: skip
+        out.append(torch.cat(parts))
+    return torch.stack(out)
+
+
+def all_together(labelled, unlabelled, k, u, steps, generator):
+    return stream_of(torch.cat([labelled, unlabelled]), k + u, steps, generator)
+
+
+def shuffled_once(labelled, unlabelled, k, u, steps, generator):
+    def stream(numbers, take):
+        order = numbers[torch.randperm(len(numbers), generator=generator)]
+        chunks = order[: len(numbers) // take * take].split(take)
+        return torch.stack([chunks[i % len(chunks)] for i in range(steps)])
+
+    return torch.cat([stream(labelled, k), stream(unlabelled, u)], dim=1)
+
+
+def runs_out(labelled, unlabelled, k, u, steps, generator):
+    a = stream_of(labelled, k, len(labelled) // k, generator)
+    b = stream_of(unlabelled, u, len(unlabelled) // u, generator)
+    n = min(len(a), len(b), steps)
+    return torch.cat([a[:n], b[:n]], dim=1)
+
+
+def over_the_edge(labelled, unlabelled, k, u, steps, generator):
+    """The last texts of one pass and the first of the next share a batch."""
+
+    def stream(numbers, take):
+        order = torch.cat([torch.randperm(len(numbers), generator=generator)
+                           for _ in range(steps * take // len(numbers) + 1)])  # fmt: skip
+        return numbers[order[: steps * take]].view(steps, take)
+
+    return torch.cat([stream(labelled, k), stream(unlabelled, u)], dim=1)
+
+
+def never_shuffled(numbers, generator=None):
+    return torch.arange(numbers)
+
+
+def cut_first(labelled, unlabelled, k, u, steps, generator):
+    a = stream_of(labelled[: len(labelled) // k * k], k, steps, generator)
+    b = stream_of(unlabelled[: len(unlabelled) // u * u], u, steps, generator)
+    return torch.cat([a, b], dim=1)
+
+
+def mixed_with(shuffle):
+    """rows_by_stream with another way to shuffle."""
+
+    def answer(labelled, unlabelled, k, u, steps, generator):
+        parts = [stream_of(n, take, steps, generator, shuffle)
+                 for n, take in ((labelled, k), (unlabelled, u))]  # fmt: skip
+        return torch.cat(parts, dim=1)
+
+    return answer
+
+
+def positions(labelled, unlabelled, k, u, steps, generator):
+    a, b = torch.arange(len(labelled)), torch.arange(len(unlabelled))
+    return rows_by_stream(a, b, k, u, steps, generator)
+
+
+def lora_with(first=torch.randn, second=torch.zeros, factor=lambda alpha, r: alpha / r,
+              freeze=lambda linear: linear.requires_grad_(False), base=1, low=1):  # fmt: skip
+    """Answers to 10.3 with one mistake each."""
+
+    def answer(linear, r, alpha):
+        freeze(linear)
+        like = dict(dtype=linear.weight.dtype)
+        linear.lora_A = nn.Parameter(first(r, linear.in_features, **like))
+        linear.lora_B = nn.Parameter(second(linear.out_features, r, **like))
+        linear.register_forward_hook(
+            lambda layer, inputs, output: (
+                base * output + low * factor(alpha, r) * inputs[0] @ layer.lora_A.T @ layer.lora_B.T
+            )
+        )
+        return linear
+
+    return answer
+
+
+def lora_new_layer(linear, r, alpha):
+    new = nn.Linear(linear.in_features, linear.out_features, bias=linear.bias is not None)
+    new.load_state_dict(linear.state_dict())
+    return lora_with_hook(new, r, alpha)
+
+
+def lora_tensors(linear, r, alpha):
+    linear.requires_grad_(False)
+    linear.lora_A = torch.randn(r, linear.in_features, dtype=linear.weight.dtype)
+    linear.lora_B = torch.zeros(linear.out_features, r, dtype=linear.weight.dtype)
+    return linear
+
+
+def lora_transposed(linear, r, alpha):
+    linear.requires_grad_(False)
+    linear.lora_A = nn.Parameter(torch.randn(linear.in_features, r, dtype=linear.weight.dtype))
+    linear.lora_B = nn.Parameter(torch.zeros(r, linear.out_features, dtype=linear.weight.dtype))
+    linear.register_forward_hook(
+        lambda layer, inputs, output: output + alpha / r * inputs[0] @ layer.lora_A @ layer.lora_B
+    )
+    return linear
+
+
+def lora_float32(linear, r, alpha):
+    linear.requires_grad_(False)
+    linear.lora_A = nn.Parameter(torch.randn(r, linear.in_features))
+    linear.lora_B = nn.Parameter(torch.zeros(linear.out_features, r))
+    linear.register_forward_hook(
+        lambda layer, inputs, output: (
+            output + alpha / r * inputs[0].float() @ layer.lora_A.T @ layer.lora_B.T
+        )
+    )
+    return linear
+
+
+def lora_detached(linear, r, alpha):
+    made = lora_with()(linear, r, alpha)
+    made._forward_hooks.clear()
+    made.register_forward_hook(
+        lambda layer, inputs, output: (
+            output + alpha / r * inputs[0] @ layer.lora_A.T.detach() @ layer.lora_B.T
+        )
+    )
+    return made
+
+
+def lora_merged(linear, r, alpha):
+    """W + B A once, at the start."""
+    made = lora_with()(linear, r, alpha)
+    made._forward_hooks.clear()
+    return made
+
+
+def step_with(sign=1.0, loss=wrong_margin, mask=True, unit=None, after=None, base=1.0,
+              rows=slice(None), at=1.0, length=None):  # fmt: skip
+    """Answers to 10.4 with one mistake each."""
+
+    def answer(model, batch, v, eps, step_size):
+        free = (at * v).detach().clone().requires_grad_()
+        own = margin(model, batch, free, mask, loss)[rows].mean()
+        (grad,) = torch.autograd.grad(own, free)
+        push = unit(grad) if unit else grad / grad.norm().clamp_min(1e-12)
+        new = base * v + sign * (length(eps, step_size) if length else step_size) * push
+        if after:
+            return after(new, eps)
+        return new * (eps / new.norm().clamp_min(eps))
+
+    return answer
+
+
+def entropies(logits, labels):
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def step_project_first(model, batch, v, eps, step_size):
+    v = v * (eps / v.norm().clamp_min(eps))
+    return step_with(after=lambda new, eps: new)(model, batch, v, eps, step_size)
+
+
+def step_nan(model, batch, v, eps, step_size):
+    return step_with(unit=lambda g: g / g.norm())(model, batch, v, eps, step_size)
+
+
+def step_backward(model, batch, v, eps, step_size):
+    free = v.detach().clone().requires_grad_()
+    margin(model, batch, free).mean().backward()
+    new = v + step_size * free.grad / free.grad.norm().clamp_min(1e-12)
+    return new * (eps / new.norm().clamp_min(eps))
+
+
+def step_eval(model, batch, v, eps, step_size):
+    model.eval()
+    return step_by_hand(model, batch, v, eps, step_size)
+
+
+def step_in_place(model, batch, v, eps, step_size):
+    v += step_by_hand(model, batch, v, eps, step_size) - v
+    return v
+
+
+def step_flags(model, batch, v, eps, step_size):
+    v.requires_grad_()
+    (grad,) = torch.autograd.grad(margin(model, batch, v).mean(), v)
+    new = (v + step_size * grad / grad.norm().clamp_min(1e-12)).detach()
+    return new * (eps / new.norm().clamp_min(eps))
+
+
+def step_attached(model, batch, v, eps, step_size):
+    return step_by_hand(model, batch, v, eps, step_size).requires_grad_()
+
+
+def step_means(model, batch, v, eps, step_size):
+    total = torch.zeros_like(v)
+    for i in range(len(batch["labels"])):
+        free = v.detach().clone().requires_grad_()
+        (grad,) = torch.autograd.grad(margin(model, batch, free)[i], free)
+        total += grad / grad.norm().clamp_min(1e-12)
+    new = v + step_size * total / total.norm().clamp_min(1e-12)
+    return new * (eps / new.norm().clamp_min(eps))
+
+
+def scores(feasible, rest, nan=True, strict=False):
+    """Answers to 10.5: what is given above the limit, what below it."""
+
+    def answer(clean, robust, least):
+        if nan and (math.isnan(clean) or math.isnan(robust)):
+            return -1.0
+        kept = clean > least if strict else clean >= least
+        return feasible(clean, robust) if kept else rest(clean, robust, least)
+
+    return answer
+
+
+def own(clean, robust):
+    return robust
+
+
+WRONG = [
+    ("10.1", loss_sum, "the sum"),
+    ("10.1", lambda z, y: loss_sum(z, y) / len(y), "whole batch"),
+    ("10.1", lambda z, y: F.cross_entropy(z, y, ignore_index=UNLABELLED), "nan"),
+    ("10.1", lambda z, y: F.cross_entropy(z, y.clamp_min(0)), "class 0"),
+    ("10.1", loss_in_place, "in place"),
+    ("10.1", loss_new_zero, "backward"),
+    ("10.1", loss_by_softmax, "not finite|log_softmax"),
+    ("10.1", loss_clamped, "not as expected"),
+    ("10.1", loss_each, "shape"),
+    ("10.1", loss_first_only, "first labelled"),
+    ("10.1", lambda z, y: -loss_by_ignoring(z, y), "sign"),
+    ("10.1", lambda z, y: loss_by_ignoring(z.detach(), y), "backward"),
+    ("10.1", lambda z, y: loss_by_ignoring(z, y).item(), "tensor"),
+    ("10.1", lambda z, y: None, "return"),
+    ("10.2", replacement, "replacement"),
+    ("10.2", each_by_itself, "drawn by itself"),
+    ("10.2", all_together, "shuffled together"),
+    ("10.2", shuffled_once, "anew"),
+    ("10.2", runs_out, "ran out"),
+    ("10.2", over_the_edge, "one pass"),
+    ("10.2", mixed_with(never_shuffled), "nothing is shuffled|seeded inside"),
+    ("10.2", mixed_with(lambda n, generator: torch.randperm(n)), "generator"),
+    ("10.2", mixed_with(lambda n, generator: torch.randperm(
+        n, generator=torch.Generator().manual_seed(0))), "seeded inside"),
+    ("10.2", cut_first, "cut before"),
+    ("10.2", positions, "positions"),
+    ("10.2", lambda a, b, k, u, s, g: rows_by_stream(a, b, u, k, s, g)
+     if len(a) >= u else rows_by_stream(a, b, k, u, s, g)[:, [*range(k, k + u), *range(k)]],
+     "come first|exchanged"),
+    ("10.2", lambda a, b, k, u, s, g: rows_by_stream(a, b, k, u, s, g).flip(1), "come first"),
+    ("10.2", lambda *given: rows_by_stream(*given).tolist(), "tensor"),
+    ("10.2", lambda *given: rows_by_stream(*given)[:-1], "shape"),
+    ("10.2", lambda *given: None, "return"),
+    ("10.3", lora_with(first=torch.zeros), "both zero"),
+    ("10.3", lora_with(first=torch.zeros, second=torch.randn), "the other way round"),
+    ("10.3", lora_with(second=torch.randn), "B must be zero"),
+    ("10.3", lora_with(first=torch.ones), "random"),
+    ("10.3", lora_with(factor=lambda alpha, r: 1.0), "alpha / r is missing"),
+    ("10.3", lora_with(factor=lambda alpha, r: alpha), "without the division"),
+    ("10.3", lora_with(factor=lambda alpha, r: r / alpha), "upside down"),
+    ("10.3", lora_with(factor=lambda alpha, r: 1 / r), "alpha is missing"),
+    ("10.3", lora_with(freeze=lambda linear: linear), "frozen"),
+    ("10.3", lora_with(freeze=lambda linear: linear.weight.requires_grad_(False)), "bias|frozen"),
+    ("10.3", lora_with(base=0), "missing"),
+    ("10.3", lora_with(base=2), "not as expected"),
+    ("10.3", lora_with(low=-1), "subtracted"),
+    ("10.3", lora_new_layer, "new layer"),
+    ("10.3", lora_tensors, "Parameter"),
+    ("10.3", lora_transposed, "transposed"),
+    ("10.3", lora_float32, "dtype"),
+    ("10.3", lora_detached, "no gradient reaches lora_A"),
+    ("10.3", lora_merged, "not added"),
+    ("10.3", lambda linear, r, alpha: None, "None"),
+    ("10.4", step_with(sign=-1.0), "descent"),
+    ("10.4", step_with(after=lambda new, eps: new), "no projection"),
+    ("10.4", step_with(after=lambda new, eps: eps * new / new.norm()), "surface"),
+    ("10.4", step_with(after=lambda new, eps: new.clamp(-eps, eps)), "linf cube"),
+    ("10.4", step_project_first, "no projection"),
+    ("10.4", step_with(mask=False), "mask"),
+    ("10.4", step_with(unit=lambda g: g), "not normalised"),
+    ("10.4", step_with(unit=torch.sign), "sign"),
+    ("10.4", step_with(loss=entropies), "cross-entropy"),
+    ("10.4", step_with(rows=slice(0, 1)), "first text"),
+    ("10.4", step_with(base=0.0), "only the step"),
+    ("10.4", step_with(at=0.0), "asked at zero"),
+    ("10.4", step_with(length=lambda eps, size: eps), "eps was taken"),
+    ("10.4", step_means, "normalised before the mean"),
+    ("10.4", step_nan, "0/0|not finite"),
+    ("10.4", step_backward, "left in"),
+    ("10.4", step_eval, "mode"),
+    ("10.4", step_in_place, "in place"),
+    ("10.4", step_flags, "requires_grad"),
+    ("10.4", step_attached, "graph"),
+    ("10.4", lambda m, b, v, e, s: v, "nothing moved"),
+    ("10.4", lambda m, b, v, e, s: None, "return"),
+    ("10.5", lambda c, r, least: r, "nan|ignored"),
+    ("10.5", scores(own, lambda c, r, least: r), "ignored"),
+    ("10.5", scores(own, lambda c, r, least: least - c), "wrong sign"),
+    ("10.5", scores(own, lambda c, r, least: -1.0), "flat penalty"),
+    ("10.5", scores(own, lambda c, r, least: 0.0), "0 for every"),
+    ("10.5", scores(lambda c, r: c + r, lambda c, r, least: c + r), "sum"),
+    ("10.5", scores(lambda c, r: (c + r) / 2, lambda c, r, least: c - least), "mean"),
+    ("10.5", scores(lambda c, r: c * r, lambda c, r, least: c - least), "product"),
+    ("10.5", scores(lambda c, r: c, lambda c, r, least: c - least), "clean accuracy alone"),
+    ("10.5", scores(own, lambda c, r, least: r + c - least), "shortage"),
+    ("10.5", scores(own, lambda c, r, least: c - least, nan=False), "nan"),
+    ("10.5", scores(own, lambda c, r, least: c - least, strict=True), ">="),
+    ("10.5", lambda c, r, least: None, "return"),
+]  # fmt: skip
