@@ -3,9 +3,9 @@
     python benchmarks/gpu.py                 BERT-base with random weights, 32 texts of 128 tokens
     python benchmarks/gpu.py --small         the same table for a tiny model, for a trial on a CPU
 
-Writes docs/results/gpu.md (or gpu-small.md). Random weights and ids will do: what a step costs does
-not depend on them. Each precision is measured against its own clean step, all objectives taking
-turns.
+Writes docs/results/gpu.md (gpu-on-a-cpu.md without a GPU, gpu-small.md for the trial). Random
+weights and ids will do: what a step costs does not depend on them. Each precision is measured
+against its own clean step, all objectives taking turns.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def main(args) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    size = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128)
+    size = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
+                intermediate_size=128, vocab_size=20_000)  # fmt: skip
     config = BertConfig(num_labels=2, **(size if args.small else {}))
     batch_size, tokens = (4, 16) if args.small else (args.batch, args.tokens)
     ids = torch.randint(1000, 20_000, (batch_size, tokens), device=device)
@@ -129,7 +130,8 @@ def main(args) -> None:
         "operations of the linear layers over the maker's figure.\n\n" + table(header, rows)
     )
     options = " --small" if args.small else f" --batch {batch_size} --tokens {tokens}"
-    write("gpu-small" if args.small else "gpu", f"Adversarial training of {what}", text,
+    page = "gpu" if torch.cuda.is_available() else "gpu-on-a-cpu"
+    write("gpu-small" if args.small else page, f"Adversarial training of {what}", text,
           f"python benchmarks/gpu.py{options} --rounds {args.rounds}")  # fmt: skip
 
 
