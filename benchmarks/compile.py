@@ -90,8 +90,8 @@ def main(args) -> None:
     text = (
         f"BERT of {args.layers} layers × {args.hidden} with random weights, {args.batch} texts of "
         f"{', '.join(map(str, LENGTHS))} tokens in turn, fp32, dropout on, medians and quartiles "
-        f"of {args.rounds} rounds in which all ways take turns. The first {len(data)} compiled steps "
-        f"took {first:.0f} s.\n\n" + table(["training step", "ms", "time / SDPA, same step"], rows)
+        f"of {args.rounds} rounds in which all ways take turns. The first {len(data)} compiled "
+        f"steps took {first:.0f} s.\n\n" + table(["training step", "ms", "time / SDPA, same step"], rows)
     )
     options = f" --layers {args.layers} --hidden {args.hidden} --batch {args.batch}"
     write("compile", "SDPA attention and torch.compile", text,
