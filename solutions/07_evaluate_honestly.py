@@ -850,7 +850,8 @@ made = {
     "Bert": wide,
     "DistilBert": dict(dim=32, n_layers=1, n_heads=2, hidden_dim=32),
     "GPT2": dict(n_embd=32, n_layer=1, n_head=2),
-    "ModernBert": dict(wide, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2),
+    "ModernBert": dict(wide, num_hidden_layers=2, bos_token_id=1, eos_token_id=2, cls_token_id=1,
+                       sep_token_id=2),
 }
 zoo, own_name = {}, {}
 print("              emb.  word_embeddings   what it is called")
