@@ -202,7 +202,7 @@ class Adversarial(Objective):
         clean = cross_entropy(perturbed_logits(inner, batch, start), batch["labels"])
         check_loss(clean)
         backward(clean)
-        grad = start.grad[:attacked]
+        grad = gradient_at(start)[:attacked]
         # Under float16 the scaled gradient may overflow; then there is nothing to lend.
         lent = grad if grad.isfinite().all() and grad.any() else None
         rewind()
@@ -475,7 +475,7 @@ class FreeLB(Objective):
             losses.append(cross_entropy(logits, batch["labels"]))
             check_loss(losses[-1])
             backward(losses[-1] / attack.steps)
-            if not last and delta.grad.isfinite().all():  # float16 may overflow: then stay
+            if not last and gradient_at(delta).isfinite().all():  # float16 may overflow: then stay
                 push = ball.steepest(delta.grad * mask)
                 delta = attack.move(ball, delta.detach(), push, t)
         losses = torch.stack([loss.detach() for loss in losses])
@@ -523,7 +523,8 @@ class Free(Objective):
         check_loss(loss)
         backward(loss)
         if seen + 1 < self.replays:
-            grad = delta.grad if delta.grad.isfinite().all() else zero
+            grad = gradient_at(delta)
+            grad = grad if grad.isfinite().all() else zero
             delta = attack.move(ball, delta.detach(), ball.steepest(grad * mask), 0)
             self._deltas[key] = delta, seen + 1
             while len(self._deltas) > MOST_BATCHES:  # a loop that does not replay
@@ -581,6 +582,9 @@ class Words(Objective):
         attacked = round(self.ratio * size)
         if self.lam == 0 or attacked == 0:
             return Clean()(model, batch, backward)
+        if UNLABELLED in labels:
+            raise ValueError("Words attacks away from the label, so every text needs one; VAT and "
+                             "other objectives without labels take the rest")  # fmt: skip
         texts = self.texts(batch)
         victim = replace(self.victim, model=bare(model))
         inner = [0.0, 0.0]
@@ -664,6 +668,16 @@ def attacked_pair(
     rewind()
     moved = perturbed_logits(model, batch, delta)
     return logits, moved, attack.passes(keep_best=False, lent=lent)
+
+
+def gradient_at(delta: Tensor) -> Tensor:
+    """The gradient that a backward pass left on δ. Raises ValueError where none got there."""
+    if delta.grad is None:
+        raise ValueError(
+            "no gradient reaches the embeddings: the model detaches them or does not use them, so "
+            "there is nothing to climb"
+        )
+    return delta.grad
 
 
 def check_loss(loss: Tensor) -> None:

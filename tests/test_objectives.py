@@ -982,6 +982,21 @@ def test_lora_weights_and_the_head_alone_get_gradients(name, checkpointing):
         assert any("layer.0" in n for n in moved)
 
 
+@pytest.mark.parametrize("name", ["Adversarial", "FreeLB", "Free", "Madry", "TRADES"])
+def test_a_model_that_detaches_its_embeddings_is_refused(name):
+    victim = make_victim()
+    victim.model.bert.embeddings.register_forward_hook(lambda m, i, out: out.detach())
+    with pytest.raises(ValueError, match="gradient reaches the embeddings"):
+        objective_named(name, victim)(victim.model, victim.encode(TEXTS, LABELS))
+
+
+def test_words_wants_a_label_for_every_text():
+    victim = make_victim()
+    batch = victim.encode(TEXTS, [1, 0, 0, UNLABELLED, 0, 1])
+    with pytest.raises(ValueError, match="every text needs one"):
+        objective_named("Words", victim)(victim.model, batch)
+
+
 @every
 def test_frozen_embeddings_change_no_other_gradient(name):
     victim = make_victim(dropout=0.2)
