@@ -6,7 +6,7 @@
 # **You will**
 #
 # - write the step that minimises `L + lam·L_adv`, and the loop and the evaluation around it;
-# - turn its four knobs, `lam`, `eps`, `ratio` and `steps`, and read the price in a frontier;
+# - turn its knobs, `lam`, `eps` and `ratio`, and read the price in a frontier;
 # - see a training collapse, and one that learns its training texts by heart, and mend both;
 # - do it all again in ten lines with `AdversarialTrainer`;
 # - measure whether a defence against pushes of embeddings helps against *words*.
@@ -36,7 +36,7 @@ profile = advlib.setup()
 # Nobody can solve this for a language model. So the two take turns: the attacker makes a few steps
 # in $\delta$ with $\theta$ held still (lessons 03 and 04), then the defender makes *one* step in
 # $\theta$ with $\delta$ held still. That $\delta$ may be held still is what Danskin's theorem
-# allows.
+# allows: at the maximum, $\delta$'s own dependence on $\theta$ does not change the gradient.
 
 # %%
 import copy
@@ -118,8 +118,8 @@ assert before.robust.mean() < (before.clean == before.labels).mean() - 0.2
 # Write `adversarial_step(model, optimizer, batch, attack, lam, ratio=1.0)`. Make one step on
 # $L+\texttt{lam}\cdot L_\text{adv}$, where $L_\text{adv}$ is the mean over the first
 # `round(ratio * size)` texts of the batch, `size` being the number of its texts. Return the pair
-# `(clean, adv)`, the two losses of *before* the update, as numbers (without graph), `adv` not
-# multiplied by `lam`.
+# `(clean, adv)`, the two losses of *before* the update, as numbers (a detached tensor will do),
+# `adv` not multiplied by `lam`.
 #
 # - Call the attack once, with all these texts together. Where nobody is to be attacked (`lam` is 0,
 #   or the rounding gives 0) do not call it; then $L$ alone is minimised, and `adv` is `None`.
@@ -184,8 +184,9 @@ assert history[0][1] > 2 * history[0][0], "the attack finds what the clean loss 
 assert history[-1][1] < 0.8 * history[0][1], "on this batch the openings are closed"
 
 # %% [markdown]
-# The attacker begins anew at each step and finds less each time. On *this batch*: whether the
-# lesson carries over to other texts is another question. For that we need an evaluation.
+# The attacker begins anew at each step and finds less and less, with relapses (the steps are
+# large). On *this batch*: whether the lesson carries over to other texts is another question. For
+# that we need an evaluation.
 #
 # ## 3 · Two accuracies
 #
@@ -205,7 +206,7 @@ assert history[-1][1] < 0.8 * history[0][1], "on this batch the openings are clo
 # it came. No gradients are left in the parameters.
 #
 # `victim.batches(data["text"], data["label"])` yields pairs `(indices, batch)` of up to 64 texts of
-# similar length. The last batch may be smaller.
+# similar length, that is, not in the order of `data`. The last batch may be smaller.
 #
 # <details><summary>Hint</summary>
 #
@@ -300,7 +301,7 @@ for kind, (_, _, (clean, robust)) in runs.items():
     print(f"{kind:12} clean {clean:.0%}, under PGD {robust:.0%}")
 standard, adversarial = runs["standard"][0], runs["adversarial"][0]
 rise = runs["adversarial"][2][1] - runs["standard"][2][1]
-assert rise > profile.pick(0.08, 0.03), "it is the sparring that helps, not the epochs"
+assert rise > profile.pick(0.01, 0.03), "it is the sparring that helps, not the epochs"
 assert runs["adversarial"][2][0] > first[0] - 0.08, "and the price in clean accuracy is small"
 
 # %%
@@ -309,15 +310,21 @@ print("After, under PGD:\n" + classification_report(
     after.labels, after.attacked, target_names=start.labels, zero_division=0))  # fmt: skip
 
 # %%
+def smooth(values, width=8):
+    """The mean of the last `width` values, at each step that has so many."""
+    return [sum(values[k - width : k]) / width for k in range(width, len(values) + 1)]
+
+
 with plots.style():
     fig, (left, right) = plots.figure(7.4, 3.0, ncols=2)
     for kind, (_, losses, _) in runs.items():
-        clean, adv = zip(*losses, strict=True)
-        left.plot(clean, color=plots.COLOURS[kind], label=f"{kind}, clean loss")
-        if adv[0] is not None:
-            left.plot(adv, color=plots.COLOURS[kind], linestyle="--",
-                      label=f"{kind}, loss under FGM")  # fmt: skip
-    left.set(xlabel="step", ylabel="loss", ylim=(0, None))
+        for what, line, values in zip(("clean loss", "loss under FGM"), ("-", "--"),
+                                      zip(*losses, strict=True), strict=True):  # fmt: skip
+            if values[0] is not None:
+                mean = smooth(values)
+                left.plot(range(7, 7 + len(mean)), mean, line, color=plots.COLOURS[kind],
+                          label=f"{kind}, {what}")  # fmt: skip
+    left.set(xlabel="step", ylabel="loss, mean of 8 steps", ylim=(0, None))
     shown = {"as it comes": first} | {kind: found for kind, (_, _, found) in runs.items()}
     for k, (what, colour) in enumerate((("clean", plots.COLOURS["clean"]),
                                         ("under PGD", plots.COLOURS["pgd"]))):  # fmt: skip
@@ -332,10 +339,15 @@ with plots.style():
 fig
 
 # %% [markdown]
-# *The figure: left, the losses of both trainings, step by step. They jump, because a batch has few
-# texts and the steps are large, to save time; but the adversarial loss begins high and comes down.
-# Right, the accuracies on the test texts: ordinary training does not raise the robust one,
-# adversarial training does.*
+# *The figure: left, the losses of both trainings, each point the mean of eight steps (single ones
+# jump, since a batch has few texts). The adversarial loss begins high and comes down. Right, the
+# accuracies on the test texts: the adversarial run withstands PGD on more of them than its
+# control.*
+#
+# Under ordinary training the robust accuracy *wanders*: with other seeds the control of the
+# built-in world ended above the start as well as below it. So compare with the control and not with
+# the start. The adversarial run lay above its own control with every seed that we tried (seven; the
+# numbers come in section 11).
 #
 # ### What a step costs
 #
@@ -353,7 +365,7 @@ fig
 # |---|---|---|
 # | SGD | $-\eta\,m$ | $m$: the gradient, averaged over time (momentum) |
 # | Adam | $-\eta\,m/\sqrt v$ | $v$: its square, averaged; every weight has a step of its own |
-# | AdamW | $-\eta\,(m/\sqrt v + w\cdot\theta)$ | Adam, and all weights shrink a little |
+# | AdamW | $-\eta\,(m/\sqrt v + w\cdot\theta)$ | Adam, and all weights shrink a little: *decay* |
 #
 # Who compares them at *one* learning rate compares nothing: SGD's step is proportional to the
 # gradient, Adam's is about $\eta$ however small the gradient. **Fair** means: to each its own
@@ -366,7 +378,7 @@ makers = {
             profile.pick(5, 100)),
     "Adam": (lambda model, lr: torch.optim.Adam(model.parameters(), lr), 1),
     "AdamW": (adamw, 1),
-}
+}  # how each is made, and its middle learning rate, as a multiple of the page's
 
 
 def both_losses(victim, data):
@@ -380,6 +392,10 @@ def both_losses(victim, data):
     return total / len(data)
 
 
+# %% [markdown]
+# Nine short trainings: three optimisers, each at three learning rates.
+
+# %%
 part, judges = train.select(range(profile.pick(60, 480))), validation.select(range(64))
 trials = {}
 for name, (make, scale) in makers.items():
@@ -389,6 +405,12 @@ for name, (make, scale) in makers.items():
         student, lr = fresh(), rate * scale * factor
         train_epoch(student, part, make(student.model, lr), fgm, lam=1.0)
         trials[name][lr] = both_losses(student, judges), student
+
+# %% [markdown]
+# In each row the rate that does best on the validation texts is chosen, and only this one model is
+# shown to the test texts.
+
+# %%
 begin = both_losses(start, judges)
 print(f"before: {begin:.2f}")
 some_test = test.select(range(64))
@@ -422,50 +444,51 @@ assert max(abs(a - b) for a, b in zip(adam, decayed, strict=True)) < 0.05, "deca
 # | `ratio` | how many texts are attacked | cheap, weak | dear, strong |
 # | `steps` | how well he searches | FGM | PGD; each step costs a pass more |
 #
-# One knob at a time, the others at `lam = 1`, `eps = 0.3`, `ratio = 1`, one step. The two runs of
-# section 4 belong to *every* one of the four curves: the adversarial one is the usual setting, and
-# the standard one is what a knob at 0 gives, whichever knob it is: no weight, no radius, no texts
-# or no steps, no attack. So four more runs make four curves. All are **short**: two epochs over
-# few texts from the same start, one seed. They show directions, and no third digits. (They are
-# shown on the test texts: here we look, and choose nothing.)
+# We turn the first three, one at a time, the others at `lam = 1`, `eps = 0.3`, `ratio = 1`. (More
+# steps are the dear knob; the rows FGM and PGD-3 of `docs/results/defence-reviews.md` show what
+# they buy, and at what cost.) The two runs of section 4 belong to *every* one of the curves: the
+# adversarial one is the usual setting, and the standard one is what a knob at 0 gives, whichever
+# knob it is: no weight, no radius or no texts, no attack. So three more runs make three curves. All
+# are **short**: two epochs over few texts from the same start, one seed. They show directions, and
+# no third digits. (They are shown on the test texts: here we look, and choose nothing.)
 
 # %%
 guess = advlib.predict(
     "08.b",
-    "lam to 3, eps to 1, ratio to 0.25 or steps to 2: which one of these, turned from the usual "
-    "setting, changes the accuracy under PGD (always at eps = 0.3) most?",
+    "trained against eps = 1 in place of 0.3, judged at eps = 0.3 as before: does the accuracy "
+    "under PGD rise clearly (by more than five points)?",
     guess=None,
-    options=("lam", "eps", "ratio", "steps"),
+    options=("it rises clearly", "it does not"),
 )
 
 
 # %%
-def short_run(lam=1.0, eps=0.3, ratio=1.0, steps=1):
+def short_run(lam=1.0, eps=0.3, ratio=1.0):
     """(clean, robust) on the test texts after two epochs."""
     set_seed(0)
     student = fresh()
-    optimizer, attack = adamw(student.model), PGD(eps=eps, steps=steps)  # one step of PGD is FGM
+    optimizer = adamw(student.model)
     for epoch in range(2):
-        train_epoch(student, train, optimizer, attack, lam, ratio, seed=epoch)
+        train_epoch(student, train, optimizer, FGM(eps=eps), lam, ratio, seed=epoch)
     return evaluate(student, test, probe)
 
 
 none, usual = runs["standard"][2], runs["adversarial"][2]
-far = {"lam": 3.0, "eps": 1.0, "ratio": 0.25, "steps": 2}
+far = {"lam": 3.0, "eps": 1.0, "ratio": 0.25}
 sweep = {knob: {0: none, value: short_run(**{knob: value}), 0.3 if knob == "eps" else 1: usual}
          for knob, value in far.items()}  # fmt: skip
 sweep = {knob: dict(sorted(found.items())) for knob, found in sweep.items()}
 assert sweep["eps"][1.0][1] < usual[1] + profile.pick(0.02, 1), "eps = 1 teaches less"
 change = {knob: abs(sweep[knob][value][1] - usual[1]) for knob, value in far.items()}
-guess.reveal(max(change, key=change.get))
+guess.reveal("it rises clearly" if sweep["eps"][1.0][1] > usual[1] + 0.05 else "it does not")
 for knob, found in sweep.items():
     print(f"{knob:6} " + "   ".join(f"{value:g}: {clean:.0%}, {robust:.0%}"
                                     for value, (clean, robust) in found.items()))  # fmt: skip
 
 # %%
 with plots.style():
-    fig, axes = plots.figure(7.2, 4.6, nrows=2, ncols=2, sharey=True)
-    for ax, (knob, found) in zip(axes.flat, sweep.items(), strict=True):
+    fig, axes = plots.figure(7.4, 2.8, ncols=3, sharey=True)
+    for ax, (knob, found) in zip(axes, sweep.items(), strict=True):
         x = range(len(found))
         for k, (what, colour) in enumerate((("clean", plots.COLOURS["clean"]),
                                             ("under PGD", plots.COLOURS["pgd"]))):  # fmt: skip
@@ -476,7 +499,7 @@ with plots.style():
         ax.set_xticks(list(x), [f"{value:g}" for value in found])
         ax.set(xlabel=knob, ylim=(0, 1.03))
         ax.yaxis.set_major_formatter("{x:.0%}")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
 fig
 
 # %% [markdown]
@@ -486,8 +509,9 @@ fig
 # the texts could make of each point.*
 #
 # Read it with the bands in mind: the way up from 0 stands out, but two neighbours whose bands
-# overlap are not to be told apart by these runs (training seeds add a scatter of their own; section
-# 11 makes the usual run once more). And note `eps = 1`: a partner who may move a text by the length
+# overlap are not to be told apart by these runs. And the bands leave out the scatter of *training*
+# itself, over orders of the texts and dropout: section 11 makes the usual run once more, and you
+# will see how large that is. And note `eps = 1`: a partner who may move a text by the length
 # of a whole word can make a good text from a bad one. In the built-in world he taught less than a
 # partner of the size that will be met. Longer trainings with three seeds are in
 # `docs/results/defence-reviews.md`.
@@ -543,7 +567,7 @@ every |= {f"{knob} = {value:g}": sweep[knob][value] for knob, value in far.items
 names, points = list(every), list(every.values())
 kept = frontier(points)
 shades = {"lam": (plots.COLOURS["adversarial"], "o"), "eps": (plots.COLOURS["fgm"], "s"),
-          "ratio": (plots.COLOURS["words"], "^"), "steps": (plots.COLOURS["pgd"], "D"),
+          "ratio": (plots.COLOURS["words"], "^"),
           "as it comes": ("#777777", "X"), "no attacks": (plots.COLOURS["standard"], "v"),
           "as usual": ("#222222", "*")}  # fmt: skip
 
@@ -572,14 +596,19 @@ with plots.style():
     fig, ax = plots.figure(7, 4)
     plane(ax)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
-print("not dominated:", ", ".join(names[i] for i in kept))
+print(f"not dominated, with the texts out of {len(test)} that are right, clean and under PGD:\n"
+      + "; ".join(f"{names[i]} {points[i][0] * len(test):.0f}, {points[i][1] * len(test):.0f}"
+                  for i in kept))  # fmt: skip
 fig
 
 # %% [markdown]
 # *The figure: every short run of section 6 and the start; clean accuracy to the right, accuracy
 # under PGD upwards. Up and to the right is better. The runs that no other run dominates have a
-# ring. One text more or less moves a point by about one per cent, so points that lie close together
-# are not to be told apart.*
+# ring. The line joins the rings for the eye only: no run lies on it, and none is promised there.*
+#
+# One text more or less moves a point by about one per cent, so points that lie close together are
+# not to be told apart. Look at the counts that the cell prints: a ring can hang on a *single text*
+# of the clean ones (so it was for "as it comes" in our run), and with another seed it is gone.
 #
 # Two things can be read here that a table hides. Most settings are *dominated*: they are no
 # trade-off, they are simply worse. And where the frontier is only a point or two, there was hardly
@@ -618,13 +647,17 @@ except ImportError:
 # - **Eval-mode attack** (the library's default): the network without dropout, which is the one that
 #   will be used in the end. The two passes of the step then draw their own masks.
 # - **`same_dropout=True`**: the very network of this step. All inner steps, and the pass that
-#   trains, see one and the same mask. (FreeLB does so. The library sets the random number
-#   generator back before each pass, so that it draws the same mask again.)
+#   trains, see one and the same mask, because the library sets the random number generator back
+#   before each pass. (FreeLB, a method of lesson 09 that trains on *every* point of the ascent and
+#   not just the last, works in this way.)
 # - What one should *not* do: attack in training mode with a new mask at each inner step. The
 #   gradient then points now here, now there.
 #
 # What difference does it make? We attack 48 texts in the first two ways, and try each `delta` on
-# three networks: without dropout, with the mask it was made for, and with other masks.
+# three networks: without dropout, with the mask of seed 1 (for which the second `delta` is made),
+# and with six other masks. We measure the harm by `wrong_margin`: the log-odds of a wrong answer,
+# 0 where right and wrong are equally likely, below 0 where the text is read right. **Larger, that
+# is less negative, means more harm.**
 
 # %%
 some = start.encode(test["text"][:48], test["label"][:48])
@@ -647,18 +680,19 @@ for kind, same in {"eval mode": False, "same dropout": True}.items():
     model.eval()
     table[kind] = loss_with_mask(delta, 0), own, sum(others) / len(others)
     model.train()
-print("mean log-odds     without dropout   its own mask   other masks")
+print("mean log-odds     without dropout    mask seed 1   other masks")
 for kind, row in table.items():
     print(f"made in: {kind:12} {row[0]:10.2f} {row[1]:14.2f} {row[2]:13.2f}")
-assert table["eval mode"][0] > table["same dropout"][0], "each is best where it was made"
+assert table["eval mode"][0] > table["same dropout"][0], "stronger in the network it is made for"
 assert table["same dropout"][1] > table["eval mode"][1]
 assert model.training, "the attack has put the mode back"
 
 # %% [markdown]
-# Each `delta` does most harm to the network that it was made for; on *other* masks the one made
-# without dropout is about as good or better, since it knows what the masks have in common. For
-# training both are fine, and papers differ. What matters is to know which of the two one does, and
-# never to report a robust accuracy in training mode: that is a lottery too.
+# Read the columns, not the rows (how easily it is harmed differs from network to network). In each
+# of the first two, the `delta` that was made for that network is the stronger one. On *other* masks
+# the one made without dropout is about as good or better, since it knows what the masks have in
+# common. For training both are fine, and papers differ. What matters is to know which of the two
+# one does, and never to report a robust accuracy in training mode: that is a lottery too.
 #
 # ## 9 · A partner who is too strong, too early
 #
@@ -724,8 +758,7 @@ print([round(warmed(2.0, step, 4), 2) for step in range(7)], warmed(2.0, 0, 0))
 
 # %% [markdown]
 # Two newborns, the same texts and the same partner, at twice the usual `eps`: once with `lam = 1`
-# from the first step, once with a warm-up that takes the whole run. (The first run stops sooner: it
-# will be plain where it goes.)
+# from the first step, once with a warm-up that takes the whole run.
 
 
 # %%
@@ -746,9 +779,8 @@ def from_nothing(warmup, steps):
     return victim, shares
 
 
-steps = profile.pick(80, 200)
-early = {"no warm-up": from_nothing(0, profile.pick(25, 200)),
-         "warm-up": from_nothing(steps, steps)}  # fmt: skip
+steps = profile.pick(64, 200)
+early = {"no warm-up": from_nothing(0, steps), "warm-up": from_nothing(steps, steps)}
 found = {kind: evaluate(victim, some_test, probe) for kind, (victim, _) in early.items()}
 for kind, (_, shares) in early.items():
     print(f"{kind:10} most predicted class {shares[-1][1]:.0%}, clean {found[kind][0]:.0%}, "
@@ -761,9 +793,9 @@ assert min(share for _, share in early["warm-up"][1][2:]) < most, "with warm-up 
 # %%
 with plots.style():
     fig, ax = plots.figure(6.2, 2.9)
-    for (kind, (_, shares)), colour in zip(early.items(), ("#D55E00", "#0072B2"), strict=True):
-        ax.plot(*zip(*shares, strict=True), color=colour, marker="o", label=kind)
-    ax.axhline(1, color="#555555", linewidth=1, linestyle=":")
+    looks = ("#D55E00", "s", "--"), ("#0072B2", "o", "-")
+    for (kind, (_, shares)), (colour, mark, line) in zip(early.items(), looks, strict=True):
+        ax.plot(*zip(*shares, strict=True), line, color=colour, marker=mark, label=kind)
     ax.set(xlabel="step", ylabel="share of the class\npredicted most", ylim=(0.45, 1.05))
     ax.yaxis.set_major_formatter("{x:.0%}")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
@@ -771,9 +803,10 @@ fig
 
 # %% [markdown]
 # *The figure: the share of 64 test texts that get the most frequent prediction, while a newborn
-# model is trained against a strong partner. In the built-in world, without warm-up (orange), it
-# goes to 100 % and stays in that region (in our trials also in longer runs); with warm-up (blue) it
-# stays below, nearer to one half, which is about the share of the larger class.*
+# model is trained against a strong partner. In the built-in world both begin at 100 %: a fresh head
+# says one thing to everybody. Without warm-up (orange, dashed) it never gets away from there for
+# good, in our trials also in longer runs; with warm-up (blue) it comes down towards one half, which
+# is about the share of the larger class.*
 #
 # So short a run does not make a good reader of the second model, but it has begun to read. What a
 # collapse does to a long training stands in `docs/results/defence-reviews.md`: there, some
@@ -813,12 +846,11 @@ handful, others = train.select(range(48)), validation.select(range(64))
 set_seed(0)
 student = fresh()
 optimizer = adamw(student.model, profile.pick(rate, 2 * rate))
-course, checkpoints = [], []
+course = []
 for epoch in range(4):
     for turn in range(2):  # "an epoch" is two passes here, to save evaluations
         train_epoch(student, handful, optimizer, fgm, 1.0, seed=2 * epoch + turn, size=16)
     course.append((evaluate(student, handful, probe)[1], *evaluate(student, others, probe)))
-    checkpoints.append(copy.deepcopy(student.model.state_dict()))
 own, clean, robust = map(list, zip(*course, strict=True))
 guess.reveal(robust[own.index(max(own))])
 print("epoch       " + " ".join(f"{e:4}" for e in range(4)))
@@ -826,7 +858,7 @@ for what, values in {"train, PGD": own, "valid., PGD": robust, "valid.": clean}.
     print(f"{what:11} " + " ".join(f"{v:4.0%}" for v in values))
 gap = [a - b for a, b in zip(own, robust, strict=True)]
 assert max(own) > profile.pick(0.9, 0.4), "the training texts are learned by heart"
-assert sum(gap[-2:]) / 2 > gap[0] + profile.pick(0.02, 0), "and the gap widens"
+assert sum(gap[-2:]) / 2 > gap[0] + profile.pick(0.02, 0), "the gap is wider than at first"
 
 # %% [markdown]
 # ### Exercise 08.5 ●●○ · 10 min · when to stop
@@ -867,39 +899,64 @@ def early_stop(robust, patience):
 
 early_stop = advlib.exercise("08.5", early_stop)
 
+# %% [markdown]
+# Four epochs are too few to see a stop, and a long run is too dear for this page. So here are three
+# that were made before, with three seeds: the same loop and the same 48 texts, the same attack and
+# learning rate in the built-in world, but **twenty** epochs of two passes and 129 validation texts.
+# These numbers are *recorded*; nothing is trained in this cell.
+
 # %%
-best, last = early_stop(robust, patience=2)
-student.model.load_state_dict(checkpoints[best])
-kept_clean, kept_robust = evaluate(student, some_test, probe)
-print(f"stopped after epoch {last}, kept epoch {best}")
-print(f"test texts, with the weights that were kept: clean {kept_clean:.0%}, under PGD "
-      f"{kept_robust:.0%}")  # fmt: skip
+# Robust accuracy (PGD, 4 steps, eps = 0.3) on 129 validation texts, in %, after each epoch.
+RECORDED = {
+    "seed 0": [41, 43, 51, 50, 48, 44, 49, 49, 44, 44, 49, 37, 42, 41, 33, 49, 35, 42, 33, 37],
+    "seed 1": [44, 47, 42, 44, 47, 48, 47, 46, 45, 44, 46, 47, 44, 44, 43, 42, 44, 44, 44, 45],
+    "seed 2": [38, 50, 44, 46, 48, 50, 50, 50, 48, 48, 47, 47, 47, 46, 50, 54, 39, 47, 50, 46],
+}  # fmt: skip
+stops = {name: early_stop(values, patience=4) for name, values in RECORDED.items()}
+for name, (best, last) in stops.items():
+    values = RECORDED[name]
+    print(f"{name}: stopped after epoch {last}, kept epoch {best} with {values[best]} %; "
+          f"the last of all has {values[-1]} %, the best of all {max(values)} %")  # fmt: skip
 
 # %%
 with plots.style():
-    fig, ax = plots.figure(6.4, 3.0)
-    ax.plot(own, color=plots.COLOURS["pgd"], linestyle="--", label="48 training texts, PGD")
-    ax.plot(robust, color=plots.COLOURS["pgd"], marker="o", label="validation, PGD")
-    ax.plot(clean, color=plots.COLOURS["clean"], label="validation, clean")
-    ax.set_xticks(range(len(own)))
-    ax.axvline(best, color="#555555", linewidth=1, linestyle=":")
-    ax.annotate("kept", (best, 0.03), (4, 0), textcoords="offset points", fontsize=9)
-    ax.set(xlabel="epoch (two passes each)", ylabel="accuracy", ylim=(0, 1.03))
-    ax.yaxis.set_major_formatter("{x:.0%}")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=9)
+    fig, (left, right) = plots.figure(7.4, 3.3, ncols=2, width_ratios=(2, 3))
+    left.plot(own, color=plots.COLOURS["pgd"], linestyle="--", label="48 training texts, PGD")
+    left.plot(robust, color=plots.COLOURS["pgd"], marker="o", label="validation, PGD")
+    left.plot(clean, color=plots.COLOURS["clean"], label="validation, clean")
+    left.set_xticks(range(len(own)))
+    left.set(xlabel="epoch (two passes each)", ylabel="accuracy", ylim=(0, 1.03))
+    left.set_title("this page's run", fontsize=10)
+    left.legend(fontsize=9, loc=(0.04, 0.03))
+    looks = zip(stops.items(), ("#CC79A7", "#0072B2", "#222222"), "osD", strict=True)
+    for (name, (best, last)), colour, mark in looks:
+        values = [v / 100 for v in RECORDED[name]]
+        right.plot(values, color=colour, alpha=0.3)
+        right.plot(values[: last + 1], color=colour)
+        right.plot(best, values[best], mark, color=colour, markersize=9, label=f"kept, {name}")
+    right.set(xlabel="epoch (two passes each)", xticks=range(0, 20, 3), ylim=(0.3, 0.62))
+    right.set_title("recorded: validation, PGD", fontsize=10)
+    right.legend(fontsize=9, loc="upper right", ncols=3, columnspacing=1, handletextpad=0.3)
+    for ax in (left, right):
+        ax.yaxis.set_major_formatter("{x:.0%}")
 fig
 
 # %% [markdown]
-# *The figure: while 48 texts are trained on over and over, the robust accuracy on themselves goes
-# to the top; that on validation texts stays far below, and the gap between the two widens. The
-# dotted line marks the epoch that early stopping keeps.*
+# *The figure: left, 48 texts are trained on over and over; the robust accuracy on themselves goes
+# to the top, that on validation texts stays far below. Right, with an axis of its own, three
+# recorded longer runs, pale after the epoch at which a patience of four stops them; the marks are
+# the epochs that are kept.*
 #
 # Be careful with the word. What we have shown is the **gap**: a robust accuracy on training texts
-# says nothing about others. Whether the validation curve *falls*, as on images, is another matter.
-# Eight passes are too few to see it, and in our trials with three times as many it wavered within
-# the few points that chance moves it; so here the most that early stopping can do
-# is to save time and to avoid a bad moment. And note that the epoch was chosen by the *robust*
-# accuracy: the clean one hardly moves, and says nothing about when to stop.
+# says nothing about others. It opens within the first epochs, and then stays about as wide. Whether
+# the validation curve *falls*, as on images, depends on the seed here: one of the three falls by
+# fourteen points, one stays where it was, and one has its best moment late, long after the stop.
+# (On 129 texts a point has a 95 % interval of about nine points to either side, so even the
+# fourteen are no more than a strong hint.) So early stopping saves half of the work or more and the
+# bad end of the first run, and it costs a few points in the third: patience is a bet.
+#
+# In earnest one keeps `copy.deepcopy(model.state_dict())` at each new best, and puts it back at the
+# end with `load_state_dict`. And note what chose the epoch: *robust* accuracy, on validation texts.
 #
 # ## 11 · The same in ten lines
 #
@@ -930,7 +987,8 @@ print(f"the two steps differ by {apart:.0e} of their length")
 assert apart < 0.01, "the library makes your step"
 
 # %% [markdown]
-# And now a whole training:
+# And now a whole training. The last arguments undo what the trainer does by default and your loop
+# does not: a falling learning rate with a warm-up, clipped gradients, texts of one length together.
 
 # %%
 set_seed(0)
@@ -945,6 +1003,8 @@ trainer = finetune(
     learning_rate=rate,
     lr_scheduler_type="constant",
     warmup_steps=0,
+    max_grad_norm=0,
+    train_sampling_strategy="random",
     disable_tqdm=True,
 )
 theirs = evaluate(student, test, probe)
@@ -952,9 +1012,30 @@ yours = runs["adversarial"][2]
 print(f"your loop: clean {yours[0]:.0%}, under PGD {yours[1]:.0%}\n"
       f"trainer:   clean {theirs[0]:.0%}, under PGD {theirs[1]:.0%}; "
       f"{trainer.ledger()['units']:.1f} units of work a step")  # fmt: skip
-assert theirs[1] > none[1] + profile.pick(0.08, 0), "another order of the texts, the same gain"
+print(f"under PGD the two lie {abs(theirs[1] - yours[1]):.0%} apart; the knobs of section 6 moved "
+      f"it by {min(change.values()):.0%} to {max(change.values()):.0%}")  # fmt: skip
+assert theirs[1] > none[1] + profile.pick(0.01, 0), "another run, and again above the control"
 
 # %% [markdown]
+# This is the repetition that section 6 promised. The two runs have the *same* setting; only the
+# order of the texts and the dropout masks differ. Two runs show little of what chance in training
+# can do; here are seven seeds of the two runs of section 4, *recorded* in the built-in world.
+
+# %%
+# Robust accuracy in % (PGD, 4 steps, eps = 0.3) on the 112 test texts. Seed s, from 0 to 6: after
+# set_seed(s), two epochs in the orders seed=2*s and seed=2*s + 1.
+CONTROL, SPARRING = [36, 32, 54, 57, 46, 41, 52], [61, 67, 58, 65, 58, 55, 63]
+for name, values in {"control": CONTROL, "sparring": SPARRING}.items():
+    print(f"{name:8} from {min(values)} % to {max(values)} %")
+ahead = [s - c for s, c in zip(SPARRING, CONTROL, strict=True)]
+print(f"ahead of its control in every seed, by {min(ahead)} to {max(ahead)} points")
+
+# %% [markdown]
+# That the sparring helps holds in every seed. *How much* does not: it is one setting, and see how
+# far its runs lie apart. Hold against that by how much the knobs of section 6 moved the accuracy
+# (the line above): the order of those settings is not known. To know it one needs several seeds of
+# each, and longer runs (lesson 07).
+#
 # ## 12 · And words?
 #
 # Nobody can type a `delta`. The hope behind all of this was that whoever withstands pushes of the
@@ -964,8 +1045,8 @@ assert theirs[1] > none[1] + profile.pick(0.08, 0), "another order of the texts,
 # %%
 guess = advlib.predict(
     "08.d",
-    "training on embeddings raised the accuracy under PGD by some points. By what share of these "
-    "points does it raise that under words (below 0: it lowers it)?",
+    "training on embeddings raised the accuracy under PGD above that of the control. By how much "
+    "does it change the accuracy under words (0.1: ten points up, -0.1: ten points down)?",
     guess=None,
     low=-1,
     high=1,
@@ -986,27 +1067,35 @@ for kind, victim in {"as it comes": start, "standard": standard, "embeddings": a
     print(f"{kind:12} clean {score[kind][0]:.0%}, PGD {score[kind][1]:.0%}, "
           f"words {score[kind][2]:.0%}")  # fmt: skip
 gain = [e - s for e, s in zip(score["embeddings"], score["standard"], strict=True)]
-guess.reveal(gain[2] / max(gain[1], 0.01))
+guess.reveal(gain[2])
+print(f"from standard to embeddings: PGD {gain[1]:+.0%}, words {gain[2]:+.0%}; one text is "
+      f"{1 / len(readers):.0%}")  # fmt: skip
 
 # %% [markdown]
-# With so few texts a difference of some points, up or down, is chance. (Longer trainings with three
-# seeds are in `docs/results/defence-reviews.md`: there, too, FGM's gain under words is a fraction
-# of that under PGD.) Why so little? Look where a new word *lies*. Replacing one word moves one row
-# of the text's embeddings, by the distance of the two words. For every word of some test texts that
-# may be replaced we take one of its replacements (where both words are a single token), and measure
-# how far it moves the text, in units of a word's length, the units of `eps`.
+# In a run as short as this, words go up or down, within chance: other seeds changed the *sign* of
+# the difference. A gain under PGD promises none under words. (Longer trainings with three seeds are
+# in `docs/results/defence-reviews.md`: there FGM gains some points under words, few beside its gain
+# under PGD.) Why so little? Look where a new word *lies*.
+#
+# All `delta` that the partner was allowed, those of length at most `eps`, fill a **ball** around
+# the text. Replacing one word moves one row of the text's embeddings, by the distance of the two
+# words. Is that inside the ball? For every word of some test texts that may be replaced we take one
+# of its replacements, and measure how far it moves the text, in units of a word's length, the units
+# of `eps`.
 
 
 # %%
 def replacements(texts, labels):
     """(batch, moved): texts, and what one replaced word adds to their embeddings."""
+    # every place that has substitutes, with the middle one of them
     pairs = [(text, replace(text, {place: options[len(options) // 2]}), label)
              for text, label in zip(texts, labels, strict=True)
              for place, options in enumerate(world("reviews").substitutes(text)) if options]
     batch = start.encode([p[0] for p in pairs], [p[2] for p in pairs])
     ids, other = batch["input_ids"], start.encode([p[1] for p in pairs])["input_ids"]
     width = min(ids.shape[1], other.shape[1])
-    one = (ids[:, :width] != other[:, :width]).sum(1) == 1  # both words are a single token
+    # keep the pairs that differ in one token: both words are a single one
+    one = (ids[:, :width] != other[:, :width]).sum(1) == 1
     one &= batch["attention_mask"][:, width:].sum(1) == 0
     batch = {name: value[one, :width] if value.dim() > 1 else value[one]
              for name, value in batch.items()}  # fmt: skip
@@ -1014,6 +1103,11 @@ def replacements(texts, labels):
     return batch, embedded[other[one, :width]] - embedded[ids[one, :width]]
 
 
+# %% [markdown]
+# And we ask for the direction: the cosine between that move and the `delta` that FGM makes for the
+# same text.
+
+# %%
 batch, moved = replacements(readers["text"][:60], readers["label"][:60])
 unit = start.model.get_input_embeddings().weight.norm(dim=1).mean().item()
 distance = (moved.norm(dim=(1, 2)) / unit).cpu()
@@ -1048,6 +1142,11 @@ for group in groups:
         good, bad = rows_of(groups[group]), rows_of(groups[group[:-1] + "-"])
         alike += [torch.pdist(good), torch.pdist(bad)]
         opposite.append(torch.cdist(good, bad).flatten())
+
+# %% [markdown]
+# Suppose a ball that holds nine of ten replacements. How many opposites does it hold?
+
+# %%
 alike, opposite = torch.cat(alike), torch.cat(opposite)
 wide = alike.quantile(0.9)
 print(f"words that may replace one another: from {alike.min():.2f}, in the middle "
@@ -1083,9 +1182,9 @@ fig
 #
 # **The ball of the training holds no text at all but the one in its middle.** The model has learned
 # to be steady within 0.3 of a word's length, in the direction of its own gradient; a new word goes
-# farther, and elsewhere. What carries over is a by-product: a smoother model. And a larger `eps` is
-# no way out, because distance does not tell synonyms from opposites: a ball that holds the ones
-# holds many of the others, and no model can be right on both.
+# farther, and elsewhere. What carries over, where anything does, is a by-product. And a larger
+# `eps` is no way out, because distance does not tell synonyms from opposites: a ball that holds the
+# ones holds many of the others, and no model can be right on both.
 #
 # ### So train on words
 #
@@ -1104,18 +1203,18 @@ partner = profile.pick(
     colab=Typos(per_kind=1, max_changed=0.3, rank="gradient", max_queries=16))  # fmt: skip
 
 
-few = train.select(range(profile.pick(128, 1600)))
+few = train.select(range(profile.pick(192, 1600)))
 
 
 def train_with(*kinds):
-    """Two epochs over few texts, on the sum of some objectives."""
+    """Two epochs on the sum of some objectives."""
     set_seed(0)
     student = fresh()
     descent = adamw(student.model)
     known = {"words": Words(partner, student, few), "embeddings": Adversarial(fgm)}  # lam = 1
     student.model.train()
-    for k in [*range(0, len(few), 32)] * 2:
-        rows = few[k : k + 32]
+    for k in [*range(0, len(few), 16)] * 2:
+        rows = few[k : k + 16]
         batch = student.encode(rows["text"], rows["label"])
         for kind in kinds:
             known[kind](student.model, batch)  # leaves its gradients, which add up
@@ -1131,8 +1230,9 @@ for name, kinds in {"words": ["words"], "both": ["words", "embeddings"]}.items()
 for kind, (clean, robust, typed) in score.items():
     print(f"{kind:12} clean {clean:.0%}, PGD {robust:.0%}, words {typed:.0%}")
 margin = profile.pick(0.02, -0.05)  # typos, in `colab`, take a longer training than this one
-best = max(score["words"][2], score["both"][2])
-assert best > score["embeddings"][2] + margin, "train on what you will meet"
+met = (score["words"][2] + score["both"][2]) / 2  # the two that met words, and the two that did not
+unmet = (score["standard"][2] + score["embeddings"][2]) / 2
+assert met > unmet + margin, "train on what you will meet"
 assert score["both"][1] > score["standard"][1] + margin, "both together: better against pushes"
 assert score["both"][2] > score["standard"][2] + margin, "and against words"
 
@@ -1156,15 +1256,18 @@ fig
 
 # %% [markdown]
 # *The figure: clean accuracy, accuracy under PGD and under words, for the start, the control
-# without attacks, and three partners (those with words had fewer texts to train on). Embeddings
-# help against PGD. The best against words is a model that met words; the one that met both keeps a
-# good part of each.*
+# without attacks, and three partners. The two that met embeddings lead against PGD, the two that
+# met words lead, on average, against words; the one that met both has a good part of each.*
+#
+# Mind how small the lead against words is: one text is two points, and a single bar may stand no
+# higher than the untouched start. These were two dozen updates, each with at most 16 queries a
+# text. A longer training on words goes much further: in the table of the results page its accuracy
+# under words comes close to the clean one, and under PGD it stays where ordinary training is.
 #
 # It is the oldest result of the subject, seen once more: **a model becomes robust against what it
 # was trained against**, and a little beyond. So the threat model comes first: who attacks, with
-# what? Then the partner. These were two epochs over few texts; longer trainings, three
-# seeds and the price in time stand in `docs/results/defence-reviews.md`
-# (`python benchmarks/defence.py` makes it).
+# what? Then the partner. The longer trainings, three seeds and the price in time stand in
+# `docs/results/defence-reviews.md` (`python benchmarks/defence.py` makes it).
 #
 # ## Recap
 #

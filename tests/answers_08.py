@@ -250,6 +250,49 @@ def step_without_default(model, optimizer, batch, attack, lam, ratio=0.5):
     return step(both)(model, optimizer, batch, attack, lam, ratio)
 
 
+def step_losses_afterwards(again):
+    """The losses are computed once more, after the update; again: with an attack of its own."""
+
+    def answer(model, optimizer, batch, attack, lam, ratio=1.0):
+        k, kept = attacked(batch, lam, ratio), []
+
+        def remembered(*args, **options):
+            kept.append(attack(*args, **options))
+            return kept[-1]
+
+        step(both)(model, optimizer, batch, remembered, lam, ratio)
+        clean = loss_of(model, batch).item()
+        if not k:
+            return clean, None
+        part = part_of(batch, k)
+        delta = attack(model, part, keep_best=False) if again else kept[0]
+        return clean, loss_of(model, part, delta).item()
+
+    return answer
+
+
+def step_one_loss_afterwards(model, optimizer, batch, attack, lam, ratio=1.0):
+    """Only the second of the two is of after the update."""
+    clean, adv = step(both)(model, optimizer, batch, attack, lam, ratio)
+    if adv is not None:
+        part = part_of(batch, attacked(batch, lam, ratio))
+        adv = loss_of(model, part, _Same(attack, model, part)()).item()
+    return clean, adv
+
+
+class _Same:
+    """The check's own delta again, without a call that it would count."""
+
+    def __init__(self, attack, model, part):
+        self.attack, self.model, self.part = attack, model, part
+
+    def __call__(self):
+        calls = list(self.attack.calls)
+        delta = self.attack(self.model, self.part, keep_best=False)
+        self.attack.calls[:] = calls
+        return delta
+
+
 def judged(count, *, eval_mode=True, back=True, average=False, best=True, early=True):
     """An answer to 08.2; count(before, after, labels) -> (clean, robust), per text."""
 
@@ -331,6 +374,27 @@ def attacks_in_training(victim, data, attack):
 
 def no_attack(victim, data, attack):
     return judged(proper)(victim, data, lambda model, batch: None)
+
+
+def labels_of_the_file(robust_too):
+    """Compares with data["label"], which is in another order than the batches."""
+
+    def answer(victim, data, attack):
+        model, was = victim.model, victim.model.training
+        model.eval()
+        found, truth = [[], []], []
+        for _, batch in victim.batches(data["text"], data["label"]):
+            delta = attack(model, batch)
+            truth += batch["labels"].tolist()
+            for values, d in zip(found, (None, delta), strict=True):
+                with torch.no_grad():
+                    values += perturbed_logits(model, batch, d).argmax(1).tolist()
+        model.train(was)
+        rows = list(zip(*found, data["label"], truth, strict=True))
+        clean = sum(a == (t if robust_too else y) for a, _, y, t in rows)
+        return clean / len(data), sum(a == b == y for a, b, y, _ in rows) / len(data)
+
+    return answer
 
 
 def undominated(beats, out=list):
@@ -446,9 +510,14 @@ WRONG = [
     ("08.1", step(both, give=lambda c, a, lam: (c.item(), lam * a.item() if a else None)),
      "multiplied by lam"),
     ("08.1", step(both, give=lambda c, a, lam: (c.item(), 0.0 if a is None else a.item())),
-     "should be None"),
+     "should be None.*\n.*in the place of None"),
     ("08.1", step(both, give=lambda c, a, lam: (both(c, a or 0, lam).item(), a and a.item())),
      "the sum is returned"),
+    ("08.1", step(both, give=lambda c, a, lam: (c.item(), c.item() if a is None else a.item())),
+     "clean loss again"),
+    ("08.1", step_losses_afterwards(True), "2 times for the same texts"),
+    ("08.1", step_losses_afterwards(False), "loss of after the update"),
+    ("08.1", step_one_loss_afterwards, "loss of after the update"),
     ("08.1", step(both, pair=False), "two things"),
     ("08.1", step(both, give=lambda c, a, lam: None), "two things|None"),
     ("08.2", judged(lambda a, b, y: (a == y, b == y)), "wrong from the start"),
@@ -469,6 +538,8 @@ WRONG = [
     ("08.2", leaves_gradients, "gradients were left"),
     ("08.2", no_attack, "never called"),
     ("08.2", lambda victim, data, attack: None, "None"),
+    ("08.2", labels_of_the_file(False), "sorted by length"),
+    ("08.2", labels_of_the_file(True), "sorted by length"),
     ("08.3", undominated(lambda p, q: p[0] > q[0] and p[1] > q[1]), "better in one"),
     ("08.3", undominated(lambda p, q: p[0] >= q[0] and p[1] >= q[1]), "both stay"),
     ("08.3", frontier_once, "one is missing"),
@@ -484,6 +555,14 @@ WRONG = [
                              if sum(p) == max(map(sum, points))], "exchange rate"),
     ("08.3", lambda points: list(range(len(points))), "all points"),
     ("08.3", frontier_in_place, "in place"),
+    ("08.3", undominated(dominates, set), "not a set.*\n.*no order"),
+    ("08.3", undominated(dominates, tuple), "not a tuple"),
+    ("08.3", undominated(dominates, torch.tensor), "not a Tensor"),
+    ("08.3", undominated(lambda p, q: p[0] > q[0] or p[1] > q[1]), "in place of `and`"),
+    ("08.3", undominated(lambda p, q: (p[0] >= q[0] or p[1] >= q[1]) and p != q),
+     "in place of `and`"),
+    ("08.3", lambda points: sorted(points.index(points[i])
+                                   for i in undominated(dominates)(points)), "points.index"),
     ("08.3", lambda points: None, "None"),
     ("08.4", lambda lam, step, warmup: lam * step / warmup if warmup else lam, "no upper end"),
     ("08.4", lambda lam, step, warmup: lam * min(1, (step + 1) / warmup) if warmup else lam,
@@ -502,6 +581,10 @@ WRONG = [
     ("08.4", lambda lam, step, warmup: lam * min(1, step // warmup) if warmup else lam,
      "jump|whole numbers"),
     ("08.4", lambda lam, step, warmup: None, "None"),
+    ("08.4", lambda lam, step, warmup: min(lam, step / warmup) if warmup else lam,
+     "does not multiply"),
+    ("08.4", lambda lam, step, warmup: lam * min(1, step / max(1, warmup)), "hold at once"),
+    ("08.4", lambda lam, step, warmup: lam * min(1, step / (warmup + 1e-9)), "hold at once"),
     ("08.5", stop_like(lambda r, p, best, last: (r.index(max(r)), last)), "future"),
     ("08.5", lambda robust, patience: (robust.index(max(robust)), len(robust) - 1),
      "never stops"),
@@ -509,7 +592,14 @@ WRONG = [
     ("08.5", stop_like(lambda r, p, best, last: (last, best)), "swapped"),
     ("08.5", lambda robust, patience: stop_by_counting(robust, patience + 1), "too late"),
     ("08.5", stop_like(lambda r, p, best, last: (best + 1, last + 1)), "counted from 1"),
-    ("08.5", stop_ties, "tie"),
+    ("08.5", stop_ties, "equal value is not one"),
+    ("08.5", stop_like(lambda r, p, best, last: (best, last if last - best >= p else None)),
+     "last is None"),
+    ("08.5", stop_like(lambda r, p, best, last: (None, last)), "best is None"),
+    ("08.5", stop_like(lambda r, p, best, last: (str(best), "none")), "whole number"),
+    ("08.5", stop_like(lambda r, p, best, last: (best, last if last - best >= p else len(r))),
+     "one too many"),
+    ("08.5", lambda robust, patience: (robust.index(max(robust)), len(robust)), "never stops"),
     ("08.5", stop_at_falls, "epoch before"),
     ("08.5", stop_total, "in a row"),
     ("08.5", stop_like(lambda r, p, best, last: (r.index(min(r[: last + 1])), last)),

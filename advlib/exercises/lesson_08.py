@@ -252,7 +252,10 @@ def _one_step(answer, seed, lengths, lam, ratio) -> None:
     wrong = {name: v for name, v in wrong.items() if not torch.allclose(v, right, atol=1e-6)}
     compare(moved, right, given=given, what="the gradient that the step followed",
             mistakes=wrong, **near)  # fmt: skip
-    _losses(result, clean, adv, lam, n, k, given)
+    with torch.no_grad():
+        later = {s: float(torch.stack(_each_loss(model, batch, s, size)[:count]).mean())
+                 for s, count in ((0.0, n), (1.0, k or n))}  # fmt: skip
+    _losses(result, clean, adv, lam, n, k, given, later)
 
 
 def model_at(model: nn.Module, weights: Tensor) -> nn.Module:
@@ -284,6 +287,11 @@ def _attack_was_asked(attack: _Attack, batch, k: int, given) -> None:
         expect(len(attack.calls) == 1, "the attack was called once per text: hand it the whole "
                "part", given=given)  # fmt: skip
         return
+    if all(call["texts"] == texts[:k] for call in attack.calls):
+        raise Wrong(f"the attack was called {len(attack.calls)} times for the same texts: once is "
+                    "enough", given=given, likely="the losses are computed anew for the return "
+                    "value, with an attack of their own: return those of before the update, from "
+                    "which the gradients came")  # fmt: skip
     likely = None
     if attack.texts == texts:
         likely = "the ratio is ignored: the whole batch was attacked"
@@ -299,7 +307,11 @@ def _attack_was_asked(attack: _Attack, batch, k: int, given) -> None:
                 likely=likely)  # fmt: skip
 
 
-def _losses(result, clean: float, adv: float | None, lam: float, n: int, k: int, given) -> None:
+def _losses(
+    result, clean: float, adv: float | None, lam: float, n: int, k: int, given, later: dict
+) -> None:
+    """The two numbers returned. later: those of after the update, clean (0.0) and adv (1.0)."""
+    stale = "the loss of after the update: return that of before, from which the gradients came"
     for name, value in zip(("clean", "adv"), result, strict=True):
         expect(not (isinstance(value, Tensor) and value.requires_grad),
                f"{name} is a tensor with its graph: a list of such losses fills the memory",
@@ -308,13 +320,18 @@ def _losses(result, clean: float, adv: float | None, lam: float, n: int, k: int,
     compare(first, clean, given=given, what="the first of the two, the clean loss", mistakes={
         "the sum is returned: return the two losses one by one": clean + lam * (adv or 0),
         "the adversarial loss stands first": math.inf if adv is None else adv,
+        stale: later[0.0],
         "sum instead of mean": n * clean})  # fmt: skip
     if k == 0:
+        likely = "a number in the place of None: 0.0 would say that the attacked texts have no loss"
+        if second == first:
+            likely = "the clean loss again: without an attack there is no adversarial loss"
         expect(second is None, "nobody was attacked, so adv should be None", given=given,
-               yours=second)  # fmt: skip
+               yours=second, likely=likely)  # fmt: skip
         return
     compare(second, adv, given=given, what="the second of the two, the adversarial loss", mistakes={
         "it is multiplied by lam: return L_adv itself": lam * adv, "the clean loss": clean,
+        stale: later[1.0],
         "the sum of both terms: return L_adv itself": clean + lam * adv,
         "sum instead of mean": k * adv})  # fmt: skip
 
@@ -366,7 +383,7 @@ def _reviews():
     import advlib
 
     victim = advlib.load_classifier("reviews-clean", device="cpu")
-    texts = advlib.load_text("reviews", test_size=90)["test"]
+    texts = advlib.load_text("reviews", train_size=20, test_size=90)["test"]
     return victim, texts
 
 
@@ -446,7 +463,8 @@ def _one_evaluation(answer, first, last, size, training, truth: Tensor) -> None:
                given=given, likely="torch.no_grad() is missing")  # fmt: skip
     share = [float(v) if isinstance(v, Tensor) and v.numel() == 1 else v for v in result]
     clean, robust = ok.double().mean().item(), (ok & still).double().mean().item()
-    order = sorted(range(n), key=lambda i: len(rows["text"][i]))
+    order = [i for chosen, _ in victim.batches(rows["text"]) for i in chosen]
+    filed = before[order] == truth  # predictions as the batches bring them, labels as the file
     parts = [order[k : k + 64] for k in range(0, n, 64)]
 
     def by_batch(right: Tensor) -> float:
@@ -456,6 +474,8 @@ def _one_evaluation(answer, first, last, size, training, truth: Tensor) -> None:
     compare(share[0], clean, what="the clean accuracy", **same, mistakes={
         "a count: divide by the number of texts": clean * n,
         "per cent: a share from 0 to 1 is asked for": clean * 100,
+        "the labels are taken in the order of the file, but batches come sorted by length: use "
+        "batch['labels'], or the indices": filed.double().mean().item(),
         "the mean over batches: the last one is smaller, so count texts": by_batch(ok),
         "clean and robust are swapped": robust,
         "the share that is wrong": 1 - clean})  # fmt: skip
@@ -467,6 +487,9 @@ def _one_evaluation(answer, first, last, size, training, truth: Tensor) -> None:
         "a prediction that stays the same is not enough: it must be right":
             (before == attacked).double().mean().item(),
         "right before OR after: it must be both": (ok | still).double().mean().item(),
+        "the labels are taken in the order of the file, but batches come sorted by length: use "
+        "batch['labels'], or the indices":
+            (filed & (attacked[order] == truth)).double().mean().item(),
         "a count: divide by the number of texts": robust * n,
         "the mean over batches: the last one is smaller, so count texts": by_batch(ok & still),
         "the success rate of the attack: the share that is still right is asked for": 1 - robust,
@@ -489,6 +512,10 @@ def check_warmed(answer) -> None:
             right = grown[min(step, len(grown) - 1)]
             w = warmup or 1
             mistakes = {
+                "with warmup = 0 lam must hold at once, also at step 0: a case of its own":
+                    math.nan if warmup else lam * min(1, step),
+                "lam does not multiply, it only cuts off: the share of the way is min(1, step / "
+                "warmup), times lam": min(lam, step / w) if warmup else lam,
                 "no upper end: after the warm-up it is lam": lam * step / w,
                 "off by one: at step 0 nothing is attacked yet, and lam is reached at step warmup":
                     lam * min(1.0, (step + 1) / w),
@@ -558,6 +585,11 @@ def _variants(robust: list[float], patience: int) -> dict[str, tuple[int, int]]:
     head = list(robust[: gone + 1])
     low = list(robust[: last + 1])
     return {
+        "a tie counts as a new best: an equal value is not one, only a strictly larger (> and not "
+        ">=)": (where, tied),
+        "one too many: where it never stops, last is the last epoch of the list, and the epochs "
+        "are counted from 0": (best, n),
+        "it never stops, and the length of the list is one more than its last epoch": (top, n),
         "it looks into the future: epochs after the stop are never trained": (top, last),
         "it never stops: patience is ignored": (top, end),
         "the last epoch's weights are kept: keep the best": (last, last),
@@ -568,7 +600,6 @@ def _variants(robust: list[float], patience: int) -> dict[str, tuple[int, int]]:
         "the epochs are counted from 1: the first is epoch 0": (best + 1, last + 1),
         "at a tie the later epoch is kept: only a strictly larger value is a new best":
             (late, last),
-        "a tie counts as a new best: only a strictly larger value does": (where, tied),
         "compared with the epoch before, not with the best so far": (
             robust.index(max(robust[: falls[0] + 1])), falls[0]) if falls else (top, end),
         "it counts all epochs without a new best: patience is for epochs in a row, and starts "
@@ -586,7 +617,15 @@ def _one_stop(answer, robust: list[float], patience: int) -> None:
     expect(isinstance(yours, tuple | list) and len(yours) == 2,
            "the function should return two epochs, (best, last)", given=given,
            yours=repr(yours)[:100], expected=right)  # fmt: skip
-    whole = all(not isinstance(v, bool) and float(v) == int(v) for v in yours)
+    for name, value in zip(("best", "last"), yours, strict=True):
+        expect(value is not None, f"{name} is None", given=given, yours=tuple(yours),
+               expected=right, likely="if patience never runs out, last is the last epoch of the "
+               "list" if name == "last" else "epoch 0 is always a new best, so there is "
+               "one")  # fmt: skip
+    try:
+        whole = all(not isinstance(v, bool) and float(v) == int(v) for v in yours)
+    except (TypeError, ValueError, OverflowError):  # a text, a list, nan, infinity
+        whole = False
     expect(whole, "an epoch is a whole number: its place in the list, not its accuracy",
            given=given, yours=tuple(yours), expected=right)  # fmt: skip
     mistakes = {k: v for k, v in _variants(robust, patience).items() if v != right}
@@ -626,6 +665,11 @@ def _one_frontier(answer, points) -> None:
     expect(copy == points, "your function changes the list `points` in place", given=given)
     expect(yours is not None, "the function returns None", given=given)
     right = _undominated(points)
+    expect(isinstance(yours, list), f"a sorted list is asked for, not a {type(yours).__name__}",
+           given=given, yours=repr(yours)[:200], expected=right,
+           likely="a set has no order: sorted(…) makes a sorted list of it"
+           if isinstance(yours, set | frozenset)
+           else "list(…) or .tolist() makes a list of it")  # fmt: skip
     try:
         listed = [v.item() if hasattr(v, "item") else v for v in yours]
         whole = all(not isinstance(v, bool | str) and float(v) == int(v) for v in listed)
@@ -647,6 +691,10 @@ def _one_frontier(answer, points) -> None:
     mistakes = {
         "the right ones, in another order: sort the indices": None,
         "these are the dominated ones": [i for i in n if i not in right],
+        "`or` in place of `and`: a point is dominated only by one that is at least as large in "
+        "BOTH": [i for i in n if not any(a[j] > a[i] or b[j] > b[i] for j in n)],
+        "points.index(…) finds the first of equal points twice: go through with enumerate":
+            sorted(points.index(points[i]) for i in right),
         "a point stays though another is better in one and equal in the other: that is enough to "
         "dominate it": strict,
         "of two equal points neither dominates the other: both stay": weak,
