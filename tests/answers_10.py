@@ -38,19 +38,17 @@ def rows_by_stream(labelled, unlabelled, k, u, steps, generator):
     return torch.cat(parts, dim=1)
 
 
-def rows_by_queue(labelled, unlabelled, k, u, steps, generator):
-    """Two queues that are filled anew when too little is left."""
-    queues, out = {k: [], -u: []}, []
-    for _ in range(steps):
-        batch = []
-        for key, numbers in ((k, labelled), (-u, unlabelled)):
-            take = abs(key)
-            if len(queues[key]) < take:
-                order = torch.randperm(len(numbers), generator=generator)
-                queues[key] = numbers[order].tolist()
-            batch += [queues[key].pop() for _ in range(take)]
-        out.append(batch)
-    return torch.tensor(out)
+def rows_by_passes(labelled, unlabelled, k, u, steps, generator):
+    """As many passes as are needed, counted beforehand; in lists."""
+    columns = []
+    for numbers, take in ((labelled, k), (unlabelled, u)):
+        length = len(numbers) // take
+        column = []
+        for _ in range(math.ceil(steps / length)):
+            order = numbers[torch.randperm(len(numbers), generator=generator)].tolist()
+            column += [order[i * take : (i + 1) * take] for i in range(length)]
+        columns.append(column[:steps])
+    return torch.tensor([one + two for one, two in zip(*columns, strict=True)])
 
 
 def lora_with_hook(linear, r, alpha):
@@ -125,7 +123,7 @@ def score_in_one(clean, robust, least):
 
 RIGHT = [
     ("10.1", loss_by_ignoring), ("10.1", loss_by_gather),
-    ("10.2", rows_by_stream), ("10.2", rows_by_queue),
+    ("10.2", rows_by_stream), ("10.2", rows_by_passes),
     ("10.3", lora_with_hook), ("10.3", lora_with_forward),
     ("10.4", step_by_hand), ("10.4", step_by_tokens),
     ("10.5", score_by_cases), ("10.5", score_in_one),
@@ -169,6 +167,11 @@ def loss_first_only(logits, labels):
     return (
         F.cross_entropy(logits[known][:1], labels[known][:1]) if known.any() else logits.sum() * 0
     )
+
+
+def loss_above_zero(logits, labels):
+    known = labels > 0
+    return F.cross_entropy(logits[known], labels[known]) if known.any() else logits.sum() * 0
 
 
 def replacement(labelled, unlabelled, k, u, steps, generator):
@@ -238,6 +241,62 @@ def mixed_with(shuffle):
     return answer
 
 
+def rows_in_turn(labelled, unlabelled, k, u, steps, generator, back=False):
+    """Two lists that are filled anew, step by step, when too little is left."""
+    queues, out = {k: [], -u: []}, []
+    for _ in range(steps):
+        batch = []
+        for key, numbers in ((k, labelled), (-u, unlabelled)):
+            take = abs(key)
+            if len(queues[key]) < take:
+                order = torch.randperm(len(numbers), generator=generator)
+                queues[key] = numbers[order].tolist()
+            batch += [queues[key].pop(-1 if back else 0) for _ in range(take)]
+        out.append(batch)
+    return torch.tensor(out)
+
+
+def unlabelled_first(labelled, unlabelled, k, u, steps, generator):
+    two = stream_of(unlabelled, u, steps, generator)
+    return torch.cat([stream_of(labelled, k, steps, generator), two], dim=1)
+
+
+def from_the_end(labelled, unlabelled, k, u, steps, generator):
+    flip = mixed_with(lambda n, generator: torch.randperm(n, generator=generator).flip(0))
+    return flip(labelled, unlabelled, k, u, steps, generator)
+
+
+def one_more(labelled, unlabelled, k, u, steps, generator):
+    """<= in place of <: a pass is drawn that is not needed."""
+    one = stream_of(labelled, k, steps + 1, generator)[:steps]
+    return torch.cat([one, stream_of(unlabelled, u, steps + 1, generator)[:steps]], dim=1)
+
+
+def later_passes(after):
+    """rows_by_stream whose second and later passes come from `after(last, take, new)`."""
+
+    def answer(labelled, unlabelled, k, u, steps, generator):
+        parts = []
+        for numbers, take in ((labelled, k), (unlabelled, u)):
+            last, chunks = None, []
+            while len(chunks) < steps:
+                last = after(last, take, lambda n=numbers: n[
+                    torch.randperm(len(n), generator=generator)])  # fmt: skip
+                chunks += last[: len(last) // take * take].split(take)
+            parts.append(torch.stack(chunks[:steps]))
+        return torch.cat(parts, dim=1)
+
+    return answer
+
+
+def rest_first(last, take, new):
+    order = new()
+    if last is None:
+        return order
+    rest = last[len(last) // take * take :]
+    return torch.cat([rest, order[~torch.isin(order, rest)]])
+
+
 def positions(labelled, unlabelled, k, u, steps, generator):
     a, b = torch.arange(len(labelled)), torch.arange(len(unlabelled))
     return rows_by_stream(a, b, k, u, steps, generator)
@@ -295,6 +354,24 @@ def lora_float32(linear, r, alpha):
         )
     )
     return linear
+
+
+def lora_seeded(linear, r, alpha):
+    torch.manual_seed(0)
+    return lora_with_hook(linear, r, alpha)
+
+
+def lora_cut_out(linear, r, alpha):
+    """randn_like(weight)[:r]: too few rows where r > out_features."""
+    made = lora_with_hook(linear, r, alpha)
+    made.lora_A = nn.Parameter(torch.randn_like(linear.weight)[:r])
+    return made
+
+
+def lora_like_weight(linear, r, alpha):
+    made = lora_with_hook(linear, r, alpha)
+    made.lora_A = nn.Parameter(torch.randn_like(linear.weight))
+    return made
 
 
 def lora_detached(linear, r, alpha):
@@ -373,6 +450,27 @@ def step_attached(model, batch, v, eps, step_size):
     return step_by_hand(model, batch, v, eps, step_size).requires_grad_()
 
 
+def step_project_step(model, batch, v, eps, step_size):
+    new = step_with(after=lambda new, eps: new)(model, batch, v, eps, step_size)
+    step = new - v
+    return v + step * (eps / step.norm().clamp_min(eps))
+
+
+def step_from_delta(gather):
+    """The gradient at every token, gathered wrongly."""
+
+    def answer(model, batch, v, eps, step_size):
+        free = attackable(batch)[..., None]
+        delta = (v.detach() * free).requires_grad_()
+        odds = wrong_margin(perturbed_logits(model, batch, delta), batch["labels"]).mean()
+        (grad,) = torch.autograd.grad(odds, delta)
+        grad = gather(grad, free)
+        new = v + step_size * grad / grad.norm().clamp_min(1e-12)
+        return new * (eps / new.norm().clamp_min(eps))
+
+    return answer
+
+
 def step_means(model, batch, v, eps, step_size):
     total = torch.zeros_like(v)
     for i in range(len(batch["labels"])):
@@ -410,6 +508,7 @@ WRONG = [
     ("10.1", loss_clamped, "not as expected"),
     ("10.1", loss_each, "shape"),
     ("10.1", loss_first_only, "first labelled"),
+    ("10.1", loss_above_zero, "class 0 is a class"),
     ("10.1", lambda z, y: -loss_by_ignoring(z, y), "sign"),
     ("10.1", lambda z, y: loss_by_ignoring(z.detach(), y), "backward"),
     ("10.1", lambda z, y: loss_by_ignoring(z, y).item(), "tensor"),
@@ -425,6 +524,14 @@ WRONG = [
     ("10.2", mixed_with(lambda n, generator: torch.randperm(
         n, generator=torch.Generator().manual_seed(0))), "seeded inside"),
     ("10.2", cut_first, "cut before"),
+    ("10.2", rows_in_turn, "in turn, step by step: all"),
+    ("10.2", lambda *given: rows_in_turn(*given, back=True), "pop"),
+    ("10.2", unlabelled_first, "unlabelled list is drawn first"),
+    ("10.2", from_the_end, "from the end"),
+    ("10.2", one_more, "one shuffle too many"),
+    ("10.2", later_passes(rest_first), "left over come first"),
+    ("10.2", later_passes(lambda last, take, new: new() if last is None else last.roll(1)),
+     "moved along|anew"),
     ("10.2", positions, "positions"),
     ("10.2", lambda a, b, k, u, s, g: rows_by_stream(a, b, u, k, s, g)
      if len(a) >= u else rows_by_stream(a, b, k, u, s, g)[:, [*range(k, k + u), *range(k)]],
@@ -441,6 +548,12 @@ WRONG = [
     ("10.3", lora_with(factor=lambda alpha, r: alpha), "without the division"),
     ("10.3", lora_with(factor=lambda alpha, r: r / alpha), "upside down"),
     ("10.3", lora_with(factor=lambda alpha, r: 1 / r), "alpha is missing"),
+    ("10.3", lora_with(factor=lambda alpha, r: alpha // r), "rounds down"),
+    ("10.3", lora_with(factor=lambda alpha, r: alpha / r**0.5), "sqrt"),
+    ("10.3", lora_with(first=lambda *s, **d: 1e-12 * torch.randn(*s, **d)), "so small"),
+    ("10.3", lora_seeded, "seeded inside"),
+    ("10.3", lora_cut_out, "only out_features rows"),
+    ("10.3", lora_like_weight, "A has r rows"),
     ("10.3", lora_with(freeze=lambda linear: linear), "frozen"),
     ("10.3", lora_with(freeze=lambda linear: linear.weight.requires_grad_(False)), "bias|frozen"),
     ("10.3", lora_with(base=0), "missing"),
@@ -467,6 +580,10 @@ WRONG = [
     ("10.4", step_with(at=0.0), "asked at zero"),
     ("10.4", step_with(length=lambda eps, size: eps), "eps was taken"),
     ("10.4", step_means, "normalised before the mean"),
+    ("10.4", step_project_step, "the step was projected"),
+    ("10.4", step_from_delta(lambda grad, free: grad.sum((0, 1))), "special tokens, too: the mask"),
+    ("10.4", step_from_delta(lambda grad, free: ((grad * free).sum(1) / free.sum(1)).sum(0)),
+     "mean over the tokens"),
     ("10.4", step_nan, "0/0|not finite"),
     ("10.4", step_backward, "left in"),
     ("10.4", step_eval, "mode"),
@@ -487,5 +604,10 @@ WRONG = [
     ("10.5", scores(own, lambda c, r, least: r + c - least), "shortage"),
     ("10.5", scores(own, lambda c, r, least: c - least, nan=False), "nan"),
     ("10.5", scores(own, lambda c, r, least: c - least, strict=True), ">="),
+    ("10.5", lambda c, r, least: score_by_cases(c + 0.01 if least - 0.01 <= c < least else c, r,
+     least), "tolerance"),
+    ("10.5", lambda c, r, least: round(score_by_cases(c, r, least), 2), "rounded"),
+    ("10.5", lambda c, r, least: -math.inf if math.isnan(c + r) else score_by_cases(c, r, least),
+     "-1.0 was asked for"),
     ("10.5", lambda c, r, least: None, "return"),
 ]  # fmt: skip
