@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import statistics
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,8 @@ from advlib.exercises.lesson_03 import fgm_step
 def bytes_with(
     c16=40, c32=64, masks=2, trained="trainable", moments=8, half=2, copied=None, wide=12,
     once=True, layer_input=None, unit=1, square=False, names=None, always=False,
-    no_layers=False, swap=False,
+    no_layers=False, swap=False, weight=4, half_weight=4, half_gradient=4, one_copy=False,
+    dropout_once=False, dropout_always=False,
 ):  # fmt: skip
     """Answers to 12.1; without arguments a right one."""
 
@@ -31,12 +33,17 @@ def bytes_with(
             kept = tokens * (taken * layers + (c if once is True else once))
         else:
             kept = tokens * c * (1 if no_layers else layers)
-        count = wide * layers * hidden**2 if copied is None else copied(params, trainable)
+        if dropout and dropout_once and not checkpointing:
+            kept -= masks * (layers - 1) * tokens
+        if dropout and dropout_always and checkpointing:
+            kept += masks * (layers - 1) * tokens
+        many = 1 if one_copy else layers
+        count = wide * many * hidden**2 if copied is None else copied(params, trainable)
         learned = trainable if trained == "trainable" else params
         found = {
-            "weights": 4 * params // unit,
+            "weights": (half_weight if fp16 else weight) * params // unit,
             "half copies": half * count * fp16,
-            "gradients": 4 * learned,
+            "gradients": (half_gradient if fp16 else 4) * learned,
             "moments": moments * learned,
             "activations": kept,
         }
@@ -63,47 +70,65 @@ def diagnose_with(
     row=3, loss=True, grad=True, finite=math.isfinite, share=0.95, several=all, enough=3, drop=0.2,
     both=True, top="pgd", lowest=False, tail=3, begin=lambda clean: clean[0], near=0.9, want=None,
     order=("overflow", "learning rate", "collapse", "over-fitting", "warm-up"), change=False,
-    strict=False,
+    skip=False, anywhere=False, late=False, mean=None, key="clean_loss", equal=False,
+    judge=None, end="checks", lone=False, over_best=None, fell=None, kept=None, with_share=False,
+    warm=None,
 ):  # fmt: skip
     """Answers to 12.2; without arguments a right one."""
 
     def answer(log, lam):
         def overflow():
+            norms = [x["grad_norm"] for x in log if "grad_norm" in x]
+            if anywhere and sum(not finite(x) for x in norms) >= 3:
+                return True
             count = 0
             for line in log:
+                if skip and "grad_norm" not in line:
+                    continue
                 if loss and not finite(line["loss"]):
                     return True
                 norm = line.get("grad_norm")
                 count = count + 1 if norm is not None and not finite(norm) else 0
-                if grad and count == row:
+                if grad and count == row and not late:
                     return True
-            return False
+            return late and count >= row
 
         def rate():
-            clean = [line["clean_loss"] for line in log]
-            return sum(clean[-tail:]) / tail > begin(clean)
+            clean = [line[key] for line in log]
+            now = mean(clean[-tail:]) if mean else sum(clean[-tail:]) / tail
+            return now > begin(clean) or (equal and now == begin(clean))
 
         def collapse():
             found = [line["share"] for line in log if "share" in line][-3:]
+            if judge:
+                return len(found) >= enough and judge(found)
             return len(found) >= enough and several(s >= share for s in found)
 
         def over():
             lines = [x for x in log if x.get("pgd") is not None and x.get("fgm") is not None]
-            if not lines:
+            if lone:
+                lines = [{"fgm": 0.0} | x for x in log if "pgd" in x]
+            if with_share:
+                lines = [x for x in lines if "share" in x]
+            if not lines or (end == "log" and "pgd" not in log[-1]):
                 return False
             best = lines[0]
             for x in lines:
                 best = x if x[top] > best[top] else best
-            end = min(lines, key=lambda x: x["pgd"]) if lowest else lines[-1]
-            fallen = both and best["fgm"] - end["fgm"] > drop
-            return best["pgd"] - end["pgd"] > drop and not fallen
+            best = over_best(lines) if over_best else best
+            last = min(lines, key=lambda x: x["pgd"]) if lowest else lines[-1]
+            fallen = both and best["fgm"] - last["fgm"] > drop
+            fallen = fallen if kept is None else not kept(best, last)
+            return (fell(best, last) if fell else best["pgd"] - last["pgd"] > drop) and not fallen
 
         tests = {
             "overflow": overflow,
             "learning rate": rate,
             "collapse": collapse,
             "over-fitting": over,
-            "warm-up": lambda: log[-1]["lam"] < near * (lam if want is None else want),
+            "warm-up": lambda: (
+                warm(log, lam) if warm else log[-1]["lam"] < near * (lam if want is None else want)
+            ),
         }
         if change:
             log.sort(key=lambda x: -x["step"])
@@ -115,6 +140,12 @@ def diagnose_with(
 
 
 RULES = ("overflow", "learning rate", "collapse", "over-fitting", "warm-up")
+
+
+def diagnose_without_looking(log, lam):
+    """Takes it for granted that the last line has the checks."""
+    best = max((line for line in log if "pgd" in line), key=lambda line: line["pgd"])
+    return "over-fitting" if best["pgd"] - log[-1]["pgd"] > 0.2 else "healthy"
 
 
 def diagnose_by_frames(log, lam):
@@ -216,6 +247,7 @@ def step_with(
     inner="bare", how="grad", way="in turn", weight=None, sign=1.0, mask=True, whole=False,
     clear=False, detach=True, mode=None, summed=False, weighted=False, flow=None, optimise=False,
     outer=("bare", "wrapper"), use=True, swap=False, use_clean=True, use_adv=True,
+    mix=False,
 ):  # fmt: skip
     """Answers to 12.4; without arguments a right one."""
 
@@ -245,7 +277,8 @@ def step_with(
         scale = lam if weight is None else weight
         if way == "sum":
             clean, adv = loss_at(outer[0], None), loss_at(outer[1], delta)
-            (use_clean * clean + use_adv * scale * adv).backward()
+            clean_weight = 1 - lam if mix else use_clean
+            (clean_weight * clean + use_adv * scale * adv).backward()
         elif way == "adversary first":
             adv = loss_at(outer[1], delta)
             (scale * adv).backward()
@@ -283,6 +316,49 @@ def step_together(model, batch, eps, lam):
     return clean.detach(), adv.detach()
 
 
+def step_that_restores(model, batch, eps, lam):
+    """The inner loss backward, and .grad put back as it was."""
+    inner, weights = bare(model), list(bare(model).parameters())
+    kept = [None if p.grad is None else p.grad.clone() for p in weights]
+    start = zero_delta(inner, batch).requires_grad_()
+    F.cross_entropy(perturbed_logits(inner, batch, start), batch["labels"]).backward()
+    for p, grad in zip(weights, kept, strict=True):
+        p.grad = grad
+    delta = fgm_step(start.grad, attackable(batch), eps)
+    clean = F.cross_entropy(perturbed_logits(inner, batch, None), batch["labels"])
+    adv = F.cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
+    (clean + lam * adv).backward()
+    return clean.detach(), adv.detach()
+
+
+def step_of_second_order(model, batch, eps, lam):
+    """With create_graph, so that the update goes through delta."""
+    inner = bare(model)
+    start = zero_delta(inner, batch).requires_grad_()
+    harm = F.cross_entropy(perturbed_logits(inner, batch, start), batch["labels"])
+    (grad,) = torch.autograd.grad(harm, start, create_graph=True)
+    free = attackable(batch)[..., None] * grad
+    delta = eps * free / free.flatten(1).norm(dim=1)[:, None, None]
+    clean = F.cross_entropy(perturbed_logits(inner, batch, None), batch["labels"])
+    adv = F.cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
+    (clean + lam * adv).backward()
+    return clean.detach(), adv.detach()
+
+
+def step_of_delta_alone(model, batch, eps, lam):
+    """backward(inputs=...) leaves the weights' .grad alone."""
+    inner = bare(model)
+    start = zero_delta(inner, batch).requires_grad_()
+    harm = F.cross_entropy(perturbed_logits(inner, batch, start), batch["labels"])
+    harm.backward(inputs=[start])
+    delta = fgm_step(start.grad, attackable(batch), eps)
+    clean = F.cross_entropy(perturbed_logits(inner, batch, None), batch["labels"])
+    clean.backward()
+    adv = F.cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
+    (lam * adv).backward()
+    return clean.detach(), adv.detach()
+
+
 def naive_step(model, batch, eps, lam):
     return step_with("wrapper", "backward", "in turn", outer=("wrapper", "wrapper"))(
         model, batch, eps, lam)  # fmt: skip
@@ -294,7 +370,7 @@ def naive_step(model, batch, eps, lam):
 def claims_with(
     interval=True, number="n = {}", model=True, digits=1, promise="", kinds=None, worst=True,
     few=0.2, which="accuracy", quiet="no attack", other=None, add="", change=False, shift=0,
-    strange=None,
+    strange=None, wide=None, few_words="too few texts",
 ):  # fmt: skip
     """Answers to 12.5; without arguments a right one."""
 
@@ -321,8 +397,8 @@ def claims_with(
             else:
                 parts.append(row["threat model"] if model else row["attack"])
                 parts += sorted(every) if last and other is None else [other or kind_of(row)]
-            if few is not None and row["high"] - row["low"] > few:
-                parts.append("too few texts")
+            if wide(row) if wide else few is not None and row["high"] - row["low"] > few:
+                parts.append(few_words)
             out.append(promise + ", ".join(parts) + add)
         return strange(out) if strange else out
 
@@ -358,6 +434,7 @@ RIGHT = [
     ("12.4", step_together),
     ("12.4", step_with(way="sum", outer=("wrapper", "wrapper"))),
     ("12.4", step_with(way="sum")),
+    ("12.4", step_of_delta_alone),
     ("12.5", claims_with()),
     ("12.5", claims_in_prose),
 ]
@@ -383,6 +460,12 @@ WRONG = [
     ("12.1", bytes_with(names=lambda found: sum(found.values())), "dictionary"),
     ("12.1", bytes_with(names=lambda found: {**found, "sum": 1}), "five names"),
     ("12.1", bytes_with(names=lambda found: None), "return it"),
+    ("12.1", bytes_with(half_weight=2), "weights stay in float32"),
+    ("12.1", bytes_with(weight=16, half_weight=16), "weights alone"),
+    ("12.1", bytes_with(half_gradient=2), "gradients stay in float32"),
+    ("12.1", bytes_with(one_copy=True), "not of one layer"),
+    ("12.1", bytes_with(dropout_once=True), "every layer keeps its own two masks"),
+    ("12.1", bytes_with(dropout_always=True), "with checkpointing dropout counts once"),
     ("12.2", diagnose_with(row=1), "scaler skipped"),
     ("12.2", diagnose_with(row=2), "two lines in a row"),
     ("12.2", diagnose_with(grad=False), "grad_norm alone"),
@@ -400,6 +483,37 @@ WRONG = [
     ("12.2", diagnose_with(order=("overflow", "collapse", "learning rate", *RULES[3:])), "order"),
     ("12.2", diagnose_with(order=("warm-up", *RULES[:4])), "order"),
     ("12.2", diagnose_with(order=RULES[:4]), "warm-up is never"),
+    ("12.2", diagnose_with(skip=True), "ends the row"),
+    ("12.2", diagnose_with(anywhere=True), "follow one another"),
+    ("12.2", diagnose_with(late=True), "anywhere in the log"),
+    ("12.2", diagnose_with(mean=statistics.median), "median"),
+    ("12.2", diagnose_with(key="loss"), "not at `loss`"),
+    ("12.2", diagnose_with(equal=True), "equals the first"),
+    ("12.2", diagnose_with(judge=lambda s: min(s) > 0.95), "at least 0.95, in EACH"),
+    ("12.2", diagnose_with(judge=lambda s: sum(s) / 3 >= 0.95), "not in their mean"),
+    ("12.2", diagnose_with(judge=lambda s: s[-1] >= 0.95), "last alone"),
+    ("12.2", diagnose_with(end="log"), "last line may have none"),
+    ("12.2", diagnose_with(lone=True), "only if it has both"),
+    ("12.2", diagnose_with(over_best=lambda x: max(x[::-1], key=lambda y: y["pgd"])),
+     "`best` is the first"),
+    ("12.2", diagnose_with(over_best=lambda x: x[0]), "not the first line"),
+    ("12.2", diagnose_with(over_best=lambda x: {"pgd": max(y["pgd"] for y in x),
+                                                "fgm": max(y["fgm"] for y in x)}),
+     "not the largest fgm of all"),
+    ("12.2", diagnose_with(fell=lambda b, x: x["pgd"] < 0.8 * b["pgd"]), "20 %"),
+    ("12.2", diagnose_with(fell=lambda b, x: x["pgd"] <= b["pgd"] - 0.2), "exactly 0.2"),
+    ("12.2", diagnose_with(fell=lambda b, x: x["fgm"] - x["pgd"] > 0.2, both=False),
+     "not fgm with pgd"),
+    ("12.2", diagnose_with(kept=lambda b, x: b["fgm"] - x["fgm"] < 0.2), "fgm: exactly 0.2"),
+    ("12.2", diagnose_with(kept=lambda b, x: x["fgm"] >= b["fgm"]), "by up to 0.2"),
+    ("12.2", diagnose_with(with_share=True), "without a share"),
+    ("12.2", diagnose_with(warm=lambda log, lam: log[-1]["lam"] < lam - 0.1), "not below lam"),
+    ("12.2", diagnose_with(warm=lambda log, lam: max(x["lam"] for x in log) < 0.9 * lam),
+     "not the largest of the log"),
+    ("12.2", diagnose_with(warm=lambda log, lam: log[-1]["lam"] < 0.9 * max(
+        x["lam"] for x in log)), "not with the largest"),
+    ("12.2", diagnose_with(key="loss", tail=1), "read it again|clean_loss"),
+    ("12.2", diagnose_without_looking, "stops at a line|no 'pgd'|rule"),
     ("12.2", diagnose_with(change=True), "changes the log"),
     ("12.2", lambda log, lam: None, "a name"),
     ("12.2", lambda log, lam: "good", "six names"),
@@ -425,6 +539,9 @@ WRONG = [
     ("12.3", checkpoint_with(returns={}), "return nothing"),
     ("12.4", naive_step, "attacker's"),
     ("12.4", step_with(how="backward"), "attacker's"),
+    ("12.4", step_that_restores, "put back"),
+    ("12.4", step_of_second_order, "create_graph"),
+    ("12.4", step_with(way="sum", mix=True), "not 1 - lam"),
     ("12.4", step_with(how="backward", clear=True), "gone"),
     ("12.4", step_with(inner="wrapper"), "bare"),
     ("12.4", step_with(inner="wrapper", way="sum", outer=("wrapper", "wrapper")), "bare"),
@@ -464,6 +581,13 @@ WRONG = [
     ("12.5", claims_with(add=", 99.9% sure"), "not in this row"),
     ("12.5", claims_with(quiet="clean"), "without attack"),
     ("12.5", claims_with(quiet="no attack, changed words"), "not what this row measured"),
+    ("12.5", claims_with(promise="Not unsafe: "), "promises"),
+    ("12.5", claims_with(promise="Hardly insecure: "), "promises"),
+    ("12.5", claims_with(wide=lambda row: row["high"] - row["low"] >= 0.2), "not wider"),
+    ("12.5", claims_with(wide=lambda row: round(row["high"] - row["low"], 3) > 0.2), "not rounded"),
+    ("12.5", claims_with(quiet="No attack"), "lower case"),
+    ("12.5", claims_with(few_words="Too few texts"), "lower case"),
+    ("12.5", claims_with(quiet="accuracy under attack, no attack"), "says both"),
     ("12.5", claims_with(change=True), "changes the card"),
     ("12.5", claims_with(strange=" ".join), "list of sentences"),
     ("12.5", claims_with(strange=lambda lines: None), "return it"),
