@@ -261,7 +261,7 @@ try:
 
     @ipywidgets.interact(
         batch=ipywidgets.IntSlider(32, min=8, max=128, step=8, continuous_update=False),
-        length=ipywidgets.IntSlider(512, min=32, max=512, step=32, continuous_update=False),
+        length=ipywidgets.IntSlider(256, min=32, max=512, step=32, continuous_update=False),
         fp16=True,
         checkpointing=False,
         lora=False,
