@@ -91,8 +91,8 @@ def main(args) -> None:
         f"BERT of {args.layers} layers × {args.hidden} with random weights, {args.batch} texts of "
         f"{', '.join(map(str, LENGTHS))} tokens in turn, fp32, dropout on, medians and quartiles "
         f"of {args.rounds} rounds in which all ways take turns. The first {len(data)} compiled "
-        f"steps took {first:.0f} s.\n\n" + table(["training step", "ms", "time / SDPA, same step"], rows)
-    )
+        f"steps took {first:.0f} s.\n\n"
+    ) + table(["training step", "ms", "time / SDPA, same step"], rows)
     options = f" --layers {args.layers} --hidden {args.hidden} --batch {args.batch}"
     write("compile", "SDPA attention and torch.compile", text,
           f"python benchmarks/compile.py{options} --rounds {args.rounds}")  # fmt: skip
