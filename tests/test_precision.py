@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from test_objectives import DATA, LABELS, NAMES, TEXTS, make_victim, objective_named
 
 from advlib import load_classifier, load_text
@@ -115,8 +116,10 @@ def test_the_unscaled_gradient_is_that_of_float32(name, dtype):
 
 def wrapped_by_accelerate(victim, dtype):
     """As the Trainer does: `forward` brings its own autocast."""
+    AcceleratorState._reset_state(True)  # it is one for the process, and an earlier test set it
     accelerator = Accelerator(mixed_precision="bf16", cpu=True)
     victim.model = accelerator.prepare_model(victim.model)
+    AcceleratorState._reset_state(True)
     return nullcontext()
 
 
