@@ -36,7 +36,6 @@ profile = advlib.setup()
 
 # %%
 import copy
-import io
 import math
 import random
 import sys
@@ -1030,8 +1029,8 @@ class Loop:
 # state=None)`. With `state=None` it *returns the state*: a dictionary with everything that the next
 # steps depend on. Called with such a state, it *restores* it into `loop` (another `Loop` on the
 # same data, with other weights and another seed) and returns nothing; from then on both loops make
-# the same steps, bit for bit, also if the state has been through `torch.save` and `torch.load`
-# (dictionaries, lists, numbers and tensors come through).
+# the same steps, bit for bit, also if only a copy of the state is left, as a file would hold it:
+# dictionaries, lists, numbers, strings and tensors, no other objects.
 #
 # The data need not be kept. Two traps: a `state_dict()` holds the *living* tensors, which the next
 # step changes, so keep a copy; and neither saving nor restoring may take numbers from a generator
@@ -1081,13 +1080,11 @@ X = torch.randn(10, 3)
 loop = Loop(X, (X[:, 0] > 0).long())
 for _ in range(7):
     loop.step()
-file = io.BytesIO()
-torch.save(checkpoint(loop), file)
+kept = copy.deepcopy(checkpoint(loop))  # in place of a file
 for _ in range(5):
     loop.step()
-file.seek(0)
 other = Loop(loop.X, loop.y, seed=9)
-checkpoint(other, torch.load(file))
+checkpoint(other, kept)
 for _ in range(5):
     other.step()
 pairs = list(zip(loop.model.parameters(), other.model.parameters(), strict=True))

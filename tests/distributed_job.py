@@ -6,6 +6,7 @@ torchrun … distributed_job.py FOLDER sharded            one step under FSDP, l
 
 import copy
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def sharded(folder: Path) -> None:
         grads = step(name, dist.get_rank(), processes=2)
         if dist.get_rank() == 0:
             save_file(grads, folder / f"{number}.safetensors")
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # gloo's threads, taken down with the interpreter, sometimes abort the process
 
 
 if __name__ == "__main__":
