@@ -205,7 +205,8 @@ def main(args) -> None:
         "\n\n" + table(header, rows) + PUBLISHED.rstrip()
     )
     write(f"defence-{args.name}", f"Training against adversaries: {args.name}", text, args.command)
-    picture(args, results, base)
+    if base:
+        picture(args, results, base)
 
 
 def picture(args, results: dict[str, list[dict]], base: dict[int, float]) -> None:

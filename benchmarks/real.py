@@ -21,7 +21,7 @@ FILES = {
         data="banking77/train.csv", test="banking77/test.csv", text="text", label="category"
     ),
 }
-METHODS = ["L", "L, 4 times as long", "FGM", "PGD-3", "FreeLB-3, 1 plain epoch first", "words"]
+METHODS = ["L", "L, 4 times as long", "PGD-3", "FreeLB-3, 1 plain epoch first"]
 # Texts to train and to test on, epochs. Many classes take longer to learn.
 SMALL = {"sst2": (640, 60, 3), "banking77": (1540, 60, 8)}
 FULL = {"sst2": (None, 872, 3), "banking77": (None, 1000, 10)}
@@ -32,7 +32,8 @@ def settings(args, name: str) -> argparse.Namespace:
     train, texts, epochs = (FULL if args.full else SMALL)[name]
     files = {k: str(Path(args.home) / v) if k in ("data", "test") else v
              for k, v in FILES[name].items()}  # fmt: skip
-    command = "python benchmarks/real.py --model FOLDER --home FOLDER" + " --full" * args.full
+    command = f"python benchmarks/real.py --model FOLDER --home FOLDER --data {name}"
+    command += " --full" * args.full
     return argparse.Namespace(
         name=name, model=args.model, encoding="utf-8", train=train, texts=texts, epochs=epochs,
         batch=32, lr=args.lr, eps=args.eps, seeds=args.seeds, threads=args.threads,
