@@ -130,6 +130,7 @@ def main(args) -> None:
         "operations of the linear layers over the maker's figure.\n\n" + table(header, rows)
     )
     options = " --small" if args.small else f" --batch {batch_size} --tokens {tokens}"
+    options += f" --precision {' '.join(args.precision)} --threads {args.threads}"
     page = "gpu" if torch.cuda.is_available() else "gpu-on-a-cpu"
     write("gpu-small" if args.small else page, f"Adversarial training of {what}", text,
           f"python benchmarks/gpu.py{options} --rounds {args.rounds}")  # fmt: skip
