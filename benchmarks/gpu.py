@@ -122,7 +122,10 @@ def main(args) -> None:
     header = ["precision", "objective", "texts a second", "GB at the peak", "time / clean",
               "limit", "time / limit", "share of the card's peak"]  # fmt: skip
     what = "a tiny BERT" if args.small else "BERT-base (random weights)"
-    text = (
+    alone = "" if torch.cuda.is_available() else (
+        "Without a GPU: with so few tokens the optimiser, which all ways share, is a large part of "
+        "a step, so times fall below the limit of the passes. ")  # fmt: skip
+    text = alone + (
         f"{what}, {batch_size} texts of {tokens} tokens, AdamW, weights in fp32 with autocast, "
         f"median of {args.rounds} rounds in which all objectives take turns. Limit: units of work "
         "over the 3 of a clean step. The conventional way perturbs the embedding weight in place "

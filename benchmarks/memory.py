@@ -13,25 +13,16 @@ from __future__ import annotations
 import argparse
 from contextlib import contextmanager, nullcontext
 
+import gpu
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from advlib.attacks import FGM, PGD, Divergence
-from advlib.objectives import SMART, Adversarial, Clean, FreeLB
+from advlib.attacks import Divergence
+from advlib.objectives import SMART
 
 from common import table, write
 
-EPS = 0.3
-ONE = dict(same_dropout=True)
-OBJECTIVES = {
-    "clean": Clean(),
-    "FGM": Adversarial(FGM(EPS)),
-    "FGM, one mask": Adversarial(FGM(EPS, **ONE)),
-    "PGD-3": Adversarial(PGD(EPS, steps=3)),
-    "PGD-3, one mask": Adversarial(PGD(EPS, steps=3, **ONE)),
-    "FreeLB-3": FreeLB(PGD(EPS, steps=3, random_start=True, **ONE)),
-    "SMART-1": SMART(Divergence(EPS, symmetric=True)),
-}
+OBJECTIVES = gpu.OBJECTIVES | {"SMART-1": SMART(Divergence(gpu.EPS, symmetric=True))}
 
 
 class Meter:
