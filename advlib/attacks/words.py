@@ -43,6 +43,7 @@ from advlib.attacks.search import (
     WordResult,
     attack_texts,
     blind,
+    fast_batch,
     greedy,
 )
 from advlib.corpora import words, world
@@ -465,7 +466,8 @@ class UniversalTrigger:
 
         def value(trial: Sequence[str]) -> float:
             with_it = [cls(tuple(trial)).apply(t) for t in texts]
-            scores = Untargeted().score(victim.logits(with_it, batch_size=256), labels)
+            logits = victim.logits(with_it, batch_size=fast_batch(victim, with_it))
+            scores = Untargeted().score(logits, labels)
             return float(np.minimum(scores, 0).mean())  # a text that is fooled counts no further
 
         trigger = [names[0]] * length
