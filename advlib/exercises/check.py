@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -162,3 +162,37 @@ def _shape(value: Any) -> tuple[int, ...]:
     if isinstance(value, torch.Tensor):
         return tuple(value.shape)
     return np.shape(value) if _numeric(value) else ()
+
+
+# ---------------------------------------------------------------- a small model to check with
+
+
+def small_bert(
+    seed: int, labels: Sequence[int], lengths: Sequence[int] = (7, 5, 4), scale: float = 0.9,
+    classes: int = 2, dropout: float = 0.0,
+):  # fmt: skip
+    """(model, batch): a BERT of hidden size 6 in double precision and eval mode, and texts of these
+    lengths between 1 ([CLS]) and 2 ([SEP]), padded with 0. Weights are so large that its loss is
+    curved, and the same on every machine."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        vocab_size=20, hidden_size=6, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=12, max_position_embeddings=8, num_labels=classes, layer_norm_eps=0.1,
+        hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
+    )  # fmt: skip
+    with torch.random.fork_rng([]):
+        model = BertForSequenceClassification(config).double().eval()
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, p in sorted(model.named_parameters()):
+            if p.dim() > 1:
+                p.copy_(scale * torch.randn(p.shape, generator=g, dtype=torch.double))
+    ids = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    special = torch.ones_like(ids)
+    for i, n in enumerate(lengths):
+        middle = 3 + torch.randint(17, (n - 2,), generator=g)
+        ids[i, :n] = torch.cat([torch.tensor([1]), middle, torch.tensor([2])])
+        special[i, 1 : n - 1] = 0
+    return model, dict(input_ids=ids, attention_mask=(ids > 0).long(), special_tokens_mask=special,
+                       labels=torch.tensor(labels))  # fmt: skip

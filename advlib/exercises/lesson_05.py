@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from advlib import plots
 from advlib.attacks.embedding import attackable, perturbed_logits, wrong_margin
-from advlib.exercises.check import Exercise, Wrong, compare, expect, unchanged
+from advlib.exercises.check import Exercise, Wrong, compare, expect, small_bert, unchanged
 
 # ---------------------------------------------------------------- 05.1
 
@@ -219,31 +219,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 @functools.cache
 def _bert() -> tuple[nn.Module, dict[str, Tensor]]:
-    """A BERT of hidden size 6 with four texts of different lengths, in double precision."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=20, hidden_size=6, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=12, max_position_embeddings=8, num_labels=2,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=0.1,
-    )  # fmt: skip
-    with torch.random.fork_rng([]):
-        model = BertForSequenceClassification(config).double().eval()
-    g = torch.Generator().manual_seed(520)
-    with torch.no_grad():
-        for _, p in sorted(model.named_parameters()):
-            if p.dim() > 1:
-                p.copy_(0.7 * torch.randn(p.shape, generator=g, dtype=torch.double))
-    lengths = (7, 5, 4, 6)
-    ids = torch.zeros(4, 7, dtype=torch.long)
-    special = torch.ones(4, 7, dtype=torch.long)
-    for i, n in enumerate(lengths):
-        ids[i, :n] = torch.cat([torch.tensor([1]), 3 + torch.randint(17, (n - 2,), generator=g),
-                                torch.tensor([2])])  # fmt: skip
-        special[i, 1 : n - 1] = 0
-    batch = dict(input_ids=ids, attention_mask=(ids > 0).long(), special_tokens_mask=special,
-                 labels=torch.tensor([1, 0, 1, 1]))  # fmt: skip
-    return model, batch
+    return small_bert(520, labels=(1, 0, 1, 1), lengths=(7, 5, 4, 6), scale=0.7)
 
 
 def _logits(model, batch, delta: Tensor | None) -> Tensor:

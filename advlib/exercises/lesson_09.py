@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from advlib import plots
 from advlib.attacks.embedding import attackable, divergence, perturbed_logits
-from advlib.exercises.check import Exercise, Wrong, compare, expect, unchanged
+from advlib.exercises.check import Exercise, Wrong, compare, expect, small_bert, unchanged
 from advlib.exercises.lesson_03 import fgm_step
 from advlib.exercises.lesson_04 import project
 
@@ -30,32 +30,10 @@ HIDDEN = 6
 
 
 def _bert(seed: int, classes: int = 2, dropout: float = 0.0, lengths: Sequence[int] = (7, 5, 4)):
-    """A BERT in double precision and training mode, and a batch of texts of these lengths."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=20, hidden_size=HIDDEN, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=12, max_position_embeddings=8, num_labels=classes, layer_norm_eps=0.1,
-        hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
-    )  # fmt: skip
-    with torch.random.fork_rng([]):
-        model = BertForSequenceClassification(config).double().train()
-    g = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for _, p in sorted(model.named_parameters()):
-            if p.dim() > 1:
-                p.copy_(0.9 * torch.randn(p.shape, generator=g, dtype=torch.double))
-    size, longest = len(lengths), max(lengths)
-    ids = torch.zeros(size, longest, dtype=torch.long)
-    special = torch.ones(size, longest, dtype=torch.long)
-    for i, n in enumerate(lengths):
-        words = 3 + torch.randint(17, (n - 2,), generator=g)
-        ids[i, :n] = torch.cat([torch.tensor([1]), words, torch.tensor([2])])
-        special[i, 1 : n - 1] = 0
-    labels = torch.arange(size) % classes
-    batch = dict(input_ids=ids, attention_mask=(ids > 0).long(), special_tokens_mask=special,
-                 labels=labels)  # fmt: skip
-    return model, batch
+    """A BERT in training mode, and a batch of texts of these lengths."""
+    labels = [i % classes for i in range(len(lengths))]
+    model, batch = small_bert(seed, labels, lengths, classes=classes, dropout=dropout)
+    return model.train(), batch
 
 
 def _start(batch, length: float, seed: int) -> Tensor:

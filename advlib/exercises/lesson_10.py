@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib.attacks.embedding import attackable, perturbed_logits, wrong_margin
-from advlib.exercises.check import Exercise, Wrong, compare, expect, unchanged
+from advlib.exercises.check import Exercise, Wrong, compare, expect, small_bert, unchanged
 
 UNLABELLED = -100
 
@@ -423,28 +423,7 @@ def add_lora(linear, r, alpha):
 
 @functools.cache
 def _small_bert():
-    """A BERT with three texts of different lengths; weights so large that its loss is curved."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=20, hidden_size=6, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=12, max_position_embeddings=8, num_labels=2,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=0.1,
-    )  # fmt: skip
-    with torch.random.fork_rng([]):
-        model = BertForSequenceClassification(config).double().eval()
-    g = torch.Generator().manual_seed(1040)
-    with torch.no_grad():
-        for _, p in sorted(model.named_parameters()):
-            if p.dim() > 1:
-                p.copy_(0.9 * torch.randn(p.shape, generator=g, dtype=torch.double))
-    ids, special = torch.zeros(3, 7, dtype=torch.long), torch.ones(3, 7, dtype=torch.long)
-    for i, n in enumerate((7, 5, 4)):
-        middle = 3 + torch.randint(17, (n - 2,), generator=g)
-        ids[i, :n] = torch.cat([torch.tensor([1]), middle, torch.tensor([2])])
-        special[i, 1 : n - 1] = 0
-    return model, dict(input_ids=ids, attention_mask=(ids > 0).long(), special_tokens_mask=special,
-                       labels=torch.tensor([1, 0, 1]))  # fmt: skip
+    return small_bert(1040, labels=(1, 0, 1))
 
 
 def _slope(model, batch, v: Tensor, *, special=False, beside=False, per_token=False,
