@@ -50,7 +50,12 @@ class Outcome:
 
 
 def attack_all(
-    victim: Classifier, data: Dataset, attack=None, *, batch_size: int = 64, progress: bool = False
+    victim: Classifier,
+    data: Dataset,
+    attack=None,
+    *,
+    batch_size: int | None = None,
+    progress: bool = False,
 ) -> Outcome:
     """Attack every text of `data` (columns text, label). attack=None predicts only.
 
@@ -106,7 +111,7 @@ def robustness(
     attacks: Iterable = (),
     *,
     calibrate_on: Dataset | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """One row without attack, one per attack and, for two or more, the worst case: an example is
@@ -205,7 +210,7 @@ class Calibrated(Classifier):
         return self.model.temperature
 
 
-def calibrate(victim: Classifier, data: Dataset, batch_size: int = 64) -> Calibrated:
+def calibrate(victim: Classifier, data: Dataset, batch_size: int | None = None) -> Calibrated:
     """Divide the logits by the one temperature T under which the labels of `data` are likeliest.
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv 1706.04599, section

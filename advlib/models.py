@@ -69,17 +69,35 @@ class Classifier:
         return {name: value.to(self.device) for name, value in batch.items()}
 
     def batches(
-        self, texts: Sequence[str], labels: Sequence[int] | None = None, batch_size: int = 64
-    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-        """(indices, batch) over all texts, similar lengths together so that little is padding."""
+        self, texts: Sequence[str], labels: Sequence[int] | None = None,
+        batch_size: int | None = None,
+    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:  # fmt: skip
+        """(indices, batch) over all texts, similar lengths together so that little is padding.
+
+        batch_size: None is what suits the device and the lengths, 8 to 256 texts."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        for chosen in self._groups(texts, order, batch_size):
             picked = None if labels is None else [labels[i] for i in chosen]
             yield chosen, self.encode([texts[i] for i in chosen], picked)
 
+    def _groups(self, texts, order: list[int], batch_size: int | None) -> Iterator[list[int]]:
+        """A CPU is fastest where what a layer computes stays in its cache: some 700 tokens, or
+        3,500 characters (64 short texts at once take up to 1.4 times as long as 16). A GPU wants
+        much at a time; some 13,000 tokens are what the memory of a small one bears."""
+        most = 3_500 if self.device.type == "cpu" else 64_000
+        chosen: list[int] = []
+        for i in order:
+            length = min(len(texts[i]), 6 * self.max_length)  # the rest is cut
+            fits = len(chosen) < 8 or len(chosen) < 256 and (len(chosen) + 1) * length <= most
+            if len(chosen) == batch_size or (batch_size is None and not fits):
+                yield chosen
+                chosen = []
+            chosen.append(i)
+        if chosen:
+            yield chosen
+
     @torch.no_grad()
-    def logits(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    def logits(self, texts: Sequence[str], batch_size: int | None = None) -> np.ndarray:
         """(texts, classes) float32, computed in eval mode; the model's mode is put back."""
         if isinstance(texts, str):
             raise TypeError("pass a list of texts, not one text: predict([text])")
@@ -95,7 +113,7 @@ class Classifier:
                 module.training = mode
         return out
 
-    def predict(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    def predict(self, texts: Sequence[str], batch_size: int | None = None) -> np.ndarray:
         """Class probabilities, (texts, classes)."""
         z = self.logits(texts, batch_size)
         e = np.exp(z - z.max(axis=1, keepdims=True))

@@ -57,8 +57,8 @@ UNSEALED = {"digest", "name", "versions", "seconds"}
 
 def evaluate(
     source: str | Path, data: str = "reviews", protocol: str | Protocol = "standard", *,
-    n: int | None = None, device: str | None = None, batch_size: int = 64, progress: bool = False,
-    **columns,
+    n: int | None = None, device: str | None = None, batch_size: int | None = None,
+    progress: bool = False, **columns,
 ) -> dict:  # fmt: skip
     """Put a model through a protocol. Returns its card, a dict that goes into JSON as it is.
 

@@ -26,7 +26,6 @@ import torch
 
 import advlib
 from advlib.attacks import WordAttack
-from advlib.attacks.search import fast_batch
 from advlib.corpora import words, world
 from advlib.deploy import export_onnx, load_onnx
 
@@ -163,7 +162,7 @@ def main(source: str, n: int, rounds: int) -> None:
                 served, seconds = ours(onnx, attack, texts, labels)
                 speeds["onnx"].append(sum(r.queries for r in served) / seconds)
                 start = time.perf_counter()
-                victim.logits(asks, batch_size=fast_batch(victim, asks))
+                victim.logits(asks)
                 speeds["bare"].append(queries / (time.perf_counter() - start))
                 for name in ("padded", "stock") if turn == 0 else ("padded",):
                     theirs = peer(python, job, name == "padded")

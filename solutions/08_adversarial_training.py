@@ -205,8 +205,8 @@ assert history[-1][1] < 0.8 * history[0][1], "on this batch the openings are clo
 # model is in eval mode all the while, also during the attack, and afterwards in the mode in which
 # it came. No gradients are left in the parameters.
 #
-# `victim.batches(data["text"], data["label"])` yields pairs `(indices, batch)` of up to 64 texts of
-# similar length, that is, not in the order of `data`. The last batch may be smaller.
+# `victim.batches(data["text"], data["label"])` yields pairs `(indices, batch)` of some texts of
+# similar length, that is, not in the order of `data`. Batches differ in size.
 #
 # <details><summary>Hint</summary>
 #

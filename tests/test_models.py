@@ -249,6 +249,25 @@ def test_batches_cover_each_text_once_and_keep_lengths_together(bert, texts):
     assert widths == sorted(widths)
 
 
+def test_batches_suit_device_and_lengths(bert, monkeypatch):
+    monkeypatch.setattr(type(bert), "max_length", 512)
+
+    def sizes(texts):
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        groups = list(bert._groups(texts, order, None))
+        assert [i for group in groups for i in group] == order
+        return [len(group) for group in groups]
+
+    assert sizes([]) == []
+    assert sizes(["x" * 10] * 600) == [256, 256, 88]
+    # As many as fit by their longest, and never fewer than eight.
+    assert sizes(["x" * 70] * 100) == [50, 50]
+    assert sizes(["x" * 10] * 40 + ["x" * 9999] * 20) == [40, 8, 8, 4]
+    monkeypatch.setattr(type(bert), "device", torch.device("cuda"))
+    assert sizes(["x" * 70] * 300) == [256, 44]
+    assert sizes(["x" * 9999] * 30) == [20, 10]  # what is cut counts for nothing
+
+
 # --- what cannot be loaded, and why ---------------------------------------------------------
 
 

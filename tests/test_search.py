@@ -13,7 +13,7 @@ from advlib.attacks import (
     UniversalTrigger,
     WordSubstitution,
 )
-from advlib.attacks.search import TIE, Query, State, _best, fast_batch, lockstep
+from advlib.attacks.search import TIE, Query, State, _best, lockstep
 from advlib.attacks.words import (
     HardLabel,
     KeepWords,
@@ -141,23 +141,12 @@ def test_the_repr_is_the_threat_model():
 class Counting:
     """A victim whose score of a text is its length, and who counts what it is asked."""
 
-    device = torch.device("cpu")
-
     def __init__(self):
         self.asked = []
 
     def logits(self, texts, batch_size=None):
         self.asked += texts
         return np.array([[float(len(t)), 5.0] for t in texts])
-
-
-def test_batches_are_small_on_a_cpu_and_large_on_a_gpu():
-    victim = Counting()
-    assert fast_batch(victim, ["x" * 100] * 3) == 50
-    assert fast_batch(victim, ["x" * 5000]) == 8
-    assert fast_batch(victim, [""]) == 256
-    victim.device = torch.device("cuda")
-    assert fast_batch(victim, ["x" * 5000]) == 256
 
 
 def test_texts_are_asked_once_budgets_hold_and_forbidden_ones_are_free():

@@ -306,11 +306,9 @@ def blind(state: State, most: int, tries: int = 30, chunk: int = 10) -> Search:
 
 def lockstep(
     victim: Classifier, goal, states: Sequence[State], searches: Sequence[Search],
-    constraints: Sequence[Constraint] = (), batch_size: int | None = None,
+    constraints: Sequence[Constraint] = (),
 ) -> None:  # fmt: skip
     """Run the searches of all states to their ends; fills in the states.
-
-    batch_size: None is `fast_batch`.
 
     A candidate that a constraint forbids, or that the query budget does not reach, scores −inf and
     costs nothing. A text that was asked before, for whichever state, is answered from memory; it
@@ -326,8 +324,7 @@ def lockstep(
         fresh = list(dict.fromkeys(t for texts in asked.values() for t in texts.values()))
         fresh = [text for text in fresh if text not in known]
         if fresh:
-            size = batch_size or fast_batch(victim, fresh)
-            known.update(zip(fresh, victim.logits(fresh, batch_size=size), strict=True))
+            known.update(zip(fresh, victim.logits(fresh), strict=True))
         for k, query in list(live.items()):
             scores = np.full(len(query.texts), -np.inf)
             if asked[k]:
@@ -340,15 +337,6 @@ def lockstep(
                 live[k] = searches[k].send(scores)
             except StopIteration:
                 del live[k]
-
-
-def fast_batch(victim: Classifier, texts: Sequence[str]) -> int:
-    """How many texts make a fast batch. A GPU wants many; a CPU about a thousand tokens, so that
-    what a layer computes stays in its cache: there 256 texts take 1.2 to 1.4 times as long."""
-    if victim.device.type != "cpu":
-        return 256
-    characters = sum(map(len, texts)) / len(texts)
-    return int(np.clip(5000 / max(1, characters), 8, 256))
 
 
 def _admitted(victim, states, live, constraints) -> dict[int, dict[int, str]]:
@@ -374,8 +362,7 @@ def attack_texts(attack, victim: Classifier, texts: Sequence[str], labels: Seque
     texts, labels = list(texts), [int(label) for label in labels]
     if not texts:
         return []
-    logits = victim.logits(texts, batch_size=fast_batch(victim, texts))
-    scores = attack.goal.score(logits, np.array(labels))
+    scores = attack.goal.score(victim.logits(texts), np.array(labels))
     budget = np.inf if attack.max_queries is None else attack.max_queries - 1
     states = [State(t, y, float(s), budget)
               for t, y, s in zip(texts, labels, scores, strict=True)]  # fmt: skip

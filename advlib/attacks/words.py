@@ -43,7 +43,6 @@ from advlib.attacks.search import (
     WordResult,
     attack_texts,
     blind,
-    fast_batch,
     greedy,
 )
 from advlib.corpora import words, world
@@ -372,12 +371,10 @@ def token_spans(
     return spans
 
 
-def gradients(
-    victim: Classifier, texts: Sequence[str], labels: Sequence[int], batch_size: int = 64
-) -> list[list[Slope]]:
+def gradients(victim: Classifier, texts: Sequence[str], labels: Sequence[int]) -> list[list[Slope]]:
     """For each text and each of its words the gradient on the word's embeddings."""
     out: list[list[Slope]] = [[] for _ in texts]
-    for chosen, batch in victim.batches(texts, labels, batch_size):
+    for chosen, batch in victim.batches(texts, labels):
         delta = zero_delta(victim.model, batch).requires_grad_()
         with attack_mode(victim.model, same_dropout=False), torch.enable_grad():
             loss = wrong_margin(perturbed_logits(victim.model, batch, delta), batch["labels"])
@@ -466,8 +463,7 @@ class UniversalTrigger:
 
         def value(trial: Sequence[str]) -> float:
             with_it = [cls(tuple(trial)).apply(t) for t in texts]
-            logits = victim.logits(with_it, batch_size=fast_batch(victim, with_it))
-            scores = Untargeted().score(logits, labels)
+            scores = Untargeted().score(victim.logits(with_it), labels)
             return float(np.minimum(scores, 0).mean())  # a text that is fooled counts no further
 
         trigger = [names[0]] * length

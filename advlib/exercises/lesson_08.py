@@ -463,9 +463,9 @@ def _one_evaluation(answer, first, last, size, training, truth: Tensor) -> None:
                given=given, likely="torch.no_grad() is missing")  # fmt: skip
     share = [float(v) if isinstance(v, Tensor) and v.numel() == 1 else v for v in result]
     clean, robust = ok.double().mean().item(), (ok & still).double().mean().item()
-    order = [i for chosen, _ in victim.batches(rows["text"]) for i in chosen]
+    parts = [chosen for chosen, _ in victim.batches(rows["text"])]
+    order = sum(parts, [])
     filed = before[order] == truth  # predictions as the batches bring them, labels as the file
-    parts = [order[k : k + 64] for k in range(0, n, 64)]
 
     def by_batch(right: Tensor) -> float:
         return sum(right[p].double().mean().item() for p in parts) / len(parts)
@@ -476,7 +476,7 @@ def _one_evaluation(answer, first, last, size, training, truth: Tensor) -> None:
         "per cent: a share from 0 to 1 is asked for": clean * 100,
         "the labels are taken in the order of the file, but batches come sorted by length: use "
         "batch['labels'], or the indices": filed.double().mean().item(),
-        "the mean over batches: the last one is smaller, so count texts": by_batch(ok),
+        "the mean over batches: they differ in size, so count texts": by_batch(ok),
         "clean and robust are swapped": robust,
         "the share that is wrong": 1 - clean})  # fmt: skip
     compare(share[1], robust, what="the robust accuracy", **same, mistakes={
@@ -491,7 +491,7 @@ def _one_evaluation(answer, first, last, size, training, truth: Tensor) -> None:
         "batch['labels'], or the indices":
             (filed & (attacked[order] == truth)).double().mean().item(),
         "a count: divide by the number of texts": robust * n,
-        "the mean over batches: the last one is smaller, so count texts": by_batch(ok & still),
+        "the mean over batches: they differ in size, so count texts": by_batch(ok & still),
         "the success rate of the attack: the share that is still right is asked for": 1 - robust,
         "the clean accuracy again: delta has no effect": clean})  # fmt: skip
 
