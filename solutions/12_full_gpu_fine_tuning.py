@@ -1513,6 +1513,10 @@ with tempfile.TemporaryDirectory() as folder:
 #
 # or in Python `victim.model.push_to_hub("OWNER/NAME")` and the same for `victim.tokenizer`. The
 # folder has the card in it, so the page on the Hub says what was measured.
+#
+# On your own machine, `python examples/page.py runs/lesson-12/delivered` in a copy of the course's
+# repository opens a page with prediction, confidence and a button “Attack this”
+# (`pip install gradio`).
 
 # %%
 scratch.cleanup()
