@@ -34,8 +34,8 @@ HEAD = f"""# Run times
 Seconds from the first cell to the last, measured by `tools/timings.py` and `make notebooks`.
 "smoke" is the profile of a laptop without a GPU (here two CPU cores). "colab" is that of one small
 GPU; where a column names no stand-in, its model is `{MODEL}` and its data are `{DATA}`.
-A column "colab on CPU" was measured on a core that other work shared: it shows that a lesson runs to
-its end on a real encoder, not how fast. A dash is a time that nobody has measured yet.
+A column "colab on CPU" was measured on a core that other work shared: it shows that a lesson runs
+to its end on a real encoder, not how fast. A dash is a time that nobody has measured yet.
 """
 
 
