@@ -509,20 +509,24 @@ for e, *row in zip(grid, *sweep.values(), strict=True):
 g, f = sweep["generator"], sweep["FGM"]
 assert g[1] > f[1], "at small eps the gradient of this very text is better"
 assert g[-1] - f[-1] < g[1] - f[1] - 0.02, "at larger eps the generator makes up for it"
-assert all(p <= min(a, b) + 0.03 for p, a, b in zip(sweep["PGD"], g, f, strict=True))
+least = [min(pair) for pair in zip(g, f, strict=True)]
+assert all(p <= low + 0.03 for p, low in zip(sweep["PGD"][:-1], least[:-1], strict=True))
+assert sweep["PGD"][-1] <= least[-1] + profile.pick(0.03, 0.08), "five steps may be few by then"
 fig
 
 # %% [markdown]
 # *The figure: accuracy against the size under noise, FGM, PGD and the generator, which was trained
-# at the dotted line only. PGD is the lowest curve. At small sizes FGM is ahead of the generator (in
-# the built-in world by three or four texts of 80 only: no interval tells these two points apart);
-# as the size grows, the generator makes up for it (in the built-in world it overtakes FGM by far).*
+# at the dotted line only. PGD is the lowest curve, but at the largest size five steps need not
+# suffice: on a real encoder the generator was seen to pass them there. At small sizes FGM is ahead
+# of the generator (in the built-in world by three or four texts of 80 only: no interval tells these
+# two points apart); as the size grows, the generator makes up for it (in the built-in world it
+# overtakes FGM by far).*
 #
 # No gradient, and as good as one or better? That is no accident. At a small `eps` the loss is
 # nearly a plane, and there the gradient of *this* text is the best direction that exists (lesson
 # 03): a general habit cannot match it. At a larger `eps` FGM relies on a slope that no longer holds
 # where it lands, while the generator was trained on what happens *at that distance*, on hundreds of
-# other texts. Several looks at this very text still beat both.
+# other texts. At the size of its training, several looks at this very text still beat both.
 #
 # ## 5 · The game
 #
