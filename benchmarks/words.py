@@ -66,7 +66,7 @@ def environment() -> Path:
 
 def material(n: int, longer: bool) -> tuple[list[str], list[int]]:
     """n texts of about 20 words; or of about 100, several reviews of one label in a row."""
-    reviews = world("reviews").sample(12 * n, "test", seed=7)
+    reviews = world("reviews").sample(max(12 * n, 400), "test", seed=7)
     texts, labels = [], []
     for y in (0, 1):
         own = iter([r.text for r in reviews if r.label == y and len(words(r.text)) >= 14])
@@ -146,7 +146,7 @@ def main(source: str, n: int, rounds: int) -> None:
     export_onnx(victim, exported.name)
     rows, same = [], []
     for longer in (False, True):
-        texts, labels = material(n if not longer else max(10, n // 5), longer)
+        texts, labels = material(n if not longer else max(4, n // 5), longer)
         asks = asked(victim, attack, texts, labels)
         for threads in (1, 2):
             torch.set_num_threads(threads)
