@@ -242,7 +242,7 @@ def make_delta(name, grad, mask, eps):
     return fgsm * fgm.norm(dim=(1, 2), keepdim=True) / lengths
 
 
-batches = [batch for _, batch in victim.batches(test["text"], test["label"])]
+batches = [batch for _, batch in victim.batches(test["text"], test["label"], 64)]
 grads = [embedding_gradient(model, batch, zero_delta(model, batch)) for batch in batches]
 batch, grad, mask = batches[0], grads[0], attackable(batches[0])
 print("attack             L2 length   most moved word   gain, relative to FGM's   (means)")
