@@ -123,7 +123,8 @@ def robustness(
     Columns: `attack` (name), `threat model` (the attack's repr), `n`, `accuracy` (under attack,
     over all examples; wrong from the start counts as wrong), `low` and `high` (95 % Wilson
     interval), `calibrated`, `success` (attack success rate: of the examples that were right, the
-    share turned wrong), `changed` (words, mean over those turned wrong) and `queries` (mean per
+    share turned wrong), `changed` (words, mean over those turned wrong; nan for a trigger, which
+    changes none) and `queries` (mean per
     text), both for word attacks only, `forward` and `backward` (passes per example; for word
     attacks queries), `seconds`.
     """
@@ -170,7 +171,7 @@ def summarise(outcome: Outcome, attack=None) -> dict:
         "threat model": "none" if attack is None else repr(attack),
         "n": n, "accuracy": hits / n, "low": low, "high": high,
         "success": math.nan if attack is None or not right.any() else 1 - hits / int(right.sum()),
-        "changed": _mean([len(results[i].changed) for i in turned]),
+        "changed": _mean([len(results[i].changed) or math.nan for i in turned]),
         "queries": _mean([result.queries for result in results]),
         "forward": outcome.forward, "backward": outcome.backward, "seconds": outcome.seconds,
     }  # fmt: skip

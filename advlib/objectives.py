@@ -102,6 +102,7 @@ class Objective:
     """
 
     replays: ClassVar[int] = 1  # how many optimiser steps are made on each batch
+    differs: ClassVar[bool] = False  # whether its state differs from process to process
 
     def __call__(
         self,
@@ -147,7 +148,7 @@ class Adversarial(Objective):
     attack: the inner maximisation; it takes its last point (no pass is spent on keeping the best).
     lam: λ. Goodfellow et al. 2015 (arXiv 1412.6572, section 6) weigh the two terms α and 1 − α;
         λ = 1 is their α = 0.5 at twice the learning rate.
-    ratio: the share of each batch that is attacked, 0 < ratio ≤ 1.
+    ratio: the share of each batch that is attacked, 0 < ratio ≤ 1; at least one text is.
     warmup: over so many optimiser steps λ grows linearly from 0; an encoder that is attacked
         before it has learned anything tends to collapse to one class.
 
@@ -181,8 +182,8 @@ class Adversarial(Objective):
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         lam = self.settings(step)["lam"]
         size = len(batch["labels"])
-        attacked = round(self.ratio * size)
-        if lam == 0 or attacked == 0:
+        attacked = max(1, round(self.ratio * size))  # never none: that would be plain training
+        if lam == 0:
             return Clean()(model, batch, backward)
         part = {name: value[:attacked] for name, value in batch.items()}
         way = self._lending if self._can_lend(model, attacked == size) else self._together
@@ -319,6 +320,7 @@ class SMART(Objective):
     momentum: they take 0.99 in the first tenth of training and 0.999 afterwards.
     A loop written by hand must count `step`: the average moves when it does. The past is read
     without dropout, so with dropout the μ term is not quite 0 even before the first step.
+    Raises ValueError for mu > 0 under FSDP.
     """
 
     attack: Divergence
@@ -349,6 +351,10 @@ class SMART(Objective):
 
     def _past_logits(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
         now = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+        if any(hasattr(p, "full_tensor") for p in now.values()):
+            # FSDP puts its own weights in before every pass, so the past would be the present.
+            raise ValueError("SMART's μ term does not work on weights that FSDP shares out: "
+                             "take SMART(…, mu=0), or train without FSDP")  # fmt: skip
         if self._past.keys() != now.keys() or step < self._step:  # a new training
             self._past, self._step = {n: p.clone() for n, p in now.items()}, step
         if step > self._step:
@@ -498,6 +504,8 @@ class Free(Objective):
         the objective m times, with an optimiser step after each.
     """
 
+    differs = True
+
     attack: EmbeddingAttack
     replays: int = 4
     _deltas: dict[str, tuple[Tensor, int]] = field(
@@ -579,8 +587,8 @@ class Words(Objective):
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         size, labels = len(batch["labels"]), batch["labels"].tolist()
-        attacked = round(self.ratio * size)
-        if self.lam == 0 or attacked == 0:
+        attacked = max(1, round(self.ratio * size))
+        if self.lam == 0:
             return Clean()(model, batch, backward)
         if UNLABELLED in labels:
             raise ValueError("Words attacks away from the label, so every text needs one; VAT and "

@@ -41,7 +41,7 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "standard": Protocol("standard", 1, (
+    "standard": Protocol("standard", 2, (
         Noise(0.3), FGM(0.3), PGD(0.3, steps=20, restarts=5), WordSubstitution(),
         Typos(max_changed=0.2, constraints=(KeepWords(),)),
     )),

@@ -9,15 +9,16 @@ checkpoints, every log line carries the clean loss, the adversarial loss and the
 from __future__ import annotations
 
 import json
-import math
 import signal
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import Sampler
@@ -41,7 +42,7 @@ from advlib.attacks.embedding import (
 from advlib.models import Classifier, quiet
 from advlib.objectives import Clean
 
-STATE = "objective.safetensors"  # beside the Trainer's own files in a checkpoint
+STATE = "objective{}.safetensors"  # beside the Trainer's own files in a checkpoint
 
 
 def tokenize(victim: Classifier, data: Dataset) -> Dataset:
@@ -64,17 +65,28 @@ def last_checkpoint(folder: str | Path) -> str | None:
     """The newest checkpoint of a training that was written to its end; None where there is none.
 
     A run that is killed while it saves leaves half a checkpoint behind. The Trainer's own record is
-    the last of its files, so where that one can be read, all others are there.
+    the last of its files; the others are looked at too, for a mounted folder that is cut off need
+    not keep that order.
     """
     found = [p for p in Path(folder).glob("checkpoint-*") if p.name[11:].isdigit()]
     for checkpoint in sorted(found, key=lambda p: -int(p.name[11:])):
-        try:
-            json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
-        except (OSError, ValueError):
-            print(f"{checkpoint.name} was not written to its end; the one before it is used")
-            continue
-        return str(checkpoint)
+        if _is_whole(checkpoint):
+            return str(checkpoint)
+        print(f"{checkpoint.name} was not written to its end; the one before it is used")
     return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the weights and the record are there and each file reaches its end."""
+    try:
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
+        for file in checkpoint.glob("*.safetensors"):
+            with safe_open(file, "pt"):  # reads the header, and compares it with the size
+                pass
+    except (OSError, ValueError, SafetensorError):
+        return False
+    archives = [f for end in ("pt", "pth", "bin") for f in checkpoint.glob(f"*.{end}")]
+    return any(checkpoint.glob("*model*")) and all(map(zipfile.is_zipfile, archives))
 
 
 class AdversarialTrainer(Trainer):
@@ -117,7 +129,7 @@ class AdversarialTrainer(Trainer):
         # The objective's loss is a mean over the batch, not a sum over counted items.
         self.model_accepts_loss_kwargs = False
         self.passes = {"forward": 0.0, "backward": 0.0, "weights": 0.0}
-        self._session = {"units": 0.0, "batches": 0, "seconds": 0.0}
+        self._session = dict.fromkeys(("forward", "backward", "units", "batches", "seconds"), 0.0)
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
         self._interrupt = _StopOnInterrupt()
@@ -149,7 +161,7 @@ class AdversarialTrainer(Trainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_checkpoint(self.args.output_dir)
-        kept = Path(resume_from_checkpoint or "") / STATE
+        kept = self._state_file(resume_from_checkpoint or "")
         self.objective.restore(load_file(kept) if resume_from_checkpoint and kept.is_file() else {})
         start, before = time.perf_counter(), self.state.global_step
         if torch.cuda.is_available():
@@ -169,24 +181,33 @@ class AdversarialTrainer(Trainer):
         # A checkpoint: first of its files, as the Trainer's own record is the last. That record, if
         # an earlier run left one here, must not vouch for what is only half written.
         folder = Path(output_dir)
-        found = self.objective.state()
-        if self.is_world_process_zero():
+        found, file = self.objective.state(), self._state_file(folder)
+        if self.is_world_process_zero() or self.objective.differs:
             folder.mkdir(parents=True, exist_ok=True)
-            for old in (TRAINER_STATE_NAME, STATE):
-                (folder / old).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+            if self.is_world_process_zero():
+                (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
             if found:
-                save_file({name: t.contiguous() for name, t in found.items()}, folder / STATE)
+                save_file({name: t.contiguous() for name, t in found.items()}, file)
         with quiet():  # a bar for each file would tear the training's own bar
             super().save_model(output_dir, _internal_call=True)
 
+    def _state_file(self, folder: str | Path) -> Path:
+        """The objective's state; a file for each process where it differs between them."""
+        rank = self.args.process_index
+        return Path(folder) / STATE.format(f"_{rank}" if rank and self.objective.differs else "")
+
     def ledger(self) -> dict[str, float]:
-        """What a batch cost in this session: `units` of work (see `Parts.units`), their ratio to
-        clean training (the limit for the ratio of times), milliseconds with everything around, and
-        memory in MB: the GPU's peak, elsewhere what the whole process holds now."""
+        """What a batch cost in this session: `forward` and `backward` passes, `units` of work (see
+        `Parts.units`), their ratio to clean training (the `limit` for the ratio of times),
+        milliseconds with everything around, and memory in MB: the GPU's peak, elsewhere what the
+        whole process holds now."""
         session, batches = self._session, max(self._session["batches"], 1)
         gpu = torch.cuda.is_available()
         memory = torch.cuda.max_memory_allocated() if gpu else psutil.Process().memory_info().rss
         return {
+            "forward": session["forward"] / batches,
+            "backward": session["backward"] / batches,
             "units": session["units"] / batches,
             "limit": session["units"] / batches / 3,
             "ms": 1e3 * session["seconds"] / batches,
@@ -254,7 +275,8 @@ class AdversarialTrainer(Trainer):
     def _record(self, parts) -> None:
         for name in self.passes:
             self.passes[name] += getattr(parts, name)
-        self._session["units"] += parts.units
+        for name in ("forward", "backward", "units"):
+            self._session[name] += getattr(parts, name)
         self._session["batches"] += 1
         for name, value in (("clean_loss", parts.clean), ("adv_loss", parts.adv)):
             if value is not None:
@@ -294,6 +316,8 @@ class _ResumePasses(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         control.should_log = control.should_log or control.should_save
         return control
+
+    on_epoch_end = on_step_end
 
 
 class _Ordered(Sampler):
@@ -357,11 +381,6 @@ class _StopOnInterrupt(TrainerCallback):
         if self.pressed:
             control.should_save = control.should_training_stop = True
         return control
-
-
-def steps_in(texts: int, batch_size: int, epochs: float) -> int:
-    """How many optimiser steps training takes."""
-    return math.ceil(texts / batch_size * epochs)
 
 
 def finetune(

@@ -8,8 +8,10 @@ import copy
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from conftest import make_classifier
@@ -41,7 +43,13 @@ SHARDED = {
     **{name: objective for name, (objective, _, _) in CASES.items()},
     "one mask": Adversarial(PGD(0.3, steps=2, same_dropout=True)),
     "trades": TRADES(Divergence(0.3)),
-    "smart": SMART(Divergence(0.3, symmetric=True)),
+    "smart": SMART(Divergence(0.3, symmetric=True), mu=0),
+}
+# Stopped after the third of five steps, for "free" between two replays of a batch.
+RESUMED = {
+    "random starts": (Adversarial(PGD(0.3, steps=2, random_start=True)), 1, False),
+    "resumed free": (Free(FGM(0.3), replays=2), 1, False),
+    "resumed smart": (SMART(Divergence(0.3, symmetric=True), momentum=0.5), 1, False),
 }
 BATCH, STEPS = 8, 3  # texts to a step, over all processes
 QUALITIES = ("good", "bad", "great and very bright", "awful", "warm", "cold but never dull")
@@ -65,24 +73,24 @@ class Watched(AdversarialTrainer):
         return allreduce_hook(None, bucket)
 
 
-def train(name: str, folder: Path, processes: int) -> Watched:
-    objective, accumulation, checkpointing = CASES[name]
+def train(name: str, folder: Path, processes: int, resume=None, **more) -> Watched:
+    objective, accumulation, checkpointing = (CASES | RESUMED)[name]
     if processes == 1:
         accumulation, checkpointing = 1, False
     victim = make_classifier("bert", classes=2)
     data = Dataset.from_dict({"text": TEXTS, "label": [i % 2 for i in range(len(TEXTS))]})
-    arguments = TrainingArguments(
-        str(folder / "run"), max_steps=STEPS,
+    settings = dict(
+        output_dir=str(folder / "run"), max_steps=STEPS,
         per_device_train_batch_size=BATCH // processes // accumulation,
         gradient_accumulation_steps=accumulation, activation_checkpointing=checkpointing,
         optim="sgd", learning_rate=0.1, lr_scheduler_type="constant", max_grad_norm=0,
         train_sampling_strategy="sequential", use_cpu=True, disable_tqdm=True, report_to="none",
         save_strategy="no", dataloader_pin_memory=False,
     )  # fmt: skip
-    trainer = Watched(victim.model, arguments, objective=copy.deepcopy(objective),
-                      train_dataset=tokenize(victim, data),
+    trainer = Watched(victim.model, TrainingArguments(**settings | more),
+                      objective=copy.deepcopy(objective), train_dataset=tokenize(victim, data),
                       processing_class=victim.tokenizer)  # fmt: skip
-    trainer.train()
+    trainer.train(resume)
     return trainer
 
 
@@ -96,9 +104,15 @@ def step(name: str, rank: int = 0, processes: int = 1) -> dict[str, torch.Tensor
             fully_shard(layer, mesh=mesh)
     own = slice(rank * BATCH // processes, (rank + 1) * BATCH // processes)
     batch = victim.encode(TEXTS[:BATCH], [i % 2 for i in range(BATCH)])
-    copy.deepcopy(SHARDED[name])(model, {key: value[own] for key, value in batch.items()})
+    part = {key: value[own] for key, value in batch.items()}
+    objective = copy.deepcopy(SHARDED[name])
+    objective(model, part)
     grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-    return {n: g.full_tensor() if processes > 1 else g for n, g in grads.items()}
+    found = {n: g.full_tensor() if processes > 1 else g for n, g in grads.items()}
+    if processes > 1 and name == "smart":
+        with pytest.raises(ValueError, match="mu=0"):  # and not a past that is the present
+            replace(objective, mu=1.0)(model, part)
+    return found
 
 
 def ddp(folder: Path) -> None:
@@ -106,10 +120,20 @@ def ddp(folder: Path) -> None:
     for number, name in enumerate(CASES):
         trainer = train(name, folder, processes=2)
         exchanges[name] = trainer.exchanges
-        if trainer.is_world_process_zero():
-            weights = {n: p.detach().contiguous() for n, p in trainer.model.named_parameters()}
-            save_file(weights, folder / f"{number}.safetensors")
-            (folder / "exchanges.json").write_text(json.dumps(exchanges))
+        keep(trainer, folder / f"{number}.safetensors")
+    for name in RESUMED:
+        home = folder / name.replace(" ", "-")
+        saving = dict(processes=2, max_steps=5, save_strategy="steps", save_steps=3)
+        keep(train(name, home, **saving), home / "whole.safetensors")
+        again = train(name, home, **saving, resume=str(home / "run" / "checkpoint-3"))
+        keep(again, home / "again.safetensors")
+    if trainer.is_world_process_zero():
+        (folder / "exchanges.json").write_text(json.dumps(exchanges))
+
+
+def keep(trainer: Watched, file: Path) -> None:
+    if trainer.is_world_process_zero():
+        save_file({n: p.detach().contiguous() for n, p in trainer.model.named_parameters()}, file)
 
 
 def sharded(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed_job import CASES, SHARDED, STEPS, step, train
+from distributed_job import CASES, RESUMED, SHARDED, STEPS, step, train
 from safetensors.torch import load_file
 
 HERE = Path(__file__).parent
@@ -51,6 +51,26 @@ def test_two_processes_equal_one_with_twice_the_batch(launched, tmp_path, name):
 def test_gradients_are_exchanged_once_a_step_and_never_in_the_inner_loop(launched, name):
     exchanges = json.loads((launched / "exchanges.json").read_text())
     assert exchanges[name] == STEPS  # the model is one bucket
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_two_resumed_processes_end_as_if_never_stopped(launched, name):
+    home = launched / name.replace(" ", "-")
+    whole, again = load_file(home / "whole.safetensors"), load_file(home / "again.safetensors")
+    for parameter, value in whole.items():
+        torch.testing.assert_close(again[parameter], value, atol=1e-6, rtol=0, msg=parameter)
+    kept = {file.name for file in (home / "run" / "checkpoint-3").glob("objective*")}
+    assert (
+        kept
+        == {
+            "random starts": set(),
+            "resumed free": {
+                "objective.safetensors",
+                "objective_1.safetensors",
+            },  # other texts each
+            "resumed smart": {"objective.safetensors"},
+        }[name]
+    )
 
 
 @pytest.mark.parametrize("name", SHARDED)

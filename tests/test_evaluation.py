@@ -276,6 +276,8 @@ def test_attacks_of_both_kinds_work_on_a_calibrated_model(clean_model, reviews):
     a, b = (robustness(v, few, attacks) for v in (clean_model, calibrated))
     np.testing.assert_array_equal(a["accuracy"], b["accuracy"])  # two classes: scale is nothing
     assert (b["accuracy"][1:] < 1).any()
+    changed = a.set_index("attack")["changed"]
+    assert np.isnan(changed["UniversalTrigger"]) and changed["HotFlip"] >= 1
 
 
 @pytest.mark.parametrize("wrong", [False, True])

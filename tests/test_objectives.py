@@ -155,6 +155,13 @@ def test_lending_is_refused_where_it_would_be_wrong():
     assert not Adversarial(FGM(0.3, target=1))._can_lend(dry, whole=True)
 
 
+def test_a_small_ratio_of_a_small_batch_attacks_one_text():
+    model, batch = make_model(), make_batch()
+    two = {name: value[:2] for name, value in batch.items()}
+    parts = Adversarial(FGM(0.3), ratio=0.01)(model, two)
+    assert parts.adv is not None and parts.forward == 1.5
+
+
 def test_ratio_attacks_a_share_and_the_clean_term_sees_all():
     model, batch = make_model(), make_batch()
     parts = Adversarial(FGM(0.3), ratio=0.5)(model, batch)
@@ -816,7 +823,7 @@ def attack_spy(attack, seen):
     return Spy(**vars(attack))
 
 
-@pytest.mark.parametrize("ratio, attacked", [(0.5, 3), (0.34, 2), (1.0, 6)])
+@pytest.mark.parametrize("ratio, attacked", [(0.5, 3), (0.34, 2), (1.0, 6), (0.01, 1)])
 def test_words_attacks_a_share_of_the_batch(ratio, attacked):
     victim = make_victim()
     batch, seen, results = victim.encode(TEXTS, LABELS), trained_on(victim), []

@@ -8,11 +8,13 @@ import signal
 
 import pytest
 import torch
+import transformers
 from conftest import make_classifier
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
-from transformers import TrainerCallback, set_seed
+from transformers import TrainerCallback, TrainerState, set_seed
 
+import advlib.training
 from advlib.attacks import FGM, PGD, Divergence
 from advlib.objectives import SMART, Adversarial, Free
 from advlib.training import finetune, last_checkpoint
@@ -23,6 +25,8 @@ OBJECTIVES = {
     "Free": Free(FGM(0.3), replays=2),
 }
 ENDINGS = ("good", "bad", "great", "awful", "warm and bright", "very dull indeed")
+FILES = [f"writing {name}" for name in ("model.safetensors", "optimizer.pt", "scheduler.pt",
+                                        "rng_state.pth", "trainer_state.json")]  # fmt: skip
 TEXTS = [f"the {n} was {a}" for n in ("film", "plot", "acting", "ending") for a in ENDINGS]
 
 
@@ -60,19 +64,20 @@ class Killer(TrainerCallback):
             patch.setattr(kind, "_gradient", gradient)
 
     def watch_saving(self, patch):
-        for module, name in (("safetensors.torch", "save_file"), ("torch", "save")):
-            self._watch(patch, module, name)
+        """Every file of a checkpoint: weights, objective, optimiser and random state, record."""
+        for home, name in (
+            (transformers.modeling_utils, "safe_save_file"), (advlib.training, "save_file"),
+            (torch, "save"), (TrainerState, "save_to_json"),
+        ):  # fmt: skip
+            self._watch(patch, home, name)
 
-    def _watch(self, patch, module, name):
-        import importlib
-
-        home = importlib.import_module(module)
+    def _watch(self, patch, home, name):
         write = getattr(home, name)
 
         def saved(what, file, *rest, **named):
             write(what, file, *rest, **named)
             if isinstance(file, str | os.PathLike):
-                self.moment("while saving", file)
+                self.moment(f"writing {os.path.basename(file)}", file)
 
         patch.setattr(home, name, saved)
 
@@ -89,7 +94,7 @@ def run(folder, objective, at=None, limit=1):
         killer.watch_saving(patch)
         trainer = finetune(
             victim, data, OBJECTIVES[objective], out=str(folder), epochs=5, batch_size=4,
-            learning_rate=1e-2, save_strategy="steps", save_steps=2, save_total_limit=limit,
+            learning_rate=1e-2, save_strategy="steps", save_steps=3, save_total_limit=limit,
             use_cpu=True, disable_tqdm=True, callbacks=[killer], resume=True,
         )  # fmt: skip
     save_file({n: p.detach().clone() for n, p in victim.model.named_parameters()},
@@ -117,17 +122,17 @@ def process():
     return start
 
 
-@pytest.mark.parametrize("objective, kills", [("PGD", 10), ("SMART", 4), ("Free", 4)])
+@pytest.mark.parametrize("objective, kills", [("PGD", 12), ("SMART", 4), ("Free", 4)])
 def test_killed_again_and_again_it_ends_the_same(tmp_path, process, objective, kills):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert process(whole, objective) == 0
     end = json.loads((whole / "end.json").read_text())
     kinds = sorted(set(end["moments"]))
-    assert {"between steps", "between epochs", "while saving", "after saving"} <= set(kinds)
+    assert set(kinds) >= {"between steps", "between epochs", "after saving", *FILES}
+    assert ("writing objective.safetensors" in kinds) == (objective != "PGD")
     rng = random.Random(objective)
-    moments = (kinds * kills)[:kills]
-    rng.shuffle(moments)
-    for kind in moments:
+    rng.shuffle(kinds)
+    for kind in (kinds * kills)[:kills]:
         code = process(cut, objective, (kind, rng.randrange(3) if kind != "between epochs" else 0))
         assert code == -signal.SIGKILL, f"not killed {kind}"
     assert process(cut, objective) == 0
@@ -139,13 +144,33 @@ def test_killed_again_and_again_it_ends_the_same(tmp_path, process, objective, k
     assert again["loss"] == end["loss"]
 
 
-def test_a_half_written_checkpoint_is_passed_over(tmp_path):
-    for step, state in ((2, "{}"), (10, "{}"), (12, '{"global_step": 1'), (14, None)):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        if state is not None:
-            (folder / "trainer_state.json").write_text(state)
+def checkpoint(folder, step):
+    """A checkpoint as far as `last_checkpoint` looks at it."""
+    home = folder / f"checkpoint-{step}"
+    home.mkdir()
+    save_file({"w": torch.zeros(99)}, home / "model.safetensors")
+    torch.save({"w": torch.zeros(99)}, home / "optimizer.pt")
+    (home / "trainer_state.json").write_text('{"global_step": 1}')
+    return home
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.98])
+def test_a_checkpoint_with_half_a_file_is_passed_over(tmp_path, capsys, file, share):
+    for step in (2, 10, 14):
+        last = checkpoint(tmp_path, step)
+    assert last_checkpoint(tmp_path) == str(last)
+    whole = (last / file).read_bytes()
+    (last / file).write_bytes(whole[: int(share * len(whole))])
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert "checkpoint-14 was not written to its end" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "trainer_state.json"])
+def test_a_checkpoint_that_lacks_a_file_is_passed_over(tmp_path, file):
+    checkpoint(tmp_path, 2)
+    (checkpoint(tmp_path, 10) / file).unlink()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
 
 
 def test_without_a_whole_checkpoint_there_is_none(tmp_path):

@@ -23,6 +23,7 @@ from advlib.attacks.words import (
     Targeted,
     Untargeted,
     WordResult,
+    best_others,
     gradients,
     slips,
     token_spans,
@@ -54,6 +55,9 @@ ATTACKS = [
     EmbeddingNeighbours(constraints=(LabelRule(),), max_changed=0.2),
     MaskedLanguageModel(k=3, max_changed=0.2, constraints=(SurvivesRecoding(),)),
     HotFlip(max_changed=0.2),
+    HotFlip(max_queries=1),
+    HotFlip(rank="unknown", max_queries=9, max_changed=0.2),
+    WordSubstitution(rank="gradient", max_queries=1),
 ]
 
 
@@ -267,6 +271,92 @@ def test_neighbours_are_the_nearest_by_cosine(victim):
     best = [names[j] for j in cosine.argsort(descending=True)[1:4]]
     assert options[0] == tuple(w.capitalize() for w in best)
     assert options[2] == (), "a word that is no token has no neighbours"
+
+
+@pytest.mark.parametrize(
+    "attack, gradients",
+    [(HotFlip(k=2), 1), (HotFlip(k=2, rank="unknown"), 1), (HotFlip(k=2, rank="delete"), 1),
+     (WordSubstitution(rank="gradient"), 1), (WordSubstitution(), 0)],
+    ids=repr,
+)  # fmt: skip
+def test_queries_are_the_texts_that_the_model_was_given(
+    attack, gradients, victim, sample, monkeypatch
+):
+    seen = {"texts": 0, "gradients": 0}
+    plain, sloped = advlib.models.Classifier.logits, advlib.attacks.words.gradients
+
+    def logits(self, texts, batch_size=None):
+        seen["texts"] += len(texts)
+        return plain(self, texts, batch_size)
+
+    def counted(victim, texts, labels):
+        seen["gradients"] += len(texts)
+        return sloped(victim, texts, labels)
+
+    monkeypatch.setattr(advlib.models.Classifier, "logits", logits)
+    monkeypatch.setattr(advlib.attacks.words, "gradients", counted)
+    for text, label in zip(*sample, strict=True):  # alone, for texts that are shared cost no pass
+        seen.update(texts=0, gradients=0)
+        (result,) = attack(victim, [text], [label])
+        assert seen["gradients"] == gradients * (not result.wrong_before)
+        assert result.queries >= seen["texts"] + seen["gradients"], "a text asked twice counts"
+        assert result.queries - seen["texts"] - seen["gradients"] <= 2, "and is rare"
+
+
+def test_an_attacker_without_scores_has_no_gradient():
+    with pytest.raises(ValueError, match="HotFlip reads gradients"):
+        HotFlip(goal=HardLabel())
+
+
+@pytest.mark.parametrize("share, most", [(0.29, 29), (0.57, 57), (0.3, 30), (0.999, 99)])
+def test_a_share_of_words_is_not_lost_to_rounding(victim, share, most):
+    state = State(" ".join(["good"] * 100), 1, -200.0, options=[("fine",)] * 100)
+    search = WordSubstitution(max_changed=share).search(victim, state)
+    query, better = next(search), -200.0
+    while query:
+        better += 1  # every change helps
+        try:
+            query = search.send(np.full(len(query.texts), better))
+        except StopIteration:
+            query = None
+    assert len(state.changes) == most
+
+
+def test_typographic_apostrophes_keep_words_whole():
+    text = "it didn’t work, it wasn't good"
+    assert words(text) == ["it", "didn’t", "work", "it", "wasn't", "good"]
+    assert KeepWords().keeps(words(text)) == [True, True, False, True, True, False]
+
+
+def test_the_same_word_in_capitals_is_no_other_word():
+    names = ["Good", "good", "fine", "GOOD", "Fine", "bad"]
+    scores = torch.tensor([6.0, 5, 4, 3, 2, -torch.inf])
+    assert best_others(scores, names, "good", 3) == ("fine",)
+    assert best_others(scores, names, "Good", 3) == ("Fine",)
+    assert best_others(torch.arange(6.0), names, "nice", 2) == ("bad", "Fine")
+
+
+def test_a_language_model_that_reads_less_than_the_text_leaves_the_rest(victim):
+    text = "The waiter was friendly, and the bill was high. " * 20
+    (options,) = MaskedLanguageModel(k=3).propose(victim, [text], [1])
+    read = [bool(o) for o in options]
+    assert read[0] and not read[-1] and read == sorted(read, reverse=True)
+
+
+def test_words_of_several_pieces_are_masked_as_a_whole(victim):
+    reader = advlib.models.load_language_model("bert-tiny")
+    texts = ["The zzqq was friendly.", "Our flumph and our grob were rather good, really.", "Ok."]
+    together = MaskedLanguageModel(k=3).propose(victim, texts, [1, 1, 1])
+    assert together == [MaskedLanguageModel(k=3).propose(victim, [t], [1])[0] for t in texts]
+    row = reader.encode(["The [MASK] was friendly."])
+    pieces = len(reader.tokenizer("zzqq", add_special_tokens=False)["input_ids"])
+    assert pieces > 1
+    ids = row["input_ids"][0].tolist()
+    ids[2:3] = [reader.tokenizer.mask_token_id] * pieces
+    with torch.no_grad():
+        scores = reader.model(input_ids=torch.tensor([ids])).logits[0, 2]
+    ids, names = whole_words(reader)
+    assert together[0][1] == best_others(scores[ids], names, "zzqq", 3)
 
 
 def test_a_language_model_without_a_head_is_refused():

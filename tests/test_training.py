@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import time
 
@@ -458,6 +459,18 @@ def test_the_ledger_of_a_resumed_run_counts_its_own_batches_alone(data, tmp_path
     assert again.ledger()["units"] == 6 and again.passes["forward"] > 2 * len(steps)
 
 
+@pytest.mark.parametrize("when", [{"save_strategy": "epoch"},
+                                  {"save_strategy": "steps", "save_steps": 5}])  # fmt: skip
+def test_a_resumed_run_goes_on_counting_passes(data, tmp_path, when):
+    """Also where a checkpoint falls between two log lines."""
+    settings = dict(epochs=2, logging_steps=1000, **when)
+    whole = run(data, tmp_path / "whole", Adversarial(FGM(0.3)), **settings)
+    first = min((tmp_path / "whole").glob("checkpoint-*"), key=lambda p: int(p.name[11:]))
+    shutil.copytree(first, tmp_path / "cut" / first.name)
+    again = run(data, tmp_path / "cut", Adversarial(FGM(0.3)), resume=True, **settings)
+    assert again.ledger()["units"] > 0 and again.passes == whole.passes
+
+
 def test_a_ledger_without_training_is_all_zero(bert, tmp_path):
     ledger = AdversarialTrainer(bert.model, TrainingArguments(str(tmp_path), use_cpu=True)).ledger()
     assert ledger["units"] == ledger["limit"] == ledger["ms"] == 0
@@ -466,4 +479,4 @@ def test_a_ledger_without_training_is_all_zero(bert, tmp_path):
 def test_the_ledger_is_printed_beside_the_bar(data, tmp_path, capsys):
     run(data, tmp_path, max_steps=1, disable_tqdm=False)
     out = capsys.readouterr().out
-    assert "Per batch: units 3, limit 1, ms " in out and ", MB " in out
+    assert "Per batch: forward 1, backward 1, units 3, limit 1, ms " in out and ", MB " in out

@@ -147,7 +147,7 @@ class KeepWords(Constraint):
     words: frozenset[str] = field(default=STOP_WORDS | NEGATIONS, repr=False)
 
     def keeps(self, words: Sequence[str]) -> list[bool]:
-        return [word.lower() in self.words for word in words]
+        return [word.lower().replace("’", "'") in self.words for word in words]
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class State:
     left: float = np.inf  # queries that it may still make
     queries: int = 1
     options: list[tuple[str, ...]] = field(default_factory=list)  # per word
-    slopes: np.ndarray | None = None  # per word, length of the gradient, where it was asked for
+    slopes: list | None = None  # per word the gradient on it (a `Slope`), where one is needed
     changes: dict[int, str] = field(default_factory=dict)
     tried: bool = False
 
@@ -249,7 +249,7 @@ def greedy(state: State, rank: str, unknown: str, most: int, beam: int) -> Searc
     """
     places = [i for i, options in enumerate(state.options) if options] if most else []
     if rank == "gradient":
-        importance = {i: state.slopes[i] for i in places}
+        importance = {i: float(state.slopes[i].grad.norm()) for i in places}
     else:
         blank = unknown if rank == "unknown" else ""
         texts = [state.with_changes({i: blank}) for i in places]

@@ -131,21 +131,30 @@ class WordAttack:
     # ------------------------------------------------- called by attack_texts
 
     def prepare(self, victim: Classifier, states: Sequence[State]) -> None:
-        """Fill in the options of every text, and what the ranking needs beforehand."""
-        texts, labels = [s.text for s in states], [s.label for s in states]
-        for state, options in zip(states, self.propose(victim, texts, labels), strict=True):
+        """Fill in the options of every text, and before them its gradient, where one is needed.
+        A gradient is one query; a text that has none left gets no options."""
+        if self.needs_gradient:
+            states = [s for s in states if s.left >= 1]
+            found = gradients(victim, [s.text for s in states], [s.label for s in states])
+            for state, slopes in zip(states, found, strict=True):
+                state.slopes = slopes
+                state.queries += 1
+                state.left -= 1
+        for state, options in zip(states, self.proposals(victim, states), strict=True):
             for constraint in self.constraints:
                 kept = constraint.keeps(words(state.text))
                 options = [() if k else o for k, o in zip(kept, options, strict=True)]
             state.options = options
-        if self.rank == "gradient" and not isinstance(self.goal, HardLabel):
-            for state, slopes in zip(states, gradients(victim, texts, labels), strict=True):
-                state.slopes = np.array([float(s.grad.norm()) for s in slopes])
-                state.queries += 1
-                state.left -= 1
+
+    @property
+    def needs_gradient(self) -> bool:
+        return self.rank == "gradient" and not isinstance(self.goal, HardLabel)
+
+    def proposals(self, victim: Classifier, states: Sequence[State]) -> list[list[tuple[str, ...]]]:
+        return self.propose(victim, [s.text for s in states], [s.label for s in states])
 
     def search(self, victim: Classifier, state: State) -> Search:
-        most = int(self.max_changed * len(state.options))
+        most = int(self.max_changed * len(state.options) + 1e-9)  # 0.29 · 100 is 28.99…
         if isinstance(self.goal, HardLabel):
             return blind(state, most)
         return greedy(state, self.rank, victim.tokenizer.unk_token or "?", most, self.beam)
@@ -266,6 +275,17 @@ def like(word: str, original: str) -> str:
     return word.capitalize() if original[:1].isupper() else word
 
 
+def best_others(scores: torch.Tensor, names: Sequence[str], word: str, k: int) -> tuple[str, ...]:
+    """The k names with the largest finite scores that are another word, not the same one in
+    capitals, and each once; written as the word is."""
+    chosen: dict[str, str] = {word.lower(): word}
+    order = scores.argsort(descending=True, stable=True)[: 3 * k + 3]  # good, Good, GOOD
+    for j in order[scores[order] > -torch.inf].tolist():
+        if len(chosen) <= k:
+            chosen.setdefault(names[j].lower(), like(names[j], word))
+    return tuple(chosen.values())[1:]
+
+
 @dataclass(frozen=True, repr=False)
 class EmbeddingNeighbours(WordAttack):
     """Words whose rows in the model's own embedding table are nearest (cosine).
@@ -285,15 +305,13 @@ class EmbeddingNeighbours(WordAttack):
 
         @cache
         def near(word: str) -> tuple[str, ...]:
-            if word not in place:
+            known = word if word in place else word.lower()
+            if known not in place:
                 return ()
-            cosine = rows @ table[place[word]]
-            order = cosine.argsort(descending=True, stable=True)[: self.k + 1].tolist()
-            return tuple(names[j] for j in order
-                         if names[j] != word and cosine[j] >= self.least)[: self.k]  # fmt: skip
+            cosine = rows @ table[place[known]]
+            return best_others(cosine.where(cosine >= self.least, -torch.inf), names, word, self.k)
 
-        return [[tuple(like(w, word) for w in near(word.lower())) for word in words(text)]
-                for text in texts]  # fmt: skip
+        return [[near(word) for word in words(text)] for text in texts]
 
 
 @dataclass(frozen=True, repr=False)
@@ -312,36 +330,37 @@ class MaskedLanguageModel(WordAttack):
     def propose(self, victim, texts, labels):
         reader = load_language_model(self.language_model, device=victim.device)
         ids, names = whole_words(reader)
-        ids, out = ids.to(reader.device), []
-        for text in texts:
-            found = [m.span() for m in WORD.finditer(text)]
-            batch = reader.encode([text])
-            spans = token_spans(reader, text, found)
-            logits = self._logits(reader, batch, spans)
-            options = []
-            for (a, b), scores in zip(found, logits, strict=True):
-                order = scores[ids].argsort(descending=True, stable=True)[: self.k + 1].tolist()
-                others = [names[j] for j in order if names[j] != text[a:b].lower()]
-                options.append(tuple(like(w, text[a:b]) for w in others[: self.k]))
-            out.append(options)
+        ids, out = ids.to(reader.device), [[() for _ in words(text)] for text in texts]
+        for chosen, batch in reader.batches(texts):
+            places = []  # (text, word as written, its number, row, first token, one past the last)
+            for row, i in enumerate(chosen):
+                found = [(m.span(), m.group()) for m in WORD.finditer(texts[i])]
+                spans = token_spans(reader, texts[i], [span for span, _ in found])
+                places += [(i, word, k, row, *span)
+                           for k, ((_, word), span) in enumerate(zip(found, spans, strict=True))
+                           if span != (0, 0)]  # fmt: skip
+            logits = self._logits(reader, batch, [place[3:] for place in places])[:, ids]
+            for (i, word, k, *_), scores in zip(places, logits, strict=True):
+                out[i][k] = best_others(scores, names, word, self.k)
         return out
 
-    def _logits(self, reader: Classifier, batch, spans) -> torch.Tensor:
-        """(words, vocabulary): one pass for words of one piece, one more per longer word."""
-        rows = [batch["input_ids"][0]]
-        where = []
-        for first, last in spans:
-            row = 0
-            if last - first > 1:
-                masked = rows[0].clone()
-                masked[first:last] = reader.tokenizer.mask_token_id
-                row = len(rows)
-                rows.append(masked)
-            where.append((row, first))
-        with torch.no_grad():
-            mask = batch["attention_mask"].expand(len(rows), -1)
-            logits = reader.model(input_ids=torch.stack(rows), attention_mask=mask).logits
-        return torch.stack([logits[row, at] for row, at in where]) if where else logits[:0, 0]
+    @torch.no_grad()
+    def _logits(self, reader: Classifier, batch, places) -> torch.Tensor:
+        """(places, vocabulary): a pass over the texts for words of one piece, and a copy of the
+        text, the word masked in it, for each longer one."""
+        rows, first = (torch.tensor([p[n] for p in places], dtype=torch.long) for n in (0, 1))
+        mask = batch["attention_mask"]
+        logits = reader.model(input_ids=batch["input_ids"], attention_mask=mask).logits
+        out = logits[rows, first]
+        longer = [k for k, (_, a, b) in enumerate(places) if b - a > 1]
+        for start in range(0, len(longer), len(mask)):
+            some = longer[start : start + len(mask)]
+            masked = batch["input_ids"][rows[some]]  # a copy
+            for copy, k in zip(masked, some, strict=True):
+                copy[places[k][1] : places[k][2]] = reader.tokenizer.mask_token_id
+            logits = reader.model(input_ids=masked, attention_mask=mask[rows[some]]).logits
+            out[some] = logits[torch.arange(len(some)), first[some]]
+        return out
 
 
 # ---------------------------------------------------------------------- the gradient
@@ -394,27 +413,40 @@ class HotFlip(WordAttack):
     replaced by one token at its first place; the others are taken to vanish, −e·g each.
 
     k: how many for each word.
-    Alone it knows nothing of meaning: add constraints, or read what comes out.
+    Alone it knows nothing of meaning: add constraints, or read what comes out. Raises ValueError
+    for `HardLabel`, an attacker who has no gradient.
     """
 
     k: int = 8
     rank: str = "gradient"
+    needs_gradient = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if isinstance(self.goal, HardLabel):
+            raise ValueError("HotFlip reads gradients, which HardLabel() does not see: take Typos, "
+                             "EmbeddingNeighbours or MaskedLanguageModel")  # fmt: skip
 
     def propose(self, victim, texts, labels):
+        return self._flips(victim, texts, gradients(victim, texts, labels))
+
+    def proposals(self, victim, states):
+        return self._flips(victim, [s.text for s in states], [s.slopes for s in states])
+
+    def _flips(self, victim, texts, found):
         table = embedding_table(victim.model)
         ids, names = whole_words(victim)
         rows = table[ids.to(table.device)]
         out = []
-        for text, slopes in zip(texts, gradients(victim, texts, labels), strict=True):
+        for text, slopes in zip(texts, found, strict=True):
             options = []
             for word, slope in zip(words(text), slopes, strict=True):
                 if slope.first == slope.last:
                     options.append(())
                     continue
                 gain = rows @ slope.grad[0] - (table[slope.ids] * slope.grad).sum()
-                order = gain.argsort(descending=True, stable=True)[: self.k + 1].tolist()
-                best = [names[j] for j in order if names[j] != word.lower() and gain[j] > 0]
-                options.append(tuple(like(w, word) for w in best[: self.k]))
+                gain = gain.where(gain > 0, -torch.inf)
+                options.append(best_others(gain, names, word, self.k))
             out.append(options)
         return out
 

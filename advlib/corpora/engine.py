@@ -15,8 +15,8 @@ from functools import cached_property
 from itertools import accumulate
 from types import ModuleType
 
-TOKEN = re.compile(r"[\w'-]+|[.,!?;]")
-WORD = re.compile(r"[\w'-]+")
+TOKEN = re.compile(r"[\w'’-]+|[.,!?;]")
+WORD = re.compile(r"[\w'’-]+")
 SLOT = re.compile(r"\{([^}]+)\}")
 
 # A text belongs to one split for ever: a checksum of the text decides, so splits of any size and
