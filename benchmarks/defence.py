@@ -52,6 +52,7 @@ from advlib.training import finetune
 
 from common import RESULTS, table, write
 
+NO_SETTING = ("only", "seeds", "command", "note")  # a kept run is the same without them
 RUNS = Path(__file__).parents[1] / "runs" / "defence"
 # What others report, with other models, data, budgets and code.
 PUBLISHED = """
@@ -125,17 +126,22 @@ def methods(eps: float, victim, data, word_attack, batch: int = 32) -> dict:
     }
 
 
+def texts_of(args):
+    """The splits; of a file a tenth is set aside for validation, which nothing here uses."""
+    columns = dict(test=args.test, text=args.text, label=args.label, encoding=args.encoding)
+    return advlib.load_text(args.data, train_size=args.train, test_size=args.texts, **columns)
+
+
 def run(args, name: str, seed: int) -> dict:
     """Train once, measure, and keep the result."""
     file = RUNS / f"{args.name}-{re.sub('[^a-z0-9]+', '-', name.lower())}-{seed}.json"
-    settings = {k: v for k, v in vars(args).items() if k not in ("only", "seeds", "command")}
+    settings = {k: v for k, v in vars(args).items() if k not in NO_SETTING}
     if file.is_file():
         kept = json.loads(file.read_text())
         kept["settings"].pop("command", None)
         if kept["settings"] == settings:
             return kept
-    columns = dict(test=args.test, text=args.text, label=args.label, encoding=args.encoding)
-    data = advlib.load_text(args.data, train_size=args.train, test_size=args.texts, **columns)
+    data = texts_of(args)
     set_seed(seed)
     victim = load_classifier(args.model, labels=data["train"].features["label"].names)
     in_world = args.data == "reviews"
@@ -187,26 +193,69 @@ def main(args) -> None:
         ]
         rows.append([name, f"{cost:.1f}", *cells])
     header = ["training", "cost", "clean", "PGD-20, 5 restarts", "words", "typos", "worst of these"]
-    train = args.train or (2500 if args.data == "reviews" else "all")
+    train = args.train or len(texts_of(args)["train"])
     text = (
-        f"Accuracy in % on {args.texts} test texts: mean ± standard deviation over "
-        f"{args.seeds} training seeds, and each seed in brackets. Model `{Path(args.model).name}`, "
+        f"{args.note}Accuracy in % on {args.texts} test texts: mean ± standard deviation over the "
+        f"training seeds 0 to {args.seeds - 1}, and each seed in brackets. The choice of texts, "
+        f"the same for all rows, adds up to ± {98 / args.texts**0.5:.0f} points (95 %) to each. "
+        f"Model `{Path(args.model).name}`, "
         f"data `{args.name}`, {train} training texts, {args.epochs:g} epochs, batch {args.batch}, "
         f"learning rate {args.lr:g}, ε = {args.eps:g} (relative, L2 over the sequence) in training "
         "and test. Cost: units of work over those of plain training (a forward pass, a backward "
         "pass to the input and one on to the weights are one unit each). The attacks:\n\n"
         + "\n".join(f"- `{a}`" for a in next(iter(results.values()))[0]["attacks"][1:-1])
         + "\n\nNo method was tuned: all have the learning rate, the epochs and the ε of the "
-        "first row, and λ, β, α, μ = 1. Longer plain training is there because it is a strong "
-        "baseline by itself. The same accuracy in every column is a model that collapsed to one "
-        'class: it happens where no clean term holds training, and "1 plain epoch first" is the '
-        "remedy; the rows with it may be compared with each other, and with the rest only with "
-        "that in mind."
-        "\n\n" + table(header, rows) + PUBLISHED.rstrip()
-    )
+        "first row, and λ, β, α, μ = 1." + remarks(wanted) + "\n\n" + table(header, rows)
+        + verdicts(results) + PUBLISHED.rstrip()
+    )  # fmt: skip
     write(f"defence-{args.name}", f"Training against adversaries: {args.name}", text, args.command)
     if base:
         picture(args, results, base)
+
+
+def remarks(names: list[str]) -> str:
+    """What is to be said of the rows that are there."""
+    text = ""
+    if "L, 4 times as long" in names:
+        text += " Longer plain training is there because it is a strong baseline by itself."
+    if any("plain epoch" in name for name in names):
+        text += (
+            ' Without a clean term training may collapse to one class; "1 plain epoch first" is '
+            "the remedy. Rows with it may be compared with each other, and with the rest only with "
+            "that in mind."
+        )
+    if "Madry, PGD-3" in names:
+        text += " The same accuracy in every column is a model that collapsed."
+    return text
+
+
+def verdicts(results: dict[str, list[dict]]) -> str:
+    """Two questions, answered from the table."""
+    mean = {name: np.mean([r["accuracy"] for r in runs], axis=0) for name, runs in results.items()}
+    cost = {name: np.mean([r["units"] for r in runs]) for name, runs in results.items()}
+    lines = []
+    if {"L", "words"} <= set(mean):
+        lines.append(
+            f"- Training on words takes accuracy under word substitution from "
+            f"{mean['L'][2]:.1f} to {mean['words'][2]:.1f}: {mean['words'][2] - mean['L'][2]:+.1f} "
+            "points."
+        )
+    for reference in ("PGD-3", "PGD-3, 1 plain epoch first"):
+        late = "plain epoch" in reference
+        rivals = [n for n in mean if n != reference and "word" not in n and n[0] != "L"
+                  and ("plain epoch" in n) == late
+                  and reference in mean and cost[n] <= cost[reference]]  # fmt: skip
+        if rivals:
+            best = max(rivals, key=lambda n: mean[n][1])
+            gains = [a["accuracy"][1] - b["accuracy"][1]
+                     for a, b in zip(results[best], results[reference], strict=True)]  # fmt: skip
+            lines.append(
+                f"- Of the embedding methods that cost no more than {reference}, {best} does best "
+                f"under PGD-20: {mean[best][1]:.1f} against {mean[reference][1]:.1f} (by seed "
+                f"{', '.join(f'{g:+.1f}' for g in gains)}), under words {mean[best][2]:.1f} "
+                f"against {mean[reference][2]:.1f}."
+            )
+    return "\n\n## What the table says\n\n" + "\n".join(lines) if lines else ""
 
 
 def picture(args, results: dict[str, list[dict]], base: dict[int, float]) -> None:
@@ -264,5 +313,6 @@ if __name__ == "__main__":
     changed = {k: v for k, v in vars(chosen).items() if v != parser.get_default(k)}
     hidden = ("model", "data", "test")  # a path of one machine is of no use to another
     words = [f"--{k} {'FILE' if k in hidden else v}" for k, v in changed.items() if k != "only"]
+    chosen.note = ""
     chosen.command = " ".join(["python benchmarks/defence.py", *words])
     main(chosen)

@@ -184,7 +184,8 @@ def main(source: str, n: int, rounds: int) -> None:
     name = "reviews-clean" if source == "reviews-clean" else Path(source).name
     text = (
         f"`{name}`, maximal length {victim.max_length} tokens, dictionary of the world `reviews`, "
-        "untargeted, words ranked by the unknown token, greedy. TextAttack 0.3.11, model batch "
+        "untargeted, words ranked by the unknown token, greedy; texts drawn with seed 7, nothing "
+        "else is random. TextAttack 0.3.11, model batch "
         f"256. Medians of {rounds} rounds in which all ways take turns; TextAttack as it comes had "
         "one round. “ONNX” is our attack on the model that `advlib export` writes, run by ONNX "
         "Runtime; TextAttack could be given such a model too, by a wrapper of one's own.\n\n"

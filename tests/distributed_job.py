@@ -23,9 +23,27 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import TrainingArguments
 
-from advlib.attacks import FGM, PGD, Divergence
-from advlib.objectives import SMART, TRADES, Adversarial, Clean, Free, FreeLB, Madry
+from advlib.attacks import FGM, PGD, Divergence, EmbeddingNeighbours, Noise, VirtualAdversarial
+from advlib.objectives import (
+    R3F,
+    SMART,
+    TRADES,
+    VAT,
+    Adversarial,
+    Clean,
+    Free,
+    FreeLB,
+    Madry,
+    RDrop,
+    Words,
+)
 from advlib.training import AdversarialTrainer, tokenize
+
+
+def near_words(victim, data):
+    attack = EmbeddingNeighbours(k=2, rank="gradient", max_queries=6)
+    return Words(attack, victim, data)
+
 
 # Without random starts, which differ from process to process. Objective, micro-batches to a step,
 # activation checkpointing.
@@ -37,10 +55,19 @@ CASES = {
     "madry": (Madry(PGD(0.3, steps=2)), 2, True),
     "freelb": (FreeLB(PGD(0.3, steps=3)), 2, True),
     "free": (Free(FGM(0.3), replays=2), 1, False),
+    "words": (near_words, 2, True),
+}
+# With random starts or masks, two processes draw others than one: only exchanges are counted.
+RANDOM = {
+    "vat": (VAT(VirtualAdversarial(0.3)), 2, False),
+    "trades": (TRADES(Divergence(0.3, steps=2)), 1, True),
+    "smart": (SMART(Divergence(0.3, symmetric=True)), 2, False),
+    "r-drop": (RDrop(), 1, False),
+    "r3f": (R3F(Noise(0.3)), 1, False),
 }
 # No exchange is counted here: under FSDP every pass must gather the weights that it needs.
 SHARDED = {
-    **{name: objective for name, (objective, _, _) in CASES.items()},
+    **{name: objective for name, (objective, _, _) in CASES.items() if name != "words"},
     "one mask": Adversarial(PGD(0.3, steps=2, same_dropout=True)),
     "trades": TRADES(Divergence(0.3)),
     "smart": SMART(Divergence(0.3, symmetric=True), mu=0),
@@ -74,11 +101,12 @@ class Watched(AdversarialTrainer):
 
 
 def train(name: str, folder: Path, processes: int, resume=None, **more) -> Watched:
-    objective, accumulation, checkpointing = (CASES | RESUMED)[name]
+    objective, accumulation, checkpointing = (CASES | RANDOM | RESUMED)[name]
     if processes == 1:
         accumulation, checkpointing = 1, False
-    victim = make_classifier("bert", classes=2)
+    victim = make_classifier("bert", classes=2, dropout=0.1 * (name == "r-drop"))
     data = Dataset.from_dict({"text": TEXTS, "label": [i % 2 for i in range(len(TEXTS))]})
+    made = near_words(victim, data) if objective is near_words else copy.deepcopy(objective)
     settings = dict(
         output_dir=str(folder / "run"), max_steps=STEPS,
         per_device_train_batch_size=BATCH // processes // accumulation,
@@ -88,7 +116,7 @@ def train(name: str, folder: Path, processes: int, resume=None, **more) -> Watch
         save_strategy="no", dataloader_pin_memory=False,
     )  # fmt: skip
     trainer = Watched(victim.model, TrainingArguments(**settings | more),
-                      objective=copy.deepcopy(objective), train_dataset=tokenize(victim, data),
+                      objective=made, train_dataset=tokenize(victim, data),
                       processing_class=victim.tokenizer)  # fmt: skip
     trainer.train(resume)
     return trainer
@@ -117,7 +145,7 @@ def step(name: str, rank: int = 0, processes: int = 1) -> dict[str, torch.Tensor
 
 def ddp(folder: Path) -> None:
     exchanges = {}
-    for number, name in enumerate(CASES):
+    for number, name in enumerate(CASES | RANDOM):
         trainer = train(name, folder, processes=2)
         exchanges[name] = trainer.exchanges
         keep(trainer, folder / f"{number}.safetensors")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed_job import CASES, RESUMED, SHARDED, STEPS, step, train
+from distributed_job import CASES, RANDOM, RESUMED, SHARDED, STEPS, step, train
 from safetensors.torch import load_file
 
 HERE = Path(__file__).parent
@@ -47,7 +47,7 @@ def test_two_processes_equal_one_with_twice_the_batch(launched, tmp_path, name):
         torch.testing.assert_close(found[parameter], value, atol=2e-5, rtol=1e-4, msg=parameter)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", CASES | RANDOM)
 def test_gradients_are_exchanged_once_a_step_and_never_in_the_inner_loop(launched, name):
     exchanges = json.loads((launched / "exchanges.json").read_text())
     assert exchanges[name] == STEPS  # the model is one bucket

@@ -60,7 +60,7 @@ def test_the_standard_protocol_is_what_its_version_says():
     shared = "norm='l2', scope='sequence', relative=True, target=None, same_dropout=False, seed=0"
     standard = PROTOCOLS["standard"]
     assert (standard.name, standard.version, standard.n, standard.calibration) == (
-        "standard", 1, 500, 500)  # fmt: skip
+        "standard", 2, 500, 500)  # fmt: skip
     assert [repr(attack) for attack in standard.attacks] == [
         f"Noise(eps=0.3, {shared}, restarts=1)",
         f"FGM(eps=0.3, {shared})",
