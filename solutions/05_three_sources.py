@@ -463,7 +463,7 @@ if profile.name == "smoke":
 # generator. What is missing? Compare the last two rows. In one the two arrows are as long at each
 # word as the generator's push is there; in the other the generator's directions are kept, and the
 # length is spread evenly. In the built-in world the first does most of what the generator does, and
-# the second little more than the two arrows alone: the generator knows *where* to push, and in
+# the second about as little as the two arrows alone: the generator knows *where* to push, and in
 # which direction hardly depends on the word.
 #
 # ## 4 · At equal size

@@ -31,8 +31,9 @@ profile = advlib.setup()
 #
 # In the small profile the same cells train the course's small BERT on its own world, on a CPU, in
 # seconds (`reviews-clean` with a new head: from `bert-tiny` on, the way is longer than a page). In
-# the `colab` profile they train the real thing. Nothing but `profile.pick` differs. For data of
-# your own put the path of a CSV file in place of `"stanfordnlp/sst2"`.
+# the `colab` profile they train the real thing on 20,000 texts, in `full`, on a larger GPU, on all
+# texts there are and for longer. Nothing but `profile.pick` differs. For data of your own put the
+# path of a CSV file in place of `"stanfordnlp/sst2"`.
 
 # %%
 import copy
@@ -59,8 +60,8 @@ from advlib.objectives import Adversarial, Clean, FreeLB
 
 source = profile.pick(smoke="reviews-clean", colab="google-bert/bert-base-cased")
 corpus = profile.pick(smoke="reviews", colab="stanfordnlp/sst2")
-data = advlib.load_text(corpus, train_size=profile.pick(512, 20_000),
-                        test_size=profile.pick(40, 200))  # fmt: skip
+data = advlib.load_text(corpus, train_size=profile.pick(512, 20_000, 10**6),  # in full: all
+                        test_size=profile.pick(40, 200, 500))  # fmt: skip
 labels = data["train"].features["label"].names
 half = torch.cuda.is_available()  # fp16 where there is a GPU for it
 
@@ -427,8 +428,9 @@ assert 1.7 < peaks["FGM, dropout off"] / peaks["plain"] < 2.3, "both batches in 
 # The data sheet of the T4 says 65 TFLOP/s in fp16 (8.1 in float32). Nobody gets that; **we assume a
 # quarter**. And a GPU cannot work faster than Python hands it work: **we assume at least 10 ms a
 # unit** for BERT-base, whose passes are some three hundred small kernels. Both numbers are
-# assumptions. They make an *estimate*, and the ledger of your own run replaces it. (The plan in
-# docs/scaling.md assumes 35 % for larger batches, and no such floor.)
+# assumptions. They make an *estimate*, and the ledger of your own run replaces it: **the minutes
+# below are computed, and no run of this page has been timed on a T4.** (The plan in docs/scaling.md
+# assumes 35 % for larger batches, and no such floor.)
 
 # %%
 SHARE, LEAST = 0.25, 0.010
@@ -440,7 +442,7 @@ def estimate(units, steps, batch, length, layers=12, hidden=768):
     return units * steps * max(work / (SHARE * 65e12), LEAST) / 60
 
 
-print("ESTIMATE for bert-base-cased on a T4, two epochs of 20,000 texts in batches of 32")
+print("ESTIMATE, not measured: bert-base-cased, T4, two epochs of 20,000 texts in batches of 32")
 print("                     units   32 tokens   128 tokens")
 for name, (_, units) in ways.items():
     short, long = (estimate(units, 1250, 32, tokens) for tokens in (32, 128))
@@ -448,7 +450,8 @@ for name, (_, units) in ways.items():
 assert estimate(6, 1250, 32, 32) < 10, "the run that is planned below leaves room for everything"
 
 # %% [markdown]
-# The run of section 5 is the second line: minutes, not hours. Now the ledger. Every trainer keeps
+# In `colab` the run of section 5 is the second line: by this estimate minutes, not hours, so that
+# even if it is several times too low the half hour is enough. Now the ledger. Every trainer keeps
 # one; `trainer.ledger()` says for the session: units per batch, `limit` (units/3, the ratio to
 # plain training if time follows units), milliseconds with everything around them (`ms`), and memory
 # (on a CPU that of the whole process). In a session of a few steps `ms` is mostly the start of the
@@ -738,7 +741,7 @@ assert (once - four).norm() < 1e-3 * once.norm(), "four times eight is thirty-tw
 # %%
 KEEP_ON_DRIVE = False  # on Colab: True asks for your consent and keeps checkpoints on your Drive
 
-scratch = tempfile.TemporaryDirectory()
+scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 out = Path(profile.pick(smoke=scratch.name, colab="runs/lesson-12"))
 if KEEP_ON_DRIVE and "google.colab" in sys.modules:
     from google.colab import drive
@@ -746,16 +749,38 @@ if KEEP_ON_DRIVE and "google.colab" in sys.modules:
     drive.mount("/content/drive")
     out = Path("/content/drive/MyDrive/advlib/lesson-12")
 
+# %% [markdown]
+# A run of many minutes wants to be watched. The Trainer speaks to **trackers**; `report_to` names
+# them, and every number of the log becomes a curve. **TensorBoard** (`pip install tensorboard`;
+# Colab has it) keeps them in *event files* in the run's folder. With `evaluation=` (validation
+# texts) and `attack=` the log gets the accuracies without and under attack as well, here every
+# `eval_steps` steps and under PGD; `metric_for_best_model="robust_accuracy"` would choose the best
+# checkpoint by the second.
+#
+# We keep the newest *two* checkpoints. The Trainer deletes an old one as soon as it has written a
+# new one; but what is written may still be on its way to a Drive when the machine goes. Then there
+# is the one before it. For BERT-base each takes 12 bytes a parameter (weights and two moments),
+# 1.3 GB.
+
 # %%
-EPOCHS = profile.pick(3, 2)
+from importlib.util import find_spec
+
+tracker = "tensorboard" if find_spec("tensorboard") else "none"
+held_out = data["validation"]
+held_out = held_out.select(range(min(profile.pick(60, 200, 500), len(held_out))))
+judge = PGD(0.3, steps=3)
+
+EPOCHS = profile.pick(3, 2, 3)
 steps = math.ceil(len(data["train"]) / 32) * EPOCHS
 objective = Adversarial(FGM(0.3, same_dropout=True), lam=1.0, warmup=steps // 6)
 victim = fresh()
 trainer = advlib.finetune(
     victim, data["train"], objective, out=str(out / "run"), epochs=EPOCHS, batch_size=32,
     learning_rate=profile.pick(1e-3, 3e-5), fp16=half, logging_steps=profile.pick(4, 25),
-    save_strategy="steps", save_steps=profile.pick(24, 250), save_total_limit=1, resume=True,
-    disable_tqdm=profile.name == "smoke", report_to="none")  # fmt: skip
+    evaluation=held_out, attack=judge, eval_strategy="steps",
+    eval_steps=profile.pick(8, 125, 500), report_to=tracker, save_strategy="steps",
+    save_steps=profile.pick(24, 250, 500), save_total_limit=2, resume=True,
+    disable_tqdm=profile.name == "smoke")  # fmt: skip
 log = [line for line in trainer.state.log_history if "clean_loss" in line]
 print(", ".join(log[-1]))
 print(f"{trainer.state.global_step} steps; forward {log[-1]['forward']:.0f}, backward "
@@ -763,58 +788,88 @@ print(f"{trainer.state.global_step} steps; forward {log[-1]['forward']:.0f}, bac
 assert trainer.state.global_step == steps
 assert log[-1]["clean_loss"] < log[0]["clean_loss"], "it has learned"
 
+# %% [markdown]
+# `tensorboard --logdir FOLDER` in a terminal, with the folder of the run, draws the curves in a
+# browser while the run goes on. (In Colab, in a cell of its own and before you start the run:
+# `%load_ext tensorboard`, then `%tensorboard --logdir runs`.) Here we read the same files
+# ourselves. A run that was cut and resumed has several; where two have the same step, the later one
+# counts.
+
+
+# %%
+def from_events(folder):
+    """{name of the curve: {step: value}}, from the event files in a run's folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for file in sorted(Path(folder).rglob("events.out.tfevents.*"), key=lambda f: f.name):
+        events = EventAccumulator(str(file)).Reload()
+        for name in events.Tags()["scalars"]:
+            found.setdefault(name, {}).update((e.step, e.value) for e in events.Scalars(name))
+    return found
+
+
+def from_log(history):
+    """The same from the trainer's own log."""
+    found = {}
+    for line in history:
+        for key, value in line.items():
+            name = key.replace("eval_", "eval/") if key.startswith("eval_") else f"train/{key}"
+            found.setdefault(name, {})[line["step"]] = value
+    return found
+
+
+own = from_log(trainer.state.log_history)
+if tracker == "none":
+    print("tensorboard is not installed: the curves are those of the trainer's own log")
+    curves = own
+else:
+    curves = from_events(out / "run")
+    print(f"{len(curves)} curves in the event files, among them train/lam and eval/robust_accuracy")
+for name in ("train/clean_loss", "train/lam", "eval/accuracy", "eval/robust_accuracy"):
+    assert max(abs(curves[name][s] - own[name][s]) for s in own[name]) < 1e-5, "the log's numbers"
+
 # %%
 with plots.style():
-    fig, (left, right) = plots.figure(7, 3, ncols=2)
-    for key, colour in (("clean_loss", "clean"), ("adv_loss", "fgm")):
-        points = [(line["step"], line[key]) for line in log if key in line]
-        left.plot(*zip(*points, strict=True), color=plots.COLOURS[colour],
-                  label="L" if key == "clean_loss" else "L_adv")  # fmt: skip
-    left.set(xlabel="step", ylabel="loss", ylim=(0, None))
-    left.legend()
-    right.plot([line["step"] for line in log], [line["learning_rate"] for line in log],
-               color="#555555", label="learning rate")  # fmt: skip
-    right.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
-    right.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    other = right.twinx()
-    for key, line_style, colour in (("forward", "-", plots.COLOURS["pgd"]),
-                                    ("weights", ":", "#222222")):  # fmt: skip
-        other.plot([line["step"] for line in log], [line[key] for line in log], line_style,
-                   color=colour, label=f"passes: {key}")  # fmt: skip
-    other.set_ylabel("passes so far")
-    other.grid(False)
-    other.spines["right"].set_visible(True)
-    fig.legend(loc="outside upper right", ncols=3, fontsize=9,
-               handles=[*right.get_lines(), *other.get_lines()])  # fmt: skip
+    fig, axes = plots.figure(7, 4.8, nrows=2, ncols=2, sharex=True)
+    for ax, title, lines in (
+        (axes[0, 0], "loss", (("train/clean_loss", "L", "clean", "-"),
+                              ("train/adv_loss", "L_adv", "fgm", "-"))),
+        (axes[0, 1], "accuracy, validation", (("eval/accuracy", "no attack", "clean", "o-"),
+                                              ("eval/robust_accuracy", "PGD-3", "pgd", "o-"))),
+        (axes[1, 0], "schedules", (("train/lam", "λ", "words", "-"),
+                                   ("train/learning_rate", "learning rate / peak", "noise", "--"))),
+        (axes[1, 1], "passes so far", (("train/forward", "forward", "pgd", "-"),
+                                       ("train/weights", "on to the weights", "clean", ":"))),
+    ):  # fmt: skip
+        for name, label, colour, look in lines:
+            at, values = zip(*sorted(curves[name].items()), strict=True)
+            if "learning" in label:
+                values = [value / max(values) for value in values]
+            ax.plot(at, values, look, color=plots.COLOURS[colour], label=label)
+        ax.set_title(title, fontsize=10)
+        ax.set_ylim(0, 1.02 if "accuracy" in title else None)
+        ax.legend(fontsize=9, loc="lower right" if "accuracy" in title else "best")
+    for ax in axes[1]:
+        ax.set_xlabel("step")
 fig
 
 # %% [markdown]
-# *The figure: left, the clean and the adversarial loss. Right, the learning rate (grey), up for a
-# tenth of the steps and then down to zero, and the passes so far. The dots lie on the pink line: of
-# FGM with one mask every pass goes on to the weights, since the clean pass lends its gradient to
-# the attack.*
+# *The figure: four panels over the steps, from the tracker. Loss: clean (black) and adversarial
+# (green). Accuracy on validation texts: without attack (black) and, never above it, under PGD-3
+# (pink); how far apart they are is what the losses do not say. Schedules: λ up in the first sixth
+# of the steps, the learning rate up for a tenth of them and then down to zero. Passes: the dots lie
+# on the pink line, since of FGM with one mask every pass goes on to the weights: the clean pass
+# lends its gradient to the attack.*
 #
 # Two things may surprise. L_adv may climb before it falls, even above ln 2 = 0.69, where guessing
 # lies: a model that has begun to learn has something to lose, and λ is still small. It is an
 # illness only if it stays there. And there is one pass of each kind less than two a step: λ starts
 # at 0, so the first step has no adversary.
 #
-# On a run of many minutes you want to see this while it goes on. The Trainer speaks to
-# **trackers**; `report_to` names them, and every key of the log becomes a curve:
-#
-# ```python
-# advlib.finetune(..., report_to="tensorboard")     # pip install tensorboard (Colab has it)
-# # in a Colab cell of its own:  %load_ext tensorboard   and   %tensorboard --logdir runs
-#
-# import os
-# os.environ["WANDB_MODE"] = "offline"              # Weights & Biases without an account;
-# advlib.finetune(..., report_to="wandb")           # `wandb sync` uploads it later, if you like
-# ```
-#
-# Offline first: a tracker is a stranger's server, and a log can hold texts. With `evaluation=`
-# (validation texts), `attack=PGD(0.3)`, `eval_strategy="steps"` and `eval_steps=100` the log gets
-# lines with `eval_accuracy` and `eval_robust_accuracy`: two more curves, and the second is what
-# `metric_for_best_model="robust_accuracy"` chooses the best checkpoint by.
+# Weights & Biases does it without an account too: `os.environ["WANDB_MODE"] = "offline"`, then
+# `report_to="wandb"`; `wandb sync` uploads later, if you like. Offline first: such a tracker is a
+# stranger's server, and a log can hold texts.
 #
 # ### Curves that went wrong
 #
@@ -971,8 +1026,8 @@ print(f"the run of this page: {diagnose(log, 1.0)}"
       + ", as far as its log can say" * (not checked))  # fmt: skip
 
 # %% [markdown]
-# The log of our run has losses, λ and the length of the gradient, and no checks: rules 3 and 4 had
-# nothing to look at. Section 9 makes up for it, with accuracies without attack and under PGD.
+# These lines have losses, λ and the length of the gradient, but no `fgm`, `pgd` and `share`: rules
+# 3 and 4 had nothing to look at. What we have are the curves of accuracy above, and section 9.
 #
 # | Illness | Cure |
 # |---|---|
@@ -1169,16 +1224,19 @@ place.cleanup()
 #
 # How large should `eps` and λ be? Lesson 10 explained Optuna; here is what a GPU adds: a search is
 # many runs, so it is cut more often than a run. With a `storage`, each finished trial is on disk,
-# and `load_if_exists=True` goes on where the last session stopped. The score is accuracy under PGD
-# **on the validation texts**, and a negative number where clean accuracy falls below a floor; every
-# trial goes on from the model of section 5.
+# and `load_if_exists=True` opens the file of the last session. Three things are left to us. A trial
+# that was cut stays in the file as `RUNNING` for ever, without a score: we look at the `COMPLETE`
+# ones alone (and leave such a stump on purpose, with `study.ask()`, to see it). `n_trials` counts
+# the trials of *this* session: we ask for those that are missing. And a sampler that begins with
+# the old seed would propose the old values again: ours takes another one in each session.
+#
+# The score is accuracy under PGD **on the validation texts**, and a negative number where clean
+# accuracy falls below a floor; every trial goes on from the model of section 5.
 
 # %%
 import optuna
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-held_out = data["validation"].select(range(profile.pick(40, 200)))
-judge = PGD(0.3, steps=3)
 
 
 def trial_score(trial):
@@ -1189,7 +1247,7 @@ def trial_score(trial):
     with tempfile.TemporaryDirectory() as folder:
         advlib.finetune(
             student, data["train"], Adversarial(FGM(eps, same_dropout=True), lam=lam), out=folder,
-            max_steps=profile.pick(12, 150), batch_size=profile.pick(16, 32), fp16=half,
+            max_steps=profile.pick(12, 150, 500), batch_size=profile.pick(16, 32), fp16=half,
             learning_rate=profile.pick(5e-4, 2e-5), disable_tqdm=True)  # fmt: skip
     clean = attack_all(student, held_out).robust.mean()
     under = attack_all(student, held_out, judge).robust.mean()
@@ -1198,14 +1256,23 @@ def trial_score(trial):
 
 
 out.mkdir(parents=True, exist_ok=True)
-study = optuna.create_study(
-    direction="maximize", sampler=optuna.samplers.TPESampler(seed=0), study_name="lesson-12",
-    storage=profile.pick(None, f"sqlite:///{out}/search.db"), load_if_exists=True)  # fmt: skip
-study.optimize(trial_score, n_trials=profile.pick(3, 4))
-for t in study.trials:
+study = optuna.create_study(direction="maximize", study_name="lesson-12", load_if_exists=True,
+                            storage=f"sqlite:///{out}/search.db")  # fmt: skip
+if not study.trials:
+    study.ask()  # what a cut leaves behind: a trial that was begun and never ended
+
+
+def complete():
+    return study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+
+
+study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
+study.optimize(trial_score, n_trials=max(0, profile.pick(3, 4, 10) - len(complete())))
+for t in complete():
     print(f"trial {t.number}: eps {t.params['eps']:.2f}, lam {t.params['lam']:.2f}: clean "
           f"{t.user_attrs['clean']:.0%}, score {t.value:.2f}")  # fmt: skip
-assert study.best_value == max(t.value for t in study.trials)
+print(f"{len(study.trials) - len(complete())} without a score")
+assert study.best_value == max(t.value for t in complete())
 
 # %% [markdown]
 # Few trials, few texts, one seed: look at the differences, and at the size of the validation set,
@@ -1361,7 +1428,7 @@ assert (wrong - right).norm() > 0.05 * right.norm(), "and not the naive one"
 #
 # ## 9 · Judge it, and hand it on
 #
-# The last ten minutes of the half hour belong to the evaluation. Save the model, and put it through
+# Leave the last ten minutes of the half hour to the evaluation. Save the model, and put it through
 # a **protocol**: threat models, number of texts and calibration are fixed before anybody looks
 # (lesson 07). The library's `"standard"` has 500 texts and PGD with 20 steps and 5 restarts; in the
 # small profile a protocol of our own with weaker attacks must do, under a name of its own.
@@ -1381,7 +1448,7 @@ delivered = out / "delivered"
 victim.save(delivered)
 quick = Protocol("lesson 12", 1, (Noise(0.3), FGM(0.3), PGD(0.3, steps=5), WordSubstitution()),
                  n=40, calibration=60)  # fmt: skip
-card = evaluate(delivered, corpus, profile.pick(quick, "standard"), n=profile.pick(40, 200))
+card = evaluate(delivered, corpus, profile.pick(quick, "standard"), n=profile.pick(40, 200, 500))
 for row in [*card["rows"], card["worst case"]]:
     print(f"{row['attack']:17} {row['accuracy']:6.1%}  [{row['low']:.1%}, {row['high']:.1%}]  "
           f"n = {row['n']}")  # fmt: skip
