@@ -154,8 +154,8 @@ def main(source: str, rounds: int, threads: int) -> None:
         f"(padded to the longest of the batch), seed 0, AdamW included, {threads} thread(s), "
         f"median of {rounds} rounds in which all objectives take turns. Passes are over the whole "
         "batch. Limit: units of work over the 3 of a clean step. A value below 1 in the last "
-        "column means that the optimiser's own step, which all pay once, weighs in clean training more; "
-        "word attacks also encode texts, which no pass counts.\n\n" + table(header, rows)
+        "column means that the optimiser's own step, which all pay once, weighs in clean training "
+        "more; word attacks also encode texts, which no pass counts.\n\n" + table(header, rows)
     )
     name, own = Path(source).name, "" if source == "bert-tiny" else " --model FOLDER"
     write(f"ledger-{name}", f"The cost ledger: {name}", text,

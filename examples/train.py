@@ -5,12 +5,14 @@
         --model google-bert/bert-base-cased --data stanfordnlp/sst2 --precision bf16 --out runs/sst2
 
 The same command again goes on after an interruption, from the last whole checkpoint. Leaves the
-model in --out, with evaluation.json beside it. Works as it stands; copy it to change it.
+model in --out, with evaluation.json beside it; with --lora the adapters are merged into it. Works
+as it stands; copy it to change it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +37,26 @@ def objective_of(name: str, eps: float, steps: int, lam: float, warmup: int):
     if name not in known:
         raise typer.BadParameter(f"there is no objective {name!r}: choose of {', '.join(known)}")
     return known[name]
+
+
+def with_adapters(model: torch.nn.Module, rank: int, half: bool) -> torch.nn.Module:
+    """LoRA on every linear layer; head and adapters are trained.
+
+    half: the frozen matrices are held in bf16, as autocast would use them anyway. Embeddings, to
+    which δ is added, and norms stay in float32.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    if half:
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.to(torch.bfloat16)
+    config = LoraConfig(task_type="SEQ_CLS", r=rank, target_modules="all-linear")
+    model = get_peft_model(model, config)
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    return model
 
 
 def main(
@@ -63,19 +85,19 @@ def main(
     seed: int = 0,
 ) -> None:
     """Train, evaluate, save."""
+    if lora and os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        raise typer.BadParameter("--lora goes with one GPU or configs/ddp.yaml, not with FSDP")
     splits = advlib.load_text(
         data, test=test, text=text, label=label, train_size=train_size, test_size=test_size
     )
     device = advlib.setup(seed=seed).device
-    victim = advlib.load_classifier(model, labels=splits["train"].features["label"].names)
+    # To the CPU: with several processes each has a GPU of its own, to which the Trainer moves it.
+    names = splits["train"].features["label"].names
+    victim = advlib.load_classifier(model, labels=names, device="cpu")
     if checkpointing:
         victim.model.gradient_checkpointing_enable()
     if lora:
-        from peft import LoraConfig, get_peft_model
-
-        victim.model = get_peft_model(
-            victim.model, LoraConfig(task_type="SEQ_CLS", r=lora, target_modules="all-linear")
-        )
+        victim.model = with_adapters(victim.model, lora, half=precision == "bf16")
     trainer = advlib.finetune(
         victim, splits["train"], objective_of(objective, eps, steps, lam, warmup),
         out=str(out / "checkpoints"), resume=True, seed=seed, epochs=epochs, learning_rate=lr,
@@ -86,11 +108,15 @@ def main(
         ddp_find_unused_parameters=False,
         **({precision: True} if precision != "fp32" else {}),
     )  # fmt: skip
-    trainer.save_model(str(out))
+    if not lora:
+        trainer.save_model(str(out))  # all processes: under FSDP each holds a part of the weights
     if not trainer.is_world_process_zero():
         return
+    if lora:  # a plain model, as load_classifier and transformers.pipeline read it
+        victim.model = victim.model.float().merge_and_unload()
+        victim.save(out)
     victim.tokenizer.save_pretrained(out)
-    if trainer.is_fsdp_enabled:  # this process holds only a part of the weights
+    if trainer.is_fsdp_enabled:
         victim = advlib.load_classifier(out)
     table = advlib.robustness(
         victim, splits["test"], [Noise(eps), FGM(eps), PGD(eps, steps=20, restarts=2)]
