@@ -402,7 +402,7 @@ def test_resuming_goes_on_with_the_objectives_state(
                      dropout=0.2, settings=SAME, epochs=2)  # fmt: skip
     _, whole = run_named(name, data, tmp_path / "whole", **arguments)
     run_named(name, data, tmp_path / "cut", [StopAt(saved + 1)], **arguments)
-    kept = load_file(tmp_path / "cut" / f"checkpoint-{saved}" / STATE)
+    kept = load_file(tmp_path / "cut" / f"checkpoint-{saved}" / STATE.format(""))
     assert len(kept) == (accumulated if name == "Free" else 1 + len(weights(whole)))
     _, again = run_named(name, data, tmp_path / "cut", resume=True, **arguments)
     assert again.state.global_step == whole.state.global_step > saved
@@ -423,7 +423,7 @@ def test_an_interrupted_objective_of_another_run_is_forgotten(data, tmp_path):
 def test_objectives_without_a_state_write_none(data, tmp_path):
     run_named("TRADES", data, tmp_path, save_strategy="steps", save_steps=2, max_steps=2)
     assert (tmp_path / "checkpoint-2").is_dir()
-    assert not (tmp_path / "checkpoint-2" / STATE).exists()
+    assert not (tmp_path / "checkpoint-2" / STATE.format("")).exists()
 
 
 # --- the ledger -----------------------------------------------------------------------------
