@@ -61,9 +61,11 @@ def attack_all(
 
     A tie between the label and another class counts for the attacker.
     """
-    texts, labels = list(data["text"]), np.asarray(data["label"])
+    texts, labels = list(data["text"]), victim.classes(data["text"], data["label"])
+    if not texts:
+        raise ValueError("there are no texts to evaluate on")
     start = time.perf_counter()
-    clean = victim.logits(texts, batch_size).argmax(1)
+    clean = verdict(victim.logits(texts, batch_size), labels)
     if attack is None:
         return Outcome(clean, clean, labels, 1, 0, time.perf_counter() - start)
     bar = tqdm(total=len(texts), desc=type(attack).__name__, disable=not progress, leave=False)
@@ -219,7 +221,9 @@ def calibrate(victim: Classifier, data: Dataset, batch_size: int | None = None) 
     margins, so logits twenty times as large get a T twenty times as large. Where all of `data` is
     right no T is best, and the smallest is taken. T has three digits, more than the data can tell.
     """
-    labels = torch.as_tensor(list(data["label"]))
+    if not len(data):
+        raise ValueError("calibration needs texts with labels, and there are none")
+    labels = torch.as_tensor(victim.classes(data["text"], data["label"]))
     logits = torch.from_numpy(victim.logits(list(data["text"]), batch_size)).double()
     unit = float(wrong_margin(logits, labels).abs().mean()) or 1.0
 

@@ -24,6 +24,8 @@ processes).
 In every one, δ is a constant when the weights' gradient is taken (Danskin's theorem). Where the
 network is random (dropout) there are two ways to say which network is attacked: with the attack's
 `same_dropout` all passes of a step see one mask, else the attack sees the network without dropout.
+FreeLB and Free attack while they train: without `same_dropout` each of their passes draws a mask of
+its own.
 """
 
 from __future__ import annotations
@@ -185,7 +187,7 @@ class Adversarial(Objective):
         attacked = max(1, round(self.ratio * size))  # never none: that would be plain training
         if lam == 0:
             return Clean()(model, batch, backward)
-        part = {name: value[:attacked] for name, value in batch.items()}
+        part = {name: value[spread(attacked, size)] for name, value in batch.items()}
         way = self._lending if self._can_lend(model, attacked == size) else self._together
         return way(model, batch, part, lam, backward, generator)
 
@@ -203,7 +205,7 @@ class Adversarial(Objective):
         clean = cross_entropy(perturbed_logits(inner, batch, start), batch["labels"])
         check_loss(clean)
         backward(clean)
-        grad = gradient_at(start)[:attacked]
+        grad = gradient_at(start)[spread(attacked, len(batch["labels"]))]
         # Under float16 the scaled gradient may overflow; then there is nothing to lend.
         lent = grad if grad.isfinite().all() and grad.any() else None
         rewind()
@@ -289,6 +291,8 @@ class VAT(Objective):
     Miyato et al. 2017, "Adversarial Training Methods for Semi-Supervised Text Classification",
     arXiv 1605.07725, eq. 8. Texts without a label carry `UNLABELLED` as theirs: they are left out
     of L, which is a mean over the labelled texts of the batch, and take part in the second term.
+    With accumulation or several processes it is a mean over each micro-batch's own labelled texts,
+    so batches should hold about as many each.
     """
 
     attack: VirtualAdversarial
@@ -456,19 +460,21 @@ class FreeLB(Objective):
 
     attack: `PGD(eps, steps=K, …)`; they start at random, scale every step by one step_size, and
         keep one dropout mask: `PGD(eps, steps=3, step_size=…, random_start=True,
-        same_dropout=True)`. From δ = 0 the first point is the clean text.
+        same_dropout=True)`. From δ = 0 the first point is the clean text. Ours start on the surface
+        of the ball, where nearly all of its volume lies; the authors' code starts at about 0.58 ε.
     """
 
     attack: PGD
 
     def __post_init__(self):
         check_attack(self.attack, GRADIENT, "PGD(eps, steps=K)")
-        if self.attack.steps < 1 or self.attack.restarts > 1 or self.attack.target is not None:
-            raise ValueError(f"FreeLB needs steps >= 1, one run and no target, got {self.attack}")
+        if self.attack.steps < 1 or self.attack.target is not None:
+            raise ValueError(f"FreeLB needs steps >= 1 and no target, got {self.attack}")
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         inner, attack = bare(model), self.attack
         ball, mask = attack.ball(inner), attackable(batch).unsqueeze(-1)
+        attack.check_size(ball, inner, batch, mask)
         rewind = random_state(inner) if attack.same_dropout else lambda: None
         delta = attack.start(ball, batch, mask, zero_delta(inner, batch), 0, generator)
         losses = []
@@ -523,6 +529,7 @@ class Free(Objective):
         inner, attack = bare(model), self.attack
         key = sha1(batch["input_ids"].cpu().numpy().tobytes()).hexdigest()
         ball, mask = attack.ball(inner), attackable(batch).unsqueeze(-1)
+        attack.check_size(ball, inner, batch, mask)
         zero = zero_delta(inner, batch)
         start = (attack.start(ball, batch, mask, zero, 0, generator), 0)
         delta, seen = self._deltas.pop(key, start)
@@ -593,7 +600,8 @@ class Words(Objective):
         if UNLABELLED in labels:
             raise ValueError("Words attacks away from the label, so every text needs one; VAT and "
                              "other objectives without labels take the rest")  # fmt: skip
-        texts = self.texts(batch)
+        texts, rows = self.texts(batch), spread(attacked, size)
+        chosen = [labels[i] for i in rows]
         victim = replace(self.victim, model=bare(model))
         inner = [0.0, 0.0]
 
@@ -603,10 +611,10 @@ class Words(Objective):
 
         handle = victim.model.register_forward_hook(count)
         try:
-            results = self.attack(victim, texts[:attacked], labels[:attacked])
+            results = self.attack(victim, [texts[i] for i in rows], chosen)
         finally:
             handle.remove()
-        both = victim.encode([*texts, *(r.text for r in results)], labels + labels[:attacked])
+        both = victim.encode([*texts, *(r.text for r in results)], labels + chosen)
         logits = perturbed_logits(model, both, None)
         clean = cross_entropy(logits[:size], both["labels"][:size])
         adv = cross_entropy(logits[size:], both["labels"][size:])
@@ -634,6 +642,12 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The mean over the examples that have a label; 0 where none has."""
     known = (labels != UNLABELLED).sum().clamp_min(1)
     return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum") / known
+
+
+def spread(some: int, size: int) -> list[int]:
+    """`some` of `size` rows, evenly spread: a loader may put texts in the order of their lengths,
+    and the first rows would be the longest."""
+    return [(2 * i + 1) * size // (2 * some) for i in range(some)]
 
 
 def is_random(model: nn.Module) -> bool:
@@ -700,6 +714,9 @@ def check_loss(loss: Tensor) -> None:
 def check_attack(attack, kind: type | tuple[type, ...], wanted: str, name: str = "attack") -> None:
     if not isinstance(attack, kind):
         raise ValueError(f"{name} must be {wanted}, got {attack!r}")
+    if getattr(attack, "restarts", 1) > 1:
+        raise ValueError(f"training takes the last point of one run, so restarts would be paid for "
+                         f"and thrown away: leave them to evaluation, got {attack!r}")  # fmt: skip
 
 
 def check_weight(value: float, name: str) -> None:

@@ -41,7 +41,7 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "standard": Protocol("standard", 2, (
+    "standard": Protocol("standard", 3, (
         Noise(0.3), FGM(0.3), PGD(0.3, steps=20, restarts=5), WordSubstitution(),
         Typos(max_changed=0.2, constraints=(KeepWords(),)),
     )),
@@ -149,6 +149,7 @@ def publish(card: dict, folder: str | Path) -> bool:
     (folder / "card.json").write_text(text, encoding="utf-8")
     board = folder / "leaderboard.md"
     lines = board.read_text(encoding="utf-8") if board.is_file() else LEADERBOARD
+    lines = lines.rstrip("\n") + "\n"  # an editor may have taken the last one away
     new = card["digest"][:16] not in lines
     board.write_text(lines + leaderboard_line(card) * new, encoding="utf-8")
     return new

@@ -9,6 +9,7 @@ checkpoints, every log line carries the clean loss, the adversarial loss and the
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 import zipfile
@@ -28,9 +29,11 @@ from transformers import (
     ProgressCallback,
     Trainer,
     TrainerCallback,
+    TrainerState,
     TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import TrainOutput
 
 from advlib.attacks.embedding import (
     NOT_INPUTS,
@@ -61,8 +64,10 @@ def tokenize(victim: Classifier, data: Dataset) -> Dataset:
     return Dataset.from_dict(encode({"text": list(data["text"]), "label": list(data["label"])}))
 
 
-def last_checkpoint(folder: str | Path) -> str | None:
+def last_checkpoint(folder: str | Path, processes: int = 1) -> str | None:
     """The newest checkpoint of a training that was written to its end; None where there is none.
+
+    processes: how many train together; each leaves a file of its own.
 
     A run that is killed while it saves leaves half a checkpoint behind. The Trainer's own record is
     the last of its files; the others are looked at too, for a mounted folder that is cut off need
@@ -70,14 +75,18 @@ def last_checkpoint(folder: str | Path) -> str | None:
     """
     found = [p for p in Path(folder).glob("checkpoint-*") if p.name[11:].isdigit()]
     for checkpoint in sorted(found, key=lambda p: -int(p.name[11:])):
-        if _is_whole(checkpoint):
+        if _is_whole(checkpoint, processes):
             return str(checkpoint)
         print(f"{checkpoint.name} was not written to its end; the one before it is used")
     return None
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether the weights and the record are there and each file reaches its end."""
+def _is_whole(checkpoint: Path, processes: int) -> bool:
+    """Whether all that training goes on from is there and each file reaches its end."""
+    names = ["*model*", "optimizer*", "scheduler.pt"]
+    names += [f"rng_state_{k}.pth" for k in range(processes)] if processes > 1 else ["rng_state*"]
+    if not all(any(checkpoint.glob(name)) for name in names):
+        return False
     try:
         json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
         for file in checkpoint.glob("*.safetensors"):
@@ -86,7 +95,7 @@ def _is_whole(checkpoint: Path) -> bool:
     except (OSError, ValueError, SafetensorError):
         return False
     archives = [f for end in ("pt", "pth", "bin") for f in checkpoint.glob(f"*.{end}")]
-    return any(checkpoint.glob("*model*")) and all(map(zipfile.is_zipfile, archives))
+    return all(map(zipfile.is_zipfile, archives))
 
 
 class AdversarialTrainer(Trainer):
@@ -117,6 +126,14 @@ class AdversarialTrainer(Trainer):
                 "torch_compile has no effect here: the perturbation enters the model by a hook, "
                 "which a compiled graph passes over. Leave it off."
             )
+        if args.n_gpu > 1:
+            # Without a launcher the Trainer would copy the model to all GPUs in each pass
+            # (DataParallel), where δ does not fit the parts of a batch. `accelerate launch` takes
+            # them all, one process each.
+            args._n_gpu = 1
+        if args.fp16 and os.environ.get("ACCELERATE_USE_FSDP") == "true":
+            raise ValueError("fp16 does not go with FSDP here: where the gradient overflows in one "
+                             "process alone, the others wait for ever. Take bf16.")  # fmt: skip
         if attack is not None and not isinstance(attack, EmbeddingAttack):
             raise ValueError(
                 f"attack must be an embedding attack such as PGD(0.3), got {attack!r}. Word "
@@ -160,9 +177,11 @@ class AdversarialTrainer(Trainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_checkpoint(self.args.output_dir)
+            resume_from_checkpoint = last_checkpoint(self.args.output_dir, self.args.world_size)
         kept = self._state_file(resume_from_checkpoint or "")
         self.objective.restore(load_file(kept) if resume_from_checkpoint and kept.is_file() else {})
+        if resume_from_checkpoint and self._finished(resume_from_checkpoint):
+            return TrainOutput(self.state.global_step, 0.0, {})
         start, before = time.perf_counter(), self.state.global_step
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
@@ -174,12 +193,32 @@ class AdversarialTrainer(Trainer):
             print("Per batch: " + ", ".join(f"{name} {value:.3g}" for name, value in cost.items()))
         return out
 
+    def _finished(self, checkpoint: str) -> bool:
+        """Whether the checkpoint is the end of this training; then it is loaded. The Trainer would
+        make one step more where the end lies inside an epoch."""
+        state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        last, epochs = self.args.max_steps, self.args.num_train_epochs
+        at_end = state.global_step >= last if last > 0 else (state.epoch or 0) >= epochs
+        if not at_end or self.is_fsdp_enabled:
+            return False
+        self._load_from_checkpoint(checkpoint)
+        self.state = state
+        _resume_passes(self.passes, state)
+        return True
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         if not _internal_call:
             with quiet():
                 return super().save_model(output_dir)
         # A checkpoint: first of its files, as the Trainer's own record is the last. That record, if
         # an earlier run left one here, must not vouch for what is only half written.
+        own = (p.to_local() if hasattr(p, "to_local") else p for p in self.model.parameters())
+        if not all(p.detach().isfinite().all() for p in own):
+            raise ValueError(
+                "a step left weights that are not finite, though its loss was: no checkpoint is "
+                f"written, the last one in {self.args.output_dir} is whole. Lower the learning "
+                "rate or ε, or clip gradients (max_grad_norm), and resume."
+            )
         folder = Path(output_dir)
         found, file = self.objective.state(), self._state_file(folder)
         if self.is_world_process_zero() or self.objective.differs:
@@ -302,6 +341,12 @@ class _Bar(ProgressCallback):
             self.training_bar.set_postfix({k: v for k, v in shown.items() if v is not None})
 
 
+def _resume_passes(passes: dict[str, float], state: TrainerState) -> None:
+    last = next((log for log in reversed(state.log_history) if "forward" in log), None)
+    if state.global_step and last:
+        passes.update({name: last.get(name, 0.0) for name in passes})
+
+
 class _ResumePasses(TrainerCallback):
     """Takes the passes made before an interruption from the log, which the checkpoint holds."""
 
@@ -309,9 +354,7 @@ class _ResumePasses(TrainerCallback):
         self.passes = passes
 
     def on_train_begin(self, args, state, control, **kwargs):
-        last = next((log for log in reversed(state.log_history) if "forward" in log), None)
-        if state.global_step and last:
-            self.passes.update({name: last.get(name, 0.0) for name in self.passes})
+        _resume_passes(self.passes, state)
 
     def on_step_end(self, args, state, control, **kwargs):
         control.should_log = control.should_log or control.should_save
@@ -418,7 +461,7 @@ def finetune(
         save_strategy="no",
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
-        per_device_eval_batch_size=128,
+        per_device_eval_batch_size=batch_size,  # an attack keeps as much as training does
     )
     trainer = AdversarialTrainer(
         victim.model,

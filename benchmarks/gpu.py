@@ -184,10 +184,11 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=20)
+    gpu = torch.cuda.is_available()  # without one the same would take hours
+    parser.add_argument("--batch", type=int, default=32 if gpu else 4)
+    parser.add_argument("--tokens", type=int, default=128 if gpu else 32)
+    parser.add_argument("--rounds", type=int, default=20 if gpu else 7)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", nargs="*", default=["fp32", "bf16", "fp16"])
+    parser.add_argument("--precision", nargs="*", default=["fp32", "bf16", "fp16"][: 2 + gpu])
     parser.add_argument("--small", action="store_true")
     main(parser.parse_args())

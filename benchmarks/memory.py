@@ -103,8 +103,9 @@ def main(args) -> None:
         "the optimiser's moments (16 bytes a weight with AdamW in fp32). In bf16 autocast keeps "
         "half-precision copies of the weights too, which are counted here. Embeddings and head "
         "are counted with the layers. The ways with one outer pass for clean and attacked texts "
-        "together keep twice as much as clean training; those with one dropout mask take the two "
-        "in turn and keep no more.\n\n" + table(header, rows)
+        "together keep the activations of two (in bf16 the copies of the weights are kept once, so "
+        "the ratio is smaller); those with one dropout mask take the two in turn and keep no "
+        "more.\n\n" + table(header, rows)
     )
     options = " --small" if args.small else f" --batch {args.batch} --tokens {args.tokens}"
     write("memory", f"Memory of adversarial training: {what}", text,

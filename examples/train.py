@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import typer
@@ -22,6 +22,8 @@ import typer
 import advlib
 from advlib.attacks import FGM, PGD, Noise
 from advlib.objectives import Adversarial, Clean, FreeLB
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def objective_of(name: str, eps: float, steps: int, lam: float, warmup: int):
@@ -72,10 +74,10 @@ def main(
     lam: float = 1.0,
     warmup: Annotated[int, typer.Option(help="Steps in which λ grows from 0.")] = 0,
     epochs: float = 3,
-    batch: Annotated[int, typer.Option(help="Texts a step and process.")] = 32,
-    accumulate: Annotated[int, typer.Option(help="Micro-batches to a step.")] = 1,
+    batch: Annotated[int, typer.Option(help="Texts a pass and process.")] = 32,
+    accumulate: Annotated[int, typer.Option(help="Passes that make a step.")] = 1,
     lr: float = 5e-5,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16 (GPU only).")] = "fp32",
+    precision: Annotated[Precision, typer.Option(help="fp16 on a GPU only.")] = "fp32",
     checkpointing: Annotated[bool, typer.Option(help="Activations are computed twice.")] = False,
     lora: Annotated[int, typer.Option(help="Rank; 0 trains all weights.")] = 0,
     train_size: int | None = None,
@@ -87,6 +89,7 @@ def main(
     """Train, evaluate, save."""
     if lora and os.environ.get("ACCELERATE_USE_FSDP") == "true":
         raise typer.BadParameter("--lora goes with one GPU or configs/ddp.yaml, not with FSDP")
+    minimised = objective_of(objective, eps, steps, lam, warmup)
     splits = advlib.load_text(
         data, test=test, text=text, label=label, train_size=train_size, test_size=test_size
     )
@@ -99,7 +102,7 @@ def main(
     if lora:
         victim.model = with_adapters(victim.model, lora, half=precision == "bf16")
     trainer = advlib.finetune(
-        victim, splits["train"], objective_of(objective, eps, steps, lam, warmup),
+        victim, splits["train"], minimised,
         out=str(out / "checkpoints"), resume=True, seed=seed, epochs=epochs, learning_rate=lr,
         batch_size=batch, gradient_accumulation_steps=accumulate,
         evaluation=splits["validation"], attack=PGD(eps, steps=5), eval_strategy="epoch",
@@ -122,8 +125,12 @@ def main(
         victim, splits["test"], [Noise(eps), FGM(eps), PGD(eps, steps=20, restarts=2)]
     )
     print(table[["attack", "n", "accuracy", "low", "high"]].to_string(index=False))
-    record = {"rows": json.loads(table.to_json(orient="records")), "ledger": trainer.ledger()}
-    (out / "evaluation.json").write_text(json.dumps(record, indent=1) + "\n")
+    record, file = {"rows": json.loads(table.to_json(orient="records"))}, out / "evaluation.json"
+    if (cost := trainer.ledger())["forward"]:  # of this session; none where all was done before
+        record["ledger"] = cost
+    elif file.is_file():
+        record["ledger"] = json.loads(file.read_text()).get("ledger")
+    file.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 # **You will**
 #
 # - train with a hundred labels and a heap of texts without one, and set honest controls beside it;
-# - adapt a language model to a jargon that it has never read, and to one that it knows;
+# - adapt a language model to a domain that it has never read, before labels are spent on it;
 # - write LoRA, and measure how robust few parameters can be and what they save;
 # - train nothing but the perturbation: one vector that is added to every word of every text;
 # - let a search choose `eps`, `lam` and `steps`, and see how a test set is worn out.
@@ -404,52 +404,64 @@ fig
 # before you fine-tune: domain-adaptive pretraining (Gururangan et al. 2020, who found gains in the
 # four domains that they tried, and that texts of an *unrelated* domain often do harm).
 #
-# For a fair case we need an encoder that does *not* know the domain, and bert-tiny has read 80,000
-# reviews of all fifteen kinds. So there are two encoders here, on the embedded world in every
-# profile: bert-tiny as it is, and bert-tiny after it has **forgotten** all words that name things
-# (their embeddings are drawn anew). That is the state of a model to whose vocabulary the words of
-# a jargon have just been added. The task is to tell from 100 labels what a review is about,
-# trained against FGM (`L + lam·L_adv`).
+# The embedded world has a second domain for it (in every profile): `sailing`. People write about
+# boats as they write about restaurants, but what is good or bad about a keel has words of its own,
+# and bert-tiny has read none of them. Its tokenizer cuts them into pieces. You have 2,500 labelled
+# reviews, a model trained on them with `L + lam·L_adv` (`reviews-robust`), and for boats texts
+# without labels. What is that robustness worth out at sea?
 
 # %%
+from tokenizers import AddedToken
 from transformers import DataCollatorForLanguageModeling
 
+from advlib.attacks.embedding import embedding_table
 from advlib.corpora import world
 from advlib.models import load_language_model
 
-reviews = data if ABOUT == "domain" else load("reviews", train_size=2000, test_size=500)
-about, about_test = as_task(reviews["train"], "domain"), as_task(reviews["test"], "domain")
-topics = about.features["label"].names
-made = world("reviews")
-groups = {g for domain in made.data.DOMAINS.values()
-          for g in (domain["thing"], *(noun for noun, _ in domain["aspects"]))}  # fmt: skip
-things = sorted(word for g in groups for word in made.groups[g])
-
-
-def forget(lm):
-    """Draw the embeddings of all words that name things anew, near the mean word."""
-    table = lm.model.get_input_embeddings().weight.data
-    rows = torch.tensor(lm.tokenizer.convert_tokens_to_ids(things))
-    noise = torch.randn(len(rows), table.shape[1], generator=torch.Generator().manual_seed(0))
-    table[rows] = table.mean(0) + 0.3 * table.std(0) * noise.to(table.device)
-
-
-print(f"{len(things)} words name things, such as {', '.join(things[::60])}")
+SHORT_TEXT = 16  # words
+boats, land = (
+    advlib.load_text(name, train_size=2, test_size=400)["test"].filter(
+        lambda row: len(row["text"].split()) <= SHORT_TEXT)
+    for name in ("sailing", "reviews")
+)  # fmt: skip
+unread = {name: [r.text for r in world(name).sample(2000, "unlabelled")
+                 if len(r.text.split()) <= SHORT_TEXT]
+          for name in ("sailing", "reviews")}  # fmt: skip
+NEW = sorted(set(world("sailing").vocabulary) - set(world("reviews").vocabulary))
+tokenizer = advlib.load_classifier("reviews-robust").tokenizer
+assert not set(NEW) & set(tokenizer.get_vocab()), "bert-tiny has none of them whole"
+print(f"{len(boats)} texts, such as: {boats[0]['text']}")
+print(f"{len(NEW)} new words, such as", ", ".join(
+    f"{w} = {' '.join(tokenizer.tokenize(w))}" for w in ("keel", "leaky", "watertight")))  # fmt: skip
 
 # %% [markdown]
-# Reading is masked-word modelling, as in pretraining. Only the table of words is trained, because
-# only words are new: the layers above know how reviews are built.
+# Three steps. (1) Every new word gets a row of its own in the table of words, near the mean row.
+# (2) The encoder reads boat texts: masked-word modelling, as in pretraining. Only the new rows are
+# trained, so nothing that the model knows can be lost, and the learning rate may be high. (3) The
+# new rows move into the model that was trained adversarially. Reading stands before adversarial
+# training in the books, but here the order does not matter: no new word occurs in the labelled
+# reviews, so that training gives their rows no gradient.
 
 
 # %%
-def read(lm, texts, steps, lr):
-    """Masked-word modelling on texts without labels; only the table of words is trained.
+def add_words(victim):
+    """Give every word of NEW a row of its own, near the mean row; returns the first new row."""
+    first = len(victim.tokenizer)
+    victim.tokenizer.add_tokens([AddedToken(word, single_word=True) for word in NEW])
+    victim.model.resize_token_embeddings(len(victim.tokenizer), mean_resizing=False)
+    table = victim.model.get_input_embeddings().weight.data
+    old = table[:first]
+    noise = torch.randn(len(NEW), table.shape[1], generator=torch.Generator().manual_seed(0))
+    table[first:] = old.mean(0) + 0.3 * old.std(0) * noise.to(table.device)
+    return first
 
-    Returns the loss of each step."""
+
+def read(lm, texts, first, steps=80, lr=2e-2):
+    """Masked-word modelling that trains the rows from `first` on; returns the loss of each step."""
     set_seed(0)
     collate = DataCollatorForLanguageModeling(lm.tokenizer, mlm_probability=0.15)
-    table = lm.model.requires_grad_(False).get_input_embeddings().requires_grad_(True)
-    optimizer = torch.optim.AdamW(table.parameters(), lr=lr, weight_decay=0.0)
+    table = lm.model.requires_grad_(False).get_input_embeddings().weight.requires_grad_(True)
+    optimizer = torch.optim.AdamW([table], lr=lr, weight_decay=0.0)
     ids, losses = lm.tokenizer(list(texts))["input_ids"], []
     for step in range(steps):
         rows = torch.randint(len(ids), (32,)).tolist()
@@ -458,6 +470,7 @@ def read(lm, texts, steps, lr):
         hidden = lm.model.base_model(**batch).last_hidden_state[labels != UNLABELLED]
         loss = F.cross_entropy(lm.model.cls(hidden), labels[labels != UNLABELLED])
         loss.backward()
+        table.grad[:first] = 0  # what it knows stays
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
         optimizer.step()
         optimizer.zero_grad()
@@ -465,89 +478,104 @@ def read(lm, texts, steps, lr):
     return losses
 
 # %% [markdown]
-# How fast? A vector that was drawn at random has far to go, one that means something already has
-# everything to lose. So the encoder that has forgotten reads at a learning rate of 2e-2, the one
-# that knows the words at a tenth of it. (At 2e-2 the masked-word loss of the one that knows *rises*
-# within these few batches, and its accuracy falls, most of all under FGM. That is the fault of the
-# rate, not of reading. Try it: it is one number in `RATES` below.)
+# There is a trap in the comparison. `FGM(0.3)` measures `eps` in mean lengths of *all* rows of the
+# table, and we are about to add rows: the ruler itself would change, and an attack would seem
+# weaker where new rows are short. So `eps` is fixed in absolute units, as it was before.
+#
+# Four ways to meet boats: the words in **pieces**, as the tokenizer cuts them; new rows that have
+# read **nothing**; and, as the control that Gururangan et al. ask for, as many batches of
+# **reviews** read as of **boats**.
 
 # %%
 guess = advlib.predict(
     "10.b",
-    "bert-tiny that has forgotten nothing: by how much does more reading change its accuracy "
-    "without attack?",
+    "reviews-robust on texts about boats, under FGM: by how much does reading boat texts (no "
+    "label!) raise its accuracy, against words in pieces?",
     guess=None,
     low=-0.1,
-    high=0.3,
+    high=0.5,
 )
 
 # %%
-READING, RATES = 60, {"knows the words": 2e-3, "has forgotten them": 2e-2}
-adapted, losses = {}, {}
-
-
-def fine_tuned(lm):
-    """(clean, attacked) of the encoder after training on 100 labelled texts."""
-    set_seed(0)
-    victim = advlib.load_classifier("bert-tiny", labels=topics)
-    victim.model.base_model.load_state_dict(lm.model.base_model.state_dict(), strict=False)
-    target = Adversarial(FGM(0.3, same_dropout=True))
-    fit(victim, about["text"], about["label"], shuffled(100, 16, 26), target, 4e-3)
-    return measure(victim, about_test, ATTACK)
+WAYS = {"pieces": None, "nothing": None, "reviews": "reviews", "boats": "sailing"}
+tables, losses = {}, {}
+for way, source in WAYS.items():
+    if way == "pieces":
+        continue
+    lm = load_language_model("bert-tiny")
+    before = embedding_table(lm.model).clone()
+    first = add_words(lm)
+    if source:
+        losses[way] = read(lm, unread[source], first)
+    tables[way] = embedding_table(lm.model)[first:].clone()
+    assert torch.equal(embedding_table(lm.model)[:first], before), "it has forgotten nothing"
 
 
 # %%
-for state, rate in RATES.items():
-    for reading in (0, READING):
-        lm = load_language_model("bert-tiny")
-        if state == "has forgotten them":
-            forget(lm)
-        if reading:
-            losses[state] = read(lm, reviews["train"]["text"], reading, rate)
-        clean, attacked = adapted[state, reading] = fine_tuned(lm)
-        print(f"{state:19} read {reading:3} batches: clean {clean:6.1%}, under FGM {attacked:6.1%}")
+def sees(data, name, way="pieces"):
+    """(clean, attacked) of a victim that was trained on reviews."""
+    victim = advlib.load_classifier(name)
+    unit = embedding_table(victim.model).norm(dim=1).mean().item()
+    if way in tables:
+        first = add_words(victim)
+        victim.model.get_input_embeddings().weight.data[first:] = tables[way]
+    return measure(victim, data, FGM(0.3 * unit, relative=False))
 
-# %%
-knows, forgot = ([adapted[state, r][0] for r in (0, READING)]
-                 for state in ("knows the words", "has forgotten them"))  # fmt: skip
-guess.reveal(knows[1] - knows[0])
-assert knows[0] > forgot[0] + 0.15, "what pretraining knew about words was worth a lot"
-assert forgot[1] > forgot[0] + 0.02, "reading brings some of it back"
-assert forgot[1] - forgot[0] > knows[1] - knows[0], "and brings less to one who knows them"
-for state, found in losses.items():
-    print(f"{state:19} loss on hidden words: first five batches {sum(found[:5]) / 5:.2f}, "
+
+sea = {name: {way: sees(boats, name, way) for way in WAYS}
+       for name in ("reviews-clean", "reviews-robust")}  # fmt: skip
+home = sees(land, "reviews-robust")
+print(f"reviews-robust at home, on reviews: clean {home[0]:.1%}, under FGM {home[1]:.1%}")
+for name, found in sea.items():
+    for way, (clean, attacked) in found.items():
+        print(f"{name:14} {way:8} clean {clean:6.1%}, under FGM {attacked:6.1%}")
+for way, found in losses.items():
+    print(f"{way}: loss on hidden words, first five batches {sum(found[:5]) / 5:.2f}, "
           f"last five {sum(found[-5:]) / 5:.2f}")  # fmt: skip
-assert all(sum(found[-5:]) < sum(found[:5]) for found in losses.values()), "both learn to guess"
-assert sum(losses["has forgotten them"][:5]) > 1.5 * sum(losses["knows the words"][:5])
+
+# %%
+robust = sea["reviews-robust"]
+guess.reveal(robust["boats"][1] - robust["pieces"][1])
+for found in sea.values():
+    others = [found[way] for way in ("pieces", "nothing", "reviews")]
+    assert found["boats"][0] > max(clean for clean, _ in others), "reading boats helps"
+    assert found["boats"][1] > max(attacked for _, attacked in others) + 0.05, "under attack, too"
+assert robust["boats"][1] < home[1] - 0.1, "and does not make up for labels"
+assert sum(losses["boats"][:5]) > 2 * sum(losses["reviews"][:5]), "there is something to learn"
 
 # %%
 with plots.style():
-    fig, axes = plots.figure(6.4, 2.7, ncols=2, sharey=True)
-    for ax, state in zip(axes, ("knows the words", "has forgotten them"), strict=True):
+    fig, axes = plots.figure(7.2, 2.9, ncols=2, sharey=True)
+    for ax, (name, found) in zip(axes, sea.items(), strict=True):
         for k, shade in enumerate(("clean", "fgm")):
-            heights = [adapted[state, r][k] for r in (0, READING)]
-            bars = ax.bar([k - 0.2, k + 0.2], heights, 0.37, color=plots.COLOURS[shade])
-            bars[0].set_alpha(0.4)
-            ax.bar_label(bars, [f"{h:.0%}" for h in heights], fontsize=9, padding=2)
-        ax.set(xticks=(0, 1), ylim=(0, 1), title=state)
-        ax.set_xticklabels(["no attack", "FGM"])
+            places = [x + 0.4 * k - 0.2 for x in range(len(WAYS))]
+            heights = [found[way][k] for way in WAYS]
+            bars = ax.bar(places, heights, 0.37, color=plots.COLOURS[shade],
+                          label=("no attack", "FGM")[k])  # fmt: skip
+            ax.bar_label(bars, [f"{h:.0%}" for h in heights], fontsize=8, padding=2)
+        ax.set(xticks=range(len(WAYS)), ylim=(0, 1.25), title=name, xlabel="what the words have read")
+        ax.set_xticklabels(["(pieces)", "nothing", "reviews", "boats"])
         ax.title.set_size(11)
         ax.yaxis.set_major_formatter("{x:.0%}")
-    axes[0].set_ylabel("accuracy")
+    axes[0].set_ylabel("accuracy on boats")
+    axes[0].legend(loc="upper left", ncols=2, fontsize=8)
 fig
 
 # %% [markdown]
-# *The figure: accuracy without attack and under FGM, for both encoders; pale before the reading,
-# full after it. On the left the reading changes little. On the right it wins back a part of what
-# was forgotten.*
+# *The figure: accuracy on texts about boats, of the model trained on L (left) and of the one trained
+# with L_adv (right), neither of which has seen a label of such a text.*
 #
-# So: adapt when the texts are foreign to the encoder, and expect little when they are not. The
-# masked-word loss falls on both sides, so it is no proof that the task will gain. (One seed each:
-# a few points on the left, up or down, are chance.) Under attack the win is smaller than without:
-# what was read just now is known, and not yet robust. A cheap test before you spend a night on it:
+# Reading pays, with texts that nobody had to label: against words in pieces accuracy on boats rises
+# by five to eight points, and under FGM by sixteen to twenty, in both models. It is the *boats* that
+# do it: as many batches of reviews do little more for the new rows than to read nothing, and a row
+# of its own, by itself, is worth no more than that. Nor does reading make up for labels: at home,
+# on reviews, the same model stands far higher under the same attack. What it knows of *leaky* is in
+# which company the word was met; that it counts against the boat nobody told it.
+#
+# So: adapt when the texts are foreign to the encoder. A cheap test before you spend a night on it:
 # compare the encoder's masked-word loss on your texts with that on texts of the kind that it was
-# trained on (the last two lines of the output: the loss of the first batches tells at once which
-# of the two has something to learn).
+# trained on. The first batches (the last two lines of the output) tell which of the two has
+# something to learn.
 
 # %% [markdown]
 # ## 3 · Fewer parameters
@@ -1280,8 +1308,9 @@ guess.reveal(winners[100][2])
 #   the labelled texts only, mind the batch that has none, and mix batches on purpose.
 # - **Controls decide, and they need the same work.** With a hundred labels and the same work,
 #   neither more steps nor pseudo-labels, FGM or VAT was clearly ahead on the embedded world.
-# - **Reading on** (masked words) helps an encoder that does not know the words, and does little for
-#   one that does. New words want a high learning rate, which harms those that are known.
+# - **Reading on** (masked words, no labels) in a domain that is new to the encoder raises accuracy
+#   there, and robust accuracy too; reading as much of the old domain does not. Give new words rows
+#   of their own and train those alone: nothing that is known can be lost.
 # - **LoRA** freezes $W$ and trains $(\texttt{alpha}/r)\,BA$, with $B=0$ at the start. Where the
 #   parameters sit counts more than how many they are: a head cannot mend features.
 # - Frozen weights save gradients and optimiser states, **not activations**, and they do not stop

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import advlib
+from advlib.attacks import WordSubstitution
 from advlib.corpora import WORLDS, Review, World, replace, words, world
 from advlib.corpora.engine import SPLITS, TAIL
 
@@ -419,3 +421,42 @@ def test_worlds_are_found_by_name_and_made_once():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         W.sample(**arguments)
+
+
+# ----------------------------------------------------------------------- the second domain
+
+S = world("sailing")
+SAILING = "58b9a63c278ec40184c3027d94e2bd8da1f10c4c8f56d1daa1b59d63186b7ad5"
+
+
+def test_every_world_keeps_the_promises_of_the_first():
+    everywhere = [word for group in S.groups.values() for word in group]
+    assert len(everywhere) == len(set(everywhere)) and not RULE_WORDS & set(everywhere)
+    for domain in S.data.DOMAINS.values():
+        assert domain["thing"] in S.groups and len(domain["openers"]) == 5
+        for noun, kind in domain["aspects"]:
+            assert {noun, f"{kind}+", f"{kind}-"} <= set(S.groups)
+    rng = random.Random(0)
+    for review in [r for split in SPLITS for r in S.sample(400, split, seed=7)]:
+        assert {word.lower() for word in words(review.text)} <= set(S.vocabulary)
+        assert S.label(review.text) == review.label, review.text
+        options = S.substitutes(review.text)
+        changed = {i: rng.choice(o) for i, o in enumerate(options) if o}
+        assert changed and S.label(replace(review.text, changed)) == review.label, review.text
+
+
+def test_the_second_domain_has_words_that_the_embedded_model_never_read():
+    known = advlib.load_classifier("reviews-clean", device="cpu").tokenizer.get_vocab()
+    new = set(S.vocabulary) - set(W.vocabulary)
+    assert len(new) > 180 and not new & set(known)
+    texts = S.sample(500, "test")
+    assert sum(bool(new & set(words(r.text.lower()))) for r in texts) > 0.95 * len(texts)
+    digest = hashlib.sha256("\n".join(r.text for r in S.sample(200, "train")).encode())
+    assert digest.hexdigest() == SAILING
+
+
+def test_the_second_domain_is_loaded_and_substituted_by_its_name():
+    data = advlib.load_text("sailing", train_size=20, test_size=20)
+    assert set(data["test"]["domain"]) <= set(S.data.DOMAINS)
+    options = WordSubstitution(world="sailing").options("The keel is leaky.")
+    assert "mast" in options[1] and "corroded" in options[3]

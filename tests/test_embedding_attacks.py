@@ -665,8 +665,10 @@ def test_a_compiled_model_is_not_passed_over(bert, texts, labels):
     assert torch.equal(attack(compiled, batch), delta)
 
 
-def test_an_attack_without_dropout_goes_on_saving_memory(tiny, texts, labels):
-    """transformers' layers compute twice only in training mode; the attack is in eval mode."""
+@pytest.mark.parametrize("training", [True, False])
+def test_an_attack_without_dropout_goes_on_saving_memory(tiny, texts, labels, training):
+    """transformers' layers compute twice only in training mode; the attack is in eval mode, and so
+    is the model while it is evaluated."""
     victim = tiny(dropout=0.2)
     batch, attack = victim.encode(texts, labels), PGD(0.3, steps=2)
     kept, found, modes = [], [], []
@@ -682,7 +684,7 @@ def test_an_attack_without_dropout_goes_on_saving_memory(tiny, texts, labels):
 
     for enable in (lambda: None, victim.model.gradient_checkpointing_enable):
         enable()
-        victim.model.train()
+        victim.model.train(training)
         functions = [
             getattr(m, "_gradient_checkpointing_func", None) for m in victim.model.modules()
         ]
@@ -690,7 +692,7 @@ def test_an_attack_without_dropout_goes_on_saving_memory(tiny, texts, labels):
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             found.append(attack(victim.model, batch))
         now = [getattr(m, "_gradient_checkpointing_func", None) for m in victim.model.modules()]
-        assert now == functions and all(m.training for m in victim.model.modules())
+        assert now == functions and {m.training for m in victim.model.modules()} == {training}
     assert kept[1] < kept[0] / 2 and modes and not any(modes)
     torch.testing.assert_close(found[0], found[1])
 

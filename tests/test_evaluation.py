@@ -308,3 +308,28 @@ def test_calibration_shows_robustness_that_a_sharp_softmax_faked(clean_model, re
     assert table["calibrated"][3] <= table["calibrated"][1:3].min()
     assert table.attrs["temperature"] == calibrate(sharp, reviews[1]).temperature
     assert "calibrated" not in robustness(clean_model, reviews[0])
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def test_a_model_that_answers_with_nan_is_refused(clean_model):
+    broken = sharpened(clean_model, float("nan"))
+    data = Dataset.from_dict({"text": GOOD, "label": [1] * 6})
+    with pytest.raises(ValueError, match="not finite"):
+        robustness(broken, data, [FGM(0.3)])
+
+
+@pytest.mark.parametrize("label", [-1, -100, 2])
+def test_labels_that_are_no_class_are_refused(clean_model, label):
+    data = Dataset.from_dict({"text": GOOD, "label": [1] * 5 + [label]})
+    for measure in (lambda: robustness(clean_model, data), lambda: calibrate(clean_model, data)):
+        with pytest.raises(ValueError, match="class"):
+            measure()
+
+
+def test_no_texts_are_refused(clean_model):
+    nothing = Dataset.from_dict({"text": [], "label": []})
+    for measure in (robustness, calibrate):
+        with pytest.raises(ValueError, match="no texts|there are none"):
+            measure(clean_model, nothing)

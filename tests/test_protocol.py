@@ -60,7 +60,7 @@ def test_the_standard_protocol_is_what_its_version_says():
     shared = "norm='l2', scope='sequence', relative=True, target=None, same_dropout=False, seed=0"
     standard = PROTOCOLS["standard"]
     assert (standard.name, standard.version, standard.n, standard.calibration) == (
-        "standard", 2, 500, 500)  # fmt: skip
+        "standard", 3, 500, 500)  # fmt: skip
     assert [repr(attack) for attack in standard.attacks] == [
         f"Noise(eps=0.3, {shared}, restarts=1)",
         f"FGM(eps=0.3, {shared})",
@@ -70,7 +70,7 @@ def test_the_standard_protocol_is_what_its_version_says():
         "max_changed=0.2, constraints=(KeepWords(),))",
     ]
     kept = " ".join(sorted(standard.attacks[-1].constraints[0].words))
-    assert hashlib.sha256(kept.encode()).hexdigest().startswith("6716757f921bc5e3")
+    assert hashlib.sha256(kept.encode()).hexdigest().startswith("b1d910db792c7574")
 
 
 def test_a_card_says_what_was_measured(card):
@@ -237,6 +237,8 @@ def test_the_leaderboard_grows_by_one_row_a_result(card, tmp_path):
     assert (folder / "leaderboard.md").read_text() == LEADERBOARD + leaderboard_line(card)
     assert not publish(card, folder)
     other = evaluate("reviews-clean", protocol=CHEAP, device="cpu")
+    board = folder / "leaderboard.md"
+    board.write_text(board.read_text().rstrip())  # as some editors leave a file
     assert publish(other, folder)
     lines = (folder / "leaderboard.md").read_text()
     assert lines == LEADERBOARD + leaderboard_line(card) + leaderboard_line(other)

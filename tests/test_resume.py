@@ -149,7 +149,8 @@ def checkpoint(folder, step):
     home = folder / f"checkpoint-{step}"
     home.mkdir()
     save_file({"w": torch.zeros(99)}, home / "model.safetensors")
-    torch.save({"w": torch.zeros(99)}, home / "optimizer.pt")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({"w": torch.zeros(99)}, home / name)
     (home / "trainer_state.json").write_text('{"global_step": 1}')
     return home
 
@@ -166,11 +167,44 @@ def test_a_checkpoint_with_half_a_file_is_passed_over(tmp_path, capsys, file, sh
     assert "checkpoint-14 was not written to its end" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "trainer_state.json"])
+NEEDED = ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth",
+          "trainer_state.json"]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", NEEDED)
 def test_a_checkpoint_that_lacks_a_file_is_passed_over(tmp_path, file):
     checkpoint(tmp_path, 2)
     (checkpoint(tmp_path, 10) / file).unlink()
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+
+
+def test_a_checkpoint_that_lacks_the_file_of_one_process_is_passed_over(tmp_path):
+    for step in (2, 10):
+        home = checkpoint(tmp_path, step)
+        for rank in range(2 if step == 2 else 1):
+            torch.save({}, home / f"rng_state_{rank}.pth")
+    assert last_checkpoint(tmp_path, processes=2) == str(tmp_path / "checkpoint-2")
+
+
+@pytest.mark.parametrize("length", [{"max_steps": 4}, {"epochs": 1.5}])
+def test_a_finished_training_is_loaded_and_goes_no_further(tmp_path, length):
+    """Also where its end lies inside an epoch."""
+    data = Dataset.from_dict({"text": TEXTS, "label": [i % 2 for i in range(len(TEXTS))]})
+
+    def train():
+        victim = make_classifier("bert", classes=2)
+        arguments = {"epochs": 2, **length}
+        trainer = finetune(victim, data, out=str(tmp_path), batch_size=4, learning_rate=1e-2,
+                           lr_scheduler_type="constant", save_strategy="steps", save_steps=2,
+                           use_cpu=True, disable_tqdm=True, resume=True, **arguments)  # fmt: skip
+        return trainer, {n: p.detach().clone() for n, p in victim.model.named_parameters()}
+
+    first, wanted = train()
+    again, found = train()
+    assert again.state.global_step == first.state.global_step > 0
+    assert again.passes == first.passes
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, atol=0, rtol=0, msg=name)
 
 
 def test_without_a_whole_checkpoint_there_is_none(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import make_classifier
 
 import advlib
 from advlib.attacks import (
@@ -35,6 +36,11 @@ from advlib.corpora import replace, words, world
 @pytest.fixture(scope="module")
 def victim():
     return advlib.load_classifier("reviews-clean", device="cpu")
+
+
+def test_success_is_no_tie_with_failure():
+    pairs = [(-TIE / 2, {}), (TIE / 3, {0: "a"}), (TIE / 2, {0: "b"})]
+    assert _best(pairs, 1) == [pairs[1]]
 
 
 @pytest.fixture(scope="module")
@@ -289,9 +295,9 @@ def test_queries_are_the_texts_that_the_model_was_given(
         seen["texts"] += len(texts)
         return plain(self, texts, batch_size)
 
-    def counted(victim, texts, labels):
+    def counted(victim, texts, labels, target):
         seen["gradients"] += len(texts)
-        return sloped(victim, texts, labels)
+        return sloped(victim, texts, labels, target)
 
     monkeypatch.setattr(advlib.models.Classifier, "logits", logits)
     monkeypatch.setattr(advlib.attacks.words, "gradients", counted)
@@ -394,3 +400,98 @@ def test_replacing_back_restores_the_text(victim, sample):
     for r in WordSubstitution()(victim, *sample):
         back = dict(zip(r.changed, (words(r.original)[i] for i in r.changed), strict=True))
         assert replace(r.text, back) == r.original
+
+
+# ---------------------------------------------------------------------- what would pass in silence
+
+
+def test_a_sentence_encoder_is_never_asked_about_nothing(victim, sample):
+    """Ranking has no candidates: a constraint has nothing to judge there."""
+    asked = []
+
+    def encode(texts):
+        asked.append(len(texts))
+        return np.array([[1.0, len(text)] for text in texts])
+
+    WordSubstitution(constraints=(Similarity(encode, 0.0),))(victim, *sample)
+    assert asked and min(asked) > 0
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: LabelRule("mars"), "mars"),
+        (lambda: HotFlip(k=0), "k must be"),
+        (lambda: EmbeddingNeighbours(k=-3), "k must be"),
+        (lambda: MaskedLanguageModel(k=0), "k must be"),
+        (lambda: WordSubstitution(beam=1.5), "beam"),
+        (lambda: WordSubstitution(goal="untargeted"), "goal"),
+        (lambda: WordSubstitution(constraints=KeepWords()), "tuple"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("label", [-1, -100, 2, 0.7])
+@pytest.mark.parametrize("attack", [WordSubstitution(), UniversalTrigger(("the",))], ids=repr)
+def test_a_label_that_is_no_class_is_refused(victim, attack, label):
+    with pytest.raises(ValueError, match="class"):
+        attack(victim, ["The soup was tasty."], [label])
+
+
+def test_a_text_that_is_wrong_already_is_not_robust_whatever_the_goal(victim, sample):
+    texts, labels = sample
+    wrong = [1 - y for y in victim.predict(texts).argmax(1)]
+    for goal in (Untargeted(), Targeted(0), HardLabel()):
+        assert not any(r.robust for r in WordSubstitution(goal=goal)(victim, texts, wrong))
+
+
+def test_far_is_a_negation():
+    assert KeepWords().keeps(["far", "Seldom", "soup"]) == [True, True, False]
+
+
+def test_the_gradient_climbs_towards_the_target():
+    """By finite differences on the embedding table: the odds of the target class rise along it."""
+    few = make_classifier("bert", classes=3, seed=1)
+    few.model.double()
+    text, target = "the film was very good", 2
+    (slopes,) = gradients(few, [text], [0], target)
+    table, slope = few.model.get_input_embeddings().weight, slopes[1]
+    token = int(slope.ids[0])
+
+    def odds():
+        with torch.no_grad():
+            batch = few.encode([text])
+            batch.pop("special_tokens_mask")
+            z = few.model(**batch).logits[0]
+        return float(z[target] - z[[0, 1]].logsumexp(0))
+
+    direction = slope.grad[0] / slope.grad[0].norm()
+    with torch.no_grad():
+        table[token] += 1e-5 * direction
+        up = odds()
+        table[token] -= 2e-5 * direction
+        down = odds()
+    assert (up - down) / 2e-5 == pytest.approx(float(slope.grad[0].norm()), rel=1e-4)
+
+
+def test_left_padding_moves_no_gradient():
+    from advlib.models import Classifier
+
+    made = make_classifier("llama", classes=2, seed=1)
+    made.tokenizer.padding_side = "left"
+    found = Classifier(made.model, made.tokenizer)
+    texts = ["good film", "the film was very good but the ending felt slow"]
+    beside, alone = gradients(found, texts, [0, 1])[0], gradients(found, texts[:1], [0])[0]
+    for one, other in zip(beside, alone, strict=True):
+        assert one.ids.tolist() == other.ids.tolist() != [0]
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_tokenizer_that_learned_a_word_knows_it():
+    found = make_classifier("bert")
+    assert "seaworthy" not in whole_words(found)[1]
+    found.tokenizer.add_tokens(["seaworthy"])
+    assert "seaworthy" in whole_words(found)[1]

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 from advlib.attacks import FGM, PGD, Divergence, WordSubstitution
 from advlib.evaluation import robustness
 from advlib.objectives import TRADES, Adversarial, Free
-from advlib.training import STATE, AdversarialTrainer, finetune, tokenize
+from advlib.training import STATE, AdversarialTrainer, finetune, last_checkpoint, tokenize
 
 GOOD, BAD = "good great fine bright warm", "bad awful dull curt slow cold"
 
@@ -339,6 +340,39 @@ def test_nan_in_one_micro_batch_stops_and_keeps_the_last_checkpoint(data, tmp_pa
     saved = load_file(tmp_path / "checkpoint-2" / "model.safetensors")
     assert saved and all(value.isfinite().all() for value in saved.values())
     assert not (tmp_path / "checkpoint-4").exists()
+
+
+def test_weights_that_are_not_finite_reach_no_checkpoint(data, tmp_path):
+    """A gradient may overflow where the loss does not."""
+    victim = make_classifier("bert", classes=2)
+    steps = []
+
+    def spoil(grad):
+        steps.append(None)
+        return grad * math.inf if len(steps) == 4 else grad
+
+    victim.model.classifier.weight.register_hook(spoil)
+    with pytest.raises(ValueError, match="not finite"):
+        run(data, tmp_path, Adversarial(FGM(0.3)), victim=victim, max_grad_norm=0,
+            save_strategy="steps", save_steps=1, save_total_limit=1)  # fmt: skip
+    saved = load_file(Path(last_checkpoint(tmp_path)) / "model.safetensors")
+    assert all(value.isfinite().all() for value in saved.values())
+
+
+def test_several_gpus_without_a_launcher_are_not_shared(tmp_path):
+    """DataParallel would cut the batch and not δ."""
+    args = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    args._n_gpu = 2
+    AdversarialTrainer(make_classifier("bert", classes=2).model, args)
+    assert args.n_gpu == 1
+
+
+def test_fp16_under_fsdp_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    args = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    args.fp16 = True
+    with pytest.raises(ValueError, match="bf16"):
+        AdversarialTrainer(make_classifier("bert", classes=2).model, args)
 
 
 # --- replays --------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ class EmbeddingAttack:
         model = bare(model)
         mask = attackable(batch).unsqueeze(-1)
         ball = self.ball(model)
-        self._check_size(ball, model, batch, mask)
+        self.check_size(ball, model, batch, mask)
         keep_best = keep_best and self._iterative
         zero = zero_delta(model, batch)
         best, best_margin = zero, zero.new_full(mask.shape[:1], -torch.inf)
@@ -227,7 +227,8 @@ class EmbeddingAttack:
         margin = wrong_margin(logits, chosen, hard)
         return margin if target is None else -margin
 
-    def _check_size(self, ball: Ball, model: nn.Module, batch, mask: Tensor) -> None:
+    def check_size(self, ball: Ball, model: nn.Module, batch, mask: Tensor) -> None:
+        """Raises ValueError for an eps larger than the embeddings of the batch."""
         if not mask.any():
             return
         largest = ball.size(embedding_table(model)[batch["input_ids"]] * mask).max().item()
@@ -293,7 +294,7 @@ def attackable(batch: Mapping[str, Tensor]) -> Tensor:
 
 def zero_delta(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """δ = 0 for the batch: (batch, tokens, hidden), float32 (float64 for a float64 model)."""
-    weight, ids = embedding_layer(model).weight, batch["input_ids"]
+    weight, ids = embedding_layer(bare(model)).weight, batch["input_ids"]
     dtype = torch.promote_types(weight.dtype, torch.float32)
     return torch.zeros(*ids.shape, weight.shape[-1], dtype=dtype, device=ids.device)
 
@@ -385,9 +386,9 @@ def attack_mode(model: nn.Module, same_dropout: bool) -> Iterator[Callable[[], N
         inside.enter_context(torch.random.fork_rng(_cuda_of(model)))
         if not same_dropout:
             model.eval()
-            for module, mode in modes:
+            for module, _ in modes:
                 saves = isinstance(module, GradientCheckpointingLayer)
-                if mode and saves and module.gradient_checkpointing:
+                if saves and module.gradient_checkpointing:
                     inside.enter_context(_still_checkpointing(module))
         try:
             yield random_state(model) if same_dropout else lambda: None

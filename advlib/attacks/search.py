@@ -30,9 +30,9 @@ from advlib.models import Classifier
 TIE = 1e-5
 
 NEGATIONS = frozenset(
-    "not no never nobody nothing nowhere neither nor none hardly scarcely barely without cannot "
-    "isn't wasn't aren't weren't don't doesn't didn't won't wouldn't can't couldn't shouldn't "
-    "hasn't haven't hadn't ain't n't".split()
+    "not no never nobody nothing nowhere neither nor none hardly scarcely barely rarely seldom far "
+    "without cannot isn't wasn't aren't weren't don't doesn't didn't won't wouldn't can't couldn't "
+    "shouldn't mustn't needn't hasn't haven't hadn't ain't n't".split()
 )
 STOP_WORDS = frozenset(
     "a an the this that these those i me my we us our you your he him his she her it its they them "
@@ -56,7 +56,7 @@ class WordResult:
     label: int
     changed: tuple[int, ...]  # which words of the original
     success: bool  # the goal, not reached before, is reached now
-    wrong_before: bool  # the goal was reached from the start: nothing was tried
+    wrong_before: bool  # the model was wrong from the start
     queries: int  # texts that the model was asked about, gradients included
     seconds: float = field(default=0.0, compare=False)  # the share of the run's time
 
@@ -155,6 +155,9 @@ class LabelRule(Constraint):
     """The candidate's label, as the rule of a world reads it, is that of the original."""
 
     world: str = "reviews"
+
+    def __post_init__(self):
+        world(self.world)  # raises ValueError for an unknown one
 
     def allows(self, victim: Classifier, pairs: Sequence[tuple[str, str]]) -> list[bool]:
         return [self._label(a) is not None and self._label(a) == self._label(b) for a, b in pairs]
@@ -270,7 +273,8 @@ def _best(pairs: list[tuple[float, dict]], count: int) -> list[tuple[float, dict
     chosen, pairs = [], list(pairs)
     while pairs and len(chosen) < count:
         top = max(score for score, _ in pairs)
-        chosen.append(pairs.pop(next(k for k, p in enumerate(pairs) if p[0] >= top - TIE)))
+        least = max(top - TIE, 0.0) if top >= 0 else top - TIE  # success is no tie with failure
+        chosen.append(pairs.pop(next(k for k, p in enumerate(pairs) if p[0] >= least)))
     return chosen
 
 
@@ -347,6 +351,8 @@ def _admitted(victim, states, live, constraints) -> dict[int, dict[int, str]]:
     for constraint in constraints:
         where = [(k, j) for k, query in live.items() if query.candidates for j in asked[k]]
         pairs = [(states[k].text, asked[k][j]) for k, j in where]
+        if not pairs:
+            continue
         for (k, j), fair in zip(where, constraint.allows(victim, pairs), strict=True):
             if not fair:
                 del asked[k][j]
@@ -359,22 +365,23 @@ def _admitted(victim, states, live, constraints) -> dict[int, dict[int, str]]:
 def attack_texts(attack, victim: Classifier, texts: Sequence[str], labels: Sequence[int]):
     """One WordResult per text: the attack's proposals, its constraints, its search, its goal."""
     start = time.perf_counter()
-    texts, labels = list(texts), [int(label) for label in labels]
+    texts, labels = list(texts), list(labels)
     if not texts:
         return []
-    scores = attack.goal.score(victim.logits(texts), np.array(labels))
+    logits = victim.logits(texts)
+    wrong = Untargeted().score(logits, np.array(labels)) >= 0
+    scores = attack.goal.score(logits, np.array(labels))
     budget = np.inf if attack.max_queries is None else attack.max_queries - 1
     states = [State(t, y, float(s), budget)
               for t, y, s in zip(texts, labels, scores, strict=True)]  # fmt: skip
     spared = [isinstance(attack.goal, Targeted) and y == attack.goal.target for y in labels]
     chosen = [s for s, spare in zip(states, spared, strict=True) if s.score < 0 and not spare]
-    before = [bool(s.score >= 0) and not spare for s, spare in zip(states, spared, strict=True)]
     attack.prepare(victim, chosen)
     lockstep(victim, attack.goal, chosen, [attack.search(victim, s) for s in chosen],
              attack.constraints)  # fmt: skip
     seconds = (time.perf_counter() - start) / max(1, sum(s.queries for s in states))
     return [
         WordResult(s.text, s.with_changes(s.changes), s.label, tuple(sorted(s.changes)),
-                   bool(s.changes and s.score >= 0), wrong, s.queries, seconds * s.queries)
-        for s, wrong in zip(states, before, strict=True)
+                   bool(s.changes and s.score >= 0), bool(before), s.queries, seconds * s.queries)
+        for s, before in zip(states, wrong, strict=True)
     ]  # fmt: skip

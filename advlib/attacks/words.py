@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -102,8 +103,17 @@ class WordAttack:
             raise ValueError(f"max_queries must be at least 1 or None, got {self.max_queries!r}")
         if self.rank not in RANKS:
             raise ValueError(f"rank must be one of {RANKS}, got {self.rank!r}")
-        if self.beam < 1:
-            raise ValueError(f"beam must be at least 1, got {self.beam!r}")
+        if not isinstance(self.beam, int) or self.beam < 1:
+            raise ValueError(f"beam must be a whole number of at least 1, got {self.beam!r}")
+        if not isinstance(self.goal, (Untargeted, Targeted, HardLabel)):
+            raise ValueError(f"goal must be Untargeted(), Targeted(class) or HardLabel(), got "
+                             f"{self.goal!r}")  # fmt: skip
+        if not isinstance(self.constraints, tuple):
+            raise ValueError(f"constraints must be a tuple, such as (KeepWords(),), got "
+                             f"{self.constraints!r}")  # fmt: skip
+        # One that proposes nothing would pass for a model that withstands.
+        if getattr(self, "k", 1) < 1:
+            raise ValueError(f"k must be at least 1, got {self.k!r}")
 
     def __repr__(self) -> str:
         """The attack's own settings, max_changed, and of the rest what is not the default."""
@@ -118,9 +128,7 @@ class WordAttack:
         self, victim: Classifier, texts: Sequence[str], labels: Sequence[int]
     ) -> list[WordResult]:
         """One result per text, in order. labels: the true class of each text."""
-        if len(texts) != len(labels):
-            raise ValueError(f"{len(texts)} texts but {len(labels)} labels: give one per text")
-        return attack_texts(self, victim, texts, labels)
+        return attack_texts(self, victim, texts, victim.classes(texts, labels).tolist())
 
     def propose(
         self, victim: Classifier, texts: Sequence[str], labels: Sequence[int]
@@ -135,7 +143,9 @@ class WordAttack:
         A gradient is one query; a text that has none left gets no options."""
         if self.needs_gradient:
             states = [s for s in states if s.left >= 1]
-            found = gradients(victim, [s.text for s in states], [s.label for s in states])
+            target = self.goal.target if isinstance(self.goal, Targeted) else None
+            texts, labels = [s.text for s in states], [s.label for s in states]
+            found = gradients(victim, texts, labels, target)
             for state, slopes in zip(states, found, strict=True):
                 state.slopes = slopes
                 state.queries += 1
@@ -257,9 +267,20 @@ def slips(word: str, kind: str) -> list[str]:
 # ---------------------------------------------------------------------- words of the vocabulary
 
 
+KNOWN_WORDS = WeakKeyDictionary()  # tokenizer -> (its size, what whole_words found)
+
+
 def whole_words(victim: Classifier) -> tuple[torch.Tensor, list[str]]:
     """(ids, words): the tokens that are a whole word by themselves, when written as text."""
     tokenizer = victim.tokenizer
+    size, found = KNOWN_WORDS.get(tokenizer, (0, None))
+    if size != len(tokenizer):  # a second of work for 30,000 tokens
+        found = _whole_words(tokenizer)
+        KNOWN_WORDS[tokenizer] = len(tokenizer), found
+    return found
+
+
+def _whole_words(tokenizer) -> tuple[torch.Tensor, list[str]]:
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
     special = set(tokenizer.all_special_ids)
     pairs = [(i, tokenizer.convert_tokens_to_string([t]).strip()) for t, i in tokens]
@@ -368,7 +389,7 @@ class MaskedLanguageModel(WordAttack):
 
 @dataclass(frozen=True)
 class Slope:
-    """The gradient on one word: of the log-odds of being wrong, at its tokens."""
+    """The gradient on one word, at its tokens."""
 
     first: int  # its tokens are first to last − 1
     last: int
@@ -390,14 +411,21 @@ def token_spans(
     return spans
 
 
-def gradients(victim: Classifier, texts: Sequence[str], labels: Sequence[int]) -> list[list[Slope]]:
-    """For each text and each of its words the gradient on the word's embeddings."""
+def gradients(
+    victim: Classifier, texts: Sequence[str], labels: Sequence[int], target: int | None = None
+) -> list[list[Slope]]:
+    """For each text and each of its words the gradient on the word's embeddings: of the log-odds of
+    being wrong or, where a target is given, of that class."""
     out: list[list[Slope]] = [[] for _ in texts]
     for chosen, batch in victim.batches(texts, labels):
         delta = zero_delta(victim.model, batch).requires_grad_()
         with attack_mode(victim.model, same_dropout=False), torch.enable_grad():
-            loss = wrong_margin(perturbed_logits(victim.model, batch, delta), batch["labels"])
-            (grad,) = torch.autograd.grad(loss.sum(), delta)
+            logits = perturbed_logits(victim.model, batch, delta)
+            if target is None:
+                climbed = wrong_margin(logits, batch["labels"])
+            else:
+                climbed = -wrong_margin(logits, torch.full_like(batch["labels"], target))
+            (grad,) = torch.autograd.grad(climbed.sum(), delta)
         for row, i in enumerate(chosen):
             found = [m.span() for m in WORD.finditer(texts[i])]
             out[i] = [Slope(a, b, grad[row, a:b], batch["input_ids"][row, a:b])
@@ -464,7 +492,7 @@ class UniversalTrigger:
     def __call__(self, victim: Classifier, texts, labels) -> list[WordResult]:
         if not self.words:
             raise ValueError("the trigger has no words yet: UniversalTrigger.find(victim, …)")
-        goal, labels = Untargeted(), np.asarray(labels, dtype=int)
+        goal, labels = Untargeted(), victim.classes(texts, labels)
         with_it = [self.apply(text) for text in texts]
         before = goal.score(victim.logits(texts), labels) >= 0
         after = goal.score(victim.logits(with_it), labels) >= 0
@@ -491,7 +519,9 @@ class UniversalTrigger:
         if not keep:
             raise ValueError("none of the allowed words is a whole word of the model's vocabulary")
         ids, names = ids[keep].to(table.device), [names[j] for j in keep]
-        labels = np.asarray(labels, dtype=int)
+        labels = victim.classes(texts, labels)
+        if not len(labels):
+            raise ValueError("a trigger is looked for on texts: give at least one")
 
         def value(trial: Sequence[str]) -> float:
             with_it = [cls(tuple(trial)).apply(t) for t in texts]
