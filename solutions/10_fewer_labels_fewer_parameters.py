@@ -109,7 +109,7 @@ def fit(victim, texts, labels, rows, objective, lr):
     optimizer = torch.optim.AdamW(trained, lr=lr)
     warmup = 0.1 * len(rows)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(
-        (s + 1) / warmup, (len(rows) - s) / (len(rows) - warmup)))  # fmt: skip
+        1.0, (s + 1) / warmup, (len(rows) - s) / (len(rows) - warmup)))  # fmt: skip
     generator = torch.Generator(victim.device).manual_seed(0)
     for step, numbers in enumerate(rows.tolist()):
         batch = victim.encode([texts[i] for i in numbers], [labels[i] for i in numbers])
@@ -351,7 +351,7 @@ ahead = sorted((means[name][1], name) for name in race if name != "plain")
 guess.reveal(ahead[-1][1] if ahead[-1][0] > ahead[-2][0] + 0.05 else "nobody's")
 works = [means[name][2] for name in race if name != "plain"]
 assert max(works) < 1.03 * min(works), "the same work for all four"
-assert ahead[-1][0] - ahead[-2][0] < profile.pick(0.12, 1.0), "no clear winner on the world"
+assert ahead[-1][0] - ahead[-2][0] < profile.pick(0.05, 1.0), "no clear winner on the world"
 assert means["VAT"][1] > ahead[-1][0] - profile.pick(0.1, 1.0), "VAT is among the best"
 
 # %%
@@ -381,20 +381,23 @@ fig
 #
 # - **At the same work nobody is clearly ahead** on the embedded world, without attack and under it.
 #   VAT is among the best under attack although two thirds of its texts have no label and it took
-#   fewer steps than any other. With two seeds no more can be said, not even who is last: when we
-#   gave all of them a few more steps, the order changed.
-# - **The control decides what you would have believed.** When we gave every method the same number
-#   of *steps* (and so VAT two to four times the work of the others), VAT looked like the only one
-#   that gained under attack, until the others got the time that VAT takes anyway. Whatever
-#   "longer" gains over the plain model is bought by work alone; without that row it would be put
-#   down to the adversary.
+#   fewer steps than any other. With two seeds no more can be said, not even who is last.
+# - **The control decides what you would have believed.** With the same number of *steps* VAT would
+#   have had more work than any other (8 units per text against 3 or 6), and a lead could have come
+#   from that alone. Whatever "longer" gains over the plain model is bought by work alone; without
+#   that row it would be put down to the adversary.
 # - **A seed counts as much as a method.** With few labels, which texts have one can matter more
 #   than all the rest. Miyato et al. report lower test errors with VAT on long film reviews and on
 #   other sets, and on one set of single sentences an *in*crease for VAT alone. To be smooth helps
 #   accuracy where the classes are clouds with gaps between them, so that a boundary can be pushed
 #   into a gap.
-# - **The run is short**: only a part of the unlabelled texts was seen at all. What VAT has and the
-#   controls on labelled texts have not is that it does not run out of texts.
+# - **The run is short**: of 2,001 unlabelled texts VAT saw 288. A race with seven times the work,
+#   in which its batches went through the 2,001 once (16 at a time; one was left over), is
+#   *recorded* (`python benchmarks/recorded.py 10`, seven minutes on one core, three seeds). There
+#   VAT was ahead of all controls in every seed under attack, in the mean with 73.5 % against 57.9 %
+#   for the best of them under FGM and 65.3 % against 49.8 % under PGD; without attack it was not
+#   (90.6 %, "longer" 91.6 %). What VAT has and the controls on labelled texts have not is that it
+#   does not run out of texts. No control has both the texts *and* an adversary.
 
 # %% [markdown]
 # ## 2 · Words that the model has never read
@@ -431,8 +434,9 @@ NEW = sorted(set(world("sailing").vocabulary) - set(world("reviews").vocabulary)
 tokenizer = advlib.load_classifier("reviews-robust").tokenizer
 assert not set(NEW) & set(tokenizer.get_vocab()), "bert-tiny has none of them whole"
 print(f"{len(boats)} texts, such as: {boats[0]['text']}")
-print(f"{len(NEW)} new words, such as", ", ".join(
-    f"{w} = {' '.join(tokenizer.tokenize(w))}" for w in ("keel", "leaky", "watertight")))  # fmt: skip
+print(f"{len(NEW)} new words; in pieces:")
+for word in ("keel", "leaky", "watertight"):
+    print(f"  {word}: {' '.join(tokenizer.tokenize(word))}")
 
 # %% [markdown]
 # Three steps. (1) Every new word gets a row of its own in the table of words, near the mean row.
@@ -553,7 +557,7 @@ with plots.style():
             bars = ax.bar(places, heights, 0.37, color=plots.COLOURS[shade],
                           label=("no attack", "FGM")[k])  # fmt: skip
             ax.bar_label(bars, [f"{h:.0%}" for h in heights], fontsize=8, padding=2)
-        ax.set(xticks=range(len(WAYS)), ylim=(0, 1.25), title=name, xlabel="what the words have read")
+        ax.set(xticks=range(len(WAYS)), ylim=(0, 1.25), title=name, xlabel="what the rows read")
         ax.set_xticklabels(["(pieces)", "nothing", "reviews", "boats"])
         ax.title.set_size(11)
         ax.yaxis.set_major_formatter("{x:.0%}")
@@ -562,15 +566,16 @@ with plots.style():
 fig
 
 # %% [markdown]
-# *The figure: accuracy on texts about boats, of the model trained on L (left) and of the one trained
-# with L_adv (right), neither of which has seen a label of such a text.*
+# *The figure: accuracy on texts about boats, of the model trained on L (left) and of the one
+# trained with L_adv (right), neither of which has seen a label of such a text.*
 #
-# Reading pays, with texts that nobody had to label: against words in pieces accuracy on boats rises
-# by five to eight points, and under FGM by sixteen to twenty, in both models. It is the *boats* that
-# do it: as many batches of reviews do little more for the new rows than to read nothing, and a row
-# of its own, by itself, is worth no more than that. Nor does reading make up for labels: at home,
-# on reviews, the same model stands far higher under the same attack. What it knows of *leaky* is in
-# which company the word was met; that it counts against the boat nobody told it.
+# Reading pays, with texts that nobody had to label: against words in pieces accuracy on boats
+# rises by five to eight points, and under FGM by sixteen to twenty, in both models. It is the
+# *boats* that do it: as many batches of reviews do little more for the new rows than to read
+# nothing, and a row of its own, by itself, is worth no more than that. Nor does reading make up
+# for labels: at home, on reviews, the same model stands far higher under the same attack. What it
+# knows of *leaky* is in which company the word was met; that it counts against the boat nobody
+# told it.
 #
 # So: adapt when the texts are foreign to the encoder. A cheap test before you spend a night on it:
 # compare the encoder's masked-word loss on your texts with that on texts of the kind that it was
@@ -759,7 +764,7 @@ def memory(victim, batch, delta):
 
 KINDS = ("head only", "LoRA 1", "LoRA 4", "full")
 bytes_of, trained = {}, {}
-print("megabytes      trained     weights  gradients   AdamW   activations: clean   with delta")
+print("MiB            trained     weights  gradients   AdamW   activations: clean   with delta")
 for kind in KINDS:
     victim = harden(kind)
     batch = victim.encode(texts[:32], opinions[:32])
@@ -768,18 +773,18 @@ for kind in KINDS:
     clean = memory(victim, batch, None)
     found = memory(victim, batch, delta.expand(-1, -1, hidden))
     bytes_of[kind], trained[kind] = found, count(victim.model)
-    mb = {name: value / 2**20 for name, value in found.items()}
-    print(f"{kind:10} {trained[kind]:11,} {mb['weights']:11.2f} {mb['gradients']:10.3f} "
-          f"{mb['AdamW']:7.3f} {clean['activations'] / 2**20:20.2f} {mb['activations']:12.2f}")
+    mib = {name: value / 2**20 for name, value in found.items()}
+    print(f"{kind:10} {trained[kind]:11,} {mib['weights']:11.2f} {mib['gradients']:10.3f} "
+          f"{mib['AdamW']:7.3f} {clean['activations'] / 2**20:20.2f} {mib['activations']:12.2f}")
     assert abs(found["gradients"] + found["AdamW"] - 12 * trained[kind]) < 0.01 * 12 * trained[kind]
 assert bytes_of["LoRA 1"]["activations"] > 0.9 * bytes_of["full"]["activations"]
 
 # %% [markdown]
 # Gradients and optimiser states shrink with the number of trained parameters; activations stay.
-# *Head only* needs next to none of them in clean training, and all of them as soon as an attack
-# asks for the gradient at the embeddings; LoRA needs about those of full training anyway. So for a
-# small model little is saved. For a large one it is 12 of the 16 bytes per weight. And the disk is
-# always saved: a second, hardened model is a small file beside the first.
+# *Head only* needs next to none of them in clean training, and most of them (here two thirds) as
+# soon as an attack asks for the gradient at the embeddings; LoRA needs about those of full training
+# anyway. So for a small model little is saved. For a large one it is 12 of the 16 bytes per weight.
+# And the disk is always saved: a second, hardened model is a small file beside the first.
 
 # %%
 guess = advlib.predict(
@@ -812,13 +817,23 @@ assert hardened["full"][1] > start_pgd, "features that may move help"
 assert hardened["LoRA 1"][1] > hardened["head only"][1] + 0.02, "and a narrow path moves them"
 
 # %% [markdown]
-# The number of parameters is not what decides. The head can only draw another boundary through the
-# features as they are, and under attack these move wherever the attacker wants. LoRA reaches the
-# layers that *make* the features: with rank 1 it has fewer parameters than the head, and does more
-# with them. (Whether it or *full* comes out first is not for one run and some hundred texts to say.
-# Each kind has a learning rate of its own, chosen on other texts: small paths that carry all the
-# change want several times the rate of *full*. And these runs are short: lesson 08 shows what
-# *full* comes to when it is given time. For rank 4 put `"LoRA 4"` into `RUN`.)
+# One run of each, and some hundred texts, say little. So here are five seeds (other batches, other
+# dropout), *recorded* in the built-in world with `python benchmarks/recorded.py 10`: the share
+# still right under PGD, in %.
+#
+# | seed | 0 | 1 | 2 | 3 | 4 |
+# |---|---|---|---|---|---|
+# | head only | 45.6 | 42.7 | 44.7 | 42.7 | 44.7 |
+# | LoRA 1 | 54.4 | 45.6 | 57.3 | 52.4 | 51.5 |
+# | full | 53.4 | 52.4 | 63.1 | 58.3 | 58.3 |
+#
+# In five seeds LoRA lay above the head every time, by 3 to 13 points, and *full* above LoRA in
+# four. This page shows one of them. At rank 1 LoRA has fewer parameters than the head, so their
+# number is not what decides. The head can only draw another boundary through the features as they
+# are; LoRA reaches the layers that *make* the features. (Each kind has a learning rate of its own,
+# chosen on other texts: small paths that carry all the change want several times the rate of
+# *full*. And these runs are short: lesson 08 shows what *full* comes to when it is given time. For
+# rank 4 put `"LoRA 4"` into `RUN`.)
 
 # %%
 SHADES = {"weights": "#cccccc", "gradients": plots.COLOURS["fgsm"],
@@ -826,7 +841,7 @@ SHADES = {"weights": "#cccccc", "gradients": plots.COLOURS["fgsm"],
 
 
 def stack(ax, at, parts):
-    """One horizontal bar of memory, in MB."""
+    """One horizontal bar of memory, in MiB (2**20 bytes)."""
     left = 0
     for name, value in parts.items():
         ax.barh(at, value / 2**20, 0.65, left=left, color=SHADES[name], label=name)
@@ -850,7 +865,7 @@ with plots.style():
     for place, kind in enumerate(KINDS):
         stack(two, place, bytes_of[kind])
     two.set_yticks(range(len(KINDS)), KINDS)
-    two.set(xlabel="MB, batch of 32")
+    two.set(xlabel="MiB, batch of 32")
     two.grid(False)
     handles, labels = two.get_legend_handles_labels()
     fig.legend(handles[:4], labels[:4], loc="outside upper left", ncols=4)
@@ -892,11 +907,11 @@ def panel(ax, name, rank, size):
     for at, r in enumerate((rank, None)):
         parts = bill(name, r, size)
         stack(ax, at, parts)
-        ax.annotate(f" {sum(parts.values()) / 2**20:,.1f} MB", (sum(parts.values()) / 2**20, at),
+        ax.annotate(f" {sum(parts.values()) / 2**20:,.1f} MiB", (sum(parts.values()) / 2**20, at),
                     va="center", fontsize=9)  # fmt: skip
     ax.set_yticks((0, 1), (f"LoRA {rank}", "full"))
     ax.set_xlim(0, 1.3 * sum(bill(name, None, size).values()) / 2**20)
-    ax.set(xlabel="MB", title=f"{name}, batch of {size}")
+    ax.set(xlabel="MiB", title=f"{name}, batch of {size}")
     ax.title.set_size(10)
     ax.grid(False)
 
@@ -909,7 +924,7 @@ with plots.style():
     handles, labels = ax.get_legend_handles_labels()
     fig.legend(handles[:4], labels[:4], loc="outside upper left", ncols=4)
 small, whole = (sum(bill("BERT-base", r, 8).values()) for r in (4, None))
-assert 0.2 < small / whole < 0.5
+assert 0.25 < small / whole < profile.pick(0.35, 0.5), "about three tenths"
 fig
 
 # %% [markdown]
@@ -919,9 +934,9 @@ fig
 #
 # <details><summary>Answers</summary>
 #
-# (1) Something over a quarter: the weights are left, a quarter of the 16 bytes, and the
-# activations come on top. (2) At rank 4 as soon as the activations exceed 4 bytes per weight, for
-# *full* four times later. (Where that is depends on the length of your texts.)
+# (1) About three tenths: the weights are left, a quarter of the 16 bytes, and the activations
+# come on top. (2) At rank 4 as soon as the activations exceed 4 bytes per weight, for
+# *full* four times later. (Both answers depend on the length of your texts.)
 #
 # </details>
 
@@ -1062,7 +1077,7 @@ print("length, in words" + "".join(f"{size:8}" for size in SIZES))
 for name, values in found.items():
     print(f"{name:16}" + "".join(f"{value:8.1%}" for value in values))
 assert found["unseen"][2] < found["any vector"][2] - 0.1, "one vector, far worse than chance"
-assert found["FGM"][0] < found["unseen"][0] + 0.02, "small pushes: one made for the text is better"
+assert found["FGM"][0] < found["unseen"][0], "small pushes: one made for the text is better"
 assert abs(found["seen"][1] - found["unseen"][1]) < 0.2, "what was learned carries over"
 
 both = victim.encode(train["text"][:120], train["label"][:120])
@@ -1106,7 +1121,7 @@ fig
 # per vector, named after the class of the texts that it is used on):
 
 # %%
-# The cosine of v with every word's embedding, both measured from the mean word.
+# The cosine of v with every word's embedding, the words measured from the mean word.
 centred = F.normalize(table - table.mean(0), dim=1)
 for c, v in enumerate(kept[0.4]):
     nearest = (centred @ F.normalize(v, dim=0)).topk(6).indices.tolist()
@@ -1114,10 +1129,10 @@ for c, v in enumerate(kept[0.4]):
     print(f"used on {victim.labels[c]:8}: {words}")
 
 # %% [markdown]
-# Do not expect words of the opposite opinion. A vector is made to move the model's answer, not to
-# be a word, and nothing says that there is a word near it. It may point as well to words that are
-# merely *unlike* those that the texts are full of: on the embedded world the push on negative texts
-# leads to words that name things and have no opinion.
+# One vector leads where one would expect: on the embedded world the push on positive texts points
+# to words of the opposite opinion. The other does not: the push on negative texts points mostly to
+# words that name things. A vector is made to move the model's answer, not to be a word, and nothing
+# says that there is a fitting word near it.
 
 # %% [markdown]
 # ## 5 · Let a search choose
@@ -1264,7 +1279,7 @@ for name, victim, seen_there in (
     (vc, vr), (tc, tr) = seen_there, measure(victim, test, JUDGE)
     print(f"{name:27} validation: clean {vc:.1%}, robust {vr:.1%}   test: clean {tc:.1%}, "
           f"robust {tr:.1%}")  # fmt: skip
-assert search_score(*scores[best.number][-1], LEAST) == best.value
+assert scores[best.number][-1][0] >= profile.pick(LEAST, 0), "the chosen run keeps the limit"
 
 # %% [markdown]
 # ### How a test set is worn out
@@ -1306,13 +1321,15 @@ guess.reveal(winners[100][2])
 #
 # - **Texts without labels** can take part in the second term of VAT. Average the first term over
 #   the labelled texts only, mind the batch that has none, and mix batches on purpose.
-# - **Controls decide, and they need the same work.** With a hundred labels and the same work,
-#   neither more steps nor pseudo-labels, FGM or VAT was clearly ahead on the embedded world.
+# - **Controls decide, and they need the same work.** With a hundred labels on the embedded
+#   world nobody was clearly ahead in this page's short race; in the recorded longer one, through
+#   nearly all texts without a label, VAT was, under attack and not without one.
 # - **Reading on** (masked words, no labels) in a domain that is new to the encoder raises accuracy
 #   there, and robust accuracy too; reading as much of the old domain does not. Give new words rows
 #   of their own and train those alone: nothing that is known can be lost.
 # - **LoRA** freezes $W$ and trains $(\texttt{alpha}/r)\,BA$, with $B=0$ at the start. Where the
-#   parameters sit counts more than how many they are: a head cannot mend features.
+#   parameters sit counted more than how many they are: in five seeds of five, rank 1 inside the
+#   layers withstood more than a head with more parameters.
 # - Frozen weights save gradients and optimiser states, **not activations**, and they do not stop
 #   an attack.
 # - **One vector** for all texts is a real attack once it is long enough, and it carries over to
