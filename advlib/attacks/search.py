@@ -30,9 +30,9 @@ from advlib.models import Classifier
 TIE = 1e-5
 
 NEGATIONS = frozenset(
-    "not no never nobody nothing nowhere neither nor none hardly scarcely barely without cannot "
-    "isn't wasn't aren't weren't don't doesn't didn't won't wouldn't can't couldn't shouldn't "
-    "hasn't haven't hadn't ain't n't".split()
+    "not no never nobody nothing nowhere neither nor none hardly scarcely barely rarely seldom far "
+    "without cannot isn't wasn't aren't weren't don't doesn't didn't won't wouldn't can't couldn't "
+    "shouldn't mustn't needn't hasn't haven't hadn't ain't n't".split()
 )
 STOP_WORDS = frozenset(
     "a an the this that these those i me my we us our you your he him his she her it its they them "
