@@ -90,7 +90,7 @@ def odds(delta, model=model, batch=batch):
 
 
 def share_right(delta, model=model):
-    return (odds(delta, model) < 0).float().mean().item()
+    return (odds(delta, model) < 0).double().mean().item()
 
 
 deltas = {"noise": Noise(size)(model, batch), "FGM": FGM(size)(model, batch),
@@ -133,7 +133,7 @@ def portrait(deltas):
             right.bar(at, per_token, 0.8 / len(deltas), color=COLOUR[name], label=name)
         left.set(aspect="equal", xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=(-1, 0, 1),
                  yticks=(-1, 0, 1), xlabel="along FGM, in eps",
-                 ylabel="across, towards PGD")  # fmt: skip
+                 ylabel="across, towards PGD, in eps")  # fmt: skip
         left.grid(False)
         right.set_xticks(range(len(here)), tokens, rotation=50, ha="right", fontsize=9)
         right.set_ylabel("length per token, in eps")
@@ -348,11 +348,11 @@ print("right by class       " + "".join(f"{name:>12}" for name in victim.labels)
 by_class = {}
 for name, delta in {"no attack": None, **deltas, "blind generator": by_blind}.items():
     right = odds(delta) < 0
-    by_class[name] = [right[labels.cpu() == c].float().mean().item() for c in (0, 1)]
+    by_class[name] = [right[labels.cpu() == c].double().mean().item() for c in (0, 1)]
     print(f"{name:20} " + "".join(f"{value:12.1%}" for value in by_class[name]))
 gap = {name: abs(a - b) for name, (a, b) in by_class.items()}
 spared = by_class["blind generator"].index(max(by_class["blind generator"]))
-surer = (odds(by_blind) < clean)[labels.cpu() == spared].float().mean().item()
+surer = (odds(by_blind) < clean)[labels.cpu() == spared].double().mean().item()
 print(f"of the {victim.labels[spared]} texts, {surer:.0%} are made surer by the blind generator")
 assert gap["blind generator"] > gap["FGM"] + 0.15, "one class is attacked, the other is spared"
 
@@ -360,8 +360,9 @@ assert gap["blind generator"] > gap["FGM"] + 0.15, "one class is attacked, the o
 # It attacks one class and nearly spares the other. What happened is called **mode collapse**: there
 # are two good answers (push praise towards blame, push blame towards praise), and the generator
 # settled for one of them and gives it to every text. The texts of the other class are mostly made
-# surer by it (the last line). Which class it is, is not decided by chance alone: in the built-in
-# world the seeds 0, 1 and 2 all end at the positive texts, so the data or the victim favour them.
+# surer by it (the last line). Which class it is depends on the start: of the seeds 0 to 5 in the
+# built-in world five end at the positive texts, seed 1 at the negative ones (measured by
+# `python benchmarks/recorded.py 05`).
 #
 # To do better it would have to recognise the class by itself, that is, to become a classifier
 # first. But the attacker *knows* the true label: FGM and PGD use it in every gradient. So it is
@@ -372,7 +373,7 @@ began = time.perf_counter()
 net, losses = train_generator(model, steps)
 training_seconds = time.perf_counter() - began
 deltas["generator"] = propose(net, model, batch, eps)
-told = [(odds(deltas["generator"])[labels.cpu() == c] < 0).float().mean().item() for c in (0, 1)]
+told = [(odds(deltas["generator"])[labels.cpu() == c] < 0).double().mean().item() for c in (0, 1)]
 print(f"blind: {share_right(by_blind):.1%} right, told the label: "
       f"{share_right(deltas['generator']):.1%}, "
       f"by class {told[0]:.1%} and {told[1]:.1%}")  # fmt: skip
@@ -412,7 +413,8 @@ portrait(deltas)
 # %% [markdown]
 # *The figure: as in section 1, with the generator's arrow. A good part of it lies in the plane that
 # the gradients span, though nobody asked for a gradient at this text; the rest points out of the
-# page. It also has its own opinion on which words are worth it.*
+# page. In the built-in world it spends nearly all of its length on one word, the one on which FGM
+# and PGD spend most, too.*
 #
 # ### How many answers does it have?
 #
@@ -456,8 +458,8 @@ if profile.name == "smoke":
 # %% [markdown]
 # Two things are to be seen. The gradients' pushes are alike, too: there is something common to all
 # texts of a class, and *that* is why a network can learn to do without the gradient. And the
-# generator's are more alike still; it has kept the common part and dropped the rest. The row "two
-# arrows, equal lengths" takes that to the extreme: *one* fixed arrow per class, the same for every
+# generator's are more alike still; it has kept mostly the common part. The row "two arrows, equal
+# lengths" takes that to the extreme: *one* fixed arrow per class, the same for every
 # word of every text. A push that is meant to fit all inputs is called **universal**
 # (Moosavi-Dezfooli et al. for images; Wallace et al. for text, with words). It does less than the
 # generator. What is missing? Compare the last two rows. In one the two arrows are as long at each
@@ -516,11 +518,11 @@ fig
 
 # %% [markdown]
 # *The figure: accuracy against the size under noise, FGM, PGD and the generator, which was trained
-# at the dotted line only. PGD is the lowest curve, but at the largest size five steps need not
-# suffice: on a real encoder the generator was seen to pass them there. At small sizes FGM is ahead
-# of the generator (in the built-in world by three or four texts of 80 only: no interval tells these
-# two points apart); as the size grows, the generator makes up for it (in the built-in world it
-# overtakes FGM by far).*
+# at the dotted line only. In the built-in world PGD is nowhere above another curve; at the largest
+# size five steps need not suffice: on a real encoder the generator was seen to pass them there. At
+# small sizes FGM is ahead of the generator (in the built-in world by three texts of 80 only: no
+# interval tells these two points apart); as the size grows, the generator makes up for it (in the
+# built-in world it overtakes FGM by far).*
 #
 # No gradient, and as good as one or better? That is no accident. At a small `eps` the loss is
 # nearly a plane, and there the gradient of *this* text is the best direction that exists (lesson
@@ -539,7 +541,9 @@ fig
 # It is the min–max of lesson 01, with the inner maximum handed to a network. Two networks with
 # opposite wishes, trained in turns: this is the idea of generative adversarial networks, GANs
 # (Goodfellow et al. 2014). There the second network says whether a picture is real; here it
-# is the victim, and reads reviews.
+# is the victim, and reads reviews. (In the formula $\theta$ climbs $L$; our generator goes on
+# climbing the mean of $m$, as in section 3. At one text the two rise together; of two $\theta$ the
+# mean of $L$ may prefer the one and the mean of $m$ the other.)
 
 # %% [markdown]
 # ### Exercise 05.3 ●●● · 15 min · one round of the game
@@ -629,7 +633,7 @@ def play(seed):
 
 
 player, rival, stops = play(seed=0)
-curves = {name: [(stop[name] < 0).float().mean().item() for stop in stops]
+curves = {name: [(stop[name] < 0).double().mean().item() for stop in stops]
           for name in ("no attack", "generator", "first generator", "PGD")}  # fmt: skip
 guess.reveal(curves["PGD"][-1])
 
@@ -708,8 +712,9 @@ for name, who in after.items():
 # texts that are left show no order. At 0.6 `eps` there is one: the control, which got its
 # `delta` from gradients for the same number of rounds, is ahead of the victim of the game, and on
 # FGM, too (its own opponent). The victim of the game is there no better than the one *before* the
-# game, in the built-in world even worse. What a model is trained on is what it becomes
-# robust against. (These rounds are few. Lesson 08 trains in earnest.)
+# game, in the built-in world even worse. Against gradients the control's gain over *before* shows
+# at 0.6 `eps` only; at full size, 50 % against 45 % under FGM is no difference on 80 texts: so few
+# rounds do not buy more. (Lesson 08 trains in earnest.)
 
 # %%
 game, control = board["after the game"], board["trained on FGM"]
@@ -731,7 +736,7 @@ def clouds(ax, stop):
     for k, name in enumerate(("no attack", "generator", "PGD")):
         shade = plots.COLOURS["clean"] if name == "no attack" else COLOUR[name]
         ax.plot(k + spread, stop[name], ".", color=shade, markersize=4, alpha=0.6)
-        right = (stop[name] < 0).float().mean()
+        right = (stop[name] < 0).double().mean()
         ax.annotate(f"{right:.0%}", (k, 1), xycoords=("data", "axes fraction"), ha="center",
                     va="top", fontsize=9.5)  # fmt: skip
     ax.axhline(0, color="#555555", linewidth=1, linestyle=":")
@@ -800,7 +805,7 @@ cost = {"noise": (0, milliseconds(lambda: Noise(size)(model, batch))),
         "generator": (0, milliseconds(lambda: propose(net, model, batch, eps)))}  # fmt: skip
 train_passes = 2 * sum(len(b["labels"]) for b in train_batches) / len(train_batches) * steps
 print(f"training the generator: {train_passes:,.0f} passes, {training_seconds:.1f} s\n"
-      "source      passes per text   ms per text   fooled")  # fmt: skip
+      "source      passes per text   ms per text    wrong")  # fmt: skip
 for name, (passes, ms) in cost.items():
     print(f"{name:10} {passes:16} {ms:13.2f} {1 - share_right(deltas[name]):8.1%}")
 assert cost["generator"][1] < cost["FGM"][1] < cost["PGD"][1], "one small pass is the cheapest"
@@ -866,8 +871,9 @@ assert break_even(train_passes, 0, cost["PGD"][0]) < break_even(train_passes, 0,
 # An attacker often has no access to the model that counts (model B), and trains one of their own
 # (model A) to make the `delta` on. Does it **transfer**? Our B shares A's lower layers, which is
 # the usual case, since everybody starts from the same published encoder; its top layer and its head
-# are new and trained from scratch. (A caveat: `delta` lives on embeddings. To carry it over, both
-# models must have about the same ones, and the attacker must be able to write to B's.)
+# are new and trained from scratch. (A random head on features that already separate the classes may
+# be right by luck. And a caveat: `delta` lives on embeddings. To carry it over, both models must
+# have about the same ones, and the attacker must be able to write to B's.)
 
 
 # %%
@@ -957,19 +963,19 @@ for scale in (1, 1.6):
         "PGD": PGD(scale * size, steps=10)(model, batch),
         "generator": propose(net, model, batch, scale * eps)}  # fmt: skip
     for name, who in others.items():
-        print(f"A → {name}, size = {scale * size:.2f}\n  source     fooled on A   and right on B   "
-              "transfer rate (95 % interval)   right on B")  # fmt: skip
+        print(f"A → {name}, size = {scale * size:.2f}\n  source     A fooled   "
+              "A fooled and B right before   rate (95 % interval)   right on B under delta")
         right_b = odds(None, who) < 0
         for source, delta in made.items():
             fooled = (clean < 0) & (odds(delta) > 0)
             under = odds(delta, who) < 0
             rates[name, scale, source] = transfer_rate(right_b, under, fooled)
-            harm[name, scale, source] = under.float().mean().item()
+            harm[name, scale, source] = under.double().mean().item()
             n, rate_b = int((fooled & right_b).sum()), rates[name, scale, source]
             low, high = wilson(round(rate_b * n), n) if n else (math.nan, math.nan)
             shown = f"{rate_b:.1%} ({low:.0%} to {high:.0%})" if n else "–"
-            print(f"  {source:10} {int(fooled.sum()):11} {n:16} {shown:>31} "
-                  f"{under.float().mean():12.1%}")  # fmt: skip
+            print(f"  {source:10} {int(fooled.sum()):8} {n:29} {shown:>22} "
+                  f"{under.double().mean():24.1%}")  # fmt: skip
 guess.reveal(max(("FGM", "PGD", "generator"), key=lambda n: rates["sibling", 1, n]))
 
 # %%
@@ -1004,12 +1010,14 @@ fig
 #
 # In the built-in world the generator's rate leads at the first size, on both models; but read the
 # intervals before you believe in an order. They overlap there, and at the larger size PGD is level
-# with it on the sibling. An explanation that would fit: it could not adapt to one text, nor to the
-# accidents of A's surface at that text; what it learned is the common part, and relatives have that
-# in common with A. PGD fits A as closely as it can. And mind what a *rate* is: each source's is
-# taken over texts of its own, those that *it* fooled on A, so three rates are about three sets of
-# texts. The last column counts all texts, and there an attack that fools more texts on A starts
-# with an advantage. The two need not agree; say which of them you report.
+# with it on the sibling. One result is clear: at size 0.80, on the adversarially trained model, the
+# generator's rate is 71 %, PGD's 29 % and FGM's 32 %, and the intervals are far apart. An
+# explanation that would fit: it could not adapt to one text, nor to the accidents of A's surface at
+# that text; what it learned is the common part, and relatives have that in common with A. PGD fits
+# A as closely as it can. And mind what a *rate* is: each source's is taken over texts of its own,
+# those that *it* fooled on A, so three rates are about three sets of texts. The last column counts
+# all texts, and there an attack that fools more texts on A starts with an advantage. The two need
+# not agree; say which of them you report.
 #
 # ## 8 · Which source for what?
 #
@@ -1035,8 +1043,9 @@ found = {
         control["PGD at 0.6 eps"] > game["PGD at 0.6 eps"]
         and game["PGD"] < game["fresh generator"] - 0.1),
     "very many texts: the generator": (
-        cost["generator"][1] < cost["FGM"][1] and cost["generator"][0] == 0
-        and break_even(train_passes, 0, cost["PGD"][0]) < math.inf),
+        cost["generator"][1] < cost["FGM"][1]
+        and break_even(1000 * training_seconds, cost["generator"][1], cost["PGD"][1])
+        < 10 * len(train)),
     "a relative of the model: PGD and the generator": (
         max(harm["sibling", 1, "PGD"], harm["sibling", 1, "generator"])
         < harm["sibling", 1, "noise"] - 0.2),

@@ -7,7 +7,7 @@
 #
 # - break seven claims of robustness, each of which looked excellent in its own evaluation;
 # - take the disguise off a sharpened softmax, a layer without gradient and a random layer;
-# - recognise by five symptoms that an attack has failed, and not the model withstood;
+# - recognise by five symptoms that the attack failed, rather than that the model withstood;
 # - say how many texts a claim needs before its digits mean anything;
 # - write a checklist that reads an evaluation and lists what is missing.
 #
@@ -248,7 +248,7 @@ claims = {}  # name -> (reported, honest) accuracy under attack
 #
 # at $m=-7$ about 0.001, and with a factor of 100 before the logits $e^{-700}$, which float32 cannot
 # hold: its smallest number is about $10^{-45}\approx e^{-103}$. (Trouble begins sooner. PGD divides
-# by the length of the gradient, which is a sum of *squares*.)
+# by the length of the gradient, which is the root of a sum of *squares*.)
 
 # %%
 guess = advlib.predict(
@@ -404,7 +404,7 @@ with plots.style():
     for factor, grey in {1: "#bbbbbb", 3: "#888888", 10: "#555555", 100: "#000000"}.items():
         panel(left, factor, color=grey)
     left.axhline(1e-45, color=plots.COLOURS["fgsm"], linestyle=":")
-    left.text(0.02, 1e-50, "below: 0 in float32", fontsize=9, va="center")
+    left.text(0.02, 1e-50, "below: slope 0 in float32", fontsize=9, va="center")
     fig.legend(handles=left.get_lines()[:4], loc="outside upper left", ncols=2)
     right.plot(factors, curve, "o-", color=plots.COLOURS["fgsm"], label="PGD on the cross-entropy")
     right.axhline(true, color=plots.COLOURS["pgd"], label="PGD on the log-odds")
@@ -416,11 +416,12 @@ fig
 
 # %% [markdown]
 # *The figure: left, the cross-entropy of one text on its way to a point where the model is wrong,
-# on a logarithmic axis. The larger the factor, the farther down it starts; below the dotted line
-# float32 knows only 0, and where everything is 0 nothing points upwards. All curves cross at the
-# same place, where the model begins to be wrong. The legend has the largest coordinate of the
-# gradient at the start. Right, the accuracy under the same PGD for growing factors: the attack on
-# the cross-entropy goes blind, the other not.*
+# on a logarithmic axis. The larger the factor, the farther down it starts. For such small values
+# the slope is about as large as the loss itself; below the dotted line float32 knows only 0 for it,
+# and nothing points upwards. All curves cross at the same place, where the model begins to be
+# wrong. The legend has the largest coordinate of the gradient at the start. Right, the accuracy
+# under the same PGD for growing factors: the attack on the cross-entropy goes blind, the other
+# not.*
 #
 # Move the slider. At which factor does the gradient become exactly 0 for this text?
 
@@ -560,7 +561,7 @@ assert rounded_row["straight through"] < clean - 0.2
 # random phase,
 #
 # $$e\;\mapsto\;e+h\,\sin\!\left(\tfrac{e}{\ell}+\varphi\right),\qquad
-# \varphi\ \text{new in every pass}.$$
+# \varphi\ \text{new in every pass and for every coordinate}.$$
 #
 # The waves are low ($h$ is half of a typical coordinate), so predictions hardly change. But they
 # are steep: their slope is $\frac h\ell\cos(\dots)$, with $h/\ell=3$. In every coordinate the
@@ -681,7 +682,8 @@ fig
 # *The figure: the cosine between the averaged gradient and the gradient of the model without waves.
 # A single draw is mostly noise; 64 draws are nearly right. The dashed curve is the theory: per
 # coordinate the factor has the variance 3²/2 = 4.5 (half, because the mean of cos² is ½), and k
-# draws divide it by k.*
+# draws divide it by k. The dots lie a little below it, because the waves also move the point at
+# which the model takes its own gradient.*
 
 # %%
 torch.manual_seed(0)
@@ -721,7 +723,7 @@ draws = np.stack([odds(waves, few, deltas) < 0 for _ in range(9)])  # (draws, te
 print(f"the deltas of 16 draws, judged anew (other draws than above, so a few texts differ):\n"
       f"one draw {draws[0].mean():.0%}, by the majority of 9 "
       f"{(draws.mean(0) > 0.5).mean():.0%}, by all of 9 {draws.all(0).mean():.0%}")  # fmt: skip
-assert draws.all(0).mean() <= (draws.mean(0) > 0.5).mean()
+assert draws.all(0).mean() < (draws.mean(0) > 0.5).mean(), "the conventions do differ"
 
 # %% [markdown]
 # Transfer does as well as the averaged gradient, give or take a few texts: the waves disturb the
@@ -729,10 +731,10 @@ assert draws.all(0).mean() <= (draws.mean(0) > 0.5).mean()
 # attack: 16 draws and 5 steps are not enough yet. So the honest number is the worst of both, text
 # by text.
 #
-# Note the cost: 80 gradient passes a text instead of 1. A random defence buys the defender a
-# factor in the attacker's bill. That may be worth something; it is not what was claimed. (True
-# *smoothing*, where the majority of many noisy draws is the answer, can be proved robust for small
-# `eps`. Lesson 11 does so, and needs no attack for it.)
+# Note the cost: 80 gradient passes a text, where PGD with 5 steps needs 5 on a model without waves.
+# A random defence buys the defender a factor in the attacker's bill. That may be worth something;
+# it is not what was claimed. (True *smoothing*, where the majority of many noisy draws is the
+# answer, can be proved robust for small `eps`. A later lesson does so, and needs no attack for it.)
 #
 # ## 5 · A detector
 #
@@ -754,9 +756,9 @@ for part in np.linspace(0.95, 0.05, 19):  # the shortest piece of delta that sti
 fates = {name: ((m[name] <= -least).mean(), (np.abs(m[name]) < least).mean(),
                 (m[name] >= least).mean())
          for name in ("no attack", "just enough", "keeps on")}  # fmt: skip
-print(f"refuses below log-odds of {least:.1f}\n{'':12} right  refused  wrong")
+print(f"refuses below log-odds of {least:.1f}\n{'':12} right  refused  wrong  not wrong")
 for name, (fine, refused, wrong) in fates.items():
-    print(f"{name:12} {fine:5.0%} {refused:8.0%} {wrong:6.0%}")
+    print(f"{name:12} {fine:5.0%} {refused:8.0%} {wrong:6.0%} {1 - wrong:10.0%}")
 claims["a detector"] = (1 - fates["just enough"][2], fates["keeps on"][0])
 assert fates["keeps on"][2] > fates["just enough"][2] + 0.1
 
@@ -772,6 +774,7 @@ with plots.style():
         left += values
     ax.set_yticks(range(3), list(fates))
     ax.invert_yaxis()
+    ax.set_xlabel("share of the texts")
     ax.xaxis.set_major_formatter("{x:.0%}")
     ax.grid(False)
     fig.legend(loc="outside upper left", ncols=3)
@@ -793,8 +796,11 @@ fig
 #
 # **The accounts.** "Not answered wrongly" counts each refusal as a success. A detector that refuses
 # *everything* is perfect by that measure. The honest table has three columns, with and without
-# attack; and a refusal under attack is a harm, too: somebody's review did not get through. That is
-# why the honest number above is the share answered *rightly*.
+# attack; and a refusal under attack is a harm, too: somebody's review did not get through.
+#
+# These are two repairs. By the claim's own measure, *not wrong*, the better attack takes it from 97
+# to 48 % (in the built-in world). The honest number of this page is the share answered *rightly*,
+# 31 %, and that is due to the accounts: it was 31 % under the first attack already.
 #
 # ## 6 · A snippet that does nothing, and one that does little
 #
@@ -871,18 +877,24 @@ for kind, sizes in made.items():
 ids = torch.randint(5, 50, (4, 9), generator=torch.Generator().manual_seed(0))
 inputs = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([0, 1, 1, 0]))
 print("              loss rises with 'emb.'   with the right name")
+zoo["our victim"], own_name["our victim"] = victim.model, "embeddings.word_embeddings.weight"
 for kind, model in zoo.items():
-    nothing, real = (loss_under(model, inputs, name) for name in ("emb.", own_name[kind]))
+    given = inputs if kind in made else victim.encode(few["text"], few["label"])
+    nothing, real = (loss_under(model, given, name) for name in ("emb.", own_name[kind]))
     print(f"{kind:12} {nothing[1] - nothing[0]:23.9f} {real[1] - real[0]:21.5f}")
-    assert nothing[0] == nothing[1], "not a digit changes"
+    assert abs(nothing[1] - nothing[0]) < 1e-6, "nothing happens"
     assert real[1] > real[0], "with the right name the loss rises"
+zoo["Bert"].get_input_embeddings().weight.requires_grad_(False)
+frozen = loss_under(zoo["Bert"], inputs, own_name["Bert"])
+print(f"Bert, frozen {frozen[1] - frozen[0]:45.5f}")
+assert frozen[0] == frozen[1], "nor does it with frozen embeddings"
 
 # %% [markdown]
-# No error, no warning. Training with this snippet adds the loss *under attack* to the clean loss
-# (lesson 08); here both are the same number, so it takes twice the time to learn the same. And
-# frozen embeddings (LoRA!) give the same picture even with the right name. The remedy is the
-# cheapest of all tests, **assert that the loss rose**; and never look for the embeddings by name:
-# `model.get_input_embeddings()` knows.
+# No error, no warning, and our own victim is no exception. Training with this snippet adds the loss
+# *under attack* to the clean loss (lesson 08); here both are the same number, so it takes twice the
+# time to learn the same. And frozen embeddings (LoRA!) give the same picture even with the right
+# name (the last line). The remedy is the cheapest of all tests, **assert that the loss rose**; and
+# never look for the embeddings by name: `model.get_input_embeddings()` knows.
 #
 # So we repair the name, and meet claim 6. The gradient of the *weight* is that of the whole batch,
 # and its norm is one number for all texts together: they share one `eps`.
@@ -918,7 +930,7 @@ def weight_fgm(size, times=1):
 
 
 shares = {size: weight_fgm(size) for size in (1, 8, 50)}
-guess.reveal(float(shares[50][0]))
+guess.reveal(round(float(shares[50][0]), 2))
 print("batch   mean shift in eps   1/√batch   accuracy")
 for size, (shift, accuracy) in shares.items():
     print(f"{size:5} {shift:19.3f} {size**-0.5:10.3f} {accuracy:10.0%}")
@@ -929,12 +941,12 @@ assert shares[1][0] > 0.95 > shares[8][0] > shares[50][0], "the larger the batch
 assert shares[50][1] > shares[1][1], "and the better the model looks"
 
 # %% [markdown]
-# The same model, the same `eps`, and its "robustness" grows with the batch. If $B$ texts without a
-# common word shared fairly, each would get $1/\sqrt B$. Common words are moved for all of them,
-# which raises the mean; but the sharing is not fair: the few texts whose loss is large already
-# take most, and those on which the model is sure are hardly moved. Numbers from a machine with
-# larger batches cannot be compared. An `eps` has to be a budget *per text*, as in
-# lesson 03.
+# The same model, the same `eps`, and its "robustness" grows with the batch. (For the shift each
+# different token is counted once; where a word occurs twice, the text moves by more.) If $B$ texts
+# without a common word shared fairly, each would get $1/\sqrt B$. Common words are moved for all of
+# them, which raises the mean; but the sharing is not fair: the few texts whose loss is large
+# already take most, and those on which the model is sure are hardly moved. Numbers from a machine
+# with larger batches cannot be compared. An `eps` has to be a budget *per text*, as in lesson 03.
 #
 # For claim 6 the honest number is the last column at batch 1: the same one-step attack, with its
 # own `eps` for each text. (PGD would find more, but then two repairs would be counted as one.)
@@ -958,7 +970,6 @@ for name, value in survives.items():
     print(f"{name:15} {value.mean():.0%}")
 print(f"worst of FGM, PGD and words, per text: {worst.mean():.0%}")
 claims["adversarial training"] = (float(survives["FGM, its own"].mean()), float(worst.mean()))
-assert worst.mean() <= min(v.mean() for k, v in survives.items() if "0.6" not in k)
 assert worst.mean() < survives["FGM, its own"].mean() - 0.1
 assert survives["PGD, eps = 0.6"].mean() < survives["PGD"].mean() - 0.2, "robust for its eps"
 
@@ -992,7 +1003,7 @@ table = {
     "rounded": (rounded_row["its own gradient"], rounded_row["transfer"],
                 rounded_row["straight through"]),
     "random layer": (waves_row["FGM, one draw"], waves_row["transfer"],
-                     waves_row["worst of the last two"]),
+                     waves_row["PGD, 16 draws"]),
 }  # fmt: skip
 print("              naive  transfer  adaptive")
 for name, values in table.items():
@@ -1000,6 +1011,9 @@ for name, values in table.items():
     assert values[1] < values[0], "an attack that never saw the defence beats the naive one"
 
 # %% [markdown]
+# In the last row transfer still beats our adaptive attack (in the built-in world, by two texts of
+# 50): a sign that 16 draws and 5 steps are too few (section 4).
+#
 # When an attack without a gradient beats one with it, something is wrong with the gradient. Athalye
 # et al. collected such signs of **obfuscated gradients** in 2018; of nine defences of one
 # conference seven showed them, six fell completely and one in part. Some you have met above; here
@@ -1013,7 +1027,7 @@ rise = odds(sharpened, test, climb(sharpened, test, by_loss, eps, 3)) - start
 stuck = (rise[start < 0] <= 0).mean()
 print(f"claim 1, eps = 0.3, 3 steps: no rise at all for {stuck:.0%} of the texts that were right")
 rounded_once = share_right(rounded, test, climb(rounded, test, by_odds, eps, 1))
-print(f"claim 2, 1 step {rounded_once:.0%}, 10 steps {rounded_row['its own gradient']:.0%}")
+print(f"claim 2, 1 step {rounded_once:.0%}, 3 steps {rounded_row['its own gradient']:.0%}")
 print(f"claim 6, batch 50, {30 * 0.3:.0f} times a word's length: {weight_fgm(50, 30)[1]:.0%}; "
       f"batch 1: {weight_fgm(1, 30)[1]:.0%}")  # fmt: skip
 assert far > 0.5 and stuck > 0.5, "blind at any size, and the loss stays where it was"
@@ -1026,14 +1040,15 @@ assert survives["words"].mean() < survives["PGD"].mean(), "claim 7: words beat g
 # | one step does as well as many, or better | 1, 2 |
 # | a huge `eps` does not bring the accuracy to 0 | 1, 2 |
 # | random search or transfer beats the gradient (here: transfer) | 1, 2, 3 |
-# | black box beats white box (words against PGD) | 1 |
+# | black box beats white box, in one threat model | 1, 2, 3 (transfer is a black box, too) |
 # | the loss does not rise | 1, 2, 5 |
 #
-# Within one threat model a symptom is sufficient, but not necessary. Claim 4 has none of them: its
-# gradients are healthy, and the accounts are wrong. In 6 the gradient is healthy, too, but one
-# budget for 50 texts buys so little for each that a huge `eps` may do as little as in the second
-# row (the last line above). And in 7 words beat PGD, which looks like the fourth row and is
-# something else: words are another threat model, so the two were never in a race.
+# Within one threat model a symptom is a strong warning (no proof: on a linear model one step is
+# rightly as good as many), and none is necessary. Claim 4 has none of them: its gradients are
+# healthy, and the accounts are wrong. In 6 the gradient is healthy, too, but one budget for 50
+# texts buys so little for each that a huge `eps` may do as little as in the second row (the last
+# line above). And in 1 and 7 words beat PGD, which looks like the fourth row and is something else:
+# words are another threat model (in 1 on other texts, too), so the two were never in a race.
 
 # %%
 with plots.style():
@@ -1053,11 +1068,13 @@ fig
 
 # %% [markdown]
 # *The figure: seven claims, as reported and after an attack that was made for them. All reported
-# numbers are high. The first three fall to about what the undefended model has under PGD, and so
-# does the snippet that never attacked anything. The shared budget falls less, because there only
-# `eps` was mended, and the attack is still a single step. The detector answers even fewer texts
-# rightly than the model without it. Only adversarial training keeps a good part of what it
-# claimed.*
+# numbers are high. The first three fall to about what the undefended model has under PGD. The
+# snippet never attacked anything: its second bar *is* the undefended model under PGD (under a
+# working FGM it would be 72 % in the built-in world). The shared budget falls less, because there
+# only `eps` was mended, and the attack is still a single step. The detector's second bar is counted
+# otherwise than its first: it holds the texts answered rightly, even fewer than without a detector
+# (by the measure of the first bar it would be 48 %). Only adversarial training keeps a good part of
+# what it claimed.*
 #
 # ## 9 · How many texts does a claim need?
 #
@@ -1070,7 +1087,8 @@ fig
 #
 # For large $n$ it is $z\sqrt{p(1-p)/n}$: four times the texts for half the width. Unlike that
 # shorter formula it stays honest at $p = 1$, where "no text was fooled" would otherwise give an
-# interval of width 0.
+# interval of width 0. The interval is not centred at $p$: near 0 and 1 it leans inwards. At $p=1$
+# all of it lies below, $2h$ wide: 16 of 16 right says "at least 81 %", and not "at least 90 %".
 
 # %% [markdown]
 # ### Exercise 07.4 ●○○ · 8 min · how many texts
@@ -1252,8 +1270,7 @@ missing = advlib.exercise("07.5", missing)
 
 # %% [markdown]
 # Now the seven claims, as their authors might have filed them. The accuracies and losses are those
-# of this page; what they leave out is our invention. (`stated` says n = all texts of section 1. The
-# words were tried on fewer, other texts, and so an honest card would say.)
+# of this page; what they leave out is our invention.
 
 # %%
 def attack(kind, steps, accuracy, adaptive=False, **more):
@@ -1267,20 +1284,21 @@ def mean_loss(margins):
 calm, still = mean_loss(odds(rounded, test)), mean_loss(odds(victim.model, few))
 trained_clean = float((trained.logits(reviews["text"]).argmax(1) == reviews["label"]).mean())
 stated = dict(norm="l2", eps=0.3, n=len(test), clean=clean)
+clean_few = claims["FGM, name not found"][0]  # what did nothing leaves the clean accuracy
 reported = {
     "sharpened softmax": stated | dict(attacks=[
-        attack("white", 1, first["defended"][1]), attack("white", 10, first["defended"][2]),
-        attack("black", 0, first["defended"][3])]),
+        attack("white", 1, first["defended"][1]), attack("white", 10, first["defended"][2])]),
     "rounded embeddings": stated | dict(
         attacks=[attack("white", 3, rounded_row["its own gradient"], loss=(calm, calm))],
         curve={0.3: rounded_row["its own gradient"], 3: rounded_row["its own gradient"]}),
-    "a random layer": stated | dict(n=len(few), random=True, draws=1, attacks=[
-        attack("white", 1, waves_row["FGM, one draw"])]),
+    "a random layer": stated | dict(
+        n=len(few), clean=waves_row["no attack"], random=True, draws=1,
+        attacks=[attack("white", 1, waves_row["FGM, one draw"])]),
     "a detector": stated | dict(detector=True, attacks=[
-        attack("white", 12, claims["a detector"][0])]),
-    "FGM, name not found": dict(clean=clean, attacks=[
+        attack("white", 10, claims["a detector"][0])]),
+    "FGM, name not found": dict(clean=clean_few, attacks=[
         attack("white", 1, claims["FGM, name not found"][0], loss=(still, still))]),
-    "FGM, ε shared": dict(eps=0.3, clean=clean, attacks=[
+    "FGM, ε shared": dict(eps=0.3, clean=clean_few, attacks=[
         attack("white", 1, claims["FGM, ε shared"][0])]),
     "adversarial training": dict(norm="l2", eps=0.3, n=len(reviews), clean=trained_clean, attacks=[
         attack("white", 1, claims["adversarial training"][0])]),
@@ -1352,8 +1370,8 @@ assert curve[3.0] <= 0.05, "a large ball holds a mistake for every text"
 #   Defenses*, NeurIPS 2020, arXiv 2002.08347. Thirteen defences, each broken in its own way.
 # - F. Croce, M. Hein, *Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
 #   Parameter-free Attacks*, ICML 2020, arXiv 2003.01690.
-# - Raina, Tan, Cevher, Rawal, Zha, Karypis, *Extreme Miscalibration and the Illusion of Adversarial
-#   Robustness*, ACL 2024. Section 2 of this lesson.
+# - V. Raina, S. Tan, V. Cevher, A. Rawal, S. Zha, G. Karypis, *Extreme Miscalibration and the
+#   Illusion of Adversarial Robustness*, ACL 2024, arXiv 2402.17509. Section 2 of this lesson.
 # - E. B. Wilson, *Probable Inference, the Law of Succession, and Statistical Inference*, JASA 22,
 #   1927.
 #
