@@ -4,8 +4,8 @@
     python benchmarks/recorded.py 08
     python benchmarks/recorded.py 10
 
-The model, the texts, the loop and the settings are those of the lesson's `smoke` profile: for lesson
-05 its own cells, for 08 and 10 the course's solutions of their exercises. One thread, so that the
+The model, the texts, the loop and the settings are those of the lesson's `smoke` profile: of lesson
+05 its own cells, of 08 and 10 the course's solutions of their exercises. One thread, so that the
 sums of a machine with many cores are added up in the same order.
 """
 
