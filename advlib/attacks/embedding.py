@@ -293,7 +293,7 @@ def attackable(batch: Mapping[str, Tensor]) -> Tensor:
 
 def zero_delta(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """δ = 0 for the batch: (batch, tokens, hidden), float32 (float64 for a float64 model)."""
-    weight, ids = embedding_layer(model).weight, batch["input_ids"]
+    weight, ids = embedding_layer(bare(model)).weight, batch["input_ids"]
     dtype = torch.promote_types(weight.dtype, torch.float32)
     return torch.zeros(*ids.shape, weight.shape[-1], dtype=dtype, device=ids.device)
 
