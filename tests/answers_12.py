@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import re
 import statistics
 
 import torch
@@ -63,6 +64,24 @@ def bytes_by_table(params, trainable, layers, hidden, batch, length, fp16=False,
                 **{"half copies": 24.0 * layers * hidden * hidden if fp16 else 0.0})  # fmt: skip
 
 
+def bytes_renamed(n_params, n_trainable, n_layers, width, batch, length, fp16=False,
+                  checkpointing=False, dropout=True):  # fmt: skip
+    """Right by position, but the names of the task do not fit."""
+    return bytes_with()(n_params, n_trainable, n_layers, width, batch, length, fp16, checkpointing,
+                        dropout)  # fmt: skip
+
+
+def bytes_without_dropout(params, trainable, layers, hidden, batch, length, fp16=False,
+                          checkpointing=False):  # fmt: skip
+    return bytes_with()(params, trainable, layers, hidden, batch, length, fp16, checkpointing)
+
+
+def bytes_without_defaults(params, trainable, layers, hidden, batch, length, fp16, checkpointing,
+                           dropout):  # fmt: skip
+    return bytes_with()(params, trainable, layers, hidden, batch, length, fp16, checkpointing,
+                        dropout)  # fmt: skip
+
+
 # ---------------------------------------------------------------- 12.2
 
 
@@ -72,12 +91,16 @@ def diagnose_with(
     order=("overflow", "learning rate", "collapse", "over-fitting", "warm-up"), change=False,
     skip=False, anywhere=False, late=False, mean=None, key="clean_loss", equal=False,
     judge=None, end="checks", lone=False, over_best=None, fell=None, kept=None, with_share=False,
-    warm=None,
+    warm=None, windows=None, last_at=-1,
 ):  # fmt: skip
     """Answers to 12.2; without arguments a right one."""
 
     def answer(log, lam):
         def overflow():
+            if windows:
+                wild = [not finite(x.get("grad_norm", 0.0)) for x in log]
+                return not all(finite(x["loss"]) for x in log) or any(
+                    all(wild[k : k + 3]) for k in windows(len(log)))  # fmt: skip
             norms = [x["grad_norm"] for x in log if "grad_norm" in x]
             if anywhere and sum(not finite(x) for x in norms) >= 3:
                 return True
@@ -116,7 +139,8 @@ def diagnose_with(
             for x in lines:
                 best = x if x[top] > best[top] else best
             best = over_best(lines) if over_best else best
-            last = min(lines, key=lambda x: x["pgd"]) if lowest else lines[-1]
+            last = lines[max(last_at, -len(lines))]
+            last = min(lines, key=lambda x: x["pgd"]) if lowest else last
             fallen = both and best["fgm"] - last["fgm"] > drop
             fallen = fallen if kept is None else not kept(best, last)
             return (fell(best, last) if fell else best["pgd"] - last["pgd"] > drop) and not fallen
@@ -180,7 +204,7 @@ def diagnose_by_frames(log, lam):
 
 def checkpoint_with(
     leave=(), deep=True, deep_back=True, consume=None, replace_optimizer=False, whole=False,
-    returns=None, reseed=False, swap=False, none=False,
+    returns=None, reseed=False, swap=False, none=False, quiet=None, rest_of_order=False,
 ):  # fmt: skip
     """Answers to 12.3; without arguments a right one."""
 
@@ -191,6 +215,10 @@ def checkpoint_with(
                 "scheduler": loop.scheduler.state_dict(), "generator": loop.generator.get_state(),
                 "order": loop.order, "at": loop.at, "dropout": torch.get_rng_state(),
             }  # fmt: skip
+            if quiet == "saving":
+                loop.model.eval()
+            if rest_of_order:
+                found["order"], found["at"] = loop.order[loop.at :], 0
             if consume == "generator":
                 torch.rand(1, generator=loop.generator)
             if consume == "global":
@@ -219,6 +247,8 @@ def checkpoint_with(
             torch.set_rng_state(state["dropout"])
         if consume == "after":
             torch.rand(1)
+        if quiet == "restoring":
+            loop.model.eval()
         return returns
 
     return answer
@@ -247,21 +277,34 @@ def step_with(
     inner="bare", how="grad", way="in turn", weight=None, sign=1.0, mask=True, whole=False,
     clear=False, detach=True, mode=None, summed=False, weighted=False, flow=None, optimise=False,
     outer=("bare", "wrapper"), use=True, swap=False, use_clean=True, use_adv=True,
-    mix=False,
+    mix=False, zero=zero_delta, of="bare", freeze=None, key=None,
 ):  # fmt: skip
     """Answers to 12.4; without arguments a right one."""
 
     def answer(model, batch, eps, lam):
         choose = {"bare": bare(model), "wrapper": model}
-        if mode:
+        if mode == "eval":
             model.eval()
+        if mode == "train":
+            model.train()
+        if mode in ("back to train", "back"):
+            was = model.training
+            bare(model).eval()
+        flags = [p.requires_grad for p in model.parameters()]
+        if freeze:
+            bare(model).requires_grad_(False)
+        if key == "popped":
+            batch.pop("special_tokens_mask", None)
+        if key == "added":
+            batch["mask"] = attackable(batch)
 
         def loss_at(place, delta):
             logits = perturbed_logits(choose[place], batch, delta)
             loss = F.cross_entropy(logits, batch["labels"])
             return loss * len(batch["labels"]) if summed else loss
 
-        delta = zero_delta(bare(model), batch).requires_grad_()
+        free = attackable(batch)[..., None] if key != "popped" else 1
+        delta = zero(choose[of], batch).requires_grad_()
         loss = loss_at(inner, delta)
         if how == "grad":
             (grad,) = torch.autograd.grad(loss, delta)
@@ -270,8 +313,13 @@ def step_with(
             grad = delta.grad
         if clear:
             model.zero_grad()
+        if freeze:
+            for p, flag in zip(model.parameters(), flags, strict=True):
+                p.requires_grad_(flag if freeze == "back" else True)
+        if mode in ("back to train", "back"):
+            bare(model).train(was if mode == "back" else True)
         if mask:
-            grad = grad * attackable(batch)[..., None]
+            grad = grad * free
         norm = grad.norm() if whole else grad.flatten(1).norm(dim=1)[:, None, None]
         delta = (sign * eps * grad / norm).detach() if use else None
         scale = lam if weight is None else weight
@@ -359,6 +407,12 @@ def step_of_delta_alone(model, batch, eps, lam):
     return clean.detach(), adv.detach()
 
 
+def zero_by_hand(model, batch):
+    """δ = 0 without the model's dtype."""
+    width = bare(model).get_input_embeddings().weight.shape[1]
+    return torch.zeros(*batch["input_ids"].shape, width)
+
+
 def naive_step(model, batch, eps, lam):
     return step_with("wrapper", "backward", "in turn", outer=("wrapper", "wrapper"))(
         model, batch, eps, lam)  # fmt: skip
@@ -370,7 +424,7 @@ def naive_step(model, batch, eps, lam):
 def claims_with(
     interval=True, number="n = {}", model=True, digits=1, promise="", kinds=None, worst=True,
     few=0.2, which="accuracy", quiet="no attack", other=None, add="", change=False, shift=0,
-    strange=None, wide=None, few_words="too few texts",
+    strange=None, wide=None, few_words="too few texts", shorten=None, form=None, first=True,
 ):  # fmt: skip
     """Answers to 12.5; without arguments a right one."""
 
@@ -388,18 +442,20 @@ def claims_with(
         for k, row in enumerate(rows):
             last = worst and k == len(rows) - 1
             value = rows[(k + shift) % len(rows)][which]
-            parts = [f"{value:.{digits}%}"]
+            parts = [form(100 * value) if form else f"{value:.{digits}%}"]
             if interval:
                 parts.append(f"[{row['low']:.1%}, {row['high']:.1%}]")
             parts.append(number.format(row["n"]))
             if k == 0:
                 parts.append(quiet)
             else:
-                parts.append(row["threat model"] if model else row["attack"])
+                named = row["threat model"] if model else row["attack"]
+                parts.append(shorten(named) if shorten else named)
                 parts += sorted(every) if last and other is None else [other or kind_of(row)]
             if wide(row) if wide else few is not None and row["high"] - row["low"] > few:
                 parts.append(few_words)
             out.append(promise + ", ".join(parts) + add)
+        out = out if first else out[1:]
         return strange(out) if strange else out
 
     return answer
@@ -435,7 +491,10 @@ RIGHT = [
     ("12.4", step_with(way="sum", outer=("wrapper", "wrapper"))),
     ("12.4", step_with(way="sum")),
     ("12.4", step_of_delta_alone),
+    ("12.4", step_with(of="wrapper")),
+    ("12.4", step_with(mode="back", freeze="back")),
     ("12.5", claims_with()),
+    ("12.5", claims_with(shorten=lambda text: f"{text}, the strongest for each text")),
     ("12.5", claims_in_prose),
 ]
 
@@ -466,6 +525,9 @@ WRONG = [
     ("12.1", bytes_with(one_copy=True), "not of one layer"),
     ("12.1", bytes_with(dropout_once=True), "every layer keeps its own two masks"),
     ("12.1", bytes_with(dropout_always=True), "with checkpointing dropout counts once"),
+    ("12.1", bytes_renamed, "names of the task"),
+    ("12.1", bytes_without_dropout, "dropout"),
+    ("12.1", bytes_without_defaults, "defaults"),
     ("12.2", diagnose_with(row=1), "scaler skipped"),
     ("12.2", diagnose_with(row=2), "two lines in a row"),
     ("12.2", diagnose_with(grad=False), "grad_norm alone"),
@@ -514,6 +576,14 @@ WRONG = [
         x["lam"] for x in log)), "not with the largest"),
     ("12.2", diagnose_with(key="loss", tail=1), "read it again|clean_loss"),
     ("12.2", diagnose_without_looking, "stops at a line|no 'pgd'|rule"),
+    ("12.2", diagnose_with(windows=lambda n: range(n - 3)), "at the very end count too"),
+    ("12.2", diagnose_with(windows=lambda n: range(1, n - 2)), "at the very beginning count too"),
+    ("12.2", diagnose_with(row=4), "are enough"),
+    ("12.2", diagnose_with(finite=lambda x: x < 1e4), "finite is finite"),
+    ("12.2", diagnose_with(last_at=-2), "not the last but one"),
+    ("12.2", diagnose_with(begin=lambda clean: max(clean[:2])), "first line, not"),
+    ("12.2", diagnose_with(begin=lambda clean: max(clean[:3])), "first line, not"),
+    ("12.2", diagnose_with(begin=lambda clean: max(clean[:-3] or clean[:1])), "first line, not"),
     ("12.2", diagnose_with(change=True), "changes the log"),
     ("12.2", lambda log, lam: None, "a name"),
     ("12.2", lambda log, lam: "good", "six names"),
@@ -537,6 +607,9 @@ WRONG = [
     ("12.3", checkpoint_with(swap=True), "order"),
     ("12.3", checkpoint_with(none=True), "return the state"),
     ("12.3", checkpoint_with(returns={}), "return nothing"),
+    ("12.3", checkpoint_with(quiet="saving"), "saving leaves the network in eval mode"),
+    ("12.3", checkpoint_with(quiet="restoring"), "restoring leaves the network in eval mode"),
+    ("12.3", checkpoint_with(rest_of_order=True), "order"),
     ("12.4", naive_step, "attacker's"),
     ("12.4", step_with(how="backward"), "attacker's"),
     ("12.4", step_that_restores, "put back"),
@@ -559,6 +632,12 @@ WRONG = [
     ("12.4", step_with(use_adv=False), "adversarial loss is missing"),
     ("12.4", step_with(detach=False), "detach"),
     ("12.4", step_with(mode="eval"), "mode"),
+    ("12.4", step_with(mode="train"), "mode that it came in"),
+    ("12.4", step_with(mode="back to train"), "mode that it came in"),
+    ("12.4", step_with(freeze="all free"), "may have been frozen"),
+    ("12.4", step_with(key="added"), "other keys"),
+    ("12.4", step_with(key="popped", mask=False), "other keys"),
+    ("12.4", step_with(zero=zero_by_hand), "right dtype"),
     ("12.4", step_with(weighted=True), "without lam"),
     ("12.4", step_with(swap=True), "exchanged"),
     ("12.4", step_with(optimise=True), "optimizer's part"),
@@ -588,6 +667,14 @@ WRONG = [
     ("12.5", claims_with(quiet="No attack"), "lower case"),
     ("12.5", claims_with(few_words="Too few texts"), "lower case"),
     ("12.5", claims_with(quiet="accuracy under attack, no attack"), "says both"),
+    ("12.5", claims_with(shorten=lambda text: text.replace(
+        ", norm='l2', scope='sequence', relative=True, target=None", "")), "setting is left out"),
+    ("12.5", claims_with(shorten=lambda text: re.sub(r", same_dropout=.*?\)", ")", text)),
+     "setting is left out"),
+    ("12.5", claims_with(form="{:.1f} %".format), "without a space"),
+    ("12.5", claims_with(form="{:.1f} percent".format), "without a space"),
+    ("12.5", claims_with(add=", 95 percent sure"), "not in this row"),
+    ("12.5", claims_with(first=False), "first sentence, on no attack"),
     ("12.5", claims_with(change=True), "changes the card"),
     ("12.5", claims_with(strange=" ".join), "list of sentences"),
     ("12.5", claims_with(strange=lambda lines: None), "return it"),

@@ -9,6 +9,7 @@ with hooks that count passes and exchanges; claims are read back with regular ex
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import random
 import re
@@ -94,6 +95,17 @@ _MEMORY_MISTAKES = {
 
 
 def check_bytes_needed(answer) -> None:
+    names = ("params", "trainable", "layers", "hidden", "batch", "length")
+    how = (110_000, 110_000, 5, 64, 8, 33)
+    named = dict(zip(names, how, strict=True))
+    for flags in ({}, dict(fp16=True, checkpointing=False, dropout=True)):
+        try:
+            inspect.signature(answer).bind(**named, **flags)
+        except TypeError as error:
+            raise Wrong("your function cannot be called with the names of the task",
+                        given=named | flags, likely=f"{error}: keep the first line of the function "
+                        "as it stands in the task, with its defaults") from None  # fmt: skip
+    _one_memory(answer(**named, fp16=True), how, (True, False, True))
     rng = random.Random(121)
     for fp16 in (False, True):
         for checkpointing in (False, True):
@@ -104,9 +116,7 @@ def check_bytes_needed(answer) -> None:
                        rng.randint(5, 513))  # fmt: skip
                 flags = (fp16, checkpointing, dropout)
                 _one_memory(answer(*how, *flags), how, flags)
-    how = (110_000, 110_000, 3, 64, 8, 33)
     _one_memory(answer(*how), how, (False, False, True))
-    _one_memory(answer(*how, fp16=True), how, (True, False, True))
     _one_memory(answer(*how, checkpointing=True, dropout=False), how, (False, True, False))
 
 
@@ -163,20 +173,26 @@ def _verdict(log, lam, *, row=3, grad=True, loss=True, drop=0.2, both=True, any_
              want=None, wild="not finite", use_last=True, skip=False, anywhere=False, late=False,
              average=np.mean, key="clean_loss", equal=False, shares="three", end="checks",
              lone=False, top="first", relative=False, fgm="fall", fgm_drop=0.2, at_drop=False,
-             strict=False, with_share=False, away=None, lams="last") -> str:  # fmt: skip
+             strict=False, with_share=False, away=None, lams="last", starts=slice(None),
+             last_at=-1) -> str:  # fmt: skip
     """The specification, rule by rule with arrays; the keywords are its mistakes."""
     curve = np.array([line[key] for line in log])
     losses = np.array([line["loss"] for line in log])
     with_norm = [line for line in log if "grad_norm" in line or not skip]
     norms = np.array([line.get("grad_norm", 1.0) for line in with_norm])
     bad = np.isnan(norms) if wild == "nan" else ~np.isfinite(norms)
+    bad = bad | (norms >= 1e4) if wild == "large" else bad
     bad = bad[-3:] if late else bad
     runs = np.convolve(bad.astype(int), np.ones(row, int)) if len(bad) else np.zeros(1)
-    ill = bad.sum() >= row if anywhere else runs.max() >= row
+    runs = runs[row - 1 : 1 - row or None][starts] if len(bad) >= row else runs[:0]
+    ill = bad.sum() >= row if anywhere else runs.max(initial=0) >= row
     found = {}
     broken = np.isnan(losses) if wild == "nan" else ~np.isfinite(losses)
+    broken = broken | (losses >= 1e4) if wild == "large" else broken
     found["overflow"] = bool((loss and broken.any()) or (grad and ill))
-    begin = curve[0] if first == "first" else curve.min() if first == "min" else curve[-4]
+    begin = curve.min() if first == "min" else curve[0]
+    if first == "largest" and len(curve) > 3:
+        begin = curve[:3].max()
     mean = average(curve[-tail:])
     found["learning rate"] = bool(mean >= begin if equal else mean > begin)
     own = log[-3:] if shares == "lines" else log
@@ -188,7 +204,7 @@ def _verdict(log, lam, *, row=3, grad=True, loss=True, drop=0.2, both=True, any_
         else over.any() if any_share else over.all()))  # fmt: skip
     found["over-fitting"] = _over_fitted(
         log, drop, both, best, use_last, end, lone, top, relative, fgm, fgm_drop, at_drop, strict,
-        with_share)  # fmt: skip
+        with_share, last_at)  # fmt: skip
     wanted = max(line["lam"] for line in log) if lams == "own" else want or lam
     now = max(line["lam"] for line in log) if lams == "largest" else log[-1]["lam"]
     found["warm-up"] = now < (wanted - away if away else target * wanted)
@@ -199,7 +215,7 @@ def _verdict(log, lam, *, row=3, grad=True, loss=True, drop=0.2, both=True, any_
 
 
 def _over_fitted(log, drop, both, best, use_last, end, lone, top, relative, fgm, fgm_drop, at_drop,
-                 strict, with_share) -> bool:  # fmt: skip
+                 strict, with_share, last_at) -> bool:  # fmt: skip
     """Rule 4 and its mistakes."""
     lines = [line for line in log if {"fgm", "pgd"} <= set(line) or (lone and "pgd" in line)]
     lines = [{"fgm": 0.0} | line for line in lines if not with_share or "share" in line]
@@ -212,7 +228,8 @@ def _over_fitted(log, drop, both, best, use_last, end, lone, top, relative, fgm,
     good = lines[place]
     if fgm == "separate":
         good = {"pgd": good["pgd"], "fgm": max(line["fgm"] for line in lines)}
-    last = lines[-1] if use_last else min(lines, key=lambda line: line["pgd"])
+    last = lines[max(last_at, -len(lines))]
+    last = last if use_last else min(lines, key=lambda line: line["pgd"])
     fall, other = good["pgd"] - last["pgd"], good["fgm"] - last["fgm"]
     if fgm == "gap":
         return last["fgm"] - last["pgd"] > drop
@@ -225,6 +242,12 @@ _RULES = ("overflow", "learning rate", "collapse", "over-fitting", "warm-up")
 _CURVE_MISTAKES = {
     "a line without a grad_norm counts as finite and ends the row: do not drop it before counting":
         dict(skip=True),
+    "three in a row at the very end count too: range(len(log) - 2) has all the places where three "
+    "lines can begin": dict(starts=slice(0, -1)),
+    "three in a row at the very beginning count too": dict(starts=slice(1, None)),
+    "three lines in a row with an infinite grad_norm are enough for an overflow": dict(row=4),
+    "finite is finite: a large loss or grad_norm is no overflow, `math.isfinite` tells":
+        dict(wild="large"),
     "three lines with an infinite grad_norm are an overflow only if they follow one another":
         dict(anywhere=True),
     "grad_norm: three in a row anywhere in the log, not in the last three lines alone":
@@ -241,6 +264,7 @@ _CURVE_MISTAKES = {
         dict(shares="lines"),
     "`last` is the last line that has the checks; the log's last line may have none":
         dict(end="log"),
+    "`last` is the last line that has the checks, not the last but one": dict(last_at=-2),
     "a line counts only if it has both, `fgm` and `pgd`": dict(lone=True),
     "of several lines with the largest pgd `best` is the first": dict(top="last"),
     "`best` is the line with the largest pgd, not the first line with checks": dict(top="begin"),
@@ -272,6 +296,8 @@ _CURVE_MISTAKES = {
     "the fall is judged at the last line with checks, not at the lowest": dict(use_last=False),
     "the end is the mean of the last three lines, not the last alone": dict(tail=1),
     "the end is compared with the first line, not with the lowest": dict(first="min"),
+    "the end is compared with the first line, not with the largest of several":
+        dict(first="largest"),
     "the target of λ is `lam`, not 1: compare with 0.9·lam": dict(want=1.0),
     "λ need only come near: below 0.9·lam is the illness, not below lam": dict(target=1.0),
     "the rules go in order: collapse is asked before the learning rate here":
@@ -382,10 +408,16 @@ def _edges() -> list[tuple[list[dict], float]]:
         _short(grad_norm=[inf, inf, no, inf]),
         _short(grad_norm=[1.0, inf, inf, inf, 1.0, 1.0, 1.0]),
         _short(grad_norm=[inf, inf, 1.0, 1.0]),
+        _short(grad_norm=[inf, inf, inf, 1.0, 1.0]),
+        _short(grad_norm=[1.0, 1.0, inf, inf, inf]),
+        _short(grad_norm=[1.0, 7e4, 7e4, 7e4, 1.0]),  # large, but finite
+        _short(loss=[1.4, 7e4, 7e4, 7e4, 1.3]),
         _short(grad_norm=[inf, 1.0, inf, 1.0, inf]),
         _short(clean_loss=[1.0, 0.9, 0.8, 0.7, 0.6, 3.0]),
         _short(clean_loss=[0.5] * 4),
         _short(clean_loss=[0.5, 0.6, 0.5, 0.5, 0.5]),
+        _short(clean_loss=[0.5, 0.9, 0.9, 0.6, 0.6, 0.6]),
+        _short(clean_loss=[0.5, 0.9, 0.6, 0.6, 0.6]),
         _short(pgd=[0.6, no, no, no, 0.3, no], fgm=[0.9, no, no, no, 0.9, no]),
         _short(pgd=[0.6, no, no, no, 0.6, 0.1], fgm=[0.9, no, no, no, 0.9, no]),
         _short(pgd=[0.5, 0.9, 0.5], fgm=[0.8, no, 0.8]),
@@ -402,6 +434,7 @@ def _edges() -> list[tuple[list[dict], float]]:
         _short(pgd=[0.5, 0.3, 0.1], fgm=[0.2, 0.1, 0.0]),
         _short(pgd=[0.6, no, 0.3], fgm=[0.9, no, 0.9], share=[0.6, 0.6, no]),
         _short(pgd=[0.6, 0.6, 0.3, 0.6], fgm=[0.9] * 4, share=[no, 0.6, 0.6, no]),
+        _short(pgd=[0.6, 0.6, 0.3, 0.6], fgm=[0.9] * 4, share=[0.6] * 4),
         _short(share=[0.99, 0.93, 0.99]),
         _short(share=[0.99, 0.6, 0.6]),
         _short(share=[0.96, no, 0.95, no, no, 0.97, no, no]),
@@ -556,6 +589,7 @@ def _one_resume(answer, X, y, seed, before, after) -> None:
     state = answer(loop)
     expect(state is not None, "checkpoint(loop) is None: does the function return the state?")
     expect(isinstance(state, Mapping), "the state should be a dictionary", yours=repr(state)[:200])
+    _in_training(loop, "saving", given)
     _same(here, _now(loop), "saving changes the loop", given)
     for _ in range(after):
         loop.step()
@@ -574,6 +608,7 @@ def _one_resume(answer, X, y, seed, before, after) -> None:
                         f"{type(error).__name__}: {error}", given=given) from None  # fmt: skip
         expect(out is None, "restoring should return nothing: is `state=None` told apart from a "
                "state that was given?", given=given, yours=repr(out)[:120])  # fmt: skip
+        _in_training(other, "restoring", given)
         _same(here, _now(other), "the restored loop is not where the saved one was", given)
         expect(other.generator is not loop.generator and other.model is not loop.model,
                "the two loops share an object", given=given)  # fmt: skip
@@ -582,6 +617,12 @@ def _one_resume(answer, X, y, seed, before, after) -> None:
         for _ in range(after):
             other.step()
         _same(end, _now(other), "the resumed loop makes other steps", given)
+
+
+def _in_training(loop, what, given) -> None:
+    expect(loop.model.training, f"{what} leaves the network in eval mode", given=given,
+           likely="its dropout is off from then on: leave the mode alone, or set it back with "
+                  "loop.model.train()")  # fmt: skip
 
 
 def _plain(value, given):
@@ -645,7 +686,8 @@ class Counting(nn.Module):
         self.events: list[str] = []
         self.seen: set[int] = set()
         for weight in module.parameters():
-            weight.register_post_accumulate_grad_hook(self._filled)
+            if weight.requires_grad:
+                weight.register_post_accumulate_grad_hook(self._filled)
 
     def forward(self, **inputs):
         self.ready = torch.is_grad_enabled()
@@ -710,8 +752,10 @@ def _plain_step(model, batch, eps, lam, *, attacker=0.0, both=(1.0, 1.0), sign=1
     clean = adv = 0.0
 
     def gather(loss, weight):
-        for sum_, g in zip(total, torch.autograd.grad(loss, weights, allow_unused=True),
-                           strict=True):  # fmt: skip
+        free = [p for p in weights if p.requires_grad]
+        found = iter(torch.autograd.grad(loss, free, allow_unused=True))
+        for sum_, p in zip(total, weights, strict=True):
+            g = next(found) if p.requires_grad else None
             if g is not None:
                 sum_ += weight * g
 
@@ -747,29 +791,40 @@ _STEP_MISTAKES = {
 
 
 def check_distributed_step(answer) -> None:
-    for seed, classes, lengths, eps, lam in (
-        (940, 2, (7, 5, 4, 6), 0.6, 0.5),
-        (941, 3, (5, 9), 1.2, 2.0),
-        (942, 2, (4,), 0.3, 1.0),
+    for seed, classes, lengths, eps, lam, special in (
+        (940, 2, (7, 5, 4, 6), 0.6, 0.5, None),
+        (941, 3, (5, 9), 1.2, 2.0, None),
+        (942, 2, (4,), 0.3, 1.0, None),
+        (943, 2, (6, 4), 0.5, 0.5, "eval mode"),
+        (944, 2, (5, 7), 0.5, 2.0, "a frozen layer"),
     ):
         model, batch = _texts(seed, classes, lengths)
         given = dict(eps=eps, lam=lam, texts=len(lengths))
+        if special == "eval mode":
+            model.eval()
+        elif special:
+            model.bert.encoder.layer[0].intermediate.requires_grad_(False)
+        given |= {"the model has": special} if special else {}
         right = _plain_step(model, batch, eps, lam)
         _one_step(answer, model, batch, eps, lam, right, given)
 
 
 def _one_step(answer, model, batch, eps, lam, right, given) -> None:
-    wrapped = Counting(model)
+    wrapped = Counting(model).train(model.training)
     g = torch.Generator().manual_seed(5)
     for p in model.parameters():  # what an earlier micro-batch has left
-        p.grad = 0.01 * torch.randn(p.shape, generator=g, dtype=torch.double)
-    old = torch.cat([p.grad.flatten() for p in model.parameters()])
+        if p.requires_grad:
+            p.grad = 0.01 * torch.randn(p.shape, generator=g, dtype=torch.double)
+    old = _all_grads(model)
+    modes = [module.training for module in wrapped.modules()]
+    trained = [p.requires_grad for p in model.parameters()]
     before = [p.detach().clone() for p in model.parameters()]
     own = {name: value.clone() for name, value in batch.items()}
     came = [torch.zeros_like(p) for p in model.parameters()]  # all gradients that reach the weights
     hooks = []
     for weight, sum_ in zip(model.parameters(), came, strict=True):
-        hooks.append(weight.register_hook(lambda grad, sum_=sum_: (sum_.add_(grad), None)[1]))
+        if weight.requires_grad:
+            hooks.append(weight.register_hook(lambda grad, sum_=sum_: (sum_.add_(grad), None)[1]))
     try:
         result = answer(wrapped, own, eps, lam)
     except RuntimeError as error:
@@ -780,8 +835,7 @@ def _one_step(answer, model, batch, eps, lam, right, given) -> None:
                     "leave it out (or detach delta)") from None  # fmt: skip
     for hook in hooks:
         hook.remove()
-    new = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten()
-                     for p in model.parameters()])  # fmt: skip
+    new = _all_grads(model)
     expect(
         isinstance(result, tuple | list) and len(result) == 2,
         "the function should return (clean, adv)",
@@ -794,11 +848,17 @@ def _one_step(answer, model, batch, eps, lam, right, given) -> None:
         likely="missing detach",
         given=given,
     )
+    expect(set(own) == set(batch), "the batch was changed: it has other keys than before",
+           given=given, yours=sorted(map(str, own)), expected=sorted(batch),
+           likely="work on a copy, dict(batch)")  # fmt: skip
     for name in batch:
         unchanged(batch[name], own[name], f"batch[{name!r}]")
-    expect(model.training and wrapped.training, "the model's mode was changed", given=given)
-    expect(all(p.requires_grad for p in model.parameters()),
-           "requires_grad of the weights was changed", given=given)  # fmt: skip
+    expect(modes == [module.training for module in wrapped.modules()],
+           "the model's mode was changed", given=given,
+           likely="leave it in the mode that it came in, training or eval")  # fmt: skip
+    expect(trained == [p.requires_grad for p in model.parameters()],
+           "requires_grad of the weights was changed", given=given,
+           likely="each weight needs the flag that it had: some may have been frozen")  # fmt: skip
     expect(all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True)),
            "the weights were changed: that is the optimizer's part", given=given)  # fmt: skip
     _gradients(model, batch, eps, lam, new, old, right, given)
@@ -843,6 +903,12 @@ def _one_step(answer, model, batch, eps, lam, right, given) -> None:
                         expected=wanted, likely=likely)  # fmt: skip
 
 
+def _all_grads(model) -> Tensor:
+    """The `.grad` of all weights in one row, zeros where there is none."""
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad.clone()).flatten()
+                      for p in model.parameters()])  # fmt: skip
+
+
 def _gradients(model, batch, eps, lam, new, old, right, given) -> None:
     wanted = old + right["grad"]
     if torch.allclose(new, wanted, rtol=1e-6, atol=1e-9):
@@ -865,6 +931,9 @@ def _gradients(model, batch, eps, lam, new, old, right, given) -> None:
             likely = text
         elif torch.allclose(new, value, rtol=1e-6, atol=1e-9):
             likely = f"{text}; and what lay in .grad before is gone"
+    if likely is None and (new - wanted).norm() < 1e-4 * right["grad"].norm():
+        likely = ("right but for rounding: this model has float64, and somewhere float32 came in. "
+                  "zero_delta(model, batch) has the right dtype")  # fmt: skip
     if likely is None and torch.equal(new, old):
         likely = "no gradient reaches the weights"
     raise Wrong("the gradient in the weights' .grad is not that of L + lam·L_adv", given=given,
@@ -874,7 +943,7 @@ def _gradients(model, batch, eps, lam, new, old, right, given) -> None:
 # ---------------------------------------------------------------- 12.5 claims
 
 PROMISES = r"\w*(robust|safe|secur)\w*"
-PERCENT = r"\d+(?:\.\d+)?\s*%"
+PERCENT = r"\d+(?:\.\d+)?\s*(?:%|per ?cent\b)"
 
 
 def _row(rng, attack: str, queries: float | None, n: int, worst: float = 1.0) -> dict:
@@ -886,9 +955,14 @@ def _row(rng, attack: str, queries: float | None, n: int, worst: float = 1.0) ->
         "none": "none",
         "worst case": "any of these attacks",
         "WordSubstitution": "WordSubstitution(world='reviews', max_changed=0.5)",
-        "Typos": "Typos(max_changed=0.2, constraints=())",
+        "Typos": "Typos(kinds=('swap', 'drop', 'look-alike'), per_kind=4, max_changed=0.2)",
     }
-    model = settings.get(attack) or f"{attack}(eps={rng.choice((0.1, 0.25, 0.4))}, norm='l2')"
+    common = "norm='l2', scope='sequence', relative=True, target=None, same_dropout=False, seed=0"
+    own = {"Noise": ", restarts=1",
+           "PGD": ", steps=20, step_size=None, random_start=True, restarts=5"}  # fmt: skip
+    model = settings.get(attack) or (
+        f"{attack}(eps={rng.choice((0.1, 0.25, 0.4))}, {common}{own.get(attack, '')})"
+    )
     return {"attack": attack, "threat model": model, "n": n, "accuracy": p, "hits": hits,
             "low": middle - half, "high": middle + half, "calibrated": p, "success": 0.3,
             "changed": None, "queries": queries}  # fmt: skip
@@ -933,10 +1007,19 @@ def check_claims(answer) -> None:
             "one sentence for each row and one for the worst case",
             yours=len(lines),
             expected=len(rows),
-            likely="the worst case is missing" if len(lines) == len(rows) - 1 else None,
+            likely=_missing(lines, rows),
         )
         for k, (line, row, kind) in enumerate(zip(lines, rows, kinds, strict=True)):
             _one_claim(line, row, kind, k == 0, rows)
+
+
+def _missing(lines, rows) -> str | None:
+    if len(lines) != len(rows) - 1:
+        return None
+    if lines and "no attack" not in lines[0]:
+        return "the first sentence, on no attack, is missing"
+    last = rows[-1]["threat model"] in lines[-1]
+    return None if last else "the worst case is missing"
 
 
 def _kind(row) -> list[str]:
@@ -967,12 +1050,15 @@ def _one_claim(line, row, kinds, first, rows) -> None:
             likely = "the interval is missing"
         raise Wrong("a claim needs its interval", expected=interval, likely=likely, **details)
     rest = line.replace(interval, "")
-    numbers = [re.sub(r"\s", "", x) for x in re.findall(PERCENT, rest)]
+    numbers = re.findall(PERCENT, rest)
     expect(numbers, "a claim needs its accuracy", expected=accuracy, **details)
     others = [x for x in numbers if x != accuracy]
     if others:
         likely = "a number that is not in this row of the card"
-        if any(x in {f"{r['accuracy']:.1%}" for r in rows} for x in others):
+        bare_numbers = [re.match(r"[\d.]+", x)[0] + "%" for x in others]
+        if accuracy in bare_numbers:
+            likely = f"write it as {accuracy}, with the sign and without a space"
+        elif any(x in {f"{r['accuracy']:.1%}" for r in rows} for x in others):
             likely = "the accuracy of another row"
         elif any(x == f"{row['success']:.1%}" for x in others):
             likely = "this is the attack's success rate, not the accuracy"
@@ -993,7 +1079,8 @@ def _one_claim(line, row, kinds, first, rows) -> None:
                likely=f"{both and both[0]!r} does not belong here", **details)  # fmt: skip
     else:
         expect(row["threat model"] in line, "a claim needs its threat model, word for word",
-               expected=row["threat model"], likely="the name of an attack is not its settings",
+               expected=row["threat model"], likely="a setting is left out: all of them belong to "
+               "it" if f"{row['attack']}(" in line else "the name of an attack is not its settings",
                **details)  # fmt: skip
         expect("no attack" not in line, "this row is under attack", **details)
     for kind in kinds:
@@ -1120,7 +1207,11 @@ def claims(card: Mapping) -> list[str]:
     return [
         sentence(card["rows"][0], "no attack", []),
         *[sentence(row, row["threat model"], [kind(row)]) for row in attacked],
-        sentence(worst, worst["threat model"], sorted({kind(row) for row in attacked})),
+        sentence(
+            worst,
+            worst["threat model"] + ", the strongest for each text",
+            sorted({kind(row) for row in attacked}),
+        ),
     ]
 
 
