@@ -191,9 +191,11 @@ def main(source: str, n: int, rounds: int) -> None:
         "Runtime; TextAttack could be given such a model too, by a wrapper of one's own.\n\n"
         "The same attack? Adversarial texts found, how many of them are the same to the letter, "
         "texts whose last state is the same even where it fooled nobody, and queries in all. "
-        "TextAttack scores 1 − p in single precision, where a sure model makes ties, and its own "
-        "two ways of padding break them differently, as the fourth column from the right shows; "
-        "we compare logits.\n\n"
+        "TextAttack is told to rank only words that the dictionary knows "
+        "(`peers/textattack_greedy.py`), as we do. It scores 1 − p in single precision, where a "
+        "sure model makes ties; we compare logits. Where nobody is fooled its last state may "
+        "differ from ours for that reason, and on long texts even between its own two ways of "
+        "padding (the fourth column from the right).\n\n"
         + table(["words", "threads", "texts", "fooled by us", "by TextAttack", "with the same text",
                  "same last state", "its padded against its own default", "ours, ONNX against "
                  "PyTorch", "queries, ours", "queries, TextAttack"], same)

