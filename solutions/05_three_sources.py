@@ -362,7 +362,7 @@ assert gap["blind generator"] > gap["FGM"] + 0.15, "one class is attacked, the o
 # settled for one of them and gives it to every text. The texts of the other class are mostly made
 # surer by it (the last line). Which class it is depends on the start: of the seeds 0 to 5 in the
 # built-in world five end at the positive texts, seed 1 at the negative ones (measured by
-# `python benchmarks/recorded.py 05`).
+# `python benchmarks/recorded_05.py`).
 #
 # To do better it would have to recognise the class by itself, that is, to become a classifier
 # first. But the attacker *knows* the true label: FGM and PGD use it in every gradient. So it is

@@ -7,11 +7,13 @@
 #
 # - write the step that minimises `L + lam·L_adv`, and the loop and the evaluation around it;
 # - turn its knobs, `lam`, `eps`, `ratio` and `steps`, and read the price in a frontier;
-# - see a training collapse, and one that learns its training texts by heart, and mend both;
-# - do it all again in ten lines with `AdversarialTrainer`;
+# - see a training collapse, and mend it; see one learn its training texts by heart, and find out
+#   what early stopping can do for it;
+# - do it all again with one call of `finetune`, which makes an `AdversarialTrainer`;
 # - measure whether a defence against pushes of embeddings helps against *words*.
 #
-# **Time** {{TIME}} About 75 minutes for you.
+# **Time** {{TIME}} About 110 minutes for you. If you have less, run the cells of sections 5
+# (optimisers) and 8 (dropout) without reading: nothing later needs what they say.
 #
 # **Before** Lessons 01 (`L + lam·L_adv`), 03 and 04 (FGM and PGD), 06 (words).
 
@@ -36,7 +38,8 @@ profile = advlib.setup()
 # Nobody can solve this for a language model. So the two take turns: the attacker makes a few steps
 # in $\delta$ with $\theta$ held still (lessons 03 and 04), then the defender makes *one* step in
 # $\theta$ with $\delta$ held still. That $\delta$ may be held still is what Danskin's theorem
-# allows: at the maximum, $\delta$'s own dependence on $\theta$ does not change the gradient.
+# allows: at the maximum, $\delta$'s own dependence on $\theta$ does not change the gradient. (For
+# us it holds approximately, for we only come near the maximum.)
 
 # %%
 import copy
@@ -109,17 +112,18 @@ assert before.robust.mean() < (before.clean == before.labels).mean() - 0.2
 #    make new ones (`.backward()`), move the weights (`optimizer.step()`).
 #
 # The part is what the **adversarial ratio** says: with `ratio = 0.25` only the first quarter of the
-# batch is attacked. The batch is in random order anyway, so "the first" is as good as any. A part
-# of a batch is `{name: value[:k] for name, value in batch.items()}`: the same rows of every tensor.
+# batch is attacked. Our batch is in random order, so "the first" is as good as any. (In one that is
+# sorted by length the first would always be the short ones.) A part of a batch is
+# `{name: value[:k] for name, value in batch.items()}`: the same rows of every tensor.
 
 # %% [markdown]
-# ### Exercise 08.1 ●●○ · 15 min · the adversarial step
+# ### Exercise 08.1 ●●○ · 22 min · the adversarial step
 #
 # Write `adversarial_step(model, optimizer, batch, attack, lam, ratio=1.0)`. Make one step on
 # $L+\texttt{lam}\cdot L_\text{adv}$, where $L_\text{adv}$ is the mean over the first
-# `round(ratio * size)` texts of the batch, `size` being the number of its texts. Return the pair
-# `(clean, adv)`, the two losses of *before* the update, as numbers (a detached tensor will do),
-# `adv` not multiplied by `lam`.
+# `round(ratio * size)` texts of the batch, with `size = len(batch["labels"])` (`len(batch)` counts
+# its keys). Return the pair `(clean, adv)`, the two losses of *before* the update, as numbers (a
+# detached tensor will do), `adv` not multiplied by `lam`.
 #
 # - Call the attack once, with all these texts together. Where nobody is to be attacked (`lam` is 0,
 #   or the rounding gives 0) do not call it; then $L$ alone is minimised, and `adv` is `None`.
@@ -157,12 +161,12 @@ def adversarial_step(model, optimizer, batch, attack, lam, ratio=1.0):
 adversarial_step = advlib.exercise("08.1", adversarial_step)
 
 # %% [markdown]
-# Six steps on one and the same batch, with a copy of the model. Each line is measured before its
-# update, with a `delta` made anew.
+# Six steps on one and the same batch, with a copy of the model in eval mode (no dropout). Each line
+# is measured before its update, with a `delta` made anew.
 
 # %%
 rate = profile.pick(smoke=2e-3, colab=5e-5)
-size = profile.pick(12, 32)  # of a batch
+batch_size = profile.pick(12, 32)
 
 
 def fresh():
@@ -197,13 +201,14 @@ assert history[-1][1] < 0.8 * history[0][1], "on this batch the openings are clo
 # loop goes on without dropout and nobody notices.
 
 # %% [markdown]
-# ### Exercise 08.2 ●●○ · 10 min · clean and robust accuracy
+# ### Exercise 08.2 ●●○ · 13 min · clean and robust accuracy
 #
-# Write `evaluate(victim, data, attack)`. `data` has the columns `"text"` and `"label"`. Return
-# `(clean, robust)`, shares from 0 to 1 **of all texts**: right without an attack, and right both
-# without and with it. Take the attack as it is, with its best point (no `keep_best=False`). The
-# model is in eval mode all the while, also during the attack, and afterwards in the mode in which
-# it came. No gradients are left in the parameters.
+# Write `evaluate(victim, data, attack)`, with your own loop over the batches and not with
+# `attack_all`. `data` has the columns `"text"` and `"label"`. Return `(clean, robust)`, shares from
+# 0 to 1 **of all texts**: right without an attack, and right both without and with it. Take the
+# attack as it is, with its best point (no `keep_best=False`). The model is in eval mode all the
+# while, also during the attack, and afterwards in the mode in which it came. No gradients are left
+# in the parameters.
 #
 # `victim.batches(data["text"], data["label"])` yields pairs `(indices, batch)` of some texts of
 # similar length, that is, not in the order of `data`. Batches differ in size.
@@ -258,15 +263,19 @@ print("\nBefore, under PGD:\n" + classification_report(
 
 
 # %%
-def train_epoch(victim, data, optimizer, attack, lam, ratio=1.0, seed=0, size=size):
-    """One pass over data in the order of a seed; the list of (clean, adversarial) losses."""
+def shuffled(victim, data, seed, size=batch_size):
+    """The batches of one pass over data, in the order of a seed."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed)).tolist()
-    victim.model.train()
-    losses = []
     for k in range(0, len(order), size):
         rows = data[order[k : k + size]]
-        batch = victim.encode(rows["text"], rows["label"])
-        losses.append(adversarial_step(victim.model, optimizer, batch, attack, lam, ratio))
+        yield victim.encode(rows["text"], rows["label"])
+
+
+def train_epoch(victim, data, optimizer, attack, lam, ratio=1.0, seed=0, size=batch_size):
+    """One pass over data in the order of a seed; the list of (clean, adversarial) losses."""
+    victim.model.train()
+    losses = [adversarial_step(victim.model, optimizer, batch, attack, lam, ratio)
+              for batch in shuffled(victim, data, seed, size)]  # fmt: skip
     victim.model.eval()
     return losses
 
@@ -340,9 +349,10 @@ fig
 
 # %% [markdown]
 # *The figure: left, the losses of both trainings, each point the mean of eight steps (single ones
-# jump, since a batch has few texts). The adversarial loss begins high and comes down. Right, the
-# accuracies on the test texts: the adversarial run withstands PGD on more of them than its
-# control.*
+# jump, since a batch has few texts). The adversarial loss begins high and comes down. The clean
+# loss, 0.001 in section 2, is far above that in *both* runs: the rate is large and dropout is on,
+# so a model that was finished is shaken. Right, the accuracies on the test texts: the adversarial
+# run withstands PGD on more of them than its control.*
 #
 # Under ordinary training the robust accuracy *wanders*: with other seeds the control of the
 # built-in world ended above the start as well as below it. So compare with the control and not with
@@ -359,13 +369,14 @@ fig
 #
 # ## 5 · Which optimiser?
 #
-# An optimiser is a rule that makes an update out of gradients.
+# An optimiser is a rule that makes an update of a weight $\theta$ out of gradients. $\eta$ is the
+# learning rate, $w$ the strength of the *decay*.
 #
 # | | the update | |
 # |---|---|---|
-# | SGD | $-\eta\,m$ | $m$: the gradient, averaged over time (momentum) |
-# | Adam | $-\eta\,m/\sqrt v$ | $v$: its square, averaged; every weight has a step of its own |
-# | AdamW | $-\eta\,(m/\sqrt v + w\cdot\theta)$ | Adam, and all weights shrink a little: *decay* |
+# | SGD | $-\eta\,m$ | $m$: a fading *sum* of the gradients so far (momentum, as in PyTorch) |
+# | Adam | $-\eta\,m/\sqrt v$ | fading *averages*: $m$ of the gradient, $v$ of its square |
+# | AdamW | $-\eta\,(m/\sqrt v + w\,\theta)$ | Adam, and every weight shrinks a little |
 #
 # Who compares them at *one* learning rate compares nothing: SGD's step is proportional to the
 # gradient, Adam's is about $\eta$ however small the gradient. **Fair** means: to each its own
@@ -411,15 +422,15 @@ for name, (make, scale) in makers.items():
 # shown to the test texts.
 
 # %%
-begin = both_losses(start, judges)
-print(f"before: {begin:.2f}")
-some_test = test.select(range(64))
+begin, some_test = both_losses(start, judges), test.select(range(64))
+print(f"before: {begin:.2f}, on test {both_losses(start, some_test):.2f}")
 for name, found in trials.items():
     chosen = min(found, key=lambda lr: found[lr][0])
     print(f"{name:6}", "  ".join(f"{lr:.0e}: {loss:.2f}" for lr, (loss, _) in found.items()),
           f"  chosen {chosen:.0e}, on test {both_losses(found[chosen][1], some_test):.2f}")
 adam, decayed = ([loss for loss, _ in trials[name].values()] for name in ("Adam", "AdamW"))
-assert min(decayed) < begin, "the best rate lowers the loss"
+for found in trials.values():
+    assert min(loss for loss, _ in found.values()) < begin, "the best rate lowers the loss"
 assert max(abs(a - b) for a, b in zip(adam, decayed, strict=True)) < 0.05, "decay plays no part"
 
 # %% [markdown]
@@ -449,8 +460,9 @@ assert max(abs(a - b) for a, b in zip(adam, decayed, strict=True)) < 0.05, "deca
 # *every* one of the curves: the adversarial one is the usual setting, and the standard one is what
 # a knob at 0 gives, whichever knob it is: no weight, no radius, no texts or no steps, no attack. So
 # four more runs make four curves. All are **short**: two epochs over few texts from the same start,
-# one seed. They show directions, and no third digits. (They are shown on the test texts: here we
-# look, and choose nothing.)
+# one seed. They show directions, and no third digits. More values, with three seeds each, were
+# recorded before and are drawn beside them. (All are shown on the test texts: here we look, and
+# choose nothing.)
 
 # %%
 guess = advlib.predict(
@@ -478,7 +490,7 @@ far = {"lam": 3.0, "eps": 1.0, "ratio": 0.25, "steps": 3}
 sweep = {knob: {0: none, value: short_run(**{knob: value}), 0.3 if knob == "eps" else 1: usual}
          for knob, value in far.items()}  # fmt: skip
 sweep = {knob: dict(sorted(found.items())) for knob, found in sweep.items()}
-assert sweep["eps"][1.0][1] < usual[1] + profile.pick(0.02, 1), "eps = 1 teaches less"
+assert sweep["eps"][1.0][1] < usual[1] + profile.pick(0, 1), "eps = 1 teaches less"
 change = {knob: abs(sweep[knob][value][1] - usual[1]) for knob, value in far.items()}
 guess.reveal("it rises clearly" if sweep["eps"][1.0][1] > usual[1] + 0.05 else "it does not")
 for knob, found in sweep.items():
@@ -497,34 +509,62 @@ print(f"a step of training costs {(6 + 2 * 3) / (6 + 2 * 1):.1f} times as much, 
 assert three[1] > none[1], "three steps, too, teach more than none"
 
 # %%
+# Recorded in the built-in world: (clean, under PGD) in %, for the seeds 0 to 2 of section 11.
+NONE, USUAL = [(98, 36), (97, 32), (98, 54)], [(98, 61), (97, 67), (99, 58)]
+REPEATED = {
+    "lam": {0.3: [(97, 55), (97, 58), (97, 50)], 3: [(98, 58), (98, 59), (98, 57)],
+            10: [(98, 62), (96, 60), (98, 54)]},
+    "eps": {0.1: [(98, 50), (97, 59), (96, 52)], 0.6: [(97, 43), (95, 50), (97, 54)],
+            1: [(96, 54), (80, 49), (96, 53)]},
+    "ratio": {0.25: [(96, 54), (98, 51), (94, 43)], 0.5: [(98, 53), (96, 58), (97, 61)],
+              0.75: [(98, 56), (96, 60), (97, 61)]},
+    "steps": {2: [(98, 59), (98, 63), (96, 64)], 3: [(97, 59), (96, 59), (97, 64)],
+              5: [(96, 64), (97, 56), (97, 65)]},
+}  # fmt: skip
+three_seeds = {knob: {0: NONE, 0.3 if knob == "eps" else 1: USUAL} | found
+               for knob, found in REPEATED.items() if profile.name == "smoke"}  # fmt: skip
+
+# %%
 with plots.style():
-    fig, axes = plots.figure(7.4, 2.8, ncols=4, sharey=True)
-    for ax, (knob, found) in zip(axes, sweep.items(), strict=True):
-        x = range(len(found))
+    fig, axes = plots.figure(7.4, 4.6, nrows=2, ncols=2, sharey=True)
+    for ax, (knob, found) in zip(axes.flat, sweep.items(), strict=True):
+        again = three_seeds.get(knob, {})
+        places = {value: x for x, value in enumerate(sorted({*found, *again}))}
+        x = [places[value] for value in found]
         for k, (what, colour) in enumerate((("clean", plots.COLOURS["clean"]),
                                             ("under PGD", plots.COLOURS["pgd"]))):  # fmt: skip
             values = [v[k] for v in found.values()]
             ax.plot(x, values, color=colour, marker="o", label=what)
             ends = [wilson(round(v * len(test)), len(test)) for v in values]
             ax.fill_between(x, *zip(*ends, strict=True), color=colour, alpha=0.15, linewidth=0)
-        ax.set_xticks(list(x), [f"{value:g}" for value in found])
+            for value, seeds in again.items():
+                ax.plot([places[value] + 0.12] * 3, [v[k] / 100 for v in seeds], "D", markersize=4,
+                        fillstyle="none", color=colour)  # fmt: skip
+        ax.set_xticks(list(places.values()), [f"{value:g}" for value in places])
         ax.set(xlabel=knob, ylim=(0, 1.03))
         ax.yaxis.set_major_formatter("{x:.0%}")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    if three_seeds:
+        axes[0, 0].plot([], [], "D", markersize=4, fillstyle="none", color="#555555",
+                        label="recorded, three seeds")  # fmt: skip
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
 fig
 
 # %% [markdown]
 # *The figure: clean accuracy (black) and accuracy under PGD at eps = 0.3 (pink) on the test texts,
-# after short runs with one knob turned at a time. The left end of every curve is the run
-# without attacks. The bands are 95 % intervals (Wilson, lesson 07): what chance in the choice of
-# the texts could make of each point.*
+# after short runs with one knob turned at a time; the values of a knob stand at equal distances,
+# whatever their size. The left end of every curve is the run without attacks. The bands are 95 %
+# intervals (Wilson, lesson 07): what chance in the choice of the texts could make of each point.
+# The small diamonds are recorded runs in the built-in world, three seeds for each value.*
 #
 # Read it with the bands in mind: the way up from 0 stands out, but two neighbours whose bands
 # overlap are not to be told apart by these runs. And the bands leave out the scatter of *training*
-# itself, over orders of the texts and dropout: section 11 makes the usual run once more, and you
-# will see how large that is. And note `eps = 1`: a partner who may move a text by the length
-# of a whole word can make a good text from a bad one. In the built-in world he taught less than a
-# partner of the size that will be met.
+# itself, over orders of the texts and dropout. The diamonds show it: the usual run alone lies
+# anywhere from 55 % to 67 % over the seven seeds of section 11. Some values lie below it in all
+# three of their seeds, but three coins, too, fall alike once in four times: so most settings here
+# have no order. `eps = 1` is another matter: below the usual run in each of seven seeds, by 5 to 25
+# points (section 11 prints them). A partner who may move a text by the length of a whole word can
+# make a good text from a bad one; in the built-in world he taught less than a partner of the size
+# that will be met.
 #
 # And `steps`: from 0 to 1 is the difference between no partner and one. In our run of the built-in
 # world the next two steps, at one and a half times the price, changed nothing that these texts
@@ -626,11 +666,12 @@ fig
 # not to be told apart. Look at the counts that the cell prints: a ring can hang on a *single text*
 # of the clean ones (so it was for "as it comes" in our run), and with another seed it is gone.
 #
-# Two things can be read here that a table hides. Most settings are *dominated*: they are no
-# trade-off, they are simply worse. And where the frontier is only a point or two, there was hardly
-# anything to trade. A trade-off proper, where one accuracy is paid for with the other, is a matter
-# of the data: it must come when `eps` is so large that the classes touch (Tsipras et al., 2019).
-# For reviews whose classes lie far apart in comparison with `eps = 0.3`, the price is small.
+# Two things can be read here that a table hides. Most settings are *dominated* in this run: there
+# they trade nothing. (Near ones may change places in the next run.) And where the frontier is only
+# a point or two, there was hardly anything to trade. A trade-off proper, where one accuracy is paid
+# for with the other, is a matter of the data: Tsipras et al. (2019) prove one for data whose most
+# useful features can be turned round within `eps`; where classes lie more than 2·`eps` apart
+# nothing forces one (Yang et al., 2020). Here the price was small.
 #
 # The widget turns a knob through the runs of this page, and marks where each lands.
 
@@ -715,9 +756,9 @@ assert model.training, "the attack has put the mode back"
 # So far we began with a model that could already read reviews. Now with one that cannot: an encoder
 # with a fresh head, which knows nothing about opinions, and a partner with a large `eps`. Every
 # direction that begins to separate the classes is pushed back at once, and there is a way out that
-# the attacker cannot touch: **look at no text at all, and always say the same**. Its loss is
-# $\log 2\approx0.69$ for either term. A model that is *wrong with conviction* under attack pays
-# more than that.
+# the attacker cannot touch: **look at no text at all, and always say the same: one half for each
+# class**. Its loss is $\log 2\approx0.69$ for either term. A model that is *wrong with conviction*
+# under attack pays more than that.
 #
 # How do we notice? Not by the robust accuracy alone! A model that always says "positive" cannot be
 # fooled on any positive text. What tells is the share of the class that it predicts most: near one
@@ -773,12 +814,13 @@ warmed = advlib.exercise("08.4", warmed)
 print([round(warmed(2.0, step, 4), 2) for step in range(7)], warmed(2.0, 0, 0))
 
 # %% [markdown]
-# Two newborns, the same texts and the same partner, at twice the usual `eps`: once with `lam = 1`
-# from the first step, once with a warm-up that takes the whole run.
+# Three newborns and the same texts. Two meet the same partner, at twice the usual `eps`: one with
+# `lam = 1` from the first step, one with a warm-up that takes the whole run. The third is the
+# control, whom nobody attacks.
 
 
 # %%
-def from_nothing(warmup, steps):
+def from_nothing(warmup, steps, lam=1.0):
     """Train a newborn; the largest share of a class on the way."""
     victim, strong, shares = newborn(), FGM(eps=0.6), []
     set_seed(0)
@@ -788,7 +830,7 @@ def from_nothing(warmup, steps):
         rows, pages = train[pages[:16]], pages[16:]
         batch = victim.encode(rows["text"], rows["label"])
         victim.model.train()
-        adversarial_step(victim.model, optimizer, batch, strong, warmed(1.0, step, warmup))
+        adversarial_step(victim.model, optimizer, batch, strong, warmed(lam, step, warmup))
         if step % 16 == 0 or step == steps - 1:
             shares.append((step + 1, most_predicted(victim)))
     victim.model.eval()
@@ -796,47 +838,47 @@ def from_nothing(warmup, steps):
 
 
 steps = profile.pick(64, 200)
-early = {"no warm-up": from_nothing(0, steps), "warm-up": from_nothing(steps, steps)}
+early = {"no warm-up": from_nothing(0, steps), "warm-up": from_nothing(steps, steps),
+         "no attacks": from_nothing(0, steps, lam=0.0)}  # fmt: skip
 found = {kind: evaluate(victim, some_test, probe) for kind, (victim, _) in early.items()}
 for kind, (_, shares) in early.items():
     print(f"{kind:10} most predicted class {shares[-1][1]:.0%}, clean {found[kind][0]:.0%}, "
           f"under PGD {found[kind][1]:.0%}")  # fmt: skip
-# In `colab` the encoder has learned the task already and gets out by itself: nothing is asserted.
+larger = max(some_test["label"].count(k) for k in (0, 1)) / len(some_test)
+print(f"the larger class has {larger:.0%} of these texts")
+# In `colab` the encoder has learned the task already: nothing is asserted.
 least, most = profile.pick(smoke=(0.9, 0.85), colab=(0, 1.1))
-assert max(share for _, share in early["no warm-up"][1]) > least, "it says the same to all"
-assert min(share for _, share in early["warm-up"][1][2:]) < most, "with warm-up it does not"
+assert early["no warm-up"][1][-1][1] > least, "it says the same to all"
+assert early["warm-up"][1][-1][1] < most, "with warm-up it does not"
+assert early["no attacks"][1][-1][1] < most, "nor where nobody attacks"
 
 # %%
 with plots.style():
     fig, ax = plots.figure(6.2, 2.9)
-    looks = ("#D55E00", "s", "--"), ("#0072B2", "o", "-")
+    looks = ("#D55E00", "s", "--"), ("#0072B2", "o", "-"), ("#777777", "v", ":")
     for (kind, (_, shares)), (colour, mark, line) in zip(early.items(), looks, strict=True):
         ax.plot(*zip(*shares, strict=True), line, color=colour, marker=mark, label=kind)
     ax.set(xlabel="step", ylabel="share of the class\npredicted most", ylim=(0.45, 1.05))
     ax.yaxis.set_major_formatter("{x:.0%}")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
 fig
 
 # %% [markdown]
 # *The figure: the share of 64 test texts that get the most frequent prediction, while a newborn
-# model is trained against a strong partner. In the built-in world both begin at 100 %: a fresh head
-# says one thing to everybody. Without warm-up (orange, dashed) it never gets away from there for
-# good, in our trials also in longer runs; with warm-up (blue) it comes down towards one half, which
-# is about the share of the larger class.*
+# model is trained. In the built-in world all begin at 100 %: a fresh head says one thing to
+# everybody. Against a strong partner without warm-up (orange, dashed) it ends there; with warm-up
+# (blue) it comes down to about 60 %, near the share of the larger class among these texts, as it
+# does without attacks (grey, dotted).*
 #
 # So short a run does not make a good reader of the second model, but it has begun to read. What a
 # collapse does to a long training stands in `docs/results/defence-reviews.md`: there, some
 # methods without a clean term end at 50 % in every column, and one plain epoch first mends them.
 #
 # Now read the printed line of the collapsed model again. At a share of 100 % the accuracy under PGD
-# is *the same* as the clean accuracy, and may well be higher than that of the model that learned
-# something: nobody can fool a reader who does not read. Who looks at robust accuracy alone would
+# is *the same* as the clean accuracy: nobody can fool a reader who does not read. In our run both
+# are the share of the *smaller* class, which it says to everybody, and even that is more under PGD
+# than the model with warm-up has, which learned something. Who looks at robust accuracy alone would
 # pick it.
-#
-# What does not collapse, we tried it: a fresh *head* on an encoder that has learned the task (that
-# is the start of the `colab` profile). It falls into the trap for some steps, if at all, and gets
-# out by itself. The danger is with encoders that have not learned the task yet, a large `eps`, and
-# an attack from the first step on.
 #
 # ## 10 · Learning the sparring partner by heart
 #
@@ -851,7 +893,8 @@ fig
 # %%
 guess = advlib.predict(
     "08.c",
-    "a model withstands PGD on (nearly) all of 48 training texts. On which share of the others?",
+    "a model withstands PGD on (nearly) all of 48 training texts. On which share of 64 validation "
+    "texts?",
     guess=None,
     low=0,
     high=1,
@@ -919,9 +962,9 @@ early_stop = advlib.exercise("08.5", early_stop)
 # Four epochs are too few to see a stop, and a long run is too dear for this page. So here are three
 # that were made before, with three seeds: the same loop and the same 48 texts, the same attack and
 # learning rate in the built-in world, but **twenty** epochs of two passes and 129 validation texts.
-# These numbers are *recorded*, and nothing is trained in this cell: `python benchmarks/recorded.py`
-# makes them again, in two minutes on one core. (A machine that rounds otherwise may get other
-# digits.)
+# These numbers are *recorded*, and nothing is trained in this cell:
+# `python benchmarks/recorded_08.py by-heart` makes them again, in two minutes on one core. (A
+# machine that rounds otherwise may get other digits.)
 
 # %%
 # Robust accuracy (PGD, 4 steps, eps = 0.3) on 129 validation texts, in %, after each epoch.
@@ -946,7 +989,7 @@ with plots.style():
     left.set(xlabel="epoch (two passes each)", ylabel="accuracy", ylim=(0, 1.03))
     left.set_title("this page's run", fontsize=10)
     left.legend(fontsize=9, loc=(0.04, 0.03))
-    looks = zip(stops.items(), ("#CC79A7", "#0072B2", "#222222"), "osD", strict=True)
+    looks = zip(stops.items(), ("#D55E00", "#0072B2", "#222222"), "osD", strict=True)
     for (name, (best, last)), colour, mark in looks:
         values = [v / 100 for v in RECORDED[name]]
         right.plot(values, color=colour, alpha=0.3)
@@ -979,8 +1022,9 @@ fig
 # ## 11 · The same in ten lines
 #
 # What you wrote is what `AdversarialTrainer` does, with everything that a long training needs
-# around it: checkpoints, resuming, mixed precision, several GPUs, logs. `finetune` sets it up. The
-# objective is an object, `Adversarial(attack, lam, ratio, warmup)`: your exercises 08.1 and 08.4.
+# around it: checkpoints, resuming, mixed precision, several GPUs, logs. `finetune` makes one and
+# runs it; its `ledger()` counts the work that was done, in the units of section 4. The objective is
+# an object, `Adversarial(attack, lam, ratio, warmup)`: your exercises 08.1 and 08.4.
 #
 # First: is it the *same*? One step each from the same weights, in eval mode, so that no dropout
 # differs.
@@ -1017,7 +1061,7 @@ trainer = finetune(
     Adversarial(FGM(eps=0.3), lam=1.0),
     out=tempfile.mkdtemp(),
     epochs=epochs,
-    batch_size=size,
+    batch_size=batch_size,
     learning_rate=rate,
     lr_scheduler_type="constant",
     warmup_steps=0,
@@ -1030,30 +1074,34 @@ yours = runs["adversarial"][2]
 print(f"your loop: clean {yours[0]:.0%}, under PGD {yours[1]:.0%}\n"
       f"trainer:   clean {theirs[0]:.0%}, under PGD {theirs[1]:.0%}; "
       f"{trainer.ledger()['units']:.1f} units of work a step")  # fmt: skip
-print(f"under PGD the two lie {abs(theirs[1] - yours[1]):.0%} apart; the knobs of section 6 moved "
-      f"it by {min(change.values()):.0%} to {max(change.values()):.0%}")  # fmt: skip
+print(f"under PGD the two lie {100 * abs(theirs[1] - yours[1]):.1f} points apart; the knobs of "
+      f"section 6 moved it by {100 * min(change.values()):.1f} to "
+      f"{100 * max(change.values()):.1f} points")  # fmt: skip
 assert theirs[1] > none[1] + profile.pick(0.01, 0), "another run, and again above the control"
 
 # %% [markdown]
 # This is the repetition that section 6 promised. The two runs have the *same* setting; only the
 # order of the texts and the dropout masks differ. Two runs show little of what chance in training
-# can do; here are seven seeds of the two runs of section 4, *recorded* in the built-in world
-# (`python benchmarks/recorded.py` again).
+# can do; here are seven seeds of the two runs of section 4, and of section 6's with `eps = 1`,
+# *recorded* in the built-in world (`python benchmarks/recorded_08.py seeds`).
 
 # %%
 # Robust accuracy in % (PGD, 4 steps, eps = 0.3) on the 112 test texts. Seed s, from 0 to 6: after
 # set_seed(s), two epochs in the orders seed=2*s and seed=2*s + 1.
 CONTROL, SPARRING = [36, 32, 54, 57, 46, 41, 52], [61, 67, 58, 65, 58, 55, 63]
-for name, values in {"control": CONTROL, "sparring": SPARRING}.items():
+TOO_FAR = [54, 49, 53, 40, 44, 38, 50]  # eps = 1; clean 96, 80, 96, 63, 84, 90, 90
+for name, values in {"control": CONTROL, "sparring": SPARRING, "eps = 1": TOO_FAR}.items():
     print(f"{name:8} from {min(values)} % to {max(values)} %")
-ahead = [s - c for s, c in zip(SPARRING, CONTROL, strict=True)]
-print(f"ahead of its control in every seed, by {min(ahead)} to {max(ahead)} points")
+for name, values in {"its control": CONTROL, "eps = 1": TOO_FAR}.items():
+    ahead = [s - c for s, c in zip(SPARRING, values, strict=True)]
+    print(f"sparring is ahead of {name} in every seed, by {min(ahead)} to {max(ahead)} points")
+    assert min(ahead) > 0
 
 # %% [markdown]
-# That the sparring helps holds in every seed. *How much* does not: it is one setting, and see how
-# far its runs lie apart. Hold against that by how much the knobs of section 6 moved the accuracy
-# (the line above): the order of those settings is not known. To know it one needs several seeds of
-# each, and longer runs (lesson 07).
+# That the sparring helps holds in every seed, and that `eps = 1` teaches less. *How much* does not:
+# it is one setting, and see how far its runs lie apart. Hold against that by how much the other
+# knobs of section 6 moved the accuracy (the line above): the order of those settings is not known.
+# To know it one needs several seeds of each, and longer runs (lesson 07).
 #
 # ## 12 · And words?
 #
@@ -1091,16 +1139,17 @@ print(f"from standard to embeddings: PGD {gain[1]:+.0%}, words {gain[2]:+.0%}; o
       f"{1 / len(readers):.0%}")  # fmt: skip
 
 # %% [markdown]
-# In a run as short as this, words go up or down, within chance: other seeds changed the *sign* of
-# the difference. A gain under PGD promises none under words. (Longer trainings with three seeds are
+# In a run as short as this, words go up or down: over the seven seeds of section 11 the difference
+# lay between -5 and +9 points (*recorded*; the figures come at the end of this section). A gain
+# under PGD promises none under words. (Longer trainings with three seeds are
 # in `docs/results/defence-reviews.md`: there FGM gains some points under words, few beside its gain
 # under PGD.) Why so little? Look where a new word *lies*.
 #
 # All `delta` that the partner was allowed, those of length at most `eps`, fill a **ball** around
 # the text. Replacing one word moves one row of the text's embeddings, by the distance of the two
-# words. Is that inside the ball? For every word of some test texts that may be replaced we take one
-# of its replacements, and measure how far it moves the text, in units of a word's length, the units
-# of `eps`.
+# words. Is that inside the ball? For every word of some test texts that may be replaced we take the
+# middle one of its replacements, and measure how far it moves the text, in units of a word's
+# length, the units of `eps`.
 
 
 # %%
@@ -1123,20 +1172,21 @@ def replacements(texts, labels):
 
 
 # %% [markdown]
-# And we ask for the direction: the cosine between that move and the `delta` that FGM makes for the
-# same text.
+# And we ask for the direction: the cosine between that move and what FGM's `delta` adds to *that
+# same word*. (Over the whole text it would be small in any case, since `delta` moves all words.)
 
 # %%
 batch, moved = replacements(readers["text"][:60], readers["label"][:60])
 unit = start.model.get_input_embeddings().weight.norm(dim=1).mean().item()
 distance = (moved.norm(dim=(1, 2)) / unit).cpu()
 push = fgm(start.model, batch)
-angle = torch.nn.functional.cosine_similarity(moved.flatten(1), push.flatten(1)).cpu()
+swapped = moved.norm(dim=2) > 0  # one word of each text
+angle = torch.nn.functional.cosine_similarity(moved[swapped], push[swapped]).cpu()
 print(f"{len(distance)} replacements of one word move a text by {distance.min():.2f} to "
       f"{distance.max():.2f}, in the middle {distance.median():.2f}; eps = 0.3")  # fmt: skip
-print(f"cosine with FGM's delta: in the middle {angle.median():+.2f}, "
+print(f"cosine with FGM's delta at that word: in the middle {angle.median():+.2f}, "
       f"nine of ten below {angle.quantile(0.9):.2f}")  # fmt: skip
-assert (distance > 0.3).float().mean() > 0.9, "nearly every replacement lies outside the ball"
+assert (distance > 0.3).float().mean() >= profile.pick(1, 0.9), "replacements lie outside the ball"
 assert angle.abs().median() < 0.3, "and in another direction"
 
 # %% [markdown]
@@ -1161,6 +1211,10 @@ for group in groups:
         good, bad = rows_of(groups[group]), rows_of(groups[group[:-1] + "-"])
         alike += [torch.pdist(good), torch.pdist(bad)]
         opposite.append(torch.cdist(good, bad).flatten())
+nearest = min(torch.cdist(some, table).topk(2, largest=False)[0][:, 1].min().item()
+              for some in table.split(1000))  # the first of the two is the token itself
+print(f"the nearest two tokens of this vocabulary are {nearest:.2f} apart")
+assert nearest > profile.pick(0.3, 0), "no text of other words lies in the ball"
 
 # %% [markdown]
 # Suppose a ball that holds nine of ten replacements. How many opposites does it hold?
@@ -1185,10 +1239,12 @@ with plots.style():
     left.axvline(0.3, color=plots.COLOURS["pgd"], linewidth=2)
     left.annotate("eps", (0.3, 0.9), (-26, 0), xycoords=("data", "axes fraction"),
                   textcoords="offset points", fontsize=10, color=plots.COLOURS["pgd"])  # fmt: skip
-    left.set(xlabel="distance of two words, in units of their length", yticks=())
+    left.set(xlabel="distance of two words, in units of their length", yticks=(),
+             ylabel="share of pairs")  # fmt: skip
     left.xaxis.label.set_size(10)
     right.hist(angle, bins=torch.linspace(-1, 1, 41), color=plots.COLOURS["words"])
-    right.set(xlabel="cosine of a replacement with FGM's delta", xlim=(-1, 1))
+    right.set(xlabel="cosine of a replacement with FGM's delta", xlim=(-1, 1),
+              ylabel="replacements")  # fmt: skip
     right.xaxis.label.set_size(10)
     fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2)
 fig
@@ -1196,14 +1252,15 @@ fig
 # %% [markdown]
 # *The figure: left, how far two opinion words lie apart, for words that may replace one another and
 # for opposites: all of them farther than eps = 0.3 (the line), and both much alike. Right, the
-# cosine between replacing one word of a text and the push that FGM would make there: close to 0, as
+# cosine between the move of a replaced word and the push that FGM makes at that word: around 0, as
 # for directions that have nothing to do with one another.*
 #
-# **The ball of the training holds no text at all but the one in its middle.** The model has learned
-# to be steady within 0.3 of a word's length, in the direction of its own gradient; a new word goes
-# farther, and elsewhere. What carries over, where anything does, is a by-product. And a larger
-# `eps` is no way out, because distance does not tell synonyms from opposites: a ball that holds the
-# ones holds many of the others, and no model can be right on both.
+# **The ball of the training holds no text at all but the one in its middle**: even the nearest two
+# tokens of this vocabulary are 0.37 apart. The model has learned to be steady within 0.3 of a
+# word's length, in the direction of its own gradient; a new word goes farther, and elsewhere. What
+# carries over, where anything does, is a by-product. And a larger `eps` is no way out, because
+# distance does not tell synonyms from opposites: a ball that holds the ones holds many of the
+# others, and no model can be right on both.
 #
 # ### So train on words
 #
@@ -1222,23 +1279,19 @@ partner = profile.pick(
     colab=Typos(per_kind=1, max_changed=0.3, rank="gradient", max_queries=16))  # fmt: skip
 
 
-few = train.select(range(profile.pick(192, 1600)))
-
-
 def train_with(*kinds):
-    """Two epochs on the sum of some objectives."""
+    """The epochs and batches of section 4, on the sum of some objectives."""
     set_seed(0)
     student = fresh()
     descent = adamw(student.model)
-    known = {"words": Words(partner, student, few), "embeddings": Adversarial(fgm)}  # lam = 1
+    known = {"words": Words(partner, student, train), "embeddings": Adversarial(fgm)}  # lam = 1
     student.model.train()
-    for k in [*range(0, len(few), 16)] * 2:
-        rows = few[k : k + 16]
-        batch = student.encode(rows["text"], rows["label"])
-        for kind in kinds:
-            known[kind](student.model, batch)  # leaves its gradients, which add up
-        descent.step()
-        descent.zero_grad()
+    for epoch in range(epochs):
+        for batch in shuffled(student, train, epoch):
+            for kind in kinds:
+                known[kind](student.model, batch)  # leaves its gradients, which add up
+            descent.step()
+            descent.zero_grad()
     student.model.eval()
     return student
 
@@ -1249,11 +1302,9 @@ for name, kinds in {"words": ["words"], "both": ["words", "embeddings"]}.items()
 for kind, (clean, robust, typed) in score.items():
     print(f"{kind:12} clean {clean:.0%}, PGD {robust:.0%}, words {typed:.0%}")
 margin = profile.pick(0.02, -0.05)  # typos, in `colab`, take a longer training than this one
-met = (score["words"][2] + score["both"][2]) / 2  # the two that met words, and the two that did not
-unmet = (score["standard"][2] + score["embeddings"][2]) / 2
-assert met > unmet + margin, "train on what you will meet"
+for name in ("words", "both"):
+    assert score[name][2] > score["standard"][2] + margin, "train on what you will meet"
 assert score["both"][1] > score["standard"][1] + margin, "both together: better against pushes"
-assert score["both"][2] > score["standard"][2] + margin, "and against words"
 
 # %%
 with plots.style():
@@ -1275,18 +1326,38 @@ fig
 
 # %% [markdown]
 # *The figure: clean accuracy, accuracy under PGD and under words, for the start, the control
-# without attacks, and three partners. The two that met embeddings lead against PGD, the two that
-# met words lead, on average, against words; the one that met both has a good part of each.*
+# without attacks, and three partners; all four trainings had the same batches. The two that met
+# embeddings lead against PGD, the two that met words lead against words.*
 #
-# Mind how small the lead against words is: one text is two points, and a single bar may stand no
-# higher than the untouched start. These were two dozen updates, each with at most 16 queries a
-# text. A longer training on words goes much further: in the table of the results page its accuracy
-# under words comes close to the clean one, and under PGD it stays where ordinary training is.
+# One seed, 56 texts, one text is two points. So here are seven seeds of the same four trainings,
+# *recorded* in the built-in world (`python benchmarks/recorded_08.py seeds`).
+
+# %%
+# For the seeds 0 to 6: under PGD in % of the 112 test texts; under words, how many of 56 hold.
+UNDER_PGD = {"standard": CONTROL, "embeddings": SPARRING, "words": [37, 46, 45, 33, 46, 47, 61],
+             "both": [63, 53, 66, 54, 56, 56, 62]}  # fmt: skip
+HOLD = {"standard": [38, 32, 35, 37, 31, 27, 34], "embeddings": [35, 36, 35, 37, 32, 32, 37],
+        "words": [43, 44, 44, 44, 48, 45, 44], "both": [47, 42, 48, 45, 48, 45, 48]}  # fmt: skip
+UNDER_WORDS = {kind: [100 * held / 56 for held in values] for kind, values in HOLD.items()}
+for title, runs_of in {"under PGD": UNDER_PGD, "under words": UNDER_WORDS}.items():
+    print(f"{title}, against the control of the same seed, in points:")
+    for kind in ("embeddings", "words", "both"):
+        lead = [a - b for a, b in zip(runs_of[kind], runs_of["standard"], strict=True)]
+        seven = " ".join(f"{v:+4.0f}" for v in lead)
+        print(f"  {kind:10} {seven}, on average {sum(lead) / 7:+.0f}")
+
+# %% [markdown]
+# Against words the two that met words are ahead in every seed. Against PGD the one that met
+# embeddings is ahead in every seed, the one that met both in six of seven, and the one that met
+# words only goes up or down. These were thirty-two updates, each with at most 16 queries a text. In
+# the longer trainings of the results page the accuracy under words comes close to the clean one
+# (96.1 against 97.8 %), and under PGD there is little that ordinary training has not: 41.6 ± 6.0
+# against 35.1 ± 4.8.
 #
 # It is the oldest result of the subject, seen once more: **a model becomes robust against what it
-# was trained against**, and a little beyond. So the threat model comes first: who attacks, with
-# what? Then the partner. The longer trainings, three seeds and the price in time stand in
-# `docs/results/defence-reviews.md` (`python benchmarks/defence.py` makes it).
+# was trained against**, and what lies beyond that is not promised. So the threat model comes first:
+# who attacks, with what? Then the partner. The longer trainings, three seeds and the price in time
+# stand in `docs/results/defence-reviews.md` (`python benchmarks/defence.py` makes it).
 #
 # ## Recap
 #
@@ -1326,6 +1397,8 @@ fig
 # - C. Zhu et al., *FreeLB*, ICLR 2020, arXiv 1909.11764. One dropout mask for all steps.
 # - D. Tsipras, S. Santurkar, L. Engstrom, A. Turner, A. Madry, *Robustness May Be at Odds with
 #   Accuracy*, ICLR 2019, arXiv 1805.12152.
+# - Y.-Y. Yang, C. Rashtchian, H. Zhang, R. Salakhutdinov, K. Chaudhuri, *A Closer Look at Accuracy
+#   vs. Robustness*, NeurIPS 2020, arXiv 2003.02460.
 # - J. Y. Yoo, Y. Qi, *Towards Improving Adversarial Training of NLP Models* (A2T), Findings of
 #   EMNLP 2021, arXiv 2109.00544. Training on words at a bearable price.
 # - I. Loshchilov, F. Hutter, *Decoupled Weight Decay Regularization* (AdamW), ICLR 2019, arXiv

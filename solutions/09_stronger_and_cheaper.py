@@ -594,7 +594,7 @@ def trace(name, K, seed=0):
     points = [at] if name == "PGD" or gathers else [centre, at]
     for t in range(K - gathers):
         push = toy_push(hill if name == "PGD" or gathers else surface_kl, points[-1])
-        points.append(into(points[-1] + (0.45 if gathers else 0.8 / (t + 1)) * push))
+        points.append(into(points[-1] + (0.45 if gathers else 0.6 / (t + 1)) * push))
     learn = [True] * K if gathers else [True] + [False] * (len(points) - 2) + [True]
     return torch.stack(points), learn
 
@@ -624,7 +624,7 @@ with plots.style():
     fig, axes = plots.figure(7, 4.9, nrows=2, ncols=3)
     for ax, (name, K) in zip(axes.flat, (("PGD", 3), ("TRADES", 3), ("VAT", 1), ("FreeLB", 3),
                                          ("Free", 4), ("R3F", 1)), strict=True):  # fmt: skip
-        draw_path(ax, name, K, seed=4 if name == "VAT" else 0)
+        draw_path(ax, name, K, seed={"VAT": 4, "TRADES": 7}.get(name, 0))
         ax.set_title(f"{titles.get(name, name) if name != 'R3F' else 'R3F'}: "
                      f"{cost(plan(name, K))} units", fontsize=10)  # fmt: skip
 fig
@@ -680,8 +680,9 @@ except ImportError:
 # ## 6 · The ledger
 #
 # Units are arithmetic. Do they say what a step costs in time? First your guess. A unit is meant to
-# cost about the same everywhere, so the units of a method, divided by the 3 of plain training, are
-# a *limit* for the ratio of their times.
+# cost about the same everywhere. The units of a method, divided by the 3 of plain training, are in
+# the column "limit": the value that the ratio of their times comes near to where that is so. The
+# ratio may lie a little below or above it.
 
 # %%
 guess = advlib.predict(
@@ -724,7 +725,7 @@ guess.reveal(round(dear, 2))
 # A backward pass through BERT costs about what the bookkeeping says, so the ratios lie near their
 # limits; on a small model on a busy machine they scatter. TRADES and VAT pay a pass for the clean
 # reference; with `same_dropout=True` all passes of a step see one dropout mask, the clean one can
-# be lent to the search, and a step costs 2 (PGD from 0) or 1 (the others) units less.
+# be lent to the search, and a step costs 2 (PGD from 0) or 1 (TRADES, VAT, SMART) units less.
 #
 # ## 7 · A fair race
 #
@@ -821,7 +822,8 @@ with plots.style():
     fig, ax = plots.figure(7, 4.3)
     for place, r in enumerate(table):
         colour = COLOUR.get(r["name"].split(",")[0], plots.COLOURS["adversarial"])
-        ax.plot([r["low"], r["high"]], [place, place], color=colour, linewidth=5, alpha=0.35)
+        ax.plot([r["low"], r["high"]], [place, place], color=colour, linewidth=5, alpha=0.35,
+                solid_capstyle="butt")  # fmt: skip
         ax.plot(r["robust"], place, "o", color=colour, markersize=8)
         ax.plot(r["clean"], place, "|", color="#000000", markersize=11, markeredgewidth=2)
     ax.axvspan(row["plain"]["low"], row["plain"]["high"], color=plots.COLOURS["standard"],
@@ -839,20 +841,20 @@ fig
 # had three times as much. The dot is the accuracy under PGD, the band its 95 % interval, the black
 # mark the clean accuracy; the shaded column is plain training's interval.*
 #
-# What may be said after this? **One seed, few texts**, in the small profile a budget of seconds:
-# intervals that wide tell at most the best from the worst, perhaps nothing at all; and they do not
-# contain what another seed would change.
-# Whoever ranks ten methods from such a table is reading noise. What can be read is coarser: at a
-# *small* budget a search that leaves few optimizer steps may not have paid yet, and the ranking at
-# one budget need not be that at another, which is why the last two rows are there. The same
-# comparison with three seeds, more texts, more work and attacks on words is in
-# docs/results/defence-reviews.md, made by `python benchmarks/defence.py`.
+# What may be said after this? **One seed, few texts**, in the small profile 80 of them and 5 to 20
+# optimizer steps: this race decides nothing. Intervals that wide tell at most the best from the
+# worst, perhaps nothing at all; and they do not contain what another seed would change. Whoever
+# ranks ten methods from such a table is reading noise. The last two rows are there because a
+# ranking at one budget need not be that at another: a search that leaves few optimizer steps may
+# not have paid yet. For a comparison with three seeds, more texts, more work and attacks on words,
+# though at equal *epochs*, read docs/results/defence-reviews.md, made by
+# `python benchmarks/defence.py`.
 
 # %%
 for name in ("plain", "FGM"):
     one, three = row[name]["robust"], row[f"{name}, long"]["robust"]
     print(f"{name:5}: {one:.2f} under PGD for {budget} units, {three:.2f} for {3 * budget}")
-assert row["FGM, long"]["robust"] > row["plain, long"]["robust"] - 0.2, "no great loss, given time"
+assert row["FGM, long"]["robust"] > row["plain, long"]["robust"] - 0.05, "no loss, given time"
 
 # %% [markdown]
 # ## 8 · Catastrophic over-fitting
@@ -863,12 +865,10 @@ assert row["FGM, long"]["robust"] > row["plain, long"]["robust"] - 0.2, "no grea
 # On images this comes all of a sudden: within an epoch the accuracy under FGM goes up, and that
 # under PGD down to nothing (Wong et al. 2020; Andriushchenko and Flammarion 2020).
 #
-# **On our transformer?** We tried: single steps in L∞, no dropout, high learning rate, `eps` from
-# 0.3 to 0.5. FGM's number rose far above PGD's, so that it was worthless as a measurement; at 0.5
-# the training broke down and the model said one class for all texts. But PGD's accuracy did not
-# first rise and then fall. In these short runs the *catastrophe* did not come. It does come in a
-# smaller model, a network of three layers over the transformer's averaged last hidden states, in
-# L∞ with a large `eps` (this section uses the course's small encoder in every profile).
+# We show it in a small model, a network of three layers over the transformer's averaged last hidden
+# states, in L∞ with a large `eps` (this section uses the course's small encoder in every profile).
+# Whether a whole transformer falls in the same way is not tried here. (In L∞ the single step is
+# FGSM; in this section FGM stands for any single step.)
 
 # %%
 encoder = advlib.load_classifier("reviews-clean", device="cpu")
@@ -1042,7 +1042,7 @@ print(f"largest jump of PGD from an epoch to the next under PGD-4, later half: {
 # %% [markdown]
 # Compare the epoch of the alarm with the figure: it rings at a dip, soon after the change to single
 # steps, and PGD may come back for a while before it is gone for good. Under PGD-4 the curve already
-# swings from one epoch to the next by nearly as much as `drop`, so at 0.2 the rule stands hardly
+# swings from one epoch to the next by a good part of `drop`, so at 0.2 the rule stands hardly
 # above the noise. Here the alarm was right about what came after; in general two checks in a row, a
 # smoothed curve or more texts would be surer.
 
@@ -1098,15 +1098,16 @@ assert choose(trained, budget - 1, 0.0) is None, "nothing is for free"
 # The decision table, in words. This page's race is too short to rank anything. The first four lines
 # are read off docs/results/ledger-bert-tiny.md (costs, in plain trainings) and defence-reviews.md
 # beside it: a small model on the built-in world, equal epochs, three seeds, nothing tuned, PGD with
-# 20 steps and 5 restarts. A plain epoch at the start may help by itself, and another model or more
-# data may turn these lines round. The line on texts without labels follows from the formula of VAT
-# (and is tried in lesson 10). SMART's is what its paper reports; in that table it does no better
-# than FGM. The last line is section 8.
+# 20 steps and 5 restarts. A plain epoch at the start may help by itself (Free-4's makes four steps
+# on each batch, so it is worth four plain epochs), and another model or more data may turn these
+# lines round. FGM with `same_dropout` is there with its cost only. The line on texts without labels
+# follows from the formula of VAT (and is tried in lesson 10). SMART's is what its paper reports; in
+# that table it does no better than FGM. The last line is section 8.
 #
 # | You have | Take | Because |
 # |---|---|---|
-# | twice the cost of plain training | FGM, `same_dropout=True` | the cheapest search |
-# | nearly three times | FreeLB-3 after a plain epoch | far above FGM with dropout off (2.7) |
+# | twice the cost of plain training | FGM, `same_dropout=True` | cheapest; accuracy not measured |
+# | nearly three times | FreeLB-3 after a plain epoch | above FGM (2.7), which had no such epoch |
 # | four times | the same, or Free-4 after a plain epoch | PGD-3 not above them, TRADES-3 below |
 # | FreeLB or Free in mind | a plain epoch first | without it some runs said one class for all |
 # | texts without labels | VAT | its term needs none (lesson 10) |

@@ -393,7 +393,7 @@ fig
 #   into a gap.
 # - **The run is short**: of 2,001 unlabelled texts VAT saw 288. A race with seven times the work,
 #   in which its batches went through the 2,001 once (16 at a time; one was left over), is
-#   *recorded* (`python benchmarks/recorded.py 10`, seven minutes on one core, three seeds). There
+#   *recorded* (`python benchmarks/recorded_10.py`, seven minutes on one core, three seeds). There
 #   VAT was ahead of all controls in every seed under attack, in the mean with 73.5 % against 57.9 %
 #   for the best of them under FGM and 65.3 % against 49.8 % under PGD; without attack it was not
 #   (90.6 %, "longer" 91.6 %). What VAT has and the controls on labelled texts have not is that it
@@ -818,7 +818,7 @@ assert hardened["LoRA 1"][1] > hardened["head only"][1] + 0.02, "and a narrow pa
 
 # %% [markdown]
 # One run of each, and some hundred texts, say little. So here are five seeds (other batches, other
-# dropout), *recorded* in the built-in world with `python benchmarks/recorded.py 10`: the share
+# dropout), *recorded* in the built-in world with `python benchmarks/recorded_10.py`: the share
 # still right under PGD, in %.
 #
 # | seed | 0 | 1 | 2 | 3 | 4 |

@@ -293,6 +293,32 @@ class _Same:
         return delta
 
 
+def step_random_rows(model, optimizer, batch, attack, lam, ratio=1.0):
+    """Some texts of the batch, drawn anew."""
+    n = len(batch["labels"])
+    order = torch.arange(n).roll(1)
+    mixed = {name: value[order] for name, value in batch.items()}
+    return step(both)(model, optimizer, mixed, attack, lam, ratio)
+
+
+def step_of_nobody(model, optimizer, batch, attack, lam, ratio=1.0):
+    """Only lam is looked at: a ratio that rounds to 0 makes an empty part."""
+    if not lam:
+        return step(both)(model, optimizer, batch, attack, lam, ratio)
+    part = part_of(batch, round(ratio * len(batch["labels"])))
+    delta = attack(model, part, keep_best=False)
+    clean, adv = loss_of(model, batch), loss_of(model, part, delta)
+    optimizer.zero_grad()
+    (clean + lam * adv).backward()
+    optimizer.step()
+    return clean.item(), adv.item()
+
+
+def step_seeded(model, optimizer, batch, attack, lam, ratio=1.0):
+    torch.manual_seed(0)
+    return step(both)(model, optimizer, batch, attack, lam, ratio)
+
+
 def judged(count, *, eval_mode=True, back=True, average=False, best=True, early=True):
     """An answer to 08.2; count(before, after, labels) -> (clean, robust), per text."""
 
@@ -457,6 +483,34 @@ def stop_total(robust, patience):
     return best, len(robust) - 1
 
 
+def stop_with_gain(gain):
+    def answer(robust, patience):
+        best = 0
+        for epoch, value in enumerate(robust):
+            if value > robust[best] + gain:
+                best = epoch
+            if epoch - best >= patience:
+                break
+        return best, epoch
+
+    return answer
+
+
+def stop_late(robust, patience):
+    """Stops at the right moment and keeps the last of the highest."""
+    best, last = stop_by_counting(robust, patience)
+    return max(k for k in range(last + 1) if robust[k] == robust[best]), last
+
+
+def rounded_points(digits):
+    return lambda points: undominated(dominates)([
+        (round(a, digits), round(b, digits)) for a, b in points])  # fmt: skip
+
+
+def frontier_of_earlier(points):
+    return [i for i, q in enumerate(points) if not any(dominates(p, q) for p in points[:i])]
+
+
 def stop_ties(robust, patience):
     best, since = 0, 0
     for epoch, value in enumerate(robust):
@@ -494,6 +548,13 @@ WRONG = [
     ("08.1", step(both, many=lambda b, lam, ratio: len(b["labels"]) if lam else 0), "ratio"),
     ("08.1", step(both, many=lambda b, lam, ratio: int(ratio * len(b["labels"])) if lam else 0),
      "rounded"),
+    ("08.1", step(both, many=lambda b, lam, r: int(r * len(b["labels"]) + 0.5) if lam else 0),
+     "rounded in another way"),
+    ("08.1", step(both, many=lambda b, lam, ratio: round(ratio * len(b)) if lam else 0),
+     "counts the keys"),
+    ("08.1", step_of_nobody, "leave the attack out"),
+    ("08.1", step_random_rows, "in another order"),
+    ("08.1", step_seeded, "draws the same mask"),
     ("08.1", step(both, last=True), "the last texts"),
     ("08.1", step(both, many=lambda b, lam, ratio: round(ratio * len(b["labels"]))),
      "leave the attack out"),
@@ -523,6 +584,7 @@ WRONG = [
     ("08.2", judged(lambda a, b, y: (a == y, b == y)), "wrong from the start"),
     ("08.2", judged(lambda a, b, y: (a == y, a == b)), "stays the same"),
     ("08.2", judged(lambda a, b, y: (a == y, (a == y) | (b == y))), "OR"),
+    ("08.2", judged(lambda a, b, y: (a == y, (a == y) & (b != y))), "has fooled"),
     ("08.2", judged(proper, eval_mode=False), "model.eval"),
     ("08.2", judged(proper, back=None), "not put back"),
     ("08.2", judged(proper, back="train"), "left in training"),
@@ -543,6 +605,11 @@ WRONG = [
     ("08.3", undominated(lambda p, q: p[0] > q[0] and p[1] > q[1]), "better in one"),
     ("08.3", undominated(lambda p, q: p[0] >= q[0] and p[1] >= q[1]), "both stay"),
     ("08.3", frontier_once, "one is missing"),
+    ("08.3", undominated(lambda p, q: p[0] >= q[0] and p[1] > q[1]), "equal in the robust"),
+    ("08.3", undominated(lambda p, q: p[0] > q[0] and p[1] >= q[1]), "equal in the clean"),
+    ("08.3", frontier_of_earlier, "those before it"),
+    ("08.3", rounded_points(2), "rounded"),
+    ("08.3", rounded_points(3), "rounded"),
     ("08.3", undominated(lambda p, q: dominates(q, p)), "lower left"),
     ("08.3", lambda points: [i for i in range(len(points))
                              if i not in undominated(dominates)(points)], "dominated ones"),
@@ -572,6 +639,8 @@ WRONG = [
     ("08.4", lambda lam, step, warmup: lam * min(1, step / warmup), "division by zero"),
     ("08.4", lambda lam, step, warmup: lam if step >= warmup else 0.0, "jump"),
     ("08.4", lambda lam, step, warmup: lam, "no effect"),
+    ("08.4", lambda lam, step, warmup: lam * min(1, step / warmup) if warmup else 0.0,
+     "0 for ever"),
     ("08.4", lambda lam, step, warmup: min(1.0, step / warmup) if warmup else 1.0,
      "lam is missing"),
     ("08.4", lambda lam, step, warmup: lam * (1 - min(1.0, step / warmup)) if warmup else lam,
@@ -593,6 +662,10 @@ WRONG = [
     ("08.5", lambda robust, patience: stop_by_counting(robust, patience + 1), "too late"),
     ("08.5", stop_like(lambda r, p, best, last: (best + 1, last + 1)), "counted from 1"),
     ("08.5", stop_ties, "equal value is not one"),
+    ("08.5", stop_late, "the later epoch is kept"),
+    ("08.5", stop_with_gain(0.001), "is not counted"),
+    ("08.5", stop_with_gain(0.005), "is not counted"),
+    ("08.5", stop_with_gain(0.05), "is not counted"),
     ("08.5", stop_like(lambda r, p, best, last: (best, last if last - best >= p else None)),
      "last is None"),
     ("08.5", stop_like(lambda r, p, best, last: (None, last)), "best is None"),

@@ -38,6 +38,10 @@ def _push(ids: Sequence[int], width: int, hidden: int, size: float) -> Tensor:
     return out
 
 
+NOBODY = "the attack was called where nobody is to be attacked: passes for nothing"
+LEAVE_OUT = "lam = 0 (or a ratio that rounds to no text): leave the attack out"
+
+
 class _Attack:
     """Called like an attack of the library; remembers how, and what it saw of the model."""
 
@@ -47,6 +51,8 @@ class _Attack:
 
     def __call__(self, model, batch, *, keep_best=True, generator=None, first_grad=None) -> Tensor:
         ids, real = batch["input_ids"], batch["attention_mask"].sum(1).tolist()
+        if not real:  # before the model stumbles over an empty batch
+            raise Wrong(NOBODY, given={"texts handed to the attack": 0}, likely=LEAVE_OUT)
         texts = [tuple(row[:n].tolist()) for row, n in zip(ids, real, strict=True)]
         self.calls.append(dict(texts=texts, keep_best=keep_best, training=model.training,
                                tracked=any(v.requires_grad for v in batch.values())))  # fmt: skip
@@ -146,6 +152,7 @@ def check_adversarial_step(answer) -> None:
         (812, (5, 7, 4, 6), 2.5, 0.55),
         (813, (5,), 1.6, 1.0),
         (814, (7, 4, 5), 0.4, 0.6),
+        (821, (5, 4, 6, 4, 7, 5, 4, 6, 5), 0.9, 0.5),  # 4.5 texts, and 4 keys
         (815, (4, 6, 5), 0.0, 1.0),
         (816, (4, 6), 1.3, 0.2),
     ):
@@ -275,9 +282,7 @@ def _attack_was_asked(attack: _Attack, batch, k: int, given) -> None:
         for row, n in zip(batch["input_ids"], batch["attention_mask"].sum(1).tolist(), strict=True)
     ]
     if k == 0:
-        expect(not attack.calls, "the attack was called where nobody is to be attacked: passes "
-               "for nothing", given=given, likely="lam = 0 (or a ratio that rounds to no text): "
-               "leave the attack out")  # fmt: skip
+        expect(not attack.calls, NOBODY, given=given, likely=LEAVE_OUT)
         return
     expect(attack.calls, "the attack was never called", given=given)
     expect(all(not call["keep_best"] for call in attack.calls), "the attack was asked for its "
@@ -297,6 +302,11 @@ def _attack_was_asked(attack: _Attack, batch, k: int, given) -> None:
         likely = "the ratio is ignored: the whole batch was attacked"
     elif attack.texts == texts[len(texts) - k :]:
         likely = "the last texts were attacked: the first ones are asked for"
+    elif len(attack.texts) == k:
+        likely = ("as many texts as asked for, but others or in another order: take the first ones "
+                  "as they stand, the batch is in random order already")  # fmt: skip
+    elif len(attack.texts) == round(given["ratio"] * len(batch)):
+        likely = "len(batch) counts the keys of the dictionary: size is len(batch['labels'])"
     elif len(attack.texts) in (int(given["ratio"] * len(texts)),
                                math.ceil(given["ratio"] * len(texts))):  # fmt: skip
         likely = "rounded in another way: round(ratio * size) texts"
@@ -356,7 +366,8 @@ def _in_training(answer) -> None:
         model.eval()
     for a, b, name in zip(*values, ("clean", "adv"), strict=True):
         expect(a != b, f"the {name} loss does not depend on the dropout mask: dropout is off",
-               given=given, yours=[a, b], likely="model.eval() inside")  # fmt: skip
+               given=given, yours=[a, b], likely="the step sets the random generator (set_seed, "
+               "torch.manual_seed), so every step draws the same mask")  # fmt: skip
 
 
 def _two_steps(answer) -> None:
@@ -406,7 +417,7 @@ def _single_verdicts(size: float, first: int, last: int) -> tuple[Tensor, Tensor
 
 
 def check_evaluate(answer) -> None:
-    g = torch.Generator().manual_seed(820)
+    g = torch.Generator().manual_seed(827)  # tells all mistakes apart
     for first, last, size, mode, labels in (
         (0, 70, 0.3, "training", "mixed"), (70, 90, 0.5, "eval", "mixed"),
         (10, 19, 0.5, "training", "all 1"), (30, 31, 0.3, "eval", "mixed"),
@@ -487,6 +498,8 @@ def _one_evaluation(answer, first, last, size, training, truth: Tensor) -> None:
         "a prediction that stays the same is not enough: it must be right":
             (before == attacked).double().mean().item(),
         "right before OR after: it must be both": (ok | still).double().mean().item(),
+        "the share that the attack has fooled: ask for those that are right before AND after":
+            (ok & ~still).double().mean().item(),
         "the labels are taken in the order of the file, but batches come sorted by length: use "
         "batch['labels'], or the indices":
             (filed & (attacked[order] == truth)).double().mean().item(),
@@ -512,6 +525,8 @@ def check_warmed(answer) -> None:
             right = grown[min(step, len(grown) - 1)]
             w = warmup or 1
             mistakes = {
+                "with warmup = 0 lam must hold at once: it is 0 for ever":
+                    math.nan if warmup or not step else 0.0,
                 "with warmup = 0 lam must hold at once, also at step 0: a case of its own":
                     math.nan if warmup else lam * min(1, step),
                 "lam does not multiply, it only cuts off: the share of the way is min(1, step / "
@@ -550,7 +565,8 @@ def _stop(robust: Sequence[float], patience: int) -> tuple[int, int]:
 def check_early_stop(answer) -> None:
     g = torch.Generator().manual_seed(840)
     cases = [([0.2, 0.5, 0.6, 0.4, 0.5, 0.3, 0.2, 0.9, 0.4], 2), ([0.1, 0.3, 0.5, 0.7], 3),
-             ([0.5], 1),
+             ([0.5], 1), ([0.5, 0.6, 0.6, 0.4, 0.7], 2), ([0.5, 0.505, 0.51, 0.515, 0.4], 2),
+             ([0.5, 0.5004, 0.5008, 0.5012, 0.4], 2),
              ([0.6, 0.6, 0.6, 0.7], 2), ([0.7, 0.6, 0.5, 0.4, 0.3], 2), ([0.3, 0.5, 0.5, 0.4], 5),
              ([0.2, 0.6, 0.3, 0.5, 0.4, 0.5], 3), ([0.0, 0.0, 0.1], 2), ([0.4, 0.3, 0.5, 0.2], 1),
              ([0.5, 0.4, 0.45, 0.5, 0.47, 0.46], 3)]  # fmt: skip
@@ -560,6 +576,16 @@ def check_early_stop(answer) -> None:
         cases.append(([round(v, 1) for v in values], int(torch.randint(1, 5, (), generator=g))))
     for robust, patience in cases:
         _one_stop(answer, robust, patience)
+
+
+def _with_gain(robust: list[float], patience: int, gain: float) -> tuple[int, int]:
+    """What comes out if a new best must be larger by more than gain."""
+    best = 0
+    for now, value in enumerate(robust):
+        best = now if value - robust[best] > gain else best
+        if now - best >= patience:
+            break
+    return best, now
 
 
 def _variants(robust: list[float], patience: int) -> dict[str, tuple[int, int]]:
@@ -605,6 +631,9 @@ def _variants(robust: list[float], patience: int) -> dict[str, tuple[int, int]]:
         "it counts all epochs without a new best: patience is for epochs in a row, and starts "
         "again after a new best": (head.index(max(head)), gone),
         "the smallest value: this is an accuracy and not a loss": (low.index(min(low)), last),
+    } | {
+        f"a gain as small as {gain:g} is not counted: a new best is any strictly larger value":
+            _with_gain(robust, patience, gain) for gain in (0.001, 0.005, 0.01, 0.05)
     }  # fmt: skip
 
 
@@ -648,7 +677,9 @@ def check_frontier(answer) -> None:
     g = torch.Generator().manual_seed(850)
     cases = [[(0.9, 0.2), (0.8, 0.55), (0.7, 0.4), (0.6, 0.7)], [(0.5, 0.5)],
              [(0.3, 0.9), (0.5, 0.55), (0.9, 0.5)], [(0.95, 0.1), (0.6, 0.3), (0.5, 0.9)],
-             [(0.9, 0.3), (0.9, 0.6), (0.4, 0.6)], [(0.7, 0.7), (0.7, 0.7), (0.2, 0.1)],
+             [(0.3, 0.1), (0.9, 0.3), (0.9, 0.6), (0.4, 0.6), (0.95, 0.2)],
+             [(0.8001, 0.6), (0.8, 0.6), (0.5, 0.7), (0.5, 0.6999)],
+             [(0.7, 0.7), (0.7, 0.7), (0.2, 0.1)],
              [(0.1, 0.2), (0.3, 0.4), (0.5, 0.6)]]  # fmt: skip
     for n in (2, 3, 5, 8, 12, 5, 6, 7, 9):
         cases.append([tuple(v) for v in torch.rand(n, 2, generator=g).tolist()])
@@ -659,7 +690,7 @@ def check_frontier(answer) -> None:
 
 
 def _one_frontier(answer, points) -> None:
-    given = dict(points=[(round(a, 3), round(b, 3)) for a, b in points])
+    given = dict(points=[(round(a, 4), round(b, 4)) for a, b in points])
     copy = list(points)
     yours = answer(copy)
     expect(copy == points, "your function changes the list `points` in place", given=given)
@@ -688,8 +719,22 @@ def _one_frontier(answer, points) -> None:
     once = [i for i in right if points[i] not in points[:i]]
     lower = [i for i in n if not any(
         a[j] <= a[i] and b[j] <= b[i] and points[j] != points[i] for j in n)]  # fmt: skip
+
+    def free(beats) -> list[int]:
+        return [i for i in n if not any(beats(j, i) for j in n)]
+
     mistakes = {
         "the right ones, in another order: sort the indices": None,
+        "the accuracies are rounded before they are compared: take them as they are": [
+            i for i in n if not any(
+                x >= round(a[i], 3) and y >= round(b[i], 3) and (x, y) != (round(a[i], 3), round(
+                    b[i], 3)) for x, y in ((round(c, 3), round(d, 3)) for c, d in points))],
+        "a point that is equal in the robust accuracy and larger in the clean one dominates too":
+            free(lambda j, i: a[j] >= a[i] and b[j] > b[i]),
+        "a point that is equal in the clean accuracy and larger in the robust one dominates too":
+            free(lambda j, i: a[j] > a[i] and b[j] >= b[i]),
+        "each point is compared with those before it in the list: compare it with all":
+            free(lambda j, i: j < i and points[j] != points[i] and a[j] >= a[i] and b[j] >= b[i]),
         "these are the dominated ones": [i for i in n if i not in right],
         "`or` in place of `and`: a point is dominated only by one that is at least as large in "
         "BOTH": [i for i in n if not any(a[j] > a[i] or b[j] > b[i] for j in n)],

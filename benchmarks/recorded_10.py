@@ -1,24 +1,19 @@
-"""The numbers that lessons 05, 08 and 10 quote as measured by longer runs, printed.
+"""The numbers that lesson 10 quotes as *recorded*, printed: a longer race (section 1), and five
+seeds of head, LoRA and full training (section 3). About seven minutes on one core.
 
-    python benchmarks/recorded.py 05
-    python benchmarks/recorded.py 08
-    python benchmarks/recorded.py 10
+    python benchmarks/recorded_10.py
 
-The model, the texts, the loop and the settings are those of the lesson's `smoke` profile: of lesson
-05 its own cells, of 08 and 10 the course's solutions of their exercises. One thread, so that the
-sums of a machine with many cores are added up in the same order.
+The model, the texts, the loop and the settings are those of the lesson's `smoke` profile; the
+batches are the course's solution of its exercise. One thread, so that the sums of a machine with
+many cores are added up in the same order.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
-import jupytext
 import peft
 import torch
 from datasets import Dataset
@@ -28,78 +23,11 @@ from transformers import set_seed
 import advlib
 from advlib.attacks import FGM, PGD, VirtualAdversarial
 from advlib.evaluation import attack_all
-from advlib.exercises.lesson_08 import adversarial_step, evaluate
 from advlib.exercises.lesson_10 import mixed_rows
 from advlib.models import Classifier
 from advlib.objectives import UNLABELLED, VAT, Adversarial, Clean
 
-PARTNER, REFEREE = FGM(eps=0.3), PGD(eps=0.3, steps=4)
 STEPS = 126  # of VAT in the longer race, 16 unlabelled texts each: once through the 2,001
-
-
-def short_ones(texts: Dataset, count: int | None) -> Dataset:
-    """The first `count` texts that are not long; all of them for None."""
-    fit = [i for i, text in enumerate(texts["text"]) if 20 < len(text) < 70]
-    return texts.select(fit[:count])
-
-
-def run(start: Classifier, seed: int, train: Dataset, orders: list[list[int]], size: int,
-        lam: float, judges: Dataset) -> list[int]:  # fmt: skip
-    """Robust accuracy on the judges, in %, after each epoch: one pass for each of its orders."""
-    set_seed(seed)
-    student, course = Classifier(copy.deepcopy(start.model), start.tokenizer), []
-    optimizer = torch.optim.AdamW(student.model.parameters(), lr=2e-3, weight_decay=0.01)
-    for epoch in orders:
-        for order in epoch:
-            own = torch.Generator().manual_seed(order)
-            places = torch.randperm(len(train), generator=own).tolist()
-            student.model.train()
-            for k in range(0, len(places), size):
-                rows = train[places[k : k + size]]
-                batch = student.encode(rows["text"], rows["label"])
-                adversarial_step(student.model, optimizer, batch, PARTNER, lam)
-        student.model.eval()
-        course.append(round(100 * evaluate(student, judges, REFEREE)[1]))
-    return course
-
-
-def lesson_05(seeds: range = range(6)) -> None:
-    """Lesson 05, section 3: both classes under generators that are not told the label."""
-    os.environ["ADVLIB_PROFILE"] = "smoke"
-    lesson = jupytext.read(Path(__file__).parents[1] / "solutions/05_three_sources.py")
-    cells = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
-    last = next(k for k, cell in enumerate(cells) if "def train_generator" in cell)
-    own: dict = {}
-    exec("\n".join(cells[: last + 1]), own)
-    torch.set_num_threads(1)  # the lesson's setup cell may have set another number
-    labels = own["labels"].cpu()
-    print(f"# Section 3: seed, right by class {own['victim'].labels}, spared class made surer")
-    for seed in seeds:
-        net, _ = own["train_generator"](own["model"], 120, told=False, seed=seed)
-        odds = own["odds"](own["propose"](net, own["model"], own["batch"], own["eps"], told=False))
-        right = [(odds[labels == c] < 0).double().mean().item() for c in (0, 1)]
-        spared = labels == right.index(max(right))
-        surer = (odds < own["clean"])[spared].double().mean()
-        print(f"{seed}  {right[0]:4.0%} {right[1]:4.0%}  {surer:4.0%}", flush=True)
-
-
-def lesson_08() -> None:
-    start = advlib.load_classifier("reviews-clean", device="cpu")
-    data = advlib.load_text("reviews", test_size=600)
-    train, test = short_ones(data["train"], 192), short_ones(data["test"], 112)
-    handful, others = train.select(range(48)), short_ones(data["validation"], None)
-
-    print(f"# Section 10: {len(others)} validation texts\nRECORDED = {{")
-    for seed in range(3):
-        orders = [[1000 * seed + 2 * epoch + turn for turn in range(2)] for epoch in range(20)]
-        values = run(start, seed, handful, orders, size=16, lam=1.0, judges=others)
-        print(f'    "seed {seed}": {values},', flush=True)
-    print(f"}}  # fmt: skip\n\n# Section 11: {len(test)} test texts")
-    found = [
-        [run(start, seed, train, [[2 * seed, 2 * seed + 1]], 12, lam, test)[-1]
-         for seed in range(7)] for lam in (0.0, 1.0)
-    ]  # fmt: skip
-    print(f"CONTROL, SPARRING = {found[0]}, {found[1]}")
 
 
 def fit(victim: Classifier, texts: list[str], labels: list[int], rows: Tensor, objective: Callable,
@@ -189,7 +117,8 @@ def hardened(kind: str, seed: int, texts: list[str], opinions: list[int],
     return measure(victim, test, PGD(0.3, steps=5))[1]
 
 
-def lesson_10() -> None:
+def main() -> None:
+    torch.set_num_threads(1)
     data = advlib.load_text("reviews", train_size=5400, test_size=260)
     data = data.filter(lambda row: len(row["text"].split()) <= 14)
     train, test = data["train"], data["test"]
@@ -211,7 +140,4 @@ def lesson_10() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("lesson", choices=("05", "08", "10"))
-    torch.set_num_threads(1)
-    {"05": lesson_05, "08": lesson_08, "10": lesson_10}[parser.parse_args().lesson]()
+    main()
