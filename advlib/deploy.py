@@ -327,12 +327,16 @@ class _Logits(nn.Module):
 
 def _compare(victim: Classifier, exported: Classifier, file: Path) -> float:
     """All probes as one batch and each alone, for padding and length are two ways to go wrong."""
-    gaps = [np.abs(victim.logits(PROBES, size) - exported.logits(PROBES, size)).max(1)
-            for size in (len(PROBES), 1)]  # fmt: skip
-    gap = np.max(gaps, axis=0)
-    if not gap.max() <= TOLERANCE:  # nor where it is not a number
+    try:
+        gaps = [np.abs(victim.logits(PROBES, size) - exported.logits(PROBES, size)).max(1)
+                for size in (len(PROBES), 1)]  # fmt: skip
+    except ModelError:  # a logit is not a number
         file.unlink()
-        text = PROBES[int(np.nan_to_num(gap, nan=np.inf).argmax())]
+        raise
+    gap = np.max(gaps, axis=0)
+    if gap.max() > TOLERANCE:
+        file.unlink()
+        text = PROBES[int(gap.argmax())]
         raise ModelError(
             f"the exported model is not the original: its logits for {text[:40]!r} differ by "
             f"{gap.max():.2g}, allowed is {TOLERANCE:g}; nothing was kept"

@@ -105,9 +105,9 @@ class WordAttack:
             raise ValueError(f"rank must be one of {RANKS}, got {self.rank!r}")
         if not isinstance(self.beam, int) or self.beam < 1:
             raise ValueError(f"beam must be a whole number of at least 1, got {self.beam!r}")
-        if not isinstance(self.goal, (Untargeted, Targeted, HardLabel)):
-            raise ValueError(f"goal must be Untargeted(), Targeted(class) or HardLabel(), got "
-                             f"{self.goal!r}")  # fmt: skip
+        if not hasattr(self.goal, "score"):
+            raise ValueError(f"goal must be Untargeted(), Targeted(class), HardLabel() or one of "
+                             f"your own with their `score`, got {self.goal!r}")  # fmt: skip
         if not isinstance(self.constraints, tuple):
             raise ValueError(f"constraints must be a tuple, such as (KeepWords(),), got "
                              f"{self.constraints!r}")  # fmt: skip
