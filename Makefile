@@ -21,9 +21,9 @@ run: $(VENV)/.installed  ## Fool a model and defend it, in about three minutes (
 	$(VENV)/bin/advlib run $(ARGS)
 
 test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
-	$(PY) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal $(ARGS)  # two at a time, one thread each
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 600 \
-	  notebooks solutions  # two notebooks at a time, one thread each
+	  notebooks solutions
 
 lint: $(VENV)/.installed  ## Check the style of the code
 	$(PY) -m ruff check .

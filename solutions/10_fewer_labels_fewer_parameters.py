@@ -421,15 +421,15 @@ from advlib.attacks.embedding import embedding_table
 from advlib.corpora import world
 from advlib.models import load_language_model
 
-SHORT_TEXT = 16  # words
-boats, land = (
-    advlib.load_text(name, train_size=2, test_size=400)["test"].filter(
-        lambda row: len(row["text"].split()) <= SHORT_TEXT)
-    for name in ("sailing", "reviews")
-)  # fmt: skip
-unread = {name: [r.text for r in world(name).sample(2000, "unlabelled")
-                 if len(r.text.split()) <= SHORT_TEXT]
-          for name in ("sailing", "reviews")}  # fmt: skip
+
+def short_texts(name, split, count):
+    """Texts of at most 16 words, of `count` drawn from a world."""
+    drawn = [r for r in world(name).sample(count, split) if len(r.text.split()) <= 16]
+    return Dataset.from_dict({"text": [r.text for r in drawn], "label": [r.label for r in drawn]})
+
+
+boats, land = (short_texts(name, "test", 400) for name in ("sailing", "reviews"))
+unread = {name: short_texts(name, "unlabelled", 2000)["text"] for name in ("sailing", "reviews")}
 NEW = sorted(set(world("sailing").vocabulary) - set(world("reviews").vocabulary))
 tokenizer = advlib.load_classifier("reviews-robust").tokenizer
 assert not set(NEW) & set(tokenizer.get_vocab()), "bert-tiny has none of them whole"
@@ -460,7 +460,7 @@ def add_words(victim):
     return first
 
 
-def read(lm, texts, first, steps=80, lr=2e-2):
+def read(lm, texts, first, steps=100, lr=2e-2):
     """Masked-word modelling that trains the rows from `first` on; returns the loss of each step."""
     set_seed(0)
     collate = DataCollatorForLanguageModeling(lm.tokenizer, mlm_probability=0.15)
@@ -570,12 +570,12 @@ fig
 # trained with L_adv (right), neither of which has seen a label of such a text.*
 #
 # Reading pays, with texts that nobody had to label: against words in pieces accuracy on boats
-# rises by five to eight points, and under FGM by sixteen to twenty, in both models. It is the
-# *boats* that do it: as many batches of reviews do little more for the new rows than to read
-# nothing, and a row of its own, by itself, is worth no more than that. Nor does reading make up
-# for labels: at home, on reviews, the same model stands far higher under the same attack. What it
-# knows of *leaky* is in which company the word was met; that it counts against the boat nobody
-# told it.
+# rises by five to eight points, and under FGM by sixteen to twenty, in both models. Most of it is
+# the *boats*: a row that has read nothing gives some five of these points under FGM, as many
+# batches of reviews three or four more, and neither moves accuracy without attack by more than two.
+# Nor does reading make up for labels: at home, on reviews, the same model stands far higher under
+# the same attack. What it knows of *leaky* is in which company the word was met; that it counts
+# against the boat nobody told it.
 #
 # So: adapt when the texts are foreign to the encoder. A cheap test before you spend a night on it:
 # compare the encoder's masked-word loss on your texts with that on texts of the kind that it was
