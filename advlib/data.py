@@ -36,9 +36,10 @@ def load_text(
 ) -> datasets.DatasetDict:  # fmt: skip
     """Splits train, validation and test with columns `text` (string) and `label` (ClassLabel).
 
-    source: a world ("reviews"; its texts have a third column, `domain`); a file (.csv, .tsv,
-        .jsonl, .parquet); a folder with train, validation (or dev, valid, val) and test files, or
-        one that `save_to_disk` wrote; or a data set on the Hub ("name" or "name:configuration").
+    source: a world ("reviews" or "sailing"; their texts have a third column, `domain`); a file
+        (.csv, .tsv, .jsonl, .parquet); a folder with train, validation (or dev, valid, val) and
+        test files, or one that `save_to_disk` wrote; or a data set on the Hub ("name" or
+        "name:configuration").
     test: a second file to test on. Without a test set, 20 % of the rows are set aside; without a
         validation set, 10 % of the training rows.
     text, label: the columns, where their names do not speak for themselves.

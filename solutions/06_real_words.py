@@ -740,9 +740,9 @@ fig
 # %% [markdown]
 # *The figure: accuracy under attack against the share of words that may change (left) and against
 # queries (right, on a logarithmic scale; upper bounds only, as the last line of the cell before
-# shows). All curves begin at the clean accuracy. To the left they stay flat until the budget allows
-# one whole word of a text; to the right until the ranking and all options of one word are paid for.
-# HotFlip, which looks at the weights, needs the fewest queries.*
+# shows). All curves begin at the clean accuracy. In the left panel they stay flat until the budget
+# allows one whole word of a text, in the right one until the ranking and all options of one word
+# are paid for. HotFlip, which looks at the weights, needs the fewest queries.*
 #
 # Move the slider. (1) At which budget does the text at hand fall, and to which attack first? (2)
 # For which attack does a budget beyond 20 % of the words still matter?

@@ -1073,8 +1073,9 @@ fig
 # working FGM it would be 72 % in the built-in world). The shared budget falls less, because there
 # only `eps` was mended, and the attack is still a single step. The detector's second bar is counted
 # otherwise than its first: it holds the texts answered rightly, even fewer than without a detector
-# (by the measure of the first bar it would be 48 %). Only adversarial training keeps a good part of
-# what it claimed.*
+# (by the measure of the first bar it would be 48 %). Only adversarial training keeps a good part
+# of what it claimed under strong attacks; what the shared budget keeps is that of the undefended
+# model under one step, and PGD takes it to the second bar of the snippet.*
 #
 # ## 9 · How many texts does a claim need?
 #

@@ -28,7 +28,7 @@ profile = advlib.setup()
 # are, texts. We play this with labelled data and hide most of the labels, so that afterwards we
 # can look up what was right.
 #
-# On the embedded world (the made-up reviews that come with the course, for the profile `smoke`) the
+# In the built-in world (the made-up reviews that come with the course, for the profile `smoke`) the
 # question is not what a review thinks but what it is *about*, a restaurant or a phone or one of
 # thirteen other things. On real data it is the opinion.
 
@@ -84,8 +84,8 @@ def hide(seed, known=100):
 
 
 labelled, unlabelled, labels = hide(seed=0)
-print(f"{len(names)} classes; {len(labelled)} texts with a label, {len(unlabelled)} without; "
-      f"UNLABELLED = {UNLABELLED}")  # fmt: skip
+print(f"{len(names)} classes; {len(labelled)} texts with a label, {len(unlabelled)} without, "
+      f"{len(test)} to test on; UNLABELLED = {UNLABELLED}")  # fmt: skip
 
 # %% [markdown]
 # The loop of lesson 08, with two additions: it takes a table of row numbers, one row per step,
@@ -375,11 +375,11 @@ fig
 # %% [markdown]
 # *The figure: each dot is a seed, each bar a mean, the dotted line the plain model. On the embedded
 # world the bars hardly differ without attack; under FGM the best of them lie within a few points,
-# which is less than the two dots of some rows.*
+# which is less than the distance between the two dots of some rows.*
 #
 # Read it soberly, and on other data read it anew.
 #
-# - **At the same work nobody is clearly ahead** on the embedded world, without attack and under it.
+# - **At the same work nobody is clearly ahead** in the built-in world, without attack and under it.
 #   VAT is among the best under attack although two thirds of its texts have no label and it took
 #   fewer steps than any other. With two seeds no more can be said, not even who is last.
 # - **The control decides what you would have believed.** With the same number of *steps* VAT would
@@ -392,12 +392,13 @@ fig
 #   accuracy where the classes are clouds with gaps between them, so that a boundary can be pushed
 #   into a gap.
 # - **The run is short**: of 2,001 unlabelled texts VAT saw 288. A race with seven times the work,
-#   in which its batches went through the 2,001 once (16 at a time; one was left over), is
-#   *recorded* (`python benchmarks/recorded_10.py`, seven minutes on one core, three seeds). There
-#   VAT was ahead of all controls in every seed under attack, in the mean with 73.5 % against 57.9 %
-#   for the best of them under FGM and 65.3 % against 49.8 % under PGD; without attack it was not
-#   (90.6 %, "longer" 91.6 %). What VAT has and the controls on labelled texts have not is that it
-#   does not run out of texts. No control has both the texts *and* an adversary.
+#   in which VAT's batches went through the 2,001 once (16 at a time; one was left over), is
+#   *recorded* (`python benchmarks/recorded_10.py`, seven minutes on one core, three seeds, the
+#   same 103 test texts). There VAT was ahead of all controls in every seed under attack, in the
+#   mean with 73.5 % against 57.9 % for the best of them under FGM and 65.3 % against 49.8 % under
+#   PGD; without attack it was not (90.6 %, "longer" 91.6 %). What VAT has and the controls on
+#   labelled texts have not is that it does not run out of texts. No control has both the texts
+#   *and* an adversary.
 
 # %% [markdown]
 # ## 2 · Words that the model has never read
@@ -407,7 +408,7 @@ fig
 # before you fine-tune: domain-adaptive pretraining (Gururangan et al. 2020, who found gains in the
 # four domains that they tried, and that texts of an *unrelated* domain often do harm).
 #
-# The embedded world has a second domain for it (in every profile): `sailing`. People write about
+# The course has a second world for it (in every profile): `sailing`. People write about
 # boats as they write about restaurants, but what is good or bad about a keel has words of its own,
 # and bert-tiny has read none of them. Its tokenizer cuts them into pieces. You have 2,500 labelled
 # reviews, a model trained on them with `L + lam·L_adv` (`reviews-robust`), and for boats texts
@@ -488,7 +489,9 @@ def read(lm, texts, first, steps=100, lr=2e-2):
 #
 # Four ways to meet boats: the words in **pieces**, as the tokenizer cuts them; new rows that have
 # read **nothing**; and, as the control that Gururangan et al. ask for, as many batches of
-# **reviews** read as of **boats**.
+# **reviews** read as of **boats**. (Reviews contain no new word, yet they move the new rows: in
+# masked-word modelling the table is also the output layer, so each new word is one of the wrong
+# answers to every hidden word.)
 
 # %%
 guess = advlib.predict(
@@ -544,7 +547,7 @@ for found in sea.values():
     others = [found[way] for way in ("pieces", "nothing", "reviews")]
     assert found["boats"][0] > max(clean for clean, _ in others), "reading boats helps"
     assert found["boats"][1] > max(attacked for _, attacked in others) + 0.05, "under attack, too"
-assert robust["boats"][1] < home[1] - 0.1, "and does not make up for labels"
+assert robust["boats"][1] < home[1] - 0.1, "and does not reach what it has at home"
 assert sum(losses["boats"][:5]) > 2 * sum(losses["reviews"][:5]), "there is something to learn"
 
 # %%
@@ -557,7 +560,8 @@ with plots.style():
             bars = ax.bar(places, heights, 0.37, color=plots.COLOURS[shade],
                           label=("no attack", "FGM")[k])  # fmt: skip
             ax.bar_label(bars, [f"{h:.0%}" for h in heights], fontsize=8, padding=2)
-        ax.set(xticks=range(len(WAYS)), ylim=(0, 1.25), title=name, xlabel="what the rows read")
+        ax.set(xticks=range(len(WAYS)), yticks=[k / 5 for k in range(6)], ylim=(0, 1.25),
+               title=name, xlabel="what the rows read")  # fmt: skip
         ax.set_xticklabels(["(pieces)", "nothing", "reviews", "boats"])
         ax.title.set_size(11)
         ax.yaxis.set_major_formatter("{x:.0%}")
@@ -570,17 +574,21 @@ fig
 # trained with L_adv (right), neither of which has seen a label of such a text.*
 #
 # Reading pays, with texts that nobody had to label: against words in pieces accuracy on boats
-# rises by five to eight points, and under FGM by sixteen to twenty, in both models. Most of it is
-# the *boats*: a row that has read nothing gives some five of these points under FGM, as many
-# batches of reviews three or four more, and neither moves accuracy without attack by more than two.
-# Nor does reading make up for labels: at home, on reviews, the same model stands far higher under
-# the same attack. What it knows of *leaky* is in which company the word was met; that it counts
-# against the boat nobody told it.
+# rises by five to eight points, and under FGM by sixteen to twenty, in both models. Without attack
+# the gain is due to the *boats*: neither control moves accuracy by more than two points. Under FGM
+# it is so in part only: a row that has read nothing gives four or five of these points, as many
+# batches of reviews three or four more, and the boats the other eight (`reviews-robust`) to twelve
+# (`reviews-clean`). (230 texts and one seed: under FGM each value has an interval of about six
+# points to either side.) It does not bring boats up to home: on reviews the same model stands far
+# higher under the same attack (94.6 % against 61.3 %). What labels of boats would add we did not
+# measure. What it knows of *leaky* is in which company the word was met; that it counts against
+# the boat nobody told it.
 #
 # So: adapt when the texts are foreign to the encoder. A cheap test before you spend a night on it:
 # compare the encoder's masked-word loss on your texts with that on texts of the kind that it was
-# trained on. The first batches (the last two lines of the output) tell which of the two has
-# something to learn.
+# trained on. The first batches (the last two lines of the output) show such a gap; but 3.89
+# overstates it, since the new rows began untrained. On your own texts measure before you add rows
+# and before you train.
 
 # %% [markdown]
 # ## 3 · Fewer parameters
@@ -1129,7 +1137,7 @@ for c, v in enumerate(kept[0.4]):
     print(f"used on {victim.labels[c]:8}: {words}")
 
 # %% [markdown]
-# One vector leads where one would expect: on the embedded world the push on positive texts points
+# One vector leads where one would expect: in the built-in world the push on positive texts points
 # to words of the opposite opinion. The other does not: the push on negative texts points mostly to
 # words that name things. A vector is made to move the model's answer, not to be a word, and nothing
 # says that there is a fitting word near it.
@@ -1321,12 +1329,13 @@ guess.reveal(winners[100][2])
 #
 # - **Texts without labels** can take part in the second term of VAT. Average the first term over
 #   the labelled texts only, mind the batch that has none, and mix batches on purpose.
-# - **Controls decide, and they need the same work.** With a hundred labels on the embedded
-#   world nobody was clearly ahead in this page's short race; in the recorded longer one, through
-#   nearly all texts without a label, VAT was, under attack and not without one.
+# - **Controls decide, and they need the same work.** With a hundred labels in the built-in world
+#   nobody was clearly ahead in this page's short race; in the recorded longer one, through nearly
+#   all texts without a label, VAT was ahead under attack, but not without one.
 # - **Reading on** (masked words, no labels) in a domain that is new to the encoder raises accuracy
-#   there, and robust accuracy too; reading as much of the old domain does not. Give new words rows
-#   of their own and train those alone: nothing that is known can be lost.
+#   there, and robust accuracy too; reading as much of the old domain raises the first hardly at
+#   all and the second by less. Give new words rows of their own and train those alone: nothing
+#   that is known can be lost.
 # - **LoRA** freezes $W$ and trains $(\texttt{alpha}/r)\,BA$, with $B=0$ at the start. Where the
 #   parameters sit counted more than how many they are: in five seeds of five, rank 1 inside the
 #   layers withstood more than a head with more parameters.

@@ -538,8 +538,8 @@ print("1.0001 - 1 in half precision:", (torch.tensor(1.0001).half() - 1).item())
 # - where a gradient then overflows, the step is **skipped**: no weight moves, $S$ is halved, and
 #   after 2,000 good steps in a row it is doubled. A few skipped steps at the start are no illness.
 #
-# Here by hand, with a scale far too large at first, for the library's objective. It takes
-# `backward`, what to do with a loss; that is the place for the scaling.
+# Here by hand, with a scale far too large at first, for the library's objective. The objective
+# takes an argument `backward`, a function that is called with the loss: the place for the scaling.
 
 # %%
 student = fresh().model.train()
@@ -667,9 +667,9 @@ fig
 # %% [markdown]
 # *The figure: for every text the cosine between a direction found under autocast and the one that
 # float32 finds; each series is sorted by itself, so points above one another are not the same text.
-# Blue, advlib: 1 throughout. Orange, the same formula in half precision: most lie at 0, where no
-# gradient was left. Green, the same with the loss scaled: more come up to 1; many stay at 0, and a
-# few go to the other end.*
+# Blue, advlib: 1 throughout (on the right hidden under the others). Orange, the same formula in
+# half precision: most lie at 0, where no gradient was left. Green, the same with the loss scaled:
+# more come up to 1; many stay at 0, and a few go to the other end.*
 #
 # Underflow was only a part of it. Loss scaling rescues the texts whose two predictions still
 # differ. Where the two are *equal* in half precision, there is no difference left to scale: the
@@ -890,15 +890,15 @@ fig
 # (pink); how far apart they are is what the losses do not say. Schedules: λ up in the first sixth
 # of the steps, the learning rate up for a tenth of them and then down to zero (the log has a line
 # every `logging_steps` steps, so a bend may look a little later than it is). Passes: the dots lie
-# on the pink line, since of FGM with one mask every pass goes on to the weights: the clean pass
-# lends its gradient to the attack.*
+# on the pink line, since with FGM and one dropout mask every backward pass goes on to the weights:
+# the clean pass lends its gradient to the attack.*
 #
 # Three things may surprise. L_adv may climb before it falls, even above ln 2 = 0.69, where guessing
 # lies: here it does so when the clean loss is nearly down and λ has just reached its full size. A
 # model that has begun to learn has something to lose. It is an illness only if it stays there. That
-# PGD-3 stands highest at the first check proves nothing: on 60 texts a point has an interval of
-# about ten points to either side. And there is one pass of each kind less than two a step: λ starts
-# at 0, so the first step has no adversary.
+# PGD-3 stands highest at the first check proves little: this is one run, and on 60 texts a point
+# has an interval of about ten points to either side. And there is one pass of each kind less than
+# two a step: λ starts at 0, so the first step has no adversary.
 #
 # Weights & Biases does it without an account too: `os.environ["WANDB_MODE"] = "offline"`, then
 # `report_to="wandb"`; `wandb sync` uploads later, if you like. Offline first: such a tracker is a
@@ -990,13 +990,14 @@ guess.reveal(next(panel for panel, kind in PANELS.items() if kind == "over-fitti
 print(", ".join(f"{panel}: {kind}" for panel, kind in PANELS.items()))
 
 # %% [markdown]
-# In the *collapse* the loss stays near ln 2 = 0.69, and one class is said of all texts: `share`
-# goes to 1. With the *warm-up* that is too long λ is still on its way when the run ends: it was a
-# plain training in disguise, and no loss says so. With the *learning rate* the loss rises above
-# where it began. In *over-fitting* everything looks well except `pgd`. With the *overflow* the line
-# of the loss simply ends: NaN cannot be drawn, and weights that are NaN say one class of all texts.
+# In the *collapse* the clean loss stays near ln 2 = 0.69, and one class is said of all texts:
+# `share` goes to 1. With the *warm-up* that is too long λ is still on its way when the run ends:
+# on average it was a fifth of what was wanted, so the run was nearly plain training, and no loss
+# says so. With the *learning rate* the clean loss rises above where it began. In *over-fitting*
+# everything looks well except `pgd`. With the *overflow* the line of the clean loss simply ends:
+# NaN cannot be drawn, and weights that are NaN say one class of all texts.
 #
-# The log of the library's trainer has `lam` in each line. It helps only who looks.
+# The log of the library's trainer has `lam` in each line. It helps only those who look.
 
 # %% [markdown]
 # ### Exercise 12.2 ●●○ · 20 min · read a curve
@@ -1440,8 +1441,9 @@ distributed_step = advlib.exercise("12.4", distributed_step)
 right, exchanges = gradient_and_exchanges(distributed_step)
 library, theirs = gradient_and_exchanges(
     lambda model, batch, eps, lam: (Adversarial(FGM(0.3), lam=lam)(model, batch), None))
-print(f"yours: {exchanges} exchange; the library's: {theirs}; the naive gradient is "
-      f"{(wrong - right).norm() / right.norm():.2f} of its length away from yours")  # fmt: skip
+gap = (wrong - right).norm() / right.norm()
+print(f"yours: {exchanges} exchange; the library's: {theirs}; the naive gradient lies {gap:.2f} "
+      "lengths of your gradient away from it")  # fmt: skip
 assert exchanges == theirs == 1
 assert (right - library).norm() < 1e-3 * library.norm(), "the same gradient"
 assert (wrong - right).norm() > 0.05 * right.norm(), "and not the naive one"
