@@ -151,7 +151,7 @@ def evaluate(
     """Put a model through a fixed protocol; write a card and add a row to the leaderboard.
 
     The numbers of the card are sealed by a checksum: the same model on the same texts gets the
-    same one on another machine.
+    same one again, on another machine up to a query or a text on the very edge.
     """
     from advlib.experiment import check_folder
     from advlib.protocol import evaluate as measure

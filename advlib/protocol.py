@@ -106,9 +106,10 @@ def evaluate(
 
 
 def digest(card: dict) -> str:
-    """SHA-256 of what must be equal wherever the same weights meet the same texts: all but names
-    (a folder may be called anything), seconds and versions. Only a text that stands on the edge
-    to the last digit of float32 may fall to another side elsewhere; the two cards then show where.
+    """SHA-256 of what should be equal wherever the same weights meet the same texts: all but names
+    (a folder may be called anything), seconds and versions. A processor that adds up in another
+    order may find one query more or less, or a text that stands on the edge on its other side: of
+    two models measured on two machines one had the same digest on both. The cards show where.
     """
     sealed = json.loads(json.dumps(card), object_hook=lambda part: {
         key: value for key, value in part.items() if key not in UNSEALED})  # fmt: skip
