@@ -17,7 +17,7 @@ PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
-run: $(VENV)/.installed  ## Fool a model and defend it, in about three minutes (ARGS="--seed 1")
+run: $(VENV)/.installed  ## Fool a model and defend it, in some three minutes (ARGS="--seed 1")
 	$(VENV)/bin/advlib run $(ARGS)
 
 test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
