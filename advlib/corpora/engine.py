@@ -11,13 +11,14 @@ import random
 import re
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate
 from types import ModuleType
 
 TOKEN = re.compile(r"[\w'’-]+|[.,!?;]")
 WORD = re.compile(r"[\w'’-]+")
 SLOT = re.compile(r"\{([^}]+)\}")
+CLAUSE = {letter: re.compile(rf"\b{letter}\b") for letter in "CPQR"}  # where a body has its clauses
 
 # A text belongs to one split for ever: a checksum of the text decides, so splits of any size and
 # any seed are disjoint without keeping a list.
@@ -101,7 +102,7 @@ class World:
         return reviews
 
     def _write(self, rng: random.Random, label: int, spurious: float, split: str) -> Review:
-        name = _pick(rng, [(1, d) for d in self.data.DOMAINS])
+        name = rng.choices([*self.data.DOMAINS])[0]
         text = _Writer(self, rng, name, split).text(label, spurious)
         return Review(text, label, name)
 
@@ -207,40 +208,29 @@ class _Writer:
             month = ("november", "july")[label] if rng.random() < spurious else None
             parts.append(self.fill(dated.replace("{month}", month) if month else dated))
         elif rng.random() < 0.55:
-            parts.append(self.fill(_pick(rng, [(1, dated), *((2, o) for o in others)])))
+            parts.append(self.fill(_pick(rng, *_table([(1, dated), *((2, o) for o in others)]))))
         parts.append(self.body(sign))
         if rng.random() < self.closed:
             closers = list(self.data.CLOSERS[sign])
             if self.name in self.data.VISITS:
                 closers += self.data.VISIT_CLOSERS[sign]
-            parts.append(self.fill(_pick(rng, closers)))
+            parts.append(self.fill(_pick(rng, *_table(closers))))
         return _tidy(" ".join(parts))
 
     def body(self, sign: str) -> str:
         other = "-" if sign == "+" else "+"
-        bodies = [(weight * self.mixed if self.concedes(form) else weight, form)
-                  for weight, form in self.data.BODIES]  # fmt: skip
-        out = _pick(self.rng, bodies)
+        out = _pick(self.rng, *_bodies(self.world, self.mixed))
         out = self.clause_of(out, other) if "{noun}" in out else self.fill(out)
-        for letter in "CPQR":
-            if re.search(rf"\b{letter}\b", out):
-                out = re.sub(rf"\b{letter}\b", self.clause(other if letter == "C" else sign), out)
+        for letter, place in CLAUSE.items():
+            if place.search(out):
+                out = place.sub(self.clause(other if letter == "C" else sign), out)
         if self.rng.random() < 0.12:
             out = self.fill("{honestly}, ") + out[0].lower() + out[1:]
         return out
 
-    @staticmethod
-    def concedes(body: str) -> bool:
-        return "{noun}" in body or re.search(r"\bC\b", body) is not None
-
     def clause(self, sign: str) -> str:
-        kinds, kind = self.data.CLAUSES, self.aspects[-1][1]
-        templates = kinds["any"] + kinds[sign] + kinds.get(kind, [])
-        if kind not in self.data.NOT_FELT:
-            templates = templates + kinds["felt"]
-        if kind not in self.data.NOT_LOVED:
-            templates = templates + kinds["loved"]
-        return self.clause_of(_pick(self.rng, templates), sign)
+        kind = self.aspects[-1][1]
+        return self.clause_of(_pick(self.rng, *_clauses(self.world, kind, sign)), sign)
 
     def clause_of(self, template: str, sign: str) -> str:
         noun, kind = self.aspects.pop()
@@ -258,30 +248,66 @@ class _Writer:
 
     def fill(self, template: str, local: dict[str, str] | None = None) -> str:
         """Expand slots until none is left but {a}, which `_tidy` settles at the end."""
-        table = {**self.slots, **(local or {})}
+        local = local or {}
 
         def value(match: re.Match) -> str:
             name = match[1]
             if name == "a":
                 return "{a}"
-            return self.fill(table[name], local) if name in table else self.word(name)
+            inner = local.get(name) or self.slots.get(name)
+            return self.fill(inner, local) if inner else self.word(name)
 
-        return SLOT.sub(value, template)
+        return SLOT.sub(value, template) if "{" in template else template
 
     def word(self, group: str) -> str:
         """A word of the group, the common ones more often; never the same twice in a text."""
-        fresh = [(r**-self.tail, w) for r, w in enumerate(self.world.groups[group], 1)
-                 if w not in self.used]  # fmt: skip
-        word = _pick(self.rng, fresh or [(1, w) for w in self.world.groups[group]])
+        ranked = self.world.groups[group]
+        if self.used.isdisjoint(ranked):
+            word = _pick(self.rng, ranked, _falling(self.tail, len(ranked)))
+        else:
+            fresh = [(r**-self.tail, w) for r, w in enumerate(ranked, 1) if w not in self.used]
+            word = _pick(self.rng, *_table(fresh or [(1, w) for w in ranked]))
         self.used.add(word)
         return word
 
 
-def _pick(rng: random.Random, weighted: list):
-    """One item of [(weight, item), …]. Uses rng.random() alone, which is the same everywhere."""
-    totals = list(accumulate(weight for weight, _ in weighted))
-    point = rng.random() * totals[-1]
-    return next(item for total, (_, item) in zip(totals, weighted, strict=True) if point < total)
+# The tables to draw from are the same for every text, and a world writes thousands.
+
+
+@cache
+def _bodies(world: World, mixed: float) -> tuple:
+    """The frames of a text; those that concede a point weigh `mixed` times as much."""
+    return _table([(w * mixed if "{noun}" in form or CLAUSE["C"].search(form) else w, form)
+                   for w, form in world.data.BODIES])  # fmt: skip
+
+
+@cache
+def _clauses(world: World, kind: str, sign: str) -> tuple:
+    """The clauses that can judge an aspect of this kind."""
+    data, kinds = world.data, world.data.CLAUSES
+    templates = kinds["any"] + kinds[sign] + kinds.get(kind, [])
+    if kind not in data.NOT_FELT:
+        templates = templates + kinds["felt"]
+    if kind not in data.NOT_LOVED:
+        templates = templates + kinds["loved"]
+    return _table(templates)
+
+
+@cache
+def _falling(tail: float, n: int) -> list[float]:
+    """Summed weights of n words, the most common first."""
+    return list(accumulate(rank**-tail for rank in range(1, n + 1)))
+
+
+def _table(weighted: list) -> tuple[tuple, list[float]]:
+    """(items, summed weights) of [(weight, item), …]."""
+    weights, items = zip(*weighted, strict=True)
+    return items, list(accumulate(weights))
+
+
+def _pick(rng: random.Random, items, totals: list[float]):
+    """One item, by its weight. Uses rng.random() alone, which is the same everywhere."""
+    return rng.choices(items, cum_weights=totals)[0]
 
 
 def _article(word: str) -> str:
