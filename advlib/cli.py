@@ -65,8 +65,14 @@ def run(
         int, typer.Option(help="Steps of the training attack: 1 is FGM, more is PGD.")
     ] = 1,
     lam: Annotated[float, typer.Option(help="λ, the weight of the adversarial term.")] = 1.0,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(help="Passes over the training data [10 for an embedded model, else 3]."),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate [1e-3 for an embedded model, else 5e-5]."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per step.")] = 32,
     seed: Annotated[int, typer.Option(help="Of data, training and attacks.")] = 0,
     out: Annotated[
@@ -80,11 +86,13 @@ def run(
     given = dict(locals())
     from advlib.experiment import Options, experiment
 
+    options = Options(**{name: given[name] for name in Options.__dataclass_fields__})
+    folder = resume or out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
     if resume:
-        folder, options = resume, Options.read(resume)
-    else:
-        folder = out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
-        options = Options(**{name: given[name] for name in Options.__dataclass_fields__})
+        kept = Options.read(resume)
+        if out or options not in (Options(), kept):
+            raise ValueError("--resume goes on with the options of that run: leave out the others")
+        options = kept
     experiment(options, folder, command="advlib " + shlex.join(sys.argv[1:]))
 
 
@@ -105,6 +113,9 @@ def attack(
     from advlib.attacks.embedding import perturbed_logits
     from advlib.models import load_classifier
 
+    if not text.strip():
+        raise ValueError("the text is empty: give one with words")
+    perturbations = (Noise(eps), PGD(eps))
     victim = load_classifier(model)
     before = victim.predict([text])[0]
     y = int(before.argmax())
@@ -116,7 +127,7 @@ def attack(
         note = "no word of this text has known substitutes"
     print(f"        {len(result.changed)} words changed, {result.queries} queries: {note}")
     batch = victim.encode([text], [y])
-    for perturb in (Noise(eps), PGD(eps)):
+    for perturb in perturbations:
         logits = perturbed_logits(victim.model, batch, perturb(victim.model, batch)).detach()
         name = type(perturb).__name__
         _say(name.lower(), f"the same words, embeddings moved by eps = {eps:g}", victim,
@@ -137,6 +148,13 @@ def evaluate(
     data: Annotated[
         str, typer.Option(help="A world (reviews), a file, a folder, or a Hub name.")
     ] = "reviews",
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="A second file to test on; else a fifth of a single --data file is set "
+            "aside, which the model must not have been trained on."
+        ),  # fmt: skip
+    ] = None,
     protocol: Annotated[str, typer.Option(help="Which fixed set of attacks.")] = "standard",
     n: Annotated[
         int | None, typer.Option(min=1, help="So many test texts instead of the protocol's.")
@@ -158,13 +176,16 @@ def evaluate(
     from advlib.protocol import publish
 
     check_folder(out, need=1e6)
-    card = measure(model, data, protocol, n=n, progress=True, text=text, label=label,
+    card = measure(model, data, protocol, n=n, progress=True, test=test, text=text, label=label,
                    encoding=encoding)  # fmt: skip
     new = publish(card, out)
     print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
           f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip
     print(_table([*card["rows"], card["worst case"]]))
     print("".join(f"\nleft out: {attack}" for attack in card["left out"]))
+    if "classes" in card:
+        pairs = ", ".join(f"{ours!r} for {theirs!r}" for ours, theirs in card["classes"].items())
+        print(f"the data's classes are taken for the model's, by place: {pairs}")
     print(f"temperature {card['calibration']['temperature']:g}\ndigest {card['digest']}\n"
           f"{out / 'card.json'}, {out / 'leaderboard.md'}"
           + (" (one row more)" if new else " (the row was there)"))  # fmt: skip
@@ -214,7 +235,7 @@ def card(
 
     try:
         found = json.loads(evaluation.read_text("utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise ValueError(
             f"there is no evaluation {evaluation}: make one with `advlib evaluate {model}`, or "
             "name its card.json with --evaluation"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 import warnings
@@ -86,7 +87,8 @@ def load_text(
         if "validation" in tables:
             tables["test"] = tables.pop("validation")
 
-    names, only = _names(tables["train"].label), tables["train"].label.unique()
+    own, names = set(tables), _names(tables["train"].label)
+    only = tables["train"].label.unique()
     if len(only) < 2:
         raise DataError(f"all training rows of {source} have the label {_list(only)}: a classifier "
                         "needs two, so check label= (--label)")  # fmt: skip
@@ -97,9 +99,12 @@ def load_text(
             tables |= {split: train[:n], "train": train[n:]}
     for split in ("validation", "test"):
         if unseen := {*tables[split].label} - {*tables["train"].label}:
+            where = f"in the {split} split of {test if split in given else source}, not in train"
+            if split not in own:  # we have set it aside
+                where = f"too rare in {source}, none is left to train on"
             raise DataError(
-                f"label {_list(sorted(unseen))} is in the {split} split of {source}, "
-                "not in train: drop those rows, or give train more of them"
+                f"label {_list(sorted(unseen))} is {where}: drop those rows, or give train more "
+                "of them"
             )
     return _pack({"train": _spread(tables["train"], seed)[:train_size],
                   "validation": _spread(tables["validation"], 0),
@@ -178,14 +183,17 @@ def _file(path: Path, encoding: str, named: bool) -> pd.DataFrame:
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path} is empty: give a file with one text a row") from error
     except (UnicodeError, LookupError) as error:
+        marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        likely = "utf-16" if path.read_bytes()[:2] in marks else "latin-1"
         raise DataError(
             f"{path} cannot be read with the encoding {encoding!r}: give the one it "
-            "was saved with, such as --encoding latin-1"
+            f"was saved with, such as --encoding {likely}"
         ) from error
     except (OSError, ValueError) as error:
+        check = "its separators and its quotes" if kind in (".csv", ".tsv") else "or save it anew"
         raise DataError(
             f"{path} cannot be read as {kind[1:]} ({str(error).strip()}): check the "
-            "file there, its separators and its quotes"
+            f"file there, {check}"
         ) from error
     return _headed(table, path, named)
 
@@ -204,6 +212,8 @@ def _headed(table: pd.DataFrame, path: Path, named: bool) -> pd.DataFrame:
         rows = table.label.value_counts()
         if rows.get(table.label[0], 0) > 1 or rows.max() == 1:
             return table
+    if len(first) == 1 and ";" in first[0]:
+        raise DataError(f"the rows of {path} are separated by semicolons: save it with commas")
     raise DataError(f"the first row of {path} is {_list(first)}, which is not clearly a header nor "
                     "a text with its label: begin the file with a row of column names, and say "
                     "which ones to take with text= and label= (--text, --label)")  # fmt: skip

@@ -147,8 +147,7 @@ def _body(card: dict, labels: list[str], training: dict) -> str:
             f"SHA-256 of the weights {_code(card['model']['sha256'])}",
             f"SHA-256 of the test texts and their labels {_code(data['sha256'])}",
             f"Digest of the evaluation {_code(card['digest'])}: who repeats it with "
-            "`advlib evaluate` on the same kind of machine finds the same. It is a checksum and no "
-            "signature.",
+            "`advlib evaluate` finds the same. It is a checksum and no signature.",
         ]),
     }  # fmt: skip
     return "\n\n".join(f"{head}\n\n{text}" for head, text in sections.items()) + "\n"

@@ -21,7 +21,7 @@ from advlib.corpora import WORLDS
 from advlib.data import load_text
 from advlib.evaluation import attack_all, summarise
 from advlib.html_report import write_report
-from advlib.models import CHECKPOINTS, Classifier, load_classifier
+from advlib.models import Classifier, embedded_checkpoints, load_classifier
 from advlib.objectives import Adversarial
 from advlib.training import finetune
 
@@ -56,13 +56,22 @@ class Options:
         file = folder / "options.json"
         if not file.is_file():
             raise ValueError(f"{folder} holds no run to go on with: it has no options.json")
-        return cls(**json.loads(file.read_text()))
+        try:
+            return cls(**json.loads(file.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{file} is not what this version of advlib writes ({error}): begin "
+                             "anew with another --out") from error  # fmt: skip
 
 
 def experiment(options: Options, folder: Path, command: str) -> dict:
     """Run it and return what stands in `report.json`. A folder with trained models or checkpoints
-    of the same options is gone on with, not begun again."""
+    of the same options is gone on with, not begun again.
+
+    Raises ValueError for a folder that holds a run with other options: its models would be shown
+    under the wrong names."""
     trained, attacks = make_attacks(options)
+    objectives = {"standard": None, "adversarial": Adversarial(trained, lam=options.lam)}
+    check_same(options, folder)
     data = load_data(options)
     check_folder(folder)
     (folder / "options.json").write_text(json.dumps(asdict(options), indent=1) + "\n")
@@ -72,10 +81,14 @@ def experiment(options: Options, folder: Path, command: str) -> dict:
         f"{len(data['train'])} texts to train on, {len(data['test'])} to test on, "
         f"classes: {', '.join(names)}"
     )
+    if options.data not in WORLDS:
+        print("Word attacks are left out: only a world knows which words keep the label.")
+        if options.model in embedded_checkpoints():
+            print(f"{options.model} knows the words of the embedded worlds alone; for other texts "
+                  "name an encoder with --model.")  # fmt: skip
 
     victims, logs, costs = {}, {}, {}
-    for model in MODELS:
-        objective = Adversarial(trained, lam=options.lam) if model == "adversarial" else None
+    for model, objective in objectives.items():
         title = (
             f"{model}: L" if objective is None else f"{model}: L + {options.lam:g}·L_adv, {trained}"
         )
@@ -121,11 +134,27 @@ def make_attacks(options: Options) -> tuple[EmbeddingAttack, list]:
     """The attack that trains and those that test. Raises ValueError for settings without sense."""
     if options.steps < 1:
         raise ValueError(f"--steps must be at least 1, got {options.steps}")
+    for name in ("epochs", "learning_rate"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {value}")
     trained = FGM(options.eps) if options.steps == 1 else PGD(options.eps, steps=options.steps)
     attacks = [Noise(options.eps), FGM(options.eps), PGD(options.eps, steps=10)]
     if options.data in WORLDS:  # elsewhere nobody knows which words keep the label
         attacks.append(WordSubstitution(options.data))
     return trained, attacks
+
+
+def check_same(options: Options, folder: Path) -> None:
+    """Raise ValueError where the folder holds models or checkpoints of other options."""
+    if not any((folder / model).is_dir() for model in MODELS):
+        return
+    there, now = asdict(Options.read(folder)), asdict(options)
+    others = [f"{name} {there[name]!r}, not {now[name]!r}" for name in now
+              if there[name] != now[name]]  # fmt: skip
+    if others:
+        raise ValueError(f"{folder} holds a run with other options ({'; '.join(others)}): choose "
+                         "another folder with --out")  # fmt: skip
 
 
 def probe(options: Options, data: Dataset, names: list[str], attacks: list) -> None:
@@ -183,7 +212,7 @@ def train(
         print(f"found in {folder}")
         kept = json.loads(done.read_text())
         return load_classifier(folder), kept["log"], kept["cost"]
-    small = (CHECKPOINTS / options.model).is_dir()
+    epochs, rate = recipe(options.model)
     set_seed(options.seed)  # the new classification head is random
     victim = load_classifier(options.model, labels=names)
     weights = 4 * sum(p.numel() for p in victim.model.parameters())
@@ -195,8 +224,8 @@ def train(
         objective,
         out=str(folder / "checkpoints"),
         seed=options.seed,
-        epochs=options.epochs or (10 if small else 3),
-        learning_rate=options.learning_rate or (1e-3 if small else 5e-5),
+        epochs=options.epochs or epochs,
+        learning_rate=options.learning_rate or rate,
         batch_size=options.batch_size,
         save_strategy="epoch",
         save_total_limit=2,
@@ -212,6 +241,11 @@ def train(
     done.write_text(json.dumps({"log": log, "cost": cost}, indent=1) + "\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return victim, log, cost
+
+
+def recipe(model: str) -> tuple[float, float]:
+    """(epochs, learning rate) that suit an embedded model or a real encoder."""
+    return (10, 1e-3) if model in embedded_checkpoints() else (3, 5e-5)
 
 
 def curve(victims: dict[str, Classifier], texts: Dataset, eps: float) -> list[dict]:

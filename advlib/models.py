@@ -191,8 +191,8 @@ def load_classifier(
             raise ModelError(_why(name, source, error)) from error
     if labels is None and loading["missing_keys"]:
         raise ModelError(
-            f"{name} has no trained classification head: pass labels=[...] to give it a new one "
-            "for these classes, and train it"
+            f"{name} has no trained classification head: train it (`advlib run --model {name}`), "
+            "or in Python pass labels=[...] for a new one and train that"
         )
     if tokenizer.pad_token is None:  # GPT-2 and Llama come without one
         tokenizer.pad_token = tokenizer.eos_token

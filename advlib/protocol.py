@@ -51,18 +51,21 @@ LEADERBOARD = """\
 | model | data | protocol | n | clean | strongest attack | worst case [95 %] | calibrated | digest |
 |---|---|---|--:|--:|---|--:|--:|---|
 """
-# Not covered by the digest: what may differ where the same model is measured on the same texts.
-UNSEALED = {"digest", "name", "versions", "seconds"}
+# Not covered by the digest: what may differ where the same model meets the same texts. A folder may
+# be called anything; a processor that adds up in another order may find one query more or less.
+UNSEALED = {"digest", "name", "versions", "seconds",
+            "queries", "forward", "changed", "temperature"}  # fmt: skip
 
 
 def evaluate(
     source: str | Path, data: str = "reviews", protocol: str | Protocol = "standard", *,
-    n: int | None = None, device: str | None = None, batch_size: int | None = None,
-    progress: bool = False, **columns,
+    test: str | Path | None = None, n: int | None = None, device: str | None = None,
+    batch_size: int | None = None, progress: bool = False, **columns,
 ) -> dict:  # fmt: skip
     """Put a model through a protocol. Returns its card, a dict that goes into JSON as it is.
 
-    source: as for `load_classifier`. data, columns: as for `load_text`.
+    source: as for `load_classifier`. data, test, columns: as for `load_text`. Of a single file a
+        fifth is tested on: where the model was trained on that file, name another as `test`.
     n: so many test texts instead of the protocol's. The card then says "standard, n = …", and so
         it does where the data have fewer texts.
 
@@ -77,39 +80,40 @@ def evaluate(
         protocol = PROTOCOLS[protocol]
     victim = load_classifier(source, device=device)
     size = protocol.n if n is None else n
-    splits = load_text(data, train_size=1, test_size=size, **columns)
-    test, held_out = splits["test"], splits["validation"]
+    splits = load_text(data, test=test, train_size=1, test_size=size, **columns)
+    rows, held_out = splits["test"], splits["validation"]
     held_out = held_out.select(range(min(protocol.calibration, len(held_out))))
-    _check_classes(victim.labels, test.features["label"].names)
+    others = _check_classes(victim.labels, rows.features["label"].names)
     attacks = [a for a in protocol.attacks if getattr(a, "world", data) == data]
-    table = robustness(victim, test, attacks, calibrate_on=held_out, batch_size=batch_size,
+    table = robustness(victim, rows, attacks, calibrate_on=held_out, batch_size=batch_size,
                        progress=progress)  # fmt: skip
-    rows = [
+    lines = [
         {key: None if value != value else value for key, value in row.items()}
         | {"hits": round(row["accuracy"] * row["n"])}
         for row in table.to_dict("records")
     ]
     card = {
-        "protocol": protocol.name + f", n = {len(test)}" * (len(test) != protocol.n),
+        "protocol": protocol.name + f", n = {len(rows)}" * (len(rows) != protocol.n),
         "version": protocol.version,
         "model": {"name": _short(source), "sha256": weights_hash(source, victim.model)},
-        "data": {"name": _short(data), "n": len(test), "sha256": texts_hash(test)},
+        "data": {"name": _short(test or data), "n": len(rows), "sha256": texts_hash(rows)},
         "calibration": {"n": len(held_out), "sha256": texts_hash(held_out),
                         "temperature": table.attrs["temperature"]},
-        "rows": rows[: 1 + len(attacks)],
-        "worst case": rows[-1],  # where there is one attack, that attack
+        "rows": lines[: 1 + len(attacks)],
+        "worst case": lines[-1],  # where there is one attack, that attack
         "left out": [f"{a!r}: the data are not the world {a.world!r}"
                      for a in protocol.attacks if a not in attacks],
         "versions": {name: version(name) for name in ("advlib", "torch", "transformers")},
-    }  # fmt: skip
+    } | others  # fmt: skip
     return card | {"digest": digest(card)}
 
 
 def digest(card: dict) -> str:
-    """SHA-256 of what should be equal wherever the same weights meet the same texts: all but names
-    (a folder may be called anything), seconds and versions. A processor that adds up in another
-    order may find one query more or less, or a text that stands on the edge on its other side: of
-    two models measured on two machines one had the same digest on both. The cards show where.
+    """SHA-256 of what should be equal wherever the same weights meet the same texts: the protocol,
+    the hashes of weights and texts, and how many texts withstood each attack (`hits`, and the
+    accuracies, intervals and success rates that follow from them), also after calibration.
+
+    Of these, too, one can differ where a text stands on the very edge; the cards show where.
     """
     sealed = json.loads(json.dumps(card), object_hook=lambda part: {
         key: value for key, value in part.items() if key not in UNSEALED})  # fmt: skip
@@ -121,8 +125,8 @@ def verify(card: dict) -> bool:
 
     This is a checksum and not the signature of a person: it shows a number that was edited, by
     slip or in haste, but whoever edits a card can compute a new digest as well. What proves a card
-    is to run `evaluate` again and to find the same digest. Names are not covered; the hashes of
-    weights and texts say what was measured.
+    is to run `evaluate` again and to find the same digest. Names are not covered, for the hashes
+    of weights and texts say what was measured; nor are costs and the temperature (`UNSEALED`).
     """
     return card.get("digest") == digest(card)
 
@@ -181,11 +185,14 @@ def _sha256(parts: Iterable[bytes]) -> str:
     return found.hexdigest()
 
 
-def _check_classes(model: list[str], data: list[str]) -> None:
+def _check_classes(model: list[str], data: list[str]) -> dict:
+    """Nothing where the names are the same; else {"classes": the data's name -> the model's}, by
+    place, for whoever reads the card to judge. Raises ValueError where they cannot fit."""
     ours, theirs = [name.lower() for name in model], [name.lower() for name in data]
     if len(ours) != len(theirs) or (ours != theirs and sorted(ours) == sorted(theirs)):
         raise ValueError(f"the model's classes are {', '.join(model)} and those of the data "
                          f"{', '.join(data)}: both need the same, in the same order")  # fmt: skip
+    return {} if ours == theirs else {"classes": dict(zip(data, model, strict=True))}
 
 
 def _short(source: str | Path) -> str:

@@ -43,7 +43,7 @@ def setup(profile: str | None = None, seed: int = 0) -> Profile:
     # Load reports and progress bars of the libraries are noise on a page.
     transformers.utils.logging.set_verbosity_error()
     device = find_device()
-    name = profile or os.environ.get("ADVLIB_PROFILE") or _profile_for(device)
+    name = profile or _profile_for(device)
     if name not in PROFILES:
         raise ValueError(f"no profile {name!r}: choose one of {', '.join(PROFILES)}")
     if device == "cuda":
@@ -71,6 +71,8 @@ def find_device() -> str:
 def _profile_for(device: str) -> str:
     import torch
 
+    if wanted := os.environ.get("ADVLIB_PROFILE"):
+        return wanted
     if device != "cuda":
         return "smoke"
     memory = torch.cuda.get_device_properties(0).total_memory / 1e9
@@ -113,11 +115,13 @@ def _packages() -> list[str]:
     from packaging.requirements import Requirement
 
     lines = []
+    seen = set()
     for text in requires("advlib") or []:
         need = Requirement(text)
         extra = "" if need.marker is None else str(need.marker).split('"')[1]
-        if extra == "test":
+        if extra == "test" or need.name in seen:  # several extras may ask for the same
             continue
+        seen.add(need.name)
         have = _version(need.name)
         mend = f"pip install '{need.name}{need.specifier}'"
         if have is None and extra:

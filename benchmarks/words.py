@@ -2,9 +2,10 @@
 
 Prints and writes to docs/results/words-MODEL.md: whether the adversarial texts and the queries are
 the same, and how many queries a second each way manages, on short and on long texts, with one
-thread and with two. We run the PyTorch model and the same model exported to ONNX. TextAttack runs
-in runs/textattack, an environment that this script makes (1.7 GB): as it comes (every text padded
-to the model's maximum; in the first round only, for it takes long) and with `padding=True`.
+thread and with two; with `--device cuda`, on a GPU. We run the PyTorch model and the same model
+exported to ONNX (always on the CPU). TextAttack runs in runs/textattack, an environment that this
+script makes (1.7 GB): as it comes (every text padded to the model's maximum; in the first round
+only, for it takes long) and with `padding=True`.
 """
 
 from __future__ import annotations
@@ -51,10 +52,11 @@ def environment() -> Path:
     if not (HOME / "made").is_file():
         venv.create(HOME, with_pip=True)
         pip = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "uv", f"torch=={torch.__version__.split('+')[0]}"], check=True)
+        same = f"torch=={torch.__version__.partition('+')[0]}"
+        subprocess.run([*pip, "uv", same], check=True)
         uv = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
         wanted = ["textattack==0.3.11", "flair>=0.15", "transformers"]
-        subprocess.run([*uv, *wanted, f"torch=={torch.__version__}"], check=True)
+        subprocess.run([*uv, *wanted, same], check=True)
         subprocess.run([*uv, "datasets>=3.6,<5", "pyarrow<21"], check=True)
         # It opens NLTK's stop words when it is imported; no attack here uses them.
         stop = HOME / "nltk_data" / "corpora" / "stopwords"
@@ -135,9 +137,9 @@ def agreement(ours: list, peers: dict[str, list[dict]]) -> list:
     ]
 
 
-def main(source: str, n: int, rounds: int) -> None:
+def main(source: str, n: int, rounds: int, device: str) -> None:
     python = environment()
-    victim = advlib.load_classifier(source, device="cpu")
+    victim = advlib.load_classifier(source, device=device)
     folder = Path(advlib.__file__).parent / "checkpoints" / source
     folder = folder if folder.is_dir() else Path(source)
     substitutes = dictionary()
@@ -148,11 +150,11 @@ def main(source: str, n: int, rounds: int) -> None:
     for longer in (False, True):
         texts, labels = material(n if not longer else max(4, n // 5), longer)
         asks = asked(victim, attack, texts, labels)
-        for threads in (1, 2):
+        for threads in (1, 2) if device == "cpu" else (1,):
             torch.set_num_threads(threads)
             onnx = load_onnx(exported.name, threads=threads)
-            job = dict(model=str(folder), texts=texts, labels=labels, threads=threads,
-                       substitutes=substitutes, max_length=victim.max_length,
+            job = dict(model=str(folder), device=device, texts=texts, labels=labels,
+                       threads=threads, substitutes=substitutes, max_length=victim.max_length,
                        batch_size=256)  # fmt: skip
             speeds, peers = defaultdict(list), {}
             for turn in range(rounds):  # all ways take turns
@@ -182,6 +184,7 @@ def main(source: str, n: int, rounds: int) -> None:
             ])  # fmt: skip
             print(rows[-1], same[-1], dict(speeds), flush=True)
     name = "reviews-clean" if source == "reviews-clean" else Path(source).name
+    name += f"-{device}" * (device != "cpu")
     text = (
         f"`{name}`, maximal length {victim.max_length} tokens, dictionary of the world `reviews`, "
         "untargeted, words ranked by the unknown token, greedy; texts drawn with seed 7, nothing "
@@ -205,6 +208,7 @@ def main(source: str, n: int, rounds: int) -> None:
                  "the same, ONNX", "ours: share of the bare passes"], rows)
     )  # fmt: skip
     model = "" if source == "reviews-clean" else " --model FOLDER"
+    model += f" --device {device}" * (device != "cpu")
     write(f"words-{name}", f"Word substitution against TextAttack: {name}", text,
           f"python benchmarks/words.py{model} --n {n} --rounds {rounds}")  # fmt: skip
 
@@ -214,5 +218,6 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="reviews-clean", help="checkpoint or local folder")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     args = parser.parse_args()
-    main(args.model, args.n, args.rounds)
+    main(args.model, args.n, args.rounds, args.device)

@@ -21,6 +21,8 @@ import typer
 
 import advlib
 from advlib.attacks import FGM, PGD, Noise
+from advlib.cli import plainly
+from advlib.experiment import recipe
 from advlib.objectives import Adversarial, Clean, FreeLB
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -61,22 +63,40 @@ def with_adapters(model: torch.nn.Module, rank: int, half: bool) -> torch.nn.Mod
     return model
 
 
+def check_same(out: Path, settings: dict) -> None:
+    """Note the settings in the folder. Raises ValueError where it holds checkpoints of others: they
+    would be gone on with, and shown under the wrong name."""
+    file = out / "options.json"
+    if file.is_file() and (out / "checkpoints").is_dir():
+        there = json.loads(file.read_text())
+        others = [f"{name} {there.get(name)!r}, not {value!r}" for name, value in settings.items()
+                  if there.get(name) != value]  # fmt: skip
+        if others:
+            raise ValueError(f"{out} holds a run with other settings ({'; '.join(others)}): choose "
+                             "another folder with --out")  # fmt: skip
+    elif os.environ.get("RANK", "0") == "0":
+        out.mkdir(parents=True, exist_ok=True)
+        file.with_suffix(".new").write_text(json.dumps(settings, indent=1) + "\n")
+        file.with_suffix(".new").replace(file)  # at once: other processes may be reading it
+
+
 def main(
     model: Annotated[str, typer.Option(help="Checkpoint, folder or Hub name.")] = "bert-tiny",
     data: Annotated[str, typer.Option(help="World, file, folder or Hub name.")] = "reviews",
     test: Annotated[str | None, typer.Option(help="A second file to test on.")] = None,
     text: str | None = None,
     label: str | None = None,
+    encoding: str = "utf-8",
     out: Path = Path("runs/train"),
     objective: Annotated[str, typer.Option(help="clean, fgm, pgd or freelb.")] = "fgm",
     eps: float = 0.3,
     steps: int = 3,
     lam: float = 1.0,
     warmup: Annotated[int, typer.Option(help="Steps in which λ grows from 0.")] = 0,
-    epochs: float = 3,
+    epochs: Annotated[float | None, typer.Option(help="10 for an embedded model, else 3.")] = None,
     batch: Annotated[int, typer.Option(help="Texts a pass and process.")] = 32,
     accumulate: Annotated[int, typer.Option(help="Passes that make a step.")] = 1,
-    lr: float = 5e-5,
+    lr: Annotated[float | None, typer.Option(help="1e-3 embedded, else 5e-5.")] = None,
     precision: Annotated[Precision, typer.Option(help="fp16 on a GPU only.")] = "fp32",
     checkpointing: Annotated[bool, typer.Option(help="Activations are computed twice.")] = False,
     lora: Annotated[int, typer.Option(help="Rank; 0 trains all weights.")] = 0,
@@ -87,12 +107,17 @@ def main(
     seed: int = 0,
 ) -> None:
     """Train, evaluate, save."""
+    settings = dict(locals())
+    for name in ("out", "test_size", "save_steps", "report_to"):  # these may change in between
+        del settings[name]
     if lora and os.environ.get("ACCELERATE_USE_FSDP") == "true":
         raise typer.BadParameter("--lora goes with one GPU or configs/ddp.yaml, not with FSDP")
     minimised = objective_of(objective, eps, steps, lam, warmup)
     splits = advlib.load_text(
-        data, test=test, text=text, label=label, train_size=train_size, test_size=test_size
-    )
+        data, test=test, text=text, label=label, encoding=encoding, train_size=train_size,
+        test_size=test_size,
+    )  # fmt: skip
+    check_same(out, settings)
     device = advlib.setup(seed=seed).device
     # To the CPU: with several processes each has a GPU of its own, to which the Trainer moves it.
     names = splits["train"].features["label"].names
@@ -103,7 +128,9 @@ def main(
         victim.model = with_adapters(victim.model, lora, half=precision == "bf16")
     trainer = advlib.finetune(
         victim, splits["train"], minimised,
-        out=str(out / "checkpoints"), resume=True, seed=seed, epochs=epochs, learning_rate=lr,
+        out=str(out / "checkpoints"), resume=True, seed=seed,
+        epochs=recipe(model)[0] if epochs is None else epochs,
+        learning_rate=recipe(model)[1] if lr is None else lr,
         batch_size=batch, gradient_accumulation_steps=accumulate,
         evaluation=splits["validation"], attack=PGD(eps, steps=5), eval_strategy="epoch",
         save_strategy="steps", save_steps=save_steps, save_total_limit=2, report_to=report_to,
@@ -124,7 +151,8 @@ def main(
     table = advlib.robustness(
         victim, splits["test"], [Noise(eps), FGM(eps), PGD(eps, steps=20, restarts=2)]
     )
-    print(table[["attack", "n", "accuracy", "low", "high"]].to_string(index=False))
+    shown = table[["attack", "n", "accuracy", "low", "high"]]
+    print(shown.to_string(index=False, float_format="{:.1%}".format))
     record, file = {"rows": json.loads(table.to_json(orient="records"))}, out / "evaluation.json"
     if (cost := trainer.ledger())["forward"]:  # of this session; none where all was done before
         record["ledger"] = cost
@@ -135,4 +163,4 @@ def main(
 
 if __name__ == "__main__":
     torch.set_float32_matmul_precision("high")
-    typer.run(main)
+    typer.run(plainly(main))

@@ -1479,8 +1479,8 @@ assert (wrong - right).norm() > 0.05 * right.norm(), "and not the naive one"
 # Three words of the card. `calibration` is the number of validation texts that a temperature is
 # fitted on, so that attacks can be made against the calibrated model as well (lesson 07). The
 # **worst case** counts a text only if it is right under every one of the attacks, so it is never
-# above any row. The **digest** is a hash over what was measured: `verify` computes it again, and a
-# number that was edited afterwards does not fit.
+# above any row. The **digest** is a hash over model, texts, threat models and accuracies: `verify`
+# computes it again, and an accuracy that was edited afterwards does not fit.
 
 # %%
 from advlib.deploy import export_onnx, write_card

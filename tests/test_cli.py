@@ -76,12 +76,33 @@ def test_a_run_on_a_file_with_names_for_labels(tmp_path):
     )
     assert code == 0, output
     assert "classes: down, up" in output and "WordSubstitution" not in output
+    assert "Word attacks are left out" in output and "name an encoder" in output
     assert json.loads((tmp_path / "out" / "report.json").read_text())["examples_kind"] == "tokens"
+
+
+def test_a_folder_of_other_options_is_not_gone_on_with(finished):
+    """Its models would be reported under the new options."""
+    before = (finished[0] / "options.json").read_text()
+    code, output = call(*RUN, "--eps", "0.1", "--seed", "7", "--out", finished[0])
+    assert code != 0 and "eps 0.3, not 0.1; seed 0, not 7" in output and "--out" in output
+    assert (finished[0] / "options.json").read_text() == before
+    code, output = call("run", "--resume", finished[0], "--eps", "0.1")
+    assert code != 0 and "leave out the others" in output
+
+
+def test_options_that_another_version_wrote(tmp_path):
+    for content in ("{", '{"radius": 1}'):
+        (tmp_path / "options.json").write_text(content)
+        code, output = call("run", "--resume", tmp_path)
+        assert code != 0 and "options.json" in output and "--out" in output
 
 
 @pytest.mark.parametrize(
     "arguments,words",
     [
+        (["--epochs", "0"], "--epochs must be above 0"),
+        (["--epochs", "-1"], "--epochs must be above 0"),
+        (["--learning-rate", "nan"], "--learning-rate must be above 0"),
         (["--eps", "-1"], "must be a positive number"),
         (["--eps", "nan"], "must be a positive number"),
         (["--eps", "50"], "exceeds the embeddings themselves"),
@@ -114,6 +135,10 @@ def test_attack_shows_words_and_embeddings():
     code, output = call("attack", "The soup was tasty, and the waiter was friendly.")
     assert code == 0
     assert "->" in output and "queries" in output and "pgd" in output
+    code, output = call("attack", " ")
+    assert code != 0 and "the text is empty" in output
+    code, output = call("attack", "The soup was tasty.", "--eps", "-1")
+    assert code != 0 and "->" not in output, "refused before anything is shown"
     code, output = call("attack", "zzz")
     assert code == 0 and "no word of this text has known substitutes" in output
 
@@ -155,6 +180,16 @@ def test_evaluate_says_what_it_leaves_out(tiny_protocol, tmp_path):
                         "--out", tmp_path / "out")  # fmt: skip
     assert code == 0, output
     assert "left out: WordSubstitution(" in output and "tiny, n = 6" in output
+    assert "taken for" not in output  # the names are the model's
+    other = tmp_path / "other.csv"
+    renamed = file.read_text().replace("positive", "good one").replace("negative", "bad one")
+    other.write_text(renamed)
+    code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--data", other,
+                        "--test", other, *columns, "--out", tmp_path / "other")  # fmt: skip
+    assert code == 0 and "'bad one' for 'negative', 'good one' for 'positive'" in output, output
+    card = json.loads((tmp_path / "other" / "card.json").read_text())
+    assert card["classes"]["bad one"] == "negative"
+    assert card["data"]["n"] == 9 and card["data"]["name"] == "other.csv"
 
 
 @pytest.mark.parametrize(

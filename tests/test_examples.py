@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,23 @@ def test_leaves_a_plain_model_that_predicts_as_it_did(
     right = np.mean(labels[asked] == [victim.labels[k] for k in logits.argmax(1)])
     record = json.loads((folder / "evaluation.json").read_text())
     assert right == pytest.approx(record["rows"][0]["accuracy"]) and right > 0.8
+
+
+def test_a_folder_of_other_settings_is_refused(example, texts, tmp_path):
+    """Its checkpoints would be gone on with, and shown under the wrong name."""
+    (tmp_path / "model" / "checkpoints").mkdir(parents=True)
+    kept = {"eps": 0.1, "seed": 3}
+    (tmp_path / "model" / "options.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=r"seed 3, not 0.*--out"):
+        example.main(**FEW, **texts, out=tmp_path / "model")
+    assert json.loads((tmp_path / "model" / "options.json").read_text()) == kept
+
+
+def test_what_cannot_work_is_one_sentence(tmp_path):
+    command = [sys.executable, str(FILE), "--data", "nowhere.csv", "--out", str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert found.stderr.strip().splitlines()[-1].startswith("advlib: there is no file nowhere.csv")
 
 
 def test_adapters_under_fsdp_are_refused_before_anything_is_loaded(example, tmp_path, monkeypatch):

@@ -145,7 +145,7 @@ def test_an_edited_card_does_not_verify(card):
     for path, value in [
         (("rows", 2, "accuracy"), 0.99),
         (("rows", 2, "hits"), 20),
-        (("rows", 3, "queries"), 1.0),
+        (("rows", 3, "success"), 0.0),
         (("rows", 4, "threat model"), "Typos(max_changed=1.0)"),
         (("worst case", "low"), 0.5),
         (("worst case", "calibrated"), 1.0),
@@ -153,7 +153,7 @@ def test_an_edited_card_does_not_verify(card):
         (("version",), 1),
         (("model", "sha256"), "0" * 64),
         (("data", "n"), 500),
-        (("calibration", "temperature"), 1.0),
+        (("calibration", "sha256"), "0" * 64),
         (("left out",), ["all"]),
         (("rows",), card["rows"][:2]),
         (("digest",), "0" * 64),
@@ -166,6 +166,10 @@ def test_what_may_differ_elsewhere_is_not_sealed(card):
     for path, value in [
         (("rows", 2, "seconds"), 1e3),
         (("worst case", "seconds"), 0.0),
+        (("rows", 3, "queries"), 1.0),
+        (("rows", 3, "forward"), 1.0),
+        (("rows", 3, "changed"), 9.0),
+        (("calibration", "temperature"), 9.0),
         (("versions", "torch"), "9"),
         (("model", "name"), "copy"),
     ]:

@@ -48,7 +48,7 @@ class Padded(HuggingFaceModelWrapper):
     def __call__(self, texts):
         batch = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
         with torch.no_grad():
-            return self.model(**batch).logits
+            return self.model(**batch.to(self.model.device)).logits
 
 
 def main(job_file, result_file):
@@ -57,6 +57,7 @@ def main(job_file, result_file):
     model = transformers.AutoModelForSequenceClassification.from_pretrained(job["model"])
     tokenizer = transformers.AutoTokenizer.from_pretrained(job["model"])
     tokenizer.model_max_length = job["max_length"]
+    model.to(job["device"])
     wrapper = (Padded if job["padded"] else HuggingFaceModelWrapper)(model.eval(), tokenizer)
     attack = Attack(
         UntargetedClassification(wrapper, model_batch_size=job["batch_size"]),
