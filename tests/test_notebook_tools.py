@@ -12,7 +12,16 @@ from advlib.exercises import Exercise, compare
 from advlib.exercises import ledger as ledger_module
 
 import notebooks
-from notebooks import Refused, differs, execute, make, output_problems, point_to
+from notebooks import (
+    Refused,
+    carry,
+    differs,
+    execute,
+    make,
+    output_problems,
+    point_to,
+    state_time,
+)
 
 LESSON = '''\
 # %% [markdown]
@@ -198,3 +207,30 @@ def test_a_fork_points_all_its_badges_to_itself(tmp_path):
     assert (tmp_path / "README.md").read_text() == badge.format("me/my-fork")
     with pytest.raises(Refused, match="owner/name"):
         point_to("https://github.com/me/my-fork", tmp_path)
+
+
+def page(*sources):
+    nb = nbformat.v4.new_notebook()
+    nb.cells = [nbformat.v4.new_markdown_cell(sources[0])]
+    nb.cells += [nbformat.v4.new_code_cell(source) for source in sources[1:]]
+    return nb
+
+
+def test_outputs_are_kept_where_only_text_has_changed():
+    old, new = page("A text", "setup of a/b", "1 + 1"), page("Another", "setup of me/fork", "1 + 1")
+    new.cells[1].metadata["tags"] = ["setup"]
+    old.cells[2].outputs = [nbformat.v4.new_output("stream", text="2")]
+    old.cells[2].execution_count = 7
+    carry(old, new, "00")
+    assert new.cells[2].outputs[0].text == "2" and new.cells[2].execution_count == 7
+    for other in (page("Another", "setup", "1 + 2"), page("Another", "setup of a/b")):
+        with pytest.raises(Refused, match="00: code has changed"):
+            carry(old, other, "00")
+
+
+def test_the_readme_gets_the_time_of_the_page(tmp_path):
+    row = "| 00 | ([exercises](notebooks/{}.ipynb)) | 45 min | {} s | badge |\n"
+    file = tmp_path / "README.md"
+    file.write_text(row.format("00_a", 40) + row.format("01_b", 25))
+    state_time(page("**Time** Runs in 65 s on 2 CPU cores."), "00_a", tmp_path)
+    assert file.read_text() == row.format("00_a", 65) + row.format("01_b", 25)
