@@ -11,7 +11,7 @@
 # - cut a run in the middle and come back to the same weights, bit for bit;
 # - read curves that went wrong, and write claims that the evidence carries.
 #
-# **Time** {{TIME}} About 2 hours for you: 40 minutes of reading, 90 of exercises. Sections 7 and 8
+# **Time** {{TIME}} About 130 minutes for you: 40 of reading, 90 of exercises. Sections 7 and 8
 # (with 12.4) can be left out: nothing after them builds on them.
 #
 # **Before** Lessons 07 to 09; lesson 10 for LoRA and Optuna.
