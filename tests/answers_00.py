@@ -2,6 +2,9 @@
 
 import math
 
+import numpy as np
+import torch
+
 from advlib.corpora import replace, words, world
 
 REVIEWS = world("reviews")
@@ -66,6 +69,11 @@ def rate_by_counting(results):
     return fooled / below if below else math.nan
 
 
+def rate_by_numpy(results):
+    attacked = [r.success for r in results if not r.wrong_before]
+    return np.mean(attacked, dtype=np.float32) if attacked else np.float32("nan")
+
+
 def rate_by_identity(results):
     clean = sum(not r.wrong_before for r in results) / len(results)
     return 1 - sum(r.robust for r in results) / len(results) / clean if clean else float("nan")
@@ -76,7 +84,8 @@ RIGHT = [
     ("00.2", label_by_two_tries), ("00.2", label_one_line),
     ("00.3", lambda rs: sum(r.robust for r in rs) / len(rs)),
     ("00.3", lambda rs: 1 - sum(r.success + r.wrong_before for r in rs) / len(rs)),
-    ("00.4", rate_by_counting), ("00.4", rate_by_identity),
+    ("00.3", lambda rs: torch.tensor([r.robust for r in rs]).float().mean()),
+    ("00.4", rate_by_counting), ("00.4", rate_by_identity), ("00.4", rate_by_numpy),
 ]  # fmt: skip
 
 
@@ -134,6 +143,24 @@ def str_replace(victim, text, label):
         changed = text.replace(words(text)[i], new)
         if victim.predict([changed])[0].argmax() != label:
             return changed
+
+
+def first_place_only(victim, text, label):
+    for i, new in substitutes(text):
+        changed = replace(text, {words(text).index(words(text)[i]): new})
+        if victim.predict([changed])[0].argmax() != label:
+            return changed
+
+
+def each_word_once(victim, text, label):
+    seen = set()
+    for i, some in enumerate(REVIEWS.substitutes(text)):
+        word = words(text)[i]
+        for new in some if word not in seen else ():
+            changed = replace(text, {i: new})
+            if victim.predict([changed])[0].argmax() != label:
+                return changed
+        seen.add(word)
 
 
 def joined_words(victim, text, label):
@@ -252,6 +279,8 @@ WRONG = [
     ("00.1", first_substitute_only, "all substitutes"),
     ("00.1", returns_the_word, "not a tuple"),
     ("00.1", str_replace, "in every place"),
+    ("00.1", first_place_only, "tried in both places"),
+    ("00.1", each_word_once, "tried in both places"),
     ("00.1", joined_words, "punctuation"),
     ("00.1", hard_coded, "kept for one sentence|words are changed"),
     ("00.1", lambda v, t, y: None, "None came back"),

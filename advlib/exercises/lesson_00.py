@@ -54,6 +54,16 @@ def _one_left(word: str) -> Callable[[str], float]:
     return lambda text: 0.2 if words(text).count(word) == 1 else 0.8
 
 
+def _first_left(word: str, second: int) -> Callable[[str], float]:
+    """Wrong where of two equal words the second, word number `second`, is changed alone."""
+
+    def rule(text: str) -> float:
+        found = words(text)
+        return 0.2 if found.count(word) == 1 and found[second] != word else 0.8
+
+    return rule
+
+
 # What is tested, text, true label, rule of the victim.
 ONE_WORD = (
     ("the trap is the last word", "The waiter was polite, and the pizza was tasty.", 1,
@@ -66,6 +76,8 @@ ONE_WORD = (
     ("the trap is a capital word", "Overall, the soup was great.", 1, _trap(1, "Frankly")),
     ("one word stands there twice", "The waiter was very polite, and the soup was very tasty.", 1,
      _one_left("very")),
+    ("one word stands there twice, and only its second place counts",
+     "The waiter was very polite, and the soup was very tasty.", 1, _first_left("very", 9)),
     ("only two changed words together fool this model", "The waiter was kind, and the soup was "
      "tasty.", 1, _trap(1, "affable", "scrummy")),
     ("nothing fools this model", "The film was boring, and the plot was trite.", 0,
@@ -118,8 +130,9 @@ def _why_none(text: str, label: int) -> str:
     options = world("reviews").substitutes(text)
     movable = [word for word, some in zip(words(text), options, strict=True) if some]
     if len(set(movable)) < len(movable):
-        return ("text.replace(old, new) changes a word in every place where it stands: use "
-                "replace(text, {i: new})")  # fmt: skip
+        return ("a word that stands there twice must be tried in both places, one at a time: "
+                "text.replace(old, new) changes it in every place, and index(word) finds only the "
+                "first. Use replace(text, {i: new})")  # fmt: skip
     why = "it stops too early (a `return None` inside the loop?) or does not try all substitutes"
     return why if label else why + "; or it looks for the prediction 0 and ignores `label`"
 
@@ -328,7 +341,7 @@ def check_success(attack_success_rate) -> None:
 def _same(got, expected: float, given, mistakes, what: str) -> None:
     # A mistake that gives the right answer on this input says nothing about it.
     telling = {name: value for name, value in mistakes.items() if not math.isclose(value, expected)}
-    compare(got, expected, given=given, what=what, atol=1e-9, rtol=1e-9, mistakes=telling)
+    compare(got, expected, given=given, what=what, atol=1e-6, rtol=1e-6, mistakes=telling)
 
 
 def accuracy_under_attack(results):
