@@ -609,8 +609,8 @@ assert frozen_runs[0][3] < robust_loss(w_rob, b_rob, X, y, eps, "linf"), "second
 # Write `two_losses(log_clean, log_adv, lam)`. `log_clean` holds $\log M(x)_y$ and `log_adv` holds
 # $\log M(x')_y$, one per point. Return three things, `(intended, published, slopes)`:
 #
-# - `intended`: the mean of what was meant;
-# - `published`: the mean of what is printed above, symbol by symbol;
+# - `intended`: the mean of what was meant, a scalar tensor that autograd can differentiate;
+# - `published`: the mean of what is printed above, symbol by symbol, a tensor of the same kind;
 # - `slopes`: a pair of numbers, by how much `intended` and by how much `published` change when all
 #   of `log_adv` rises by 1 (that is, as the model becomes *more* right on the attacked points).
 #
@@ -832,7 +832,7 @@ fig
 # - Robust loss asks for a distance of `eps` to the boundary; `lam` sets how loudly it asks.
 # - The attacker moves **second**. A frozen adversarial data set turns the game round.
 # - `-log M(x) + 2·lam·log M(x′)` pays the model for being wrong, is unbounded below, and at
-#   `lam = 0.1` its clean accuracy looks perfect for the first few hundred steps.
+#   `lam = 0.1` its clean accuracy looks perfect for the first two hundred steps.
 #
 # ## What could go wrong
 #

@@ -66,12 +66,7 @@ def losses_symbol_by_symbol(c, a, lam):
 
 def losses_simplified(c, a, lam):
     loss, adv = -c.mean(), -a.mean()
-    return [(loss + lam * adv).item(), (loss - 2 * lam * adv).item(), torch.tensor([-lam, 2 * lam])]
-
-
-def losses_tuple(c, a, lam):
-    intended, published, slopes = losses_simplified(c, a, lam)
-    return intended, published, tuple(slopes.tolist())
+    return [loss + lam * adv, loss - 2 * lam * adv, torch.tensor([-lam, 2 * lam]).unbind()]
 
 
 RIGHT = [
@@ -79,7 +74,7 @@ RIGHT = [
     ("01.2", loss_closed), ("01.2", loss_by_delta),
     ("01.3", grad_closed), ("01.3", grad_autograd),
     ("01.4", step_by_hand), ("01.4", step_by_optimizer),
-    ("01.5", losses_symbol_by_symbol), ("01.5", losses_tuple),
+    ("01.5", losses_symbol_by_symbol), ("01.5", losses_simplified),
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- wrong answers
@@ -116,8 +111,14 @@ def in_place_loss(w, b, X, y, eps, norm):
     return softplus(-y * (X @ w + b)).mean()
 
 
-def half_detached(w, b, X, y, eps, norm):
-    return loss_of(lambda f, y, e, w, p: y * f - e * w.detach().norm(p=p))(w, b, X, y, eps, norm)
+def half_detached(*norms):
+    """An answer to 01.2 that cuts w off for these norms."""
+
+    def answer(w, b, X, y, eps, norm):
+        size = (w.detach() if norm in norms else w).norm(p=DUAL[norm])
+        return softplus(-(y * (X @ w + b) - eps * size)).mean()
+
+    return answer
 
 
 def grad_of(factor, points, flip=1.0):
@@ -158,6 +159,15 @@ def step_attached(w, b, X, y, eps, lam, lr, norm):
     return step_by_hand(w, b, X, y, eps, lam, lr, norm)
 
 
+def losses_as_floats(c, a, lam):
+    return meant(c, a, lam).item(), printed(c, a, lam).item(), true_slopes(lam)
+
+
+def losses_per_point(c, a, lam):
+    slopes = torch.full_like(a, -lam), torch.full_like(a, 2 * lam)
+    return meant(c, a, lam), printed(c, a, lam), slopes
+
+
 def losses_of(intended, published, slopes):
     return lambda c, a, lam: (intended(c, a, lam), published(c, a, lam), slopes(lam))
 
@@ -188,6 +198,7 @@ WRONG = [
     ("01.1", lambda w, y, e, n: 0.9 * delta_by_cases(w, y, e, n), "more harm|does more"),
     ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n)[0], "shape"),
     ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n).tolist(), "tensor"),
+    ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n).double(), "float64, w is"),
     ("01.1", in_place_delta, "in place"),
     ("01.1", hard_coded, "ball|harm"),
     ("01.1", lambda w, y, e, n: None, "return"),
@@ -208,7 +219,9 @@ WRONG = [
     ("01.2", naive_loss, "overflow"),
     ("01.2", lambda *i: loss_closed(*i).detach(), "cut off"),
     ("01.2", lambda *i: loss_closed(*i).item(), "cut off"),
-    ("01.2", half_detached, "detached"),
+    ("01.2", half_detached("linf"), "detached"),
+    ("01.2", half_detached("l2"), "detached"),
+    ("01.2", half_detached("l1"), "detached"),
     ("01.2", in_place_loss, "in place"),
     ("01.3", grad_of("x", "x"), "clean loss"),
     ("01.3", grad_of("adv", "x"), "delta .the eps term. is missing"),
@@ -218,6 +231,7 @@ WRONG = [
     ("01.3", changed_grad(lambda gw, gb, *i: (gw * len(i[3]), gb * len(i[3]))), "sum instead"),
     ("01.3", changed_grad(lambda gw, gb, *i: gw), "grad_w, grad_b"),
     ("01.3", changed_grad(lambda gw, gb, *i: (gw, 0 * gb)), "grad_b"),
+    ("01.3", changed_grad(lambda gw, gb, *i: (gw.double(), gb.double())), "grad_w is .*float64"),
     ("01.3", lambda *i: grad_closed(*i[:5], "l2"), "l2 ball"),
     ("01.3", lambda *i: grad_closed(*i[:4], 1.0, i[5]), "grad_w"),
     ("01.4", step_of(lambda lam, lr: -lr, lambda lam, lr: -lr * lam), "climbs"),
@@ -230,6 +244,7 @@ WRONG = [
     ("01.4", step_of(lambda lam, lr: 1, lambda lam, lr: lam), "lr is missing"),
     ("01.4", step_of(lambda lam, lr: lr, lambda lam, lr: -lr * lam), "subtracted"),
     ("01.4", step_of(lambda lam, lr: 0, lambda lam, lr: 0), "nothing moved"),
+    ("01.4", lambda *i: tuple(v.double() for v in step_by_hand(*i)), "new w is .*float64"),
     ("01.4", step_in_place, "in place"),
     ("01.4", step_attached, "graph"),
     ("01.5", losses_of(printed, meant, true_slopes), "changed places"),
@@ -248,5 +263,9 @@ WRONG = [
      "rise together"),
     ("01.5", losses_of(meant, printed, lambda m: (m, -2 * m)), "wrong sign"),
     ("01.5", losses_of(meant, printed, lambda m: m), "pair"),
+    ("01.5", losses_per_point, "pair of numbers"),
+    ("01.5", losses_as_floats, "should be a tensor, not float"),
+    ("01.5", lambda c, a, m: losses_simplified(c.detach(), a.detach(), m), "cannot differentiate"),
+    ("01.5", lambda c, a, m: losses_simplified(c, a.detach(), m), "cannot differentiate"),
     ("01.5", lambda c, a, m: meant(c, a, m), "3 things"),
 ]  # fmt: skip

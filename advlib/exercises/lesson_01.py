@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -92,6 +93,15 @@ def _pair(result, names: str, given: dict) -> tuple:
     return tuple(result)
 
 
+def _like_w(result: Tensor, name: str, given: dict) -> None:
+    """A vector has the dtype of w; a single number goes with every one."""
+    w = given["w"]
+    expect(result.dim() == 0 or result.dtype == w.dtype,
+           f"{name} is {result.dtype}, w is {w.dtype}: PyTorch does not multiply the two",
+           given=given, yours=result,
+           likely=".double() or NumPy on the way: both make float64")  # fmt: skip
+
+
 # ---------------------------------------------------------------- 01.1
 
 
@@ -107,6 +117,7 @@ def check_worst_case(answer) -> None:
                               best[0] * y[0]})  # fmt: skip
         expect(torch.isfinite(delta).all(), "delta has values that are not finite",
                given=given, yours=delta)  # fmt: skip
+        _like_w(delta, "delta", given)
         likely = _which_delta(delta.double(), w, y, eps, norm, best)
         flat = len(w) == 2
         picture = _ball_picture(w, y, eps, norm, delta, best) if flat else None
@@ -195,7 +206,8 @@ def check_robust_loss(answer) -> None:
     steep = dict(_problem(126, 5, 2), norm="l2")
     steep["w"] = 300 * steep["w"]
     _one_loss(answer, steep)
-    _reaches_w(answer)
+    for norm in NORMS:
+        _reaches_w(answer, norm)
 
 
 def _one_loss(answer, given: dict) -> None:
@@ -248,9 +260,9 @@ def _one_loss(answer, given: dict) -> None:
             mistakes=mistakes)  # fmt: skip
 
 
-def _reaches_w(answer) -> None:
+def _reaches_w(answer, norm: str) -> None:
     """The loss can be differentiated with respect to w and b, and its gradient is right."""
-    given = dict(_problem(127, 6, 2), norm="linf")
+    given = dict(_problem(127, 6, 2), norm=norm)
     w, b, X, y, eps, norm = given.values()
     ws, bs = w.clone().requires_grad_(), b.clone().requires_grad_()
     loss = answer(ws, bs, X, y, eps, norm)
@@ -282,6 +294,7 @@ def check_robust_grad(answer) -> None:
         for k, name in enumerate(("grad_w", "grad_b")):
             compare(result[k], expected[k].float(), given=given, what=name, atol=1e-4, rtol=1e-3,
                     mistakes={m: v[k] for m, v in mistakes.items()})  # fmt: skip
+            _like_w(result[k], name, given)
 
 
 def _gradient_mistakes(w, b, X, y, eps, norm, right) -> dict:
@@ -364,6 +377,7 @@ def _one_step(answer, problem: dict, lam: float, lr: float, norm: str) -> None:
                     if not torch.allclose(v.double(), right, atol=1e-4)}  # fmt: skip
         compare(result[k], right.float(), given=given, what=f"the new {name}",
                 atol=2e-4, rtol=1e-3, mistakes=mistakes)  # fmt: skip
+        _like_w(result[k], f"the new {name}", given)
         expect(not result[k].requires_grad,
                f"the new {name} is still tied to the graph of this step: in a loop the graph "
                "would grow with every step", given=given,
@@ -412,13 +426,29 @@ def check_two_losses(answer) -> None:
             mistakes = dict(reversed(mistakes.items())) if name == "published" else mistakes
             mistakes = {m: v for m, v in mistakes.items()
                         if v is not None and not torch.isclose(v, right, atol=1e-5)}  # fmt: skip
-            value = torch.tensor(value) if isinstance(value, float) else value
             compare(value, right.float(), given=given, what=f"the {name} loss", mistakes=mistakes)
         _check_slopes(slopes, given, lam, c, a)
+    _can_be_trained(answer)
+
+
+def _can_be_trained(answer) -> None:
+    """Autograd finds its way from both losses to both inputs."""
+    g = torch.Generator().manual_seed(154)
+    log_clean, log_adv = -torch.rand(2, 4, generator=g)
+    given = dict(log_clean=log_clean, log_adv=log_adv, lam=0.2)
+    inputs = [log_clean.clone().requires_grad_(), log_adv.clone().requires_grad_()]
+    for name, loss in zip(("intended", "published"), answer(*inputs, 0.2), strict=False):
+        flows = loss.requires_grad and all(
+            grad is not None
+            for grad in torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
+        )
+        expect(flows, f"autograd cannot differentiate the {name} loss: it was cut off from "
+               "log_clean or log_adv", given=given,
+               likely=".detach(), .item() or torch.no_grad() on the way")  # fmt: skip
 
 
 def _check_slopes(slopes, given: dict, lam: float, c: Tensor, a: Tensor) -> None:
-    expect(isinstance(slopes, tuple | list) and len(slopes) == 2,
+    expect(isinstance(slopes, tuple | list) and len(slopes) == 2 and not any(map(np.shape, slopes)),
            "slopes should be a pair of numbers: (slope of intended, slope of published)",
            given=given, yours=repr(slopes))  # fmt: skip
     h = 1e-3
