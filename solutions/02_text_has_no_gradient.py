@@ -15,7 +15,7 @@
 #
 # **Time** {{TIME}} About 80 minutes for you.
 #
-# **Before** Lesson 01 up to "the attacker"; PyTorch tensors and a first training loop.
+# **Before** Lesson 01, sections 1 to 5; PyTorch tensors and a first training loop.
 
 # %% tags=["setup"]
 import advlib
@@ -414,7 +414,7 @@ by_gap = gap.argsort().tolist()
 for k in (*by_gap[:3], *by_gap[len(by_gap) // 2 :][:3], *by_gap[-3:]):
     here, there = tokenizer.convert_ids_to_tokens([asked[k].item(), neighbour[k].item()])
     print(f"  {gap[k]:.2f}  {here} – {there}")
-assert reach[0.3] < 0.05, "at the course's largest eps there is hardly another word"
+assert reach[0.3] < 0.05, "at eps = 0.3 there is hardly another word"
 assert gap.median() > 0.5, "typical words lie much further apart"
 
 # %%
@@ -447,8 +447,8 @@ fig
 #   ones can. Embedding attacks are a tool for *training* and *measuring*; real words come in
 #   lesson 06.
 #
-# Which words come within reach as `eps` grows? Look at the titles for the `eps` at which half of
-# all words have company, and at the bars: do a word's neighbours mean the same, or the opposite?
+# Which words come within reach as `eps` grows? Look at the titles for the share of all words that
+# have company, and at the bars: do a word's neighbours mean the same, or the opposite?
 
 
 # %%
@@ -483,7 +483,8 @@ fig
 # have.*
 #
 # Near words are used in the same places, which need not mean the same: see where some opposites
-# stand. The slider below shows more words.
+# stand. The slider below shows more words; find with it the `eps` at which half of all words have
+# company.
 
 # %%
 for word, opposite in (("delicious", "tasteless"), ("good", "appalling"), ("good", "bad")):
@@ -1133,10 +1134,10 @@ fig
 # | `TextDataset` | `advlib.training.tokenize(victim, data)` |
 # | collated batch | `Classifier.encode(texts, labels)` |
 # | the mask | `advlib.attacks.embedding.attackable(batch)` |
-# | `embedding_gradient` | the inside of every attack: `Noise`, `FGSM`, `FGM`, `PGD` |
+# | `embedding_gradient` | the inside of `FGSM`, `FGM`, `PGD` (there of the log-odds, lesson 03) |
 # | `adversarial_loss` | the second term of `advlib.objectives.Adversarial` |
 #
-# Lessons 03 and 04 build their attacks on your `embedding_gradient`.
+# Lessons 03 and 04 build their attacks on `embedding_gradient`, in the course's version.
 #
 # ## Recap
 #
