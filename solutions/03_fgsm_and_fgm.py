@@ -741,7 +741,7 @@ fig
 # %% [markdown]
 # *The figure: six test texts, token by token. The darker the ground, the larger the token's share
 # of the squared gradient; half of it or more is full orange. Most tokens are white: a few words
-# carry nearly everything.*
+# carry most of it.*
 
 # %%
 top, even = [], []
@@ -775,7 +775,6 @@ if profile.name == "smoke":  # here we know which words decide, because we made 
 # %% [markdown]
 # A warning for later: a large share means that the model is *sensitive* there, in a first-order
 # sense and at this very point. It does not say that the word is the reason for the prediction.
-# Lesson 13 compares such maps with the truth.
 #
 # ## 7 · Which words are these?
 #
@@ -826,7 +825,8 @@ def rounded(batch, delta):
     mask = attackable(batch)
     points = (table[batch["input_ids"]] + delta)[mask]
     ids = batch["input_ids"].clone()
-    ids[mask] = torch.cat([nearest_words(some, table, 1)[:, 0] for some in points.split(512)])
+    near = torch.cat([nearest_words(some, table, 1)[:, 0] for some in points.split(512)])
+    ids[mask] = near.long()
     return dict(batch, input_ids=ids)
 
 
@@ -934,9 +934,9 @@ if profile.name == "smoke":  # here we know what the words mean
 # ones that the gradient leans to (the last cosine: far from 1, but well above that of most ways),
 # because they change the prediction. But whoever writes
 # *terrible* for *great* has not fooled the model. They have written another review, and its label
-# is another one too. (With a larger vocabulary words lie further apart, and perhaps none changes
-# at all.) So even where the embedding attack reaches real words, it is not after what we are
-# after: a text that still *means* the same.
+# is another one too. (With another model's table words may lie further apart, and perhaps none
+# changes at all.) So even where the embedding attack reaches real words, it is not after what we
+# are after: a text that still *means* the same.
 #
 # An embedding attack is **not yet a text**. Nobody can type it. Is it of any use, then? Three:
 #
@@ -946,7 +946,7 @@ if profile.name == "smoke":  # here we know what the words mean
 #   and 09.
 # - **As an upper bound on what word swaps can do**, if the *worst* point of a ball is known that is
 #   large enough to hold the swaps: no swap inside the ball can do more. FGM does not know the worst
-#   point, so its result is no such bound; lessons 04 and 11 come nearer.
+#   point, so its result is no such bound; lesson 04 comes nearer.
 # - **As a compass.** To first order, swapping word $a$ for word $b$ changes the loss by
 #   $g_t\cdot(e_b-e_a)$: the forecast of section 5, for a step that ends on a word. Trying the swaps
 #   with the best forecast is HotFlip (Ebrahimi et al.), lesson 06. Such steps are several times

@@ -92,6 +92,7 @@ RIGHT = [
     ("03.4", forecast_by_gradient), ("03.4", forecast_by_jvp),
     ("03.4", forecast_on_words),
     ("03.5", nearest_by_differences), ("03.5", nearest_by_squares),
+    ("03.5", lambda e, t, k: nearest_by_squares(e, t, k).int()),
     ("03.3", noise_row_by_row),
     ("03.3", lambda d, m, g: torch.nan_to_num(noise_by_norms(d, m, g))),
 ]  # fmt: skip
