@@ -62,7 +62,8 @@ print(f"{len(test)} texts with {mask.sum(1).min()} to {mask.sum(1).max()} free t
 # Instead of the loss we shall mostly draw its **log-odds** $m = z_\text{wrong} - z_\text{right}$,
 # the difference of the two logits. It says the same, loss $=\log(1+e^m)$, on a scale on which
 # something is to be seen when the model is very sure, and above 0 the model is wrong. The library's
-# `wrong_margin(logits, labels)` computes it, with more classes against the strongest wrong one.
+# `wrong_margin(logits, labels)` computes it. With more classes it is the log-odds of all wrong ones
+# together; `hard=True` takes the strongest alone, and only then "above 0" still means wrong.
 
 
 # %%
@@ -288,10 +289,10 @@ pgd = advlib.exercise("04.2", pgd)
 
 # %% [markdown]
 # Your PGD beside FGM, and beside `advlib.attacks.PGD`. The library climbs the log-odds instead of
-# the cross-entropy: for two classes the same direction, but it does not fade to exactly 0 when the
-# model is *very* sure (lesson 03). Its `eps` and `step_size` are in units of `unit`. By default it
-# returns for each text the best point that it saw ("keep-best", section 4); `keep_best=False`
-# returns the last, as yours does.
+# the cross-entropy: the same direction, but it does not fade to exactly 0 when the model is *very*
+# sure (lesson 03). Its `eps` and `step_size` are in units of `unit`. By default it returns for each
+# text the best point that it saw ("keep-best", section 4); `keep_best=False` returns the last, as
+# yours does.
 
 # %%
 one_step = fgm_step(first_look, mask, eps)
@@ -583,7 +584,7 @@ with plots.style():
     fig, axes = plots.figure(7, 3.1, ncols=2)
     heights = torch.cat([surface.flatten() for _, surface in maps.values()])
     low, top = heights.min().item(), heights.max().item()
-    levels = [low, *(low * (1 - 0.5**k) for k in range(7, 0, -1)), 0.0]  # each band twice the last
+    levels = [low, *(low * (1 - 0.5**k) for k in range(7, 0, -1)), 0.0]  # bands that double
     levels += [top * k / 5 for k in range(1, 6)]
     shades = torch.cat([torch.linspace(0, 0.45, 8), torch.linspace(0.6, 1, 5)])
     colours = matplotlib.colormaps["RdBu_r"](shades)
@@ -611,11 +612,11 @@ fig
 
 # %% [markdown]
 # *The figure: the log-odds of one text on two planes through the centre of its ball (which they
-# cut in the dashed circle). Blue: right, red: wrong, black line: the boundary. Each blue band is
-# twice as high as the one before, so that the gentle slope at the text shows too. Left, PGD's
-# direction to the right and a random one upwards: walking upwards changes next to nothing, which
-# is why noise is harmless. Right, the plane of both end points: FGM leaves the text square to the
-# bands and goes straight on while they turn; PGD bent off to higher ground.*
+# cut in the dashed circle). Blue: right, red: wrong, black line: the boundary. From the third on,
+# each blue band is twice as high as the one before, so that the gentle slope at the text shows too.
+# Left, PGD's direction to the right and a random one upwards: walking upwards changes next to
+# nothing, which is why noise is harmless. Right, the plane of both end points: FGM leaves the text
+# square to the bands and goes straight on while they turn; PGD bent off to higher ground.*
 #
 # Such a picture is a keyhole: there may be higher ground in thousands of other directions.
 #
@@ -631,8 +632,9 @@ fig
 #    A curve that levels off above 0 shows an attack that has got stuck;
 # 4. at `eps` → 0 all curves start from the clean accuracy.
 #
-# `advlib.robustness(model, texts, attacks)` measures it: a table with a row per attack, the first
-# without any. `Noise` is the control of lesson 03, a random direction of length `eps`.
+# `advlib.robustness(victim, test, attacks)` measures it: a table with a row per attack, the first
+# without any, and a last one for the worst case, all attacks together. `Noise` is the control of
+# lesson 03, a random direction of length `eps`.
 
 # %%
 models = {"standard": victim}
@@ -742,10 +744,10 @@ assert (said[~others] == towards).float().mean() > 0.8, "the rest are there alre
 # With more classes they part: to be pushed anywhere is easier than to *one* place. When you read a
 # rate, ask which it is, and over which texts (those already in the target class do not count).
 #
-# **Cost.** Passes through the model are the currency (a backward pass costs about two forward
-# ones); `attack.passes()` counts both, keep-best's last look at each run included. Say you can pay
-# for 30 gradients per text: one run of 30 steps (`1 × 30`), or three of ten (`3 × 10`, two of them
-# from random starts)?
+# **Cost.** Passes through the model are the currency (a backward pass to the input costs about as
+# much as a forward one); `attack.passes()` counts both, keep-best's last look at each run included.
+# Say you can pay for 30 gradients per text: one run of 30 steps (`1 × 30`), or three of ten
+# (`3 × 10`, two of them from random starts)?
 
 # %%
 guess = advlib.predict(
@@ -1048,8 +1050,8 @@ def odds_of_all(delta=None, ids=ids):
 
 
 def exact_of_all(eps):
-    return torch.stack([exact_worst(lambda p, i=i: tiny_odds(i, to_delta(p)), eps, 24)[1]
-                        for i in range(24)])  # fmt: skip
+    found = [exact_worst(lambda p, i=i: tiny_odds(i, to_delta(p)), eps, 24)[1] for i in range(24)]
+    return torch.tensor([float(loss) for loss in found], dtype=torch.double)
 
 
 def restarted(eps, runs):
@@ -1121,8 +1123,8 @@ assert (worst_text < 0).all() and (ball > 0).float().mean() > 0.9, "safe in word
 # %% [markdown]
 # Both extremes at once: **no allowed text fools this model, and yet its ball is full of points
 # that do.** The ball holds three texts and a continuum that nobody can write. So an exact answer
-# over the ball is a *guarantee* for words when it comes out well (lesson 11), and says little about
-# words when it comes out badly. Lesson 06 attacks with words themselves.
+# over the ball is a *guarantee* for words when it comes out well, and says little about words when
+# it comes out badly. Lesson 06 attacks with words themselves.
 #
 # ## Recap
 #

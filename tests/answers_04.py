@@ -113,12 +113,40 @@ def worst_square_cut(loss_at, eps, resolution):
     return best, top
 
 
+def worst_ring_by_ring(angles):
+    """A call for each ring of `angles(k, resolution)` points."""
+
+    def answer(loss_at, eps, resolution):
+        best, top = None, -math.inf
+        for k in range(resolution + 1):
+            points = polar(eps, torch.tensor([k / resolution]), angles(k, resolution))
+            losses = loss_at(points)
+            if losses.max() > top:
+                best, top = points[losses.argmax()], losses.max()
+        return best, top
+
+    return answer
+
+
+def worst_row_by_row(loss_at, eps, resolution):
+    """A square grid, each row cut to the disc, and the rim."""
+    side = torch.linspace(-eps, eps, 2 * resolution + 1, dtype=torch.float64)
+    rows = [torch.stack([side, torch.full_like(side, y)], dim=1) for y in side.tolist()]
+    rows = [row[row.norm(dim=1) <= eps] for row in rows]
+    tried = [(p, loss_at(p)) for p in (polar(eps, torch.ones(1), 8 * resolution), *rows) if len(p)]
+    points, losses = max(tried, key=lambda pair: pair[1].max())
+    return points[losses.argmax()], losses.max()
+
+
 RIGHT = [
     ("04.1", project_by_cases), ("04.1", project_in_one),
     ("04.2", pgd_by_hand), ("04.2", pgd_recursive),
     ("04.3", ball_by_loop), ("04.3", ball_in_one),
     ("04.4", best_by_loop), ("04.4", best_by_gather),
-    ("04.5", worst_polar), ("04.5", worst_square_cut),
+    ("04.5", worst_polar), ("04.5", worst_square_cut), ("04.5", worst_row_by_row),
+    ("04.5", worst_ring_by_ring(lambda k, n: 6 * n)),
+    ("04.5", worst_ring_by_ring(lambda k, n: 10 * n)),
+    ("04.5", worst_ring_by_ring(lambda k, n: max(1, 7 * k))),
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- wrong answers
@@ -296,6 +324,22 @@ def ball_per_token(mask, hidden, eps, generator):
     return ball_in_one(flat, hidden, eps, generator).view(*mask.shape, hidden) * mask[..., None]
 
 
+def ball_one_direction(mask, hidden, eps, generator):
+    noise = torch.randn(len(mask), 1, hidden, generator=generator) * mask[..., None]
+    u = torch.rand(len(mask), 1, 1, generator=generator)
+    d = hidden * mask.sum(1).clamp_min(1)[:, None, None]
+    size = noise.norm(dim=(1, 2), keepdim=True).clamp_min(1e-9)
+    return noise * eps * u ** (1 / d) / size
+
+
+def ball_equal_tokens(mask, hidden, eps, generator):
+    noise = torch.randn(*mask.shape, hidden, generator=generator)
+    noise = noise / noise.norm(dim=2, keepdim=True) * mask[..., None]
+    u = torch.rand(len(mask), 1, 1, generator=generator)
+    n = mask.sum(1).clamp_min(1)[:, None, None]
+    return noise * eps * u ** (1 / (n * hidden)) / n**0.5
+
+
 def ball_masked_late(mask, hidden, eps, generator):
     noise = torch.randn(*mask.shape, hidden, generator=generator)
     noise = noise / noise.norm(dim=(1, 2), keepdim=True) * mask[..., None]
@@ -420,6 +464,8 @@ WRONG = [
     ("04.3", ball_d_of_batch(mean=False), "d is counted over the whole batch"),
     ("04.3", ball_d_of_batch(mean=True), "d is counted over the whole batch"),
     ("04.3", ball_per_token, "each token has a ball of its own"),
+    ("04.3", ball_one_direction, "one direction is drawn per text"),
+    ("04.3", ball_equal_tokens, "each token is normalised alone"),
     ("04.3", ball_masked_late, "normalised before the mask"),
     ("04.3", ball_nan, "nan"),
     ("04.3", lambda m, h, e, g: ball_in_one(m, h, 1.0, g), "eps is missing"),

@@ -450,6 +450,25 @@ def _one_cloud(points: Tensor, d: int, d_padded: int, eps: float, given, delta, 
     expect(uneven < 0.1, "the directions are not even: the diagonals are more frequent",
            given=given, picture=picture, likely="a cube instead of a ball: directions come from "
            "torch.randn, which has none that it likes better")  # fmt: skip
+    _tokens_differ(points.view(len(points), -1, hidden), given)
+
+
+def _tokens_differ(tokens: Tensor, given) -> None:
+    """The tokens of a text, (texts, tokens, hidden), have directions and lengths of their own."""
+    n = tokens.shape[1]
+    if n == 1:
+        return
+    size = tokens.norm(dim=2)
+    unit = tokens / size[..., None]
+    cosine = (unit.sum(1).square().sum(1) - n) / (n * (n - 1))  # the mean over the pairs
+    expect(cosine.mean().abs() < 0.2, "the tokens of a text are not independent: the mean cosine "
+           f"between two of them is {cosine.mean():.2f}, and should be 0", given=given,
+           likely="one direction is drawn per text, for all its tokens: draw (batch, tokens, "
+           "hidden) numbers")  # fmt: skip
+    expect((size / size.mean(1, keepdim=True)).std() > 1e-3, "all tokens of a text are pushed "
+           "equally far: a uniform point has tokens of all lengths", given=given,
+           likely="each token is normalised alone: the norm is the whole text's, dim=(1, "
+           "2)")  # fmt: skip
 
 
 def _cloud(points: Tensor, eps: float):
@@ -572,9 +591,11 @@ def _one_disc(answer, peak: Tensor, eps: float, resolution: int) -> None:
         raise Wrong("points outside the disc were tried: an attacker may not go there", given=given,
                     picture=_grid(points, peak, eps),
                     likely="a square instead of a disc; or eps is forgotten")  # fmt: skip
-    expect(len(tried) <= 4 + len(points) / 256, f"{len(tried)} calls of loss_at for {len(points)} "
-           "points: that is far too slow with a model", given=given,
-           likely="one point at a time: hand over whole batches")  # fmt: skip
+    # Ring by ring, or row by row, is fine.
+    expect(len(tried) <= 4 * (resolution + 1) + len(points) / 256,
+           f"{len(tried)} calls of loss_at for {len(points)} points: that is far too slow with a "
+           "model", given=given, likely="one point at a time: hand over whole batches, or a ring "
+           "of points at least")  # fmt: skip
     likely = None
     if size.min() > 0.99 * eps:
         likely = "only the rim of the disc is tried: the top may lie inside"
