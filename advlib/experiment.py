@@ -71,7 +71,8 @@ def experiment(options: Options, folder: Path, command: str) -> dict:
     under the wrong names."""
     trained, attacks = make_attacks(options)
     objectives = {"standard": None, "adversarial": Adversarial(trained, lam=options.lam)}
-    check_same(options, folder)
+    if any((folder / model).is_dir() for model in MODELS):
+        check_same(folder, asdict(Options.read(folder)), asdict(options))
     data = load_data(options)
     check_folder(folder)
     (folder / "options.json").write_text(json.dumps(asdict(options), indent=1) + "\n")
@@ -145,13 +146,10 @@ def make_attacks(options: Options) -> tuple[EmbeddingAttack, list]:
     return trained, attacks
 
 
-def check_same(options: Options, folder: Path) -> None:
-    """Raise ValueError where the folder holds models or checkpoints of other options."""
-    if not any((folder / model).is_dir() for model in MODELS):
-        return
-    there, now = asdict(Options.read(folder)), asdict(options)
-    others = [f"{name} {there[name]!r}, not {now[name]!r}" for name in now
-              if there[name] != now[name]]  # fmt: skip
+def check_same(folder: Path, there: dict, now: dict) -> None:
+    """Raise ValueError where the folder's models or checkpoints were made with other options."""
+    others = [f"{name} {there.get(name)!r}, not {value!r}" for name, value in now.items()
+              if there.get(name) != value]  # fmt: skip
     if others:
         raise ValueError(f"{folder} holds a run with other options ({'; '.join(others)}): choose "
                          "another folder with --out")  # fmt: skip

@@ -22,7 +22,7 @@ import typer
 import advlib
 from advlib.attacks import FGM, PGD, Noise
 from advlib.cli import plainly
-from advlib.experiment import recipe
+from advlib.experiment import check_same, recipe
 from advlib.objectives import Adversarial, Clean, FreeLB
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -63,17 +63,12 @@ def with_adapters(model: torch.nn.Module, rank: int, half: bool) -> torch.nn.Mod
     return model
 
 
-def check_same(out: Path, settings: dict) -> None:
-    """Note the settings in the folder. Raises ValueError where it holds checkpoints of others: they
+def note(out: Path, settings: dict) -> None:
+    """Keep the settings in the folder. Raises ValueError where it holds checkpoints of others: they
     would be gone on with, and shown under the wrong name."""
     file = out / "options.json"
     if file.is_file() and (out / "checkpoints").is_dir():
-        there = json.loads(file.read_text())
-        others = [f"{name} {there.get(name)!r}, not {value!r}" for name, value in settings.items()
-                  if there.get(name) != value]  # fmt: skip
-        if others:
-            raise ValueError(f"{out} holds a run with other settings ({'; '.join(others)}): choose "
-                             "another folder with --out")  # fmt: skip
+        check_same(out, json.loads(file.read_text()), settings)
     elif os.environ.get("RANK", "0") == "0":
         out.mkdir(parents=True, exist_ok=True)
         file.with_suffix(".new").write_text(json.dumps(settings, indent=1) + "\n")
@@ -117,7 +112,7 @@ def main(
         data, test=test, text=text, label=label, encoding=encoding, train_size=train_size,
         test_size=test_size,
     )  # fmt: skip
-    check_same(out, settings)
+    note(out, settings)
     device = advlib.setup(seed=seed).device
     # To the CPU: with several processes each has a GPU of its own, to which the Trainer moves it.
     names = splits["train"].features["label"].names
