@@ -170,10 +170,10 @@ def sharded(folder: Path) -> None:
         grads = step(name, dist.get_rank(), processes=2)
         if dist.get_rank() == 0:
             save_file(grads, folder / f"{number}.safetensors")
-    dist.barrier()
-    os._exit(0)  # gloo's threads, taken down with the interpreter, sometimes abort the process
 
 
 if __name__ == "__main__":
     run = sharded if "sharded" in sys.argv else ddp
     run(Path(sys.argv[1]))
+    dist.barrier()
+    os._exit(0)  # gloo's threads, taken down with the interpreter, sometimes abort the process
