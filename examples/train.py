@@ -105,6 +105,8 @@ def main(
     settings = dict(locals())
     for name in ("out", "test_size", "save_steps", "report_to"):  # these may change in between
         del settings[name]
+    if not all(value is None or value > 0 for value in (epochs, lr)):
+        raise ValueError("--epochs and --lr must be above 0")
     if lora and os.environ.get("ACCELERATE_USE_FSDP") == "true":
         raise typer.BadParameter("--lora goes with one GPU or configs/ddp.yaml, not with FSDP")
     minimised = objective_of(objective, eps, steps, lam, warmup)

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from collect import main, row, verdicts  # noqa: E402
+from collect import main, row, verdicts
 
 
 def page(*sources):

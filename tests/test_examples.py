@@ -85,6 +85,13 @@ def test_a_folder_of_other_settings_is_refused(example, texts, tmp_path):
     assert json.loads((tmp_path / "model" / "options.json").read_text()) == kept
 
 
+@pytest.mark.parametrize("wrong", [dict(epochs=0), dict(lr=-1.0), dict(lr=float("nan"))])
+def test_training_that_would_do_nothing_is_refused(example, tmp_path, wrong):
+    with pytest.raises(ValueError, match="must be above 0"):
+        example.main(**{**FEW, **wrong}, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_work_is_one_sentence(tmp_path):
     command = [sys.executable, str(FILE), "--data", "nowhere.csv", "--out", str(tmp_path)]
     found = subprocess.run(command, capture_output=True, text=True)
