@@ -98,12 +98,13 @@ class Recipe:
 def recipe(
     model: nn.Module, texts: int, batch_size: int = 32, replays: int = 1, *,
     epochs: float | None = None, learning_rate: float | None = None, after: int | None = None,
+    max_steps: int = -1,
 ) -> Recipe:  # fmt: skip
     """What `finetune` does: what was asked for, and where nothing was, what did well on three real
     data sets (docs/results/onset.md).
 
     texts, batch_size: of the training data, and of an optimiser step over all processes.
-    replays: see `Objective`.
+    replays: see `Objective`. max_steps: of the training, above 0 in place of epochs.
 
     For a pre-trained encoder it is the number of steps that counts: 3 epochs of 700 texts are 66,
     too few to leave chance under attack. So it makes 3 epochs but at least 240 steps, and three
@@ -117,7 +118,8 @@ def recipe(
     if learning_rate is None:
         learning_rate = 5e-5 if real else 1e-3
     if after is None:
-        after = int(PLAIN * epochs * an_epoch * replays) if real else 0
+        steps = max_steps if max_steps > 0 else epochs * an_epoch * replays
+        after = int(PLAIN * steps) if real else 0
     return Recipe(epochs, learning_rate, after)
 
 
@@ -608,9 +610,9 @@ def finetune(
     epochs, learning_rate, after: None is what `recipe` says for this model and so many texts. An
         adversarial objective sets in `after` so many plain steps (see `After`).
     balanced: every class has the same share in the loss, however rare it is.
-    evaluation: a model of more than two million weights is evaluated on these texts ten times, and
-        the best checkpoint is kept: by robust accuracy under `attack`, with a floor on clean
-        accuracy (see `AdversarialTrainer`).
+    evaluation: where it is not said when to evaluate and to save, a model of more than two million
+        weights is evaluated on these texts ten times, and the best checkpoint is kept: by robust
+        accuracy under `attack`, with a floor on clean accuracy (see `AdversarialTrainer`).
     watch: whether to look for a collapse; None: wherever the attack sets in late by default. A
         training that has collapsed goes back to its last good checkpoint, or to its beginning, and
         goes on with half of ε. Raises Collapsed, a ValueError, where that collapses too.
@@ -621,11 +623,15 @@ def finetune(
     settings = SETTINGS | dict(
         per_device_train_batch_size=batch_size, per_device_eval_batch_size=batch_size, seed=seed,
         dataloader_pin_memory=torch.cuda.is_available(),
-    ) | (BEST if real and evaluation is not None else {}) | arguments  # fmt: skip
+    )  # fmt: skip
+    if real and evaluation is not None and not {"eval_strategy", "save_strategy"} & {*arguments}:
+        settings |= BEST
+    settings |= arguments
     processes = TrainingArguments(out, **settings)
     block = batch_size * processes.gradient_accumulation_steps * processes.world_size
     found = recipe(victim.model, len(data), block, objective.replays, epochs=epochs,
-                   learning_rate=learning_rate, after=after if attacks else 0)  # fmt: skip
+                   learning_rate=learning_rate, after=after if attacks else 0,
+                   max_steps=processes.max_steps)  # fmt: skip
     if found.after and not isinstance(objective, After):
         objective = After(objective, found.after)
     watch = real and attacks if watch is None else watch

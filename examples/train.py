@@ -25,7 +25,7 @@ from advlib.cli import plainly
 from advlib.experiment import EMBEDDED_EPS, REAL_EPS, what_was_done, write_json
 from advlib.options import Options, check_same, objective_of, prepare, record, take
 from advlib.protocol import texts_hash
-from advlib.training import is_real
+from advlib.training import BEST, is_real
 
 
 def note(out: Path, settings: dict) -> None:
@@ -62,10 +62,9 @@ def main(
         victim, data["train"], objective_of(options, eps),
         out=str(out / "checkpoints"), resume=True,
         evaluation=data["validation"], attack=PGD(eps, steps=3),
-        eval_strategy="steps", eval_steps=save_steps,
-        save_strategy="steps", save_steps=save_steps, save_total_limit=2,
         use_cpu=device == "cpu",  # several processes on a CPU find each other only if told so
-        ddp_find_unused_parameters=False, **options.training(),
+        ddp_find_unused_parameters=False,
+        **BEST | dict(eval_steps=save_steps, save_steps=save_steps) | options.training(),
     )  # fmt: skip
     if not options.lora:
         trainer.save_model(str(out))  # all processes: under FSDP each holds a part of the weights

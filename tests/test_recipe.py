@@ -55,6 +55,7 @@ def test_what_was_asked_for_is_kept():
     assert (found.epochs, found.learning_rate) == (2, 1e-4) and found.after == int(0.3 * 46)
     assert recipe(encoder, 720, after=0).after == 0
     assert recipe(encoder, 720, batch_size=720, epochs=10).after == 3
+    assert recipe(encoder, 720, max_steps=20).after == 6
     assert recipe(encoder, 720, replays=4, epochs=10).after == int(0.3 * 230 * 4)
 
 
