@@ -226,7 +226,7 @@ def collapse(outcome: Outcome, names: list[str]) -> str | None:
         success where one answer gets 99 %.
     "Better by macro-F1 alone": the same for accuracy, yet macro-F1 is clearly better: the model
         finds some of the rare classes.
-    "Cannot be told": all texts are of one class.
+    "Not put to the test": all texts are of one class.
 
     Macro-F1 is clearly better where it is 0.1 above that of one answer (which 2 % of the answers
     cannot bring about where classes are about even) and where fewer than 2.5 % of 1,000 shuffles of
@@ -238,7 +238,8 @@ def collapse(outcome: Outcome, names: list[str]) -> str | None:
     most, said = np.bincount(labels).argmax(), np.bincount(predicted).argmax()
     share, same = float((labels == most).mean()), int((predicted == said).sum())
     if share == 1:
-        return f"Cannot be told: all {n} texts are {quoted(names[most])}, so one answer is right."
+        return (f"Not put to the test: all {n} texts are {quoted(names[most])}, so one answer to "
+                "all is right.")  # fmt: skip
     hits = int((predicted == labels).sum())
     one = same >= 0.98 * n and (labels != said).sum() >= 5
     better = wilson(hits, n)[0] > share
@@ -301,6 +302,12 @@ def short(name: str, most: int = 40) -> str:
 
 def quoted(name: str) -> str:
     return f"“{short(name)}”"
+
+
+def duration(seconds: float) -> str:
+    """A time with three digits and its unit."""
+    size, unit = (3600, "h") if seconds >= 3600 else (60, "min") if seconds >= 600 else (1, "s")
+    return f"{seconds / size:.3g} {unit}"
 
 
 # ---------------------------------------------------------------------- calibration

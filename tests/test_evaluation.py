@@ -322,8 +322,8 @@ def test_few_texts_prove_little():
     assert kind(EVEN[:3], EVEN[:3]) == "Not clearly better than one answer"  # all three right
     assert kind(EVEN[:6], EVEN[:6]) is None
     assert kind(EVEN[:6], np.zeros(6, int)) == "No better than one answer"  # three others only
-    assert kind(np.zeros(9, int), np.zeros(9, int)) == "Cannot be told"
-    assert kind(np.zeros(9, int), np.ones(9, int)) == "Cannot be told"
+    assert kind(np.zeros(9, int), np.zeros(9, int)) == "Not put to the test"
+    assert kind(np.zeros(9, int), np.ones(9, int)) == "Not put to the test"
 
 
 def test_long_names_are_cut():
