@@ -300,6 +300,12 @@ def short(name: str, most: int = 40) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
+def some(names: list[str], most: int = 12) -> list[str]:
+    """The first names, each short, and how many more there are."""
+    rest = len(names) - most
+    return [*map(short, names[:most]), *[f"{rest} more"] * (rest > 0)]
+
+
 def quoted(name: str) -> str:
     return f"“{short(name)}”"
 

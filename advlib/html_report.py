@@ -15,7 +15,7 @@ from pathlib import Path
 from advlib import plots
 from advlib.attacks.in_words import in_words
 from advlib.corpora import replace, words
-from advlib.evaluation import MAJORITY, duration, short
+from advlib.evaluation import MAJORITY, duration, short, some
 
 MODELS = {"adversarial": "adversarially trained"}
 COLLAPSED = "Collapsed"  # how the warning of `evaluation.collapse` begins
@@ -33,6 +33,7 @@ table { border-collapse: collapse; font-size: .9rem; width: 100%; overflow-wrap:
 th, td { text-align: left; vertical-align: top; padding: .35rem 1rem .35rem 0; font-weight: normal;
   border-top: 1px solid var(--line); font-variant-numeric: tabular-nums; }
 thead th, .group ~ tr:not(.group) > * { border: 0; } .results td { white-space: nowrap; }
+.group div { position: sticky; left: 0; max-width: calc(100vw - 2rem); }
 .scroll { overflow-x: auto; } figure { margin: 1.2rem 0; } figcaption { margin-top: .4rem; }
 figure .scroll { background: #fff; border: 1px solid var(--line); border-radius: 8px; }
 img { display: block; width: 100%; min-width: 27rem; } ol { padding: 0; list-style: none; }
@@ -152,8 +153,8 @@ def _page(run: dict) -> str:
     source = str(data.get("source", "your data"))
     facts = [run.get("created"), source]
     facts += [f"{data[k]} texts to {k} on" for k in ("train", "test") if k in data]
-    facts += ["classes: " + ", ".join(_name(x) for x in data.get("labels") or [])] * bool(
-        data.get("labels"))  # fmt: skip
+    names = some(list(map(str, data.get("labels") or [])))
+    facts += ["classes: " + ", ".join(names)] if names else []
     title = f"Adversarial training on {Path(source).name or source}"
     body = [
         tag("h1", title), *(tag("p", said, class_="lead warning") for said in warnings(run)),
@@ -183,7 +184,7 @@ def _results(run: dict) -> list[Html]:
         rows += [_threat(attack, threat), *own]
         if found := verdicts.get(attack):
             rows.append(["difference", f"{found['gained']} texts gained, {found['lost']} lost, "
-                         f"p = {found['p']:.2g}"])  # fmt: skip
+                         + ("p < 0.001" if found["p"] < 0.001 else f"p = {found['p']:.2g}")])  # fmt: skip
     return [
         tag("h2", "Accuracy, clean and under attack"), _table(rows, heads, class_="results"),
         tag("p", "Accuracy: right before and after the attack. Macro-F1: of the answers under "
@@ -312,7 +313,8 @@ def _table(rows: list[list], heads: list[str] | None = None, **attributes) -> Ht
         if others:
             lines.append(tag("tr", tag("th", first, scope="row"), *(tag("td", c) for c in others)))
         else:
-            lines.append(tag("tr", tag("th", *first, colspan=9, scope="rowgroup"), class_="group"))
+            head = tag("th", tag("div", *first), colspan=9, scope="rowgroup")
+            lines.append(tag("tr", head, class_="group"))
     return tag("div", tag("table", *lines, **attributes), class_="scroll", tabindex=0)
 
 

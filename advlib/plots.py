@@ -151,7 +151,7 @@ def training_curves(training: dict[str, list[dict]]) -> Figure:
         axes.set_ylabel("loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
-        _legend(fig, axes, 2)
+        _legend(fig, axes, 1 if any("(the same" in label for label in drawn) else 2)
     return fig
 
 
@@ -185,8 +185,9 @@ def _told_apart(label: str, points: list, drawn: dict[str, list]) -> str:
     same = [other for other, there in drawn.items() if len(there) == len(points) and all(
         abs(a - b) < 5e-3 for one, two in zip(there, points, strict=True)
         for a, b in zip(one, two, strict=True))]  # fmt: skip
+    label += f" (the same as {same[0]})" if same else ""
     drawn[label] = points
-    return f"{label} (the same as {same[0]})" if same else label
+    return label
 
 
 def _colour(model: str, place: int) -> str:
