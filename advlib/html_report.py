@@ -183,8 +183,9 @@ def _results(run: dict) -> list[Html]:
     for (attack, threat), own in groups.items():
         rows += [_threat(attack, threat), *own]
         if found := verdicts.get(attack):
-            rows.append(["difference", f"{found['gained']} texts gained, {found['lost']} lost, "
-                         + ("p < 0.001" if found["p"] < 0.001 else f"p = {found['p']:.2g}")])  # fmt: skip
+            p = "p < 0.001" if found["p"] < 0.001 else f"p = {found['p']:.2g}"
+            said = f"{found['gained']} texts gained, {found['lost']} lost, {p}"
+            rows.append(["difference", said])
     return [
         tag("h2", "Accuracy, clean and under attack"), _table(rows, heads, class_="results"),
         tag("p", "Accuracy: right before and after the attack. Macro-F1: of the answers under "
