@@ -123,7 +123,7 @@ def result_sentence(run: dict) -> str:
             verdicts.setdefault(verdict, []).append(_under(a))
     ending = ", ".join(f"{verdict} {_join(where)}" for verdict, where in verdicts.items())
     if ending and any((run.get("warnings") or {}).values()):
-        ending = "so neither is called better"
+        ending = "so neither is called better by its accuracy"
     sentence = "T" + "; ".join(parts)[1:] + (f": {ending}." if ending else ".")
     sentence = sentence.replace("%", f"% of the {table[0]['n']} test texts", 1)
     if share is not None:

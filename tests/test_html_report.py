@@ -294,7 +294,8 @@ def test_a_collapsed_model_is_never_called_better(tmp_path):
     said = result_sentence(run)
     assert "clearly" not in said and said.endswith(
         "on 51.0%, on 51.0% under PGD and on 51.0% under word substitution: so neither is called "
-        "better. Always the most frequent class: right on 51.0%, whatever the attack."
+        "better by its accuracy. Always the most frequent class: right on 51.0%, whatever the "
+        "attack."
     )
     assert "clearly better under PGD" in result_sentence(run | {"warnings": {}})
     source = write_report(tmp_path, run).read_text("utf-8")
@@ -315,7 +316,7 @@ def test_an_imbalanced_set_makes_no_success(tmp_path):
         "The adversarially trained model is better by macro-F1 alone: 98.8% right and macro-F1 "
         "0.70; always saying “no” gives 99.0% and 0.50.",
     ]
-    assert "so neither is called better" in result_sentence(run)
+    assert "so neither is called better by its accuracy" in result_sentence(run)
     page = page_of(tmp_path, run)
     assert "99.0% [97.7%, 99.6%]0.501" in page.said and "98.8% [97.4%, 99.4%]0.702" in page.said
 
