@@ -200,7 +200,7 @@ def _mean(values: list[int]) -> float:
 def majority(labels: np.ndarray) -> dict:
     """The row of `robustness` for whoever always says the most frequent class of `labels`."""
     always = np.full(len(labels), np.bincount(labels).argmax())
-    row = summarise(Outcome(always, always, labels, math.nan, math.nan, math.nan))
+    row = summarise(Outcome(always, always, labels, 0, 0, 0.0))
     said = "the most frequent class of these texts, whatever the text"
     return row | {"attack": MAJORITY, "threat model": said}
 

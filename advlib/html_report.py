@@ -174,10 +174,10 @@ def _results(run: dict) -> list[Html]:
              "passes per text", "time"]  # fmt: skip
     groups: dict[tuple, list] = {}
     for r in [*table[:1], *filter(None, [run.get("majority")]), *table[1:]]:
-        passes = f"{_number(r.get('forward'))} + {_number(r.get('backward'))}"
         row = [_model(r.get("model") or "one answer", run), _interval(r), _score(r.get("macro_f1")),
                _number(r.get("classes")), _percent(r.get("success")),
-               "–" if r.get("forward") is None else passes, _time(r.get("seconds"))]  # fmt: skip
+               f"{_number(r.get('forward'))} + {_number(r.get('backward'))}",
+               _time(r.get("seconds"))]  # fmt: skip
         groups.setdefault((r["attack"], r.get("threat model") or ""), []).append(row)
     rows = []
     for (attack, threat), own in groups.items():
