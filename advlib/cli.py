@@ -147,7 +147,8 @@ def evaluate(
     new = publish(card, out)
     print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
           f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip
-    print(_table([*card["rows"], card["worst case"]]))
+    print(f"! {card['warning']}\n" if "warning" in card else "", end="")
+    print(_table([*card["rows"], card["worst case"], card["majority class"]]))
     print("".join(f"\nleft out: {attack}" for attack in card["left out"]))
     if "classes" in card:
         pairs = ", ".join(f"{ours!r} for {theirs!r}" for ours, theirs in card["classes"].items())
@@ -167,11 +168,13 @@ def _table(rows: list[dict]) -> str:
         "attack": row["attack"],
         "accuracy [95 %]": f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]",
         "calibrated": f"{row['calibrated']:.1%}",
+        "macro-F1": f"{row['macro_f1']:.2f}",
+        "classes": row["classes"],
         "success": number(row["success"], ".1%"),
         "changed": number(row["changed"], ".1f"),
         "queries": number(row["queries"], ".1f"),
-        "passes": f"{row['forward']:.0f} + {row['backward']:.0f}",
-        "seconds": f"{row['seconds']:.1f}",
+        "passes": number(row["forward"], ".0f") + " + " + number(row["backward"], ".0f"),
+        "seconds": number(row["seconds"], ".1f"),
     } for row in rows]  # fmt: skip
     return pd.DataFrame(shown).to_string(index=False)
 

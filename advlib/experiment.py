@@ -26,8 +26,8 @@ from advlib.attacks import FGM, PGD, EmbeddingNeighbours, Noise, Typos, WordSubs
 from advlib.attacks.search import KeepWords, WordResult
 from advlib.corpora import WORLDS
 from advlib.data import load_text
-from advlib.evaluation import Outcome, attack_all, summarise
-from advlib.html_report import write_report
+from advlib.evaluation import Outcome, attack_all, collapse, compare, majority, summarise
+from advlib.html_report import result_sentence, warnings, write_report
 from advlib.models import Classifier, embedded_checkpoints, load_classifier
 from advlib.options import Options, check_same, objective_of, prepare, record
 from advlib.protocol import texts_hash
@@ -76,7 +76,8 @@ def _experiment(options: Options, folder: Path, command: str, with_curve: bool) 
     run = Run(options, folder, data, real)
     print("\nTraining standard: L")
     victims = {"standard": run.train("standard")}
-    run.judge(victims["standard"])
+    if not (folder / "adversarial" / "training.json").is_file():
+        run.judge(victims["standard"])
     eps = eps or run.propose(victims["standard"])
     objective = objective_of(options, eps)
     print(f"\nTraining adversarial: {objective}")
@@ -84,7 +85,8 @@ def _experiment(options: Options, folder: Path, command: str, with_curve: bool) 
 
     print("\nAttacking both")
     rows = run.attack(victims, make_attacks(options, eps))
-    print_table(rows)
+    found = run.judged()
+    print_table(rows, found["majority"])
     points = run.curve(victims, eps) if with_curve else []
     result = {
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -100,12 +102,14 @@ def _experiment(options: Options, folder: Path, command: str, with_curve: bool) 
         },
         "recipe": recipe_of(options, eps, run.used),
         "table": rows,
+        **found,
         "curve": points,
         "training": run.logs,
         "cost": run.costs,
         **examples(victims["standard"], data["test"], run.outcomes),
     }
     page = write_report(folder, result)
+    print("\n" + "\n".join(["! " + said for said in warnings(result)] + [result_sentence(result)]))
     print(f"\nReport: {page}\nModels: {folder / 'standard'}, {folder / 'adversarial'}")
     return result
 
@@ -198,6 +202,7 @@ class Run:
         held_out = data["validation"]
         self.held_out = held_out.select(range(min(SELECTION, len(held_out))))
         self.logs, self.costs, self.used, self.outcomes, self.seen = {}, {}, {}, {}, {}
+        self.rows: dict[str, str] = {}  # an attack as its row calls it -> its class
         self.floor: float | None = None  # of clean accuracy, when checkpoints are chosen
         self.watch = False
 
@@ -272,6 +277,7 @@ class Run:
                 outcome = self.outcome(name, victim, attack, most)
                 self.outcomes[name, type(attack).__name__] = outcome
                 rows.append({"model": name, **summarise(outcome, attack)})
+                self.rows[rows[-1]["attack"]] = type(attack).__name__
         return rows
 
     def outcome(self, name: str, victim: Classifier, attack, most: int) -> Outcome:
@@ -291,6 +297,16 @@ class Run:
             write_json(file, {"of": said, **asdict(outcome)})
         self.seen[name, repr(attack)] = outcome
         return outcome
+
+    def judged(self) -> dict:
+        """Whether the models have learned anything, and whether one withstands more than the other:
+        both met the same texts."""
+        clean = {name: self.outcomes[name, "NoneType"] for name in MODELS}
+        labels = self.data["test"].features["label"].names
+        verdicts = {row: compare(*(self.outcomes[name, attack] for name in MODELS))
+                    for row, attack in self.rows.items()}  # fmt: skip
+        return {"warnings": {name: collapse(seen, labels) for name, seen in clean.items()},
+                "verdicts": verdicts, "majority": majority(clean["standard"].labels)}  # fmt: skip
 
     def curve(self, victims: dict[str, Classifier], eps: float) -> list[dict]:
         """Accuracy against ε under PGD-10, for each model. Ctrl-C keeps what is there."""
@@ -449,12 +465,17 @@ def token_weights(victim: Classifier, text: str, label: int, eps: float = 0.1) -
     return {"tokens": tokens, "weights": [round(w, 3) for w in weights]}
 
 
-def print_table(rows: list[dict]) -> None:
+def print_table(rows: list[dict], constant: dict) -> None:
     """Accuracy of both models, clean and under each attack, with 95 % intervals."""
     frame = pd.DataFrame(rows)
     frame["shown"] = [f"{r['accuracy']:6.1%} [{r['low']:.1%}, {r['high']:.1%}]" for r in rows]
     wide = frame.pivot(index="attack", columns="model", values="shown")
     order = list(dict.fromkeys(frame["attack"]))
     shown = wide.loc[order, list(MODELS)].rename(index={"none": "no attack"})
-    print(f"\nAccuracy on {rows[0]['n']} texts, with 95 % intervals")
+    clean = {r["model"]: f"{r['macro_f1']:6.2f}" for r in rows if r["attack"] == "none"}
+    shown.loc["macro-F1, no attack"] = clean
+    n, fewer = rows[0]["n"], {r["attack"]: r["n"] for r in rows if r["n"] < rows[0]["n"]}
+    less = "".join(f", {attack} on {count}" for attack, count in fewer.items())
+    print(f"\nAccuracy on {n} texts{less}, with 95 % intervals; always the most frequent class: "
+          f"{constant['accuracy']:.1%}")  # fmt: skip
     print(shown.rename_axis(index=None, columns=None).to_string())

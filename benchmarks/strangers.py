@@ -120,7 +120,8 @@ def onset(name: str, way: str, seed: int, model: Path) -> list[float]:
                  out=folder, seed=seed, evaluation=data["validation"], attack=PGD(eps, steps=3),
                  watch=False, disable_tqdm=True, **settings)  # fmt: skip
     measured = advlib.robustness(victim, data["test"], [FGM(eps), PGD(eps, steps=10)])
-    found = [100 * float(x) for x in measured["accuracy"][:3]]
+    found = [100 * float(measured.set_index("attack")["accuracy"][attack])
+             for attack in ("none", "FGM", "PGD")]  # fmt: skip
     kept.write_text(json.dumps(found))
     return found
 
