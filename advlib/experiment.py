@@ -233,7 +233,8 @@ class Run:
             )
         if options.lora:
             victim.model = victim.model.float().merge_and_unload()
-        self.logs[name] = [e for e in trainer.state.log_history if "clean_loss" in e]
+        history = trainer.state.log_history
+        self.logs[name] = [e for e in history if "clean_loss" in e or "eval_choice" in e]
         self.costs[name] = {"seconds": time.perf_counter() - start, **trainer.passes}
         self.used[name] = what_was_done(trainer)
         victim.save(folder)
@@ -254,14 +255,13 @@ class Run:
                   "right?")  # fmt: skip
 
     def propose(self, victim: Classifier) -> float:
-        """The ε at which FGM takes nearly half of the validation texts that the plain model gets
-        right."""
+        """The ε at which PGD takes half of the validation texts that the plain model gets right."""
         file = self.folder / "eps.json"
         if not file.is_file():
             eps, share, n = propose_eps(victim, self.held_out)
             write_json(file, {"eps": eps, "share": share, "texts": n})
         found = json.loads(file.read_text())
-        print(f"\nNo --eps was given: ε = {found['eps']:g}, at which FGM turns "
+        print(f"\nNo --eps was given: ε = {found['eps']:g}, at which PGD turns "
               f"{found['share']:.0%} of the {found['texts']} validation texts that the standard "
               "model gets right")  # fmt: skip
         return found["eps"]
@@ -353,28 +353,29 @@ def what_was_done(trainer) -> dict:
 
 
 def propose_eps(victim: Classifier, data: Dataset) -> tuple[float, float, int]:
-    """(ε, the share of right texts that FGM turns wrong at it, how many right ones there are): the
-    ε at which that share is nearest to 0.45, by bisection between 0.01 and 1. With a smaller one
-    there is little to defend against, with a larger one little is left to defend.
+    """(ε, the share of right texts that PGD with 5 steps turns wrong at it, how many right ones
+    there are): the ε at which that share is nearest to a half, by bisection between 0.01 and 1.
 
-    Raises ValueError where no ε takes between a fifth and a half of the texts.
+    With a smaller one there is little to defend against, with a larger one little left to defend.
+    One step would be no measure: what FGM takes hardly grows where its step is long.
+    Raises ValueError where no ε takes between a third and two thirds of the texts.
     """
     n = int((attack_all(victim, data).robust).sum())
-    share, tried, low, high = 0.45, {}, 0.01, 1.0
+    tried, low, high = {}, 0.01, 1.0
     while n and high / low > 1.05:
         eps = float(f"{math.sqrt(low * high):.2g}")
         if eps in tried:
             break
         try:
-            tried[eps] = 1 - attack_all(victim, data, FGM(eps)).robust.sum() / n
+            tried[eps] = 1 - attack_all(victim, data, PGD(eps, steps=5)).robust.sum() / n
         except ValueError:  # larger than the embeddings
             tried[eps] = math.inf
-        low, high = (eps, high) if tried[eps] < share else (low, eps)
-    best = min(tried, key=lambda eps: abs(tried[eps] - share), default=None)
-    if best is None or not 0.2 <= tried[best] <= 0.5:
+        low, high = (eps, high) if tried[eps] < 0.5 else (low, eps)
+    best = min(tried, key=lambda eps: abs(tried[eps] - 0.5), default=None)
+    if best is None or not 1 / 3 <= tried[best] <= 2 / 3:
         raise ValueError(
             f"no ε can be proposed: of {len(data)} validation texts the standard model gets {n} "
-            "right, and at no ε between 0.01 and 1 FGM turns a fifth to a half of them; give --eps"
+            "right, and at no ε between 0.01 and 1 PGD turns about half of them; give --eps"
         )
     return best, float(tried[best]), n
 

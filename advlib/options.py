@@ -59,7 +59,7 @@ class Options:
     eps: Annotated[
         float | None,
         Option(help="Size of the perturbation, relative to the mean token embedding [0.3 for an "
-               "embedded model; else measured: where FGM takes nearly half of the texts]."),
+               "embedded model; else measured: where PGD takes half of the texts]."),
     ] = None  # fmt: skip
     steps: Annotated[int, Option(help="Steps of pgd, trades and freelb.")] = 3
     lam: Annotated[float, Option(help="λ, the weight of the adversarial term.")] = 1.0

@@ -84,7 +84,7 @@ def test_the_best_checkpoint_is_kept(data, tmp_path, real):
     class Spoil(TrainerCallback):
         @torch.no_grad()
         def on_step_end(self, args, state, control, model=None, **kwargs):
-            if state.global_step > 50:
+            if state.global_step > 80:
                 model.classifier.weight.mul_(1e-3)
                 model.classifier.bias.copy_(torch.tensor([0.0, 1.0]))
 
@@ -96,7 +96,7 @@ def test_the_best_checkpoint_is_kept(data, tmp_path, real):
     assert list(rows) == list(range(10, 101, 10))
     assert rows[100]["eval_accuracy"] == 0.5 and rows[100]["eval_one_class"] == 1.0
     best = trainer.state.best_global_step
-    assert best <= 50 and rows[best]["eval_robust_accuracy"] > 0.8
+    assert 70 <= best <= 80 and rows[best]["eval_robust_accuracy"] > 0.8
     right = (victim.predict(data["text"]).argmax(1) == data["label"]).mean()
     assert right == pytest.approx(rows[best]["eval_accuracy"])
     assert not isinstance(trainer.objective, Clean)
