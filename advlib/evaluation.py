@@ -122,13 +122,13 @@ def robustness(
     calibrate_on: texts that are not in `data`. Every attack is repeated on the calibrated victim;
         the column `calibrated` holds that accuracy, `table.attrs["temperature"]` the temperature.
 
-    Columns: `attack` (name), `threat model` (the attack's repr), `n`, `accuracy` (under attack,
-    over all examples; wrong from the start counts as wrong), `low` and `high` (95 % Wilson
-    interval), `calibrated`, `success` (attack success rate: of the examples that were right, the
-    share turned wrong), `changed` (words, mean over those turned wrong; nan for a trigger, which
-    changes none) and `queries` (mean per
-    text), both for word attacks only, `forward` and `backward` (passes per example; for word
-    attacks queries), `seconds`.
+    Columns: `attack` (name), `threat model` (the attack's repr, and "meaning unchecked" where
+    nobody knows that changed words keep the label), `n`, `accuracy` (under attack, over all
+    examples; wrong from the start counts as wrong), `low` and `high` (95 % Wilson interval),
+    `calibrated`, `success` (attack success rate: of the examples that were right, the share
+    turned wrong), `changed` (words, mean over those turned wrong; nan for a trigger, which
+    changes none) and `queries` (mean per text), both for word attacks only, `forward` and
+    `backward` (passes per example; for word attacks queries), `seconds`.
     """
     tried = [None, *attacks]
 
@@ -168,9 +168,10 @@ def summarise(outcome: Outcome, attack=None) -> dict:
     low, high = wilson(hits, n)
     results = outcome.results or []
     turned = np.flatnonzero(right & ~outcome.robust) if results else []
+    unchecked = ", meaning unchecked" * getattr(attack, "meaning_unchecked", False)
     return {
         "attack": "none" if attack is None else type(attack).__name__,
-        "threat model": "none" if attack is None else repr(attack),
+        "threat model": "none" if attack is None else repr(attack) + unchecked,
         "n": n, "accuracy": hits / n, "low": low, "high": high,
         "success": math.nan if attack is None or not right.any() else 1 - hits / int(right.sum()),
         "changed": _mean([len(results[i].changed) or math.nan for i in turned]),
