@@ -337,8 +337,8 @@ def importances(state: State, places: list[int], rank: str, unknown: str) -> Ran
         grads = {i: state.slopes[i].grad for i in places}
         return {i: float(g.mean(0).abs().sum()) if len(g) else 0.0 for i, g in grads.items()}
     if rank == "saliency":
-        return {i: weight for i, (weight, _) in (yield from salient_options(
-            state, places, unknown)).items()}  # fmt: skip
+        found = yield from salient_options(state, places, unknown)
+        return {i: found[i][0] if i in found else -np.inf for i in places}
     if rank == "combined":
         return (yield from heads_and_tails(state, places))
     texts = [state.with_changes({i: "" if rank == "delete" else unknown}) for i in places]
