@@ -378,6 +378,9 @@ def test_a_wordnet_is_asked_through_wn(two, monkeypatch):
                 raise Error(f"no lexicon found with lang={lang!r} and lexicon={lexicon!r}")
             assert lemmatizer is morphy.morphy
 
+        def words(self, word):
+            return [types.SimpleNamespace(lemma=lambda: word.removesuffix("s"))]
+
         def synsets(self, word):
             return [Synset("film", "movie", "moving picture"), Synset("shoot", "Film", "movie")]
 
@@ -386,8 +389,8 @@ def test_a_wordnet_is_asked_through_wn(two, monkeypatch):
     monkeypatch.setitem(sys.modules, "wn", fake)
     monkeypatch.setitem(sys.modules, "wn.morphy", morphy)
     for name in ("wordnet", "mini:1"):
-        (options,) = PWWS(thesaurus=name).propose(two, ["film"], [0])
-        assert options == [("movie", "shoot")], "no phrase, not the word itself, each once"
+        (options,) = PWWS(thesaurus=name).propose(two, ["film Films"], [0])
+        assert options == [("movie", "shoot"), ("Movie", "Shoot")], "no phrase, not itself, once"
     with pytest.raises(ValueError, match="wn has no such wordnet .*oewn:2000.*wn download"):
         PWWS(thesaurus="oewn:2000")
     monkeypatch.setitem(sys.modules, "wn", None)

@@ -320,8 +320,8 @@ def synonyms(source: str | Path) -> Callable[[str], tuple[str, ...]]:
 
     source: a file with one group of synonyms a line, commas between them or else blanks, `#` before
         a remark (.gz too); a word in several groups has the synonyms of all. Or "wordnet" or the
-        name of a lexicon of the package `wn`, which finds base forms ("films") and from which
-        synonyms of several words are left out.
+        name of a lexicon of the package `wn`, which knows "films" as a form of "film"; its synonyms
+        of several words, and the base form itself, are left out.
     Raises ValueError where there is neither.
     """
     file = Path(source).expanduser()
@@ -346,8 +346,10 @@ def synonyms(source: str | Path) -> Callable[[str], tuple[str, ...]]:
         ) from error
 
     def look(word: str) -> tuple[str, ...]:
+        same = {word, *(found.lemma().lower() for found in net.words(word))}
         lemmas = [lemma for synset in net.synsets(word) for lemma in synset.lemmas()]
-        return tuple(w for w in dict.fromkeys(lemmas) if WORD.fullmatch(w) and w.lower() != word)
+        return tuple(w for w in dict.fromkeys(lemmas)
+                     if WORD.fullmatch(w) and w.lower() not in same)  # fmt: skip
 
     return look
 
