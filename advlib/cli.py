@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from advlib.options import Options, take
+
 app = typer.Typer(
     help="Attack language models, train them against it, and measure both honestly.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -35,46 +37,12 @@ def plainly(command):
 
 @app.command()
 @plainly
+@take(Options)
 def run(
-    data: Annotated[
-        str,
-        typer.Option(
-            help="A world (reviews), a CSV/TSV/JSONL/Parquet file, a folder, or a Hub name."
-        ),
-    ] = "reviews",
-    test: Annotated[
-        str | None,
-        typer.Option(help="A second file to test on; else a part of --data is set aside."),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="An embedded checkpoint, a model folder, or a Hub name.")
-    ] = "bert-tiny",
-    text: Annotated[
-        str | None, typer.Option(help="Name of the column with the texts, where it is not found.")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Name of the column with the labels, where it is not found.")
-    ] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
-    train_size: Annotated[int | None, typer.Option(min=1, help="Train on so many texts.")] = None,
-    test_size: Annotated[int | None, typer.Option(min=1, help="Test on so many texts.")] = None,
-    eps: Annotated[
-        float, typer.Option(help="Size of the perturbation, relative to the mean token embedding.")
-    ] = 0.3,
-    steps: Annotated[
-        int, typer.Option(help="Steps of the training attack: 1 is FGM, more is PGD.")
-    ] = 1,
-    lam: Annotated[float, typer.Option(help="λ, the weight of the adversarial term.")] = 1.0,
-    epochs: Annotated[
-        float | None,
-        typer.Option(help="Passes over the training data [10 for an embedded model, else 3]."),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(help="Peak learning rate [1e-3 for an embedded model, else 5e-5]."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts per step.")] = 32,
-    seed: Annotated[int, typer.Option(help="Of data, training and attacks.")] = 0,
+    options: Options,
+    curve: Annotated[
+        bool, typer.Option("--curve/--no-curve", help="Accuracy against ε, for the report.")
+    ] = True,
     out: Annotated[
         Path | None, typer.Option(help="Folder for models and report [runs/<time>].")
     ] = None,
@@ -83,17 +51,15 @@ def run(
     ] = None,
 ) -> None:
     """Train a standard and an adversarial model on the same data, attack both, and report."""
-    given = dict(locals())
-    from advlib.experiment import Options, experiment
+    from advlib.experiment import experiment
 
-    options = Options(**{name: given[name] for name in Options.__dataclass_fields__})
     folder = resume or out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
     if resume:
         kept = Options.read(resume)
         if out or options not in (Options(), kept):
             raise ValueError("--resume goes on with the options of that run: leave out the others")
         options = kept
-    experiment(options, folder, command="advlib " + shlex.join(sys.argv[1:]))
+    experiment(options, folder, "advlib " + shlex.join(sys.argv[1:]), with_curve=curve)
 
 
 @app.command()
@@ -236,6 +202,7 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
     import numpy as np
     from tqdm.auto import tqdm
 
+    from advlib.attacks.in_words import UNCHECKED
     from advlib.data import read_file
     from advlib.evaluation import wilson
     from advlib.experiment import check_folder
@@ -273,7 +240,7 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
             file.flush()
             results += found
             bar.update(len(part))
-    print(f"{attack!r}" + ", meaning unchecked" * attack.meaning_unchecked)
+    print(repr(attack) + UNCHECKED * attack.meaning_unchecked)
     right = [r for r in results if not r.wrong_before]
     fooled = [r for r in right if r.success]
     for name, hits in (("before", len(right)), ("after", len(right) - len(fooled))):
@@ -371,7 +338,8 @@ def evaluate(
     new = publish(card, out)
     print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
           f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip
-    print(_table([*card["rows"], card["worst case"]]))
+    print(f"! {card['warning']}\n" if "warning" in card else "", end="")
+    print(_table([*card["rows"], card["worst case"], card["majority class"]]))
     print("".join(f"\nleft out: {attack}" for attack in card["left out"]))
     if "classes" in card:
         pairs = ", ".join(f"{ours!r} for {theirs!r}" for ours, theirs in card["classes"].items())
@@ -391,11 +359,13 @@ def _table(rows: list[dict]) -> str:
         "attack": row["attack"],
         "accuracy [95 %]": f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]",
         "calibrated": f"{row['calibrated']:.1%}",
+        "macro-F1": f"{row['macro_f1']:.2f}",
+        "classes": row["classes"],
         "success": number(row["success"], ".1%"),
         "changed": number(row["changed"], ".1f"),
         "queries": number(row["queries"], ".1f"),
-        "passes": f"{row['forward']:.0f} + {row['backward']:.0f}",
-        "seconds": f"{row['seconds']:.1f}",
+        "passes": number(row["forward"], ".0f") + " + " + number(row["backward"], ".0f"),
+        "seconds": number(row["seconds"], ".1f"),
     } for row in rows]  # fmt: skip
     return pd.DataFrame(shown).to_string(index=False)
 

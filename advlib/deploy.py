@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,8 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from advlib.attacks.embedding import attack_mode
+from advlib.attacks.in_words import in_words
+from advlib.evaluation import MAJORITY, duration, some
 from advlib.models import Classifier, ModelError, quiet
 from advlib.protocol import verify, weights_hash
 
@@ -91,16 +94,22 @@ def _results(card: dict) -> list:
     from huggingface_hub import EvalResult
 
     data = _line(card["data"]["name"])
+    of_data = dict(task_type="text-classification", dataset_type=data, dataset_name=data,
+                   dataset_split="test")  # fmt: skip
+    clean = card["rows"][0]
     return [
         EvalResult(
-            task_type="text-classification", dataset_type=data, dataset_name=data,
-            dataset_split="test", metric_type="accuracy", metric_value=row["accuracy"],
+            **of_data, metric_type="accuracy", metric_value=row["accuracy"],
             metric_name="accuracy" if row["attack"] == "none" else
                         f"accuracy under attack: {_line(row['attack'])}",
             metric_args={"threat model": _line(row["threat model"]), "n": row["n"],
                          "95 % interval": [row["low"], row["high"]]},
         )
         for row in _rows(card)
+    ] + [
+        EvalResult(**of_data, metric_type="f1", metric_name="macro-F1", metric_value=score,
+                   metric_args={"average": "macro", "n": clean["n"]})
+        for score in [clean.get("macro_f1")] if score is not None
     ]  # fmt: skip
 
 
@@ -114,11 +123,14 @@ def _body(card: dict, labels: list[str], training: dict) -> str:
     clean, *attacked = card["rows"]
     worst, data, held = card["worst case"], card["data"], card["calibration"]
     name, texts = _code(card["model"]["name"]), f"{data['n']} test texts of {_code(data['name'])}"
-    classes = ", ".join(map(_code, labels))
+    classes = ", ".join(map(_code, some(labels)))
+    constant = card.get(MAJORITY)
     sections = {
-        f"# {name}": f"A text classifier into {classes}. Of {texts} it gets "
+        f"# {name}": _warned(card) + f"A text classifier into {classes}. Of {texts} it gets "
         f"**{_percent(clean)}** right" + f", and **{_percent(worst)}** when each text may be "
-        "attacked in every way of the table below" * bool(attacked) + ".",
+        "attacked in every way of the table below" * bool(attacked) + "."
+        + (f" Always the most frequent class: {constant['accuracy']:.1%} right, attacked or not."
+           if constant else ""),
         "## Use": _list([
             f"Meant for texts like those of {_code(data['name'])}, and for the study of attacks "
             "and defences. On other texts its accuracy is unknown.",
@@ -126,20 +138,23 @@ def _body(card: dict, labels: list[str], training: dict) -> str:
             '`transformers.pipeline("text-classification", FOLDER, truncation=True)` loads it; '
             "`truncation` cuts texts that are too long instead of failing.",
         ]),
-        "## Results": _table(_rows(card)) + "\n\n" + _list([
+        "## Results": _table([clean, *[constant] * bool(constant), *_rows(card)[1:]])
+        + "\n\n" + _list([
             "*Accuracy* counts a text only where the model is right before and after the attack; "
             "in brackets the 95 % interval of Wilson. It covers the choice of texts, not the "
             "chance in training.",
             "*Calibrated*: the same after the logits were divided by the temperature "
             f"{held['temperature']:g}, found on {held['n']} other texts. A model that is only "
             "surer of itself gains nothing there.",
+            "*Macro-F1*: of the answers under attack, the mean over the classes: rare ones count "
+            "as much as frequent ones. *Classes*: how many different answers the model gives.",
             "*Success*: of the texts that were right, the share that the attack turned wrong.",
         ]),
         "## Threat models": _list([
-            f"{_code(row['attack'])}: {_code(row['threat model'])}" for row in attacked
+            f"{_code(row['attack'])}: {_threat(row['threat model'])}" for row in attacked
         ] or ["None: only clean accuracy was measured."]),
         "## Limits": _list(_limits(card)),
-        "## Training": _list([f"{_code(k)}: {_code(v)}" for k, v in training.items()]
+        "## Training": _list([f"{_code(k)}: {_code(_measure(k, v))}" for k, v in training.items()]
                              or ["The folder holds no record of it."]),
         "## Evidence": _list([
             f"Protocol {_code(card['protocol'])}, version {card['version']}; "
@@ -151,6 +166,26 @@ def _body(card: dict, labels: list[str], training: dict) -> str:
         ]),
     }  # fmt: skip
     return "\n\n".join(f"{head}\n\n{text}" for head, text in sections.items()) + "\n"
+
+
+def _warned(card: dict) -> str:
+    """What a reader has to know before the first number."""
+    if not card.get("warning"):
+        return ""
+    kind, _, numbers = card["warning"].partition(": ")
+    return f"**{_plain(kind)}:** {_plain(numbers)}\n\n"
+
+
+def _threat(exact: str) -> str:
+    """The threat model in words where they are known, and its settings."""
+    said = in_words(exact)  # numbers and words of our own, no text from the card
+    return f"{said}\n  - exactly: {_code(exact)}" if said else _code(exact)
+
+
+def _measure(name: str, value) -> str:
+    if isinstance(value, float) and name == "seconds":
+        return duration(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _limits(card: dict) -> list[str]:
@@ -174,13 +209,15 @@ def _limits(card: dict) -> list[str]:
 
 
 def _table(rows: list[dict]) -> str:
-    lines = ["| attack | n | right | accuracy [95 %] | calibrated | success |",
-             "|---|--:|--:|--:|--:|--:|"]  # fmt: skip
+    lines = ["| attack | n | right | accuracy [95 %] | macro-F1 | classes | calibrated | success |",
+             "|---|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
     for row in rows:
         success = "–" if row["success"] is None else f"{row['success']:.1%}"
+        score = "–" if row.get("macro_f1") is None else f"{row['macro_f1']:.2f}"
         lines.append(
             f"| {_code(row['attack']).replace('|', '¦')} | {row['n']} | {row['hits']} | "
-            f"{_percent(row)} | {row['calibrated']:.1%} | {success} |"
+            f"{_percent(row)} | {score} | {row.get('classes', '–')} | {row['calibrated']:.1%} | "
+            f"{success} |"
         )
     return "\n".join(lines)
 
@@ -196,6 +233,12 @@ def _list(items: list[str]) -> str:
 def _line(text) -> str:
     """One line without anything invisible, such as marks that turn the reading direction."""
     return "".join(c if c.isprintable() else "�" for c in " ".join(str(text).split()))
+
+
+def _plain(text) -> str:
+    """A line in which no sign means anything to Markdown or HTML."""
+    signs = r"[^\w\s.,;%“”…-]|_|\.(?=[^\W\d])"  # www.name is a link on some pages
+    return re.sub(signs, lambda sign: f"&#{ord(sign[0])};", _line(text))
 
 
 def _code(text) -> str:
@@ -214,9 +257,10 @@ def _training(folder: Path) -> dict:
     options, done, made = folder.parent / "options.json", folder / "training.json", {}
     if done.is_file() and options.is_file():
         made = json.loads(options.read_text("utf-8"))
-        log, cost = (json.loads(done.read_text("utf-8"))[key] for key in ("log", "cost"))
-        adversarial = any("adv_loss" in entry for entry in log)
-        made = {"objective": "L + λ·L_adv" if adversarial else "L"} | made | cost
+        kept = json.loads(done.read_text("utf-8"))
+        adversarial = any("adv_loss" in entry for entry in kept["log"])
+        made = {"objective": "L + λ·L_adv" if adversarial else "L"} | made
+        made |= kept.get("used", {}) | kept["cost"]
         for key in ("eps", "steps", "lam") * (not adversarial):
             made.pop(key, None)
     elif (folder / "card.json").is_file():

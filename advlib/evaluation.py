@@ -20,14 +20,18 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import classification_report
+from scipy.stats import binomtest
+from sklearn.metrics import classification_report, f1_score
 from torch import nn
 from torch.nn.functional import softplus
 from tqdm.auto import tqdm
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from advlib.attacks.embedding import attack_mode, perturbed_logits, wrong_margin
+from advlib.attacks.in_words import UNCHECKED
 from advlib.models import Classifier
+
+MAJORITY = "majority class"  # the row of a model that gives every text the same answer
 
 
 @dataclass(frozen=True)
@@ -116,19 +120,23 @@ def robustness(
     batch_size: int | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """One row without attack, one per attack and, for two or more, the worst case: an example is
-    robust only if it withstands all of them.
+    """One row without attack, one for the majority class (what a model reaches that gives every
+    text the same answer: no attack can turn it), one per attack and, for two or more, the worst
+    case: an example is robust only if it withstands all of them.
 
     calibrate_on: texts that are not in `data`. Every attack is repeated on the calibrated victim;
         the column `calibrated` holds that accuracy, `table.attrs["temperature"]` the temperature.
+    `table.attrs["warning"]` is what `collapse` says of the model, or None.
 
     Columns: `attack` (name), `threat model` (the attack's repr, and "meaning unchecked" where
     nobody knows that changed words keep the label), `n`, `accuracy` (under attack, over all
     examples; wrong from the start counts as wrong), `low` and `high` (95 % Wilson interval),
-    `calibrated`, `success` (attack success rate: of the examples that were right, the share
-    turned wrong), `changed` (words, mean over those turned wrong; nan for a trigger, which
-    changes none) and `queries` (mean per text), both for word attacks only, `forward` and
-    `backward` (passes per example; for word attacks queries), `seconds`.
+    `calibrated`, `macro_f1` (of the predictions under attack, the mean over the classes of
+    `data`), `classes` (how many different ones are predicted), `success` (attack success rate: of
+    the examples that were right, the share turned wrong), `changed` (words, mean over those
+    turned wrong; nan for a trigger, which changes none) and `queries` (mean per text), both for
+    word attacks only, `forward` and `backward` (passes per example; for word attacks queries),
+    `seconds`.
     """
     tried = [None, *attacks]
 
@@ -139,13 +147,16 @@ def robustness(
 
     found = outcomes(victim)
     rows = [summarise(o, a) for o, a in zip(found, tried, strict=False)]
+    rows.insert(1, majority(found[0].labels))
     if len(found) > len(tried):
         names = {"attack": "worst case", "threat model": "any of these attacks"}
         rows.append(summarise(found[-1], tried) | names)
     table = pd.DataFrame(rows)
+    table.attrs["warning"] = collapse(found[0], victim.labels)
     if calibrate_on is not None:
         tempered = calibrate(victim, calibrate_on, batch_size)
         accuracies = [float(outcome.robust.mean()) for outcome in outcomes(tempered)]
+        accuracies.insert(1, rows[1]["accuracy"])  # the same answer at every temperature
         table.insert(table.columns.get_loc("high") + 1, "calibrated", accuracies)
         table.attrs["temperature"] = tempered.temperature
     return table
@@ -168,11 +179,13 @@ def summarise(outcome: Outcome, attack=None) -> dict:
     low, high = wilson(hits, n)
     results = outcome.results or []
     turned = np.flatnonzero(right & ~outcome.robust) if results else []
-    unchecked = ", meaning unchecked" * getattr(attack, "meaning_unchecked", False)
+    unchecked = UNCHECKED * getattr(attack, "meaning_unchecked", False)
     return {
         "attack": "none" if attack is None else type(attack).__name__,
         "threat model": "none" if attack is None else repr(attack) + unchecked,
         "n": n, "accuracy": hits / n, "low": low, "high": high,
+        "macro_f1": macro_f1(outcome.labels, outcome.attacked),
+        "classes": len(np.unique(outcome.attacked)),
         "success": math.nan if attack is None or not right.any() else 1 - hits / int(right.sum()),
         "changed": _mean([len(results[i].changed) or math.nan for i in turned]),
         "queries": _mean([result.queries for result in results]),
@@ -182,6 +195,131 @@ def summarise(outcome: Outcome, attack=None) -> dict:
 
 def _mean(values: list[int]) -> float:
     return sum(values) / len(values) if values else math.nan
+
+
+# ---------------------------------------------------------------------- is that anything?
+
+
+def majority(labels: np.ndarray) -> dict:
+    """The row of `robustness` for whoever always says the most frequent class of `labels`."""
+    always = np.full(len(labels), np.bincount(labels).argmax())
+    row = summarise(Outcome(always, always, labels, 0, 0, 0.0))
+    said = "the most frequent class of these texts, whatever the text"
+    return row | {"attack": MAJORITY, "threat model": said}
+
+
+def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean F1 over the classes that occur in `labels`. So it is 1 for a perfect model where
+    few texts do not hold every class, and the same classes count for every model and attack."""
+    return float(f1_score(labels, predicted, labels=np.unique(labels), average="macro",
+                          zero_division=0))  # fmt: skip
+
+
+def collapse(outcome: Outcome, names: list[str]) -> str | None:
+    """One sentence where a model, judged without attack, has not learned anything worth attacking,
+    or has not been shown to; None where it has. What stands before the colon is one of
+
+    "Collapsed": at least 98 % of its answers are one class, and macro-F1 is not clearly better
+        than that of one answer. Two odd answers in a hundred do not make a classifier; but where
+        99 % of the texts are of one class, a good one says so too, and macro-F1 tells them apart.
+        At least five texts must be of other classes: who knows half of such texts misses five in a
+        row in 3 of 100 cases, fewer in too many.
+    "No better than one answer" / "Not clearly better than one answer": the lower end of the Wilson
+        interval of accuracy does not exceed the share of the most frequent class. So 99 % is no
+        success where one answer gets 99 %.
+    "Better by macro-F1 alone": the same for accuracy, yet macro-F1 is clearly better: the model
+        finds some of the rare classes.
+    "Not put to the test": all texts are of one class.
+
+    Macro-F1 is clearly better where it is 0.1 above that of one answer (which 2 % of the answers
+    cannot bring about where classes are about even) and where fewer than 2.5 % of 1,000 shuffles of
+    the answers among the texts reach it, the level of one end of a 95 % interval.
+
+    names: of the classes, `victim.labels`.
+    """
+    labels, predicted, n = outcome.labels, outcome.clean, len(outcome.labels)
+    most, said = np.bincount(labels).argmax(), np.bincount(predicted).argmax()
+    share, same = float((labels == most).mean()), int((predicted == said).sum())
+    if share == 1:
+        return (f"Not put to the test: all {n} texts are {quoted(names[most])}, so one answer to "
+                "all is right.")  # fmt: skip
+    hits = int((predicted == labels).sum())
+    one = same >= 0.98 * n and (labels != said).sum() >= 5
+    better = wilson(hits, n)[0] > share
+    if better and not one:
+        return None
+    found, constant = macro_f1(labels, predicted), majority(labels)["macro_f1"]
+    clearly = found > constant + 0.1 and _by_chance(labels, predicted) < 0.025
+    numbers = (f"{hits / n:.1%} right and macro-F1 {found:.2f}; always saying "
+               f"{quoted(names[most])} gives {share:.1%} and {constant:.2f}")  # fmt: skip
+    if one and not clearly:
+        return f"Collapsed: {same} of {n} answers are {quoted(names[said])}; {numbers}."
+    if better:
+        return None
+    if clearly:
+        return f"Better by macro-F1 alone: {numbers}."
+    kind = "Not clearly better" if hits / n > share else "No better"
+    return f"{kind} than one answer: {numbers}."
+
+
+def _by_chance(labels: np.ndarray, predicted: np.ndarray, shuffles: int = 1000) -> float:
+    """The share of shuffles of the answers whose macro-F1 is at least as high (a permutation test;
+    Ojala and Garriga 2010, JMLR 11, 1833-1863).
+
+    Shuffling keeps how often each class is said, and F1 = 2 · hits / (texts + answers), so macro-F1
+    goes up and down with the hits, each weighted by its class.
+    """
+    classes = int(max(labels.max(), predicted.max())) + 1
+    sizes = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
+    weight, random = 1 / sizes[labels], np.random.default_rng(0)
+    wanted = weight @ (predicted == labels) - 1e-9
+    higher = sum(weight @ (random.permutation(predicted) == labels) >= wanted
+                 for _ in range(shuffles))  # fmt: skip
+    return (1 + int(higher)) / (1 + shuffles)
+
+
+def compare(standard: Outcome, adversarial: Outcome) -> dict:
+    """Whether the second model withstands more of the same texts than the first.
+
+    McNemar's test (Psychometrika 1947), exact: of the texts on which the two differ, the second is
+    right on half if they are equally good. Two models that met the same texts are compared text by
+    text; intervals of each alone would hide much of what that shows.
+
+    Returns "verdict" ("clearly better" or "clearly worse" where p < 0.05, else "no clear
+    difference"), "gained" and "lost" (texts that only the second, only the first, withstands), "p".
+    """
+    if not np.array_equal(standard.labels, adversarial.labels):
+        raise ValueError("the two models met different texts: compare them on the same ones")
+    gained = int((adversarial.robust & ~standard.robust).sum())
+    lost = int((standard.robust & ~adversarial.robust).sum())
+    p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    clear = "clearly better" if gained > lost else "clearly worse"
+    verdict = clear if p < 0.05 else "no clear difference"
+    return {"verdict": verdict, "gained": gained, "lost": lost, "p": p}
+
+
+def short(name: str, most: int = 40) -> str:
+    """A name that fits into a line."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def some(names: list[str], most: int = 12) -> list[str]:
+    """The first names, each short, and how many more there are."""
+    rest = len(names) - most
+    return [*map(short, names[:most]), *[f"{rest} more"] * (rest > 0)]
+
+
+def quoted(name: str) -> str:
+    return f"“{short(name)}”"
+
+
+def duration(seconds: float) -> str:
+    """A time with three digits and its unit."""
+    size, unit = (3600, "h") if seconds >= 3600 else (60, "min") if seconds >= 600 else (1, "s")
+    return f"{seconds / size:.3g} {unit}"
+
+
+# ---------------------------------------------------------------------- calibration
 
 
 class Tempered(nn.Module):

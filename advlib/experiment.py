@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,100 +18,76 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
 from transformers import set_seed
 
-from advlib.attacks import FGM, PGD, EmbeddingAttack, Noise, WordSubstitution
+from advlib.attacks import FGM, PGD, EmbeddingNeighbours, Noise, Typos, WordSubstitution
+from advlib.attacks.search import KeepWords, WordResult
 from advlib.corpora import WORLDS
 from advlib.data import load_text
-from advlib.evaluation import attack_all, summarise
-from advlib.html_report import write_report
+from advlib.evaluation import Outcome, attack_all, collapse, compare, majority, summarise
+from advlib.html_report import result_sentence, warnings, write_report
 from advlib.models import Classifier, embedded_checkpoints, load_classifier
-from advlib.objectives import Adversarial
-from advlib.training import finetune
+from advlib.options import Options, check_same, objective_of, prepare, record
+from advlib.protocol import texts_hash
+from advlib.training import ONE_CLASS, finetune, is_real
 
 MODELS = ("standard", "adversarial")
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # times eps
+FEWER = (0.5, 1.0, 2.0)  # for a real model
+CURVE_TEXTS = 200
+WORD_TEXTS = 100  # real models: an attack on words asks a hundred times about a text
+SELECTION = 200  # validation texts that choose the checkpoint, at most
+EMBEDDED_EPS = 0.3
+REAL_EPS = 0.15  # where none can be measured
+TOLERANCE = 0.02  # clean accuracy that the adversarial model may give away
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy")
 
 
-@dataclass
-class Options:
-    """Everything that decides a run; kept in its folder as `options.json`."""
+def experiment(
+    options: Options, folder: Path, command: str, *, with_curve: bool = True
+) -> dict:
+    """Run it and return what stands in `report.json`. A folder with trained models, checkpoints or
+    attacked texts of the same options and data is gone on with, not begun again.
 
-    data: str = "reviews"
-    test: str | None = None
-    model: str = "bert-tiny"
-    text: str | None = None
-    label: str | None = None
-    encoding: str = "utf-8"
-    train_size: int | None = None
-    test_size: int | None = None
-    eps: float = 0.3
-    steps: int = 1
-    lam: float = 1.0
-    epochs: float | None = None
-    learning_rate: float | None = None
-    batch_size: int = 32
-    seed: int = 0
-
-    @classmethod
-    def read(cls, folder: Path) -> Options:
-        """The options of an earlier run. Raises ValueError where the folder holds none."""
-        file = folder / "options.json"
-        if not file.is_file():
-            raise ValueError(f"{folder} holds no run to go on with: it has no options.json")
-        try:
-            return cls(**json.loads(file.read_text()))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{file} is not what this version of advlib writes ({error}): begin "
-                             "anew with another --out") from error  # fmt: skip
-
-
-def experiment(options: Options, folder: Path, command: str) -> dict:
-    """Run it and return what stands in `report.json`. A folder with trained models or checkpoints
-    of the same options is gone on with, not begun again.
-
-    Raises ValueError for a folder that holds a run with other options: its models would be shown
-    under the wrong names."""
-    trained, attacks = make_attacks(options)
-    objectives = {"standard": None, "adversarial": Adversarial(trained, lam=options.lam)}
-    if any((folder / model).is_dir() for model in MODELS):
-        check_same(folder, asdict(Options.read(folder)), asdict(options))
-    data = load_data(options)
+    Raises ValueError for a folder that holds a run with other options or other data, or in which
+    another process is at work: its models would be shown under the wrong names."""
+    if options.objective == "clean":
+        raise ValueError("--objective clean leaves nothing to compare: the standard model is that")
     check_folder(folder)
-    (folder / "options.json").write_text(json.dumps(asdict(options), indent=1) + "\n")
-    names = data["train"].features["label"].names
-    probe(options, data["train"], names, [trained, *attacks])
-    print(
-        f"{len(data['train'])} texts to train on, {len(data['test'])} to test on, "
-        f"classes: {', '.join(names)}"
-    )
-    if options.data not in WORLDS:
-        print("Word attacks are left out: only a world knows which words keep the label.")
-        if options.model in embedded_checkpoints():
-            print(f"{options.model} knows the words of the embedded worlds alone; for other texts "
-                  "name an encoder with --model.")  # fmt: skip
+    with alone(folder):
+        return _experiment(options, folder, command, with_curve)
 
-    victims, logs, costs = {}, {}, {}
-    for model, objective in objectives.items():
-        title = (
-            f"{model}: L" if objective is None else f"{model}: L + {options.lam:g}·L_adv, {trained}"
-        )
-        print(f"\nTraining {title}")
-        victims[model], logs[model], costs[model] = train(
-            options, data["train"], names, objective, folder / model, folder
-        )
+
+def _experiment(options: Options, folder: Path, command: str, with_curve: bool) -> dict:
+    data = load_data(options)
+    kept = record(options, {split: texts_hash(rows)[:16] for split, rows in data.items()})
+    if any((folder / name).is_dir() for name in MODELS):
+        check_same(folder, kept)
+    victim = fresh(options, data)
+    real = is_real(victim.model)
+    say_data(options, data, real)
+    eps = options.eps or (None if real else EMBEDDED_EPS)
+    if not all((folder / name / "training.json").is_file() for name in MODELS):
+        probe(options, victim, data["train"], eps or EMBEDDED_EPS / 10)
+    (folder / "options.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+    run = Run(options, folder, data, real)
+    print("\nTraining standard: L")
+    victims = {"standard": run.train("standard")}
+    if not (folder / "adversarial" / "training.json").is_file():
+        run.judge(victims["standard"])
+    eps = eps or run.propose(victims["standard"])
+    objective = objective_of(options, eps)
+    print(f"\nTraining adversarial: {objective}")
+    victims["adversarial"] = run.train("adversarial", objective, eps)
 
     print("\nAttacking both")
-    rows, outcomes = [], {}
-    for model, victim in victims.items():
-        for attack in [None, *attacks]:
-            outcome = attack_all(victim, data["test"], attack, progress=True)
-            outcomes[model, type(attack).__name__] = outcome
-            rows.append({"model": model, **summarise(outcome, attack)})
-    print_table(rows)
-
-    texts = data["test"].select(range(min(200, len(data["test"]))))
+    rows = run.attack(victims, make_attacks(options, eps))
+    found = run.judged()
+    print_table(rows, found["majority"])
+    points = run.curve(victims, eps) if with_curve else []
     result = {
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": command,
@@ -116,69 +96,36 @@ def experiment(options: Options, folder: Path, command: str) -> dict:
         "data": {
             "source": options.data,
             "train": len(data["train"]),
+            "validation": len(data["validation"]),
             "test": len(data["test"]),
-            "labels": names,
+            "labels": data["train"].features["label"].names,
         },
-        "recipe": {**asdict(options), "training attack": repr(trained)},
+        "recipe": recipe_of(options, eps, run.used),
         "table": rows,
-        "curve": curve(victims, texts, options.eps),
-        "training": logs,
-        "cost": costs,
-        **examples(victims["standard"], data["test"], outcomes),
+        **found,
+        "curve": points,
+        "training": run.logs,
+        "cost": run.costs,
+        **examples(victims["standard"], data["test"], run.outcomes),
     }
     page = write_report(folder, result)
+    print("\n" + "\n".join(["! " + said for said in warnings(result)] + [result_sentence(result)]))
     print(f"\nReport: {page}\nModels: {folder / 'standard'}, {folder / 'adversarial'}")
     return result
 
 
-def make_attacks(options: Options) -> tuple[EmbeddingAttack, list]:
-    """The attack that trains and those that test. Raises ValueError for settings without sense."""
-    if options.steps < 1:
-        raise ValueError(f"--steps must be at least 1, got {options.steps}")
-    for name in ("epochs", "learning_rate"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {value}")
-    trained = FGM(options.eps) if options.steps == 1 else PGD(options.eps, steps=options.steps)
-    attacks = [Noise(options.eps), FGM(options.eps), PGD(options.eps, steps=10)]
-    if options.data in WORLDS:  # elsewhere nobody knows which words keep the label
-        attacks.append(WordSubstitution(options.data))
-    return trained, attacks
+# ---------------------------------------------------------------------- before any work is lost
 
 
-def check_same(folder: Path, there: dict, now: dict) -> None:
-    """Raise ValueError where the folder's models or checkpoints were made with other options."""
-    others = [f"{name} {there.get(name)!r}, not {value!r}" for name, value in now.items()
-              if there.get(name) != value]  # fmt: skip
-    if others:
-        raise ValueError(f"{folder} holds a run with other options ({'; '.join(others)}): choose "
-                         "another folder with --out")  # fmt: skip
-
-
-def probe(options: Options, data: Dataset, names: list[str], attacks: list) -> None:
-    """Load the model and attack a few texts, so that what cannot work fails before hours of
-    training and not after."""
-    victim = load_classifier(options.model, labels=names)
-    few = data.select(range(min(8, len(data))))
-    for attack in attacks:
-        attack_all(victim, few, attack)
-    batch = victim.encode(list(few["text"]), list(few["label"]))
-    attacks[0](victim.model, batch, keep_best=False)  # also where no guess above was right
-
-
-def load_data(options: Options) -> DatasetDict:
-    sizes = dict(train_size=options.train_size, test_size=options.test_size)
-    if options.data in WORLDS:
-        sizes["test_size"] = options.test_size or 500
-    return load_text(
-        options.data,
-        test=options.test,
-        text=options.text,
-        label=options.label,
-        encoding=options.encoding,
-        seed=options.seed,
-        **sizes,
-    )
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else writes into the folder inside. The lock goes with the process that holds it."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise ValueError(f"another process is at work in {folder}: wait for it, or choose another "
+                         "folder with --out") from error  # fmt: skip
 
 
 def check_folder(folder: Path, need: float = 0.2e9) -> None:
@@ -200,65 +147,276 @@ def check_folder(folder: Path, need: float = 0.2e9) -> None:
         )
 
 
-def train(
-    options: Options, data: Dataset, names: list[str], objective, folder: Path, run: Path
-) -> tuple[Classifier, list[dict], dict]:
-    """A fine-tuned model, its training log, and what it cost. Resumes where there is a checkpoint;
-    a model that is there already is loaded."""
-    done = folder / "training.json"
-    if done.is_file():
-        print(f"found in {folder}")
-        kept = json.loads(done.read_text())
-        return load_classifier(folder), kept["log"], kept["cost"]
-    epochs, rate = recipe(options.model)
-    set_seed(options.seed)  # the new classification head is random
-    victim = load_classifier(options.model, labels=names)
-    weights = 4 * sum(p.numel() for p in victim.model.parameters())
-    check_folder(folder, need=8 * weights)  # two checkpoints with their optimiser states
-    start = time.perf_counter()
-    trainer = finetune(
-        victim,
-        data,
-        objective,
-        out=str(folder / "checkpoints"),
-        seed=options.seed,
-        epochs=options.epochs or epochs,
-        learning_rate=options.learning_rate or rate,
-        batch_size=options.batch_size,
-        save_strategy="epoch",
-        save_total_limit=2,
-        resume=bool(list(folder.glob("checkpoints/checkpoint-*"))),
-    )
-    if trainer.state.global_step < trainer.state.max_steps:
-        raise KeyboardInterrupt(
-            f"Stopped; a checkpoint is kept. Go on with: advlib run --resume {run}"
+def load_data(options: Options) -> DatasetDict:
+    loading = options.loading()
+    if options.data in WORLDS:
+        loading["test_size"] = options.test_size or 500
+    return load_text(**loading)
+
+
+def say_data(options: Options, data: DatasetDict, real: bool) -> None:
+    names = data["train"].features["label"].names
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    choose = f"{min(SELECTION, len(data['validation']))} to choose the checkpoint by, " * real
+    print(f"{len(data['train'])} texts to train on, {choose}{len(data['test'])} to test on, "
+          f"classes: {shown}")  # fmt: skip
+    if options.data not in WORLDS and options.model in embedded_checkpoints():
+        print(f"{options.model} knows the words of the embedded worlds alone; for other texts name "
+              "an encoder with --model.")  # fmt: skip
+
+
+def fresh(options: Options, data: DatasetDict) -> Classifier:
+    """The model before training; its new head depends on the seed alone."""
+    set_seed(options.seed)
+    return load_classifier(options.model, labels=data["train"].features["label"].names)
+
+
+def probe(options: Options, victim: Classifier, data: Dataset, eps: float) -> None:
+    """Attack a few texts, so that what cannot work fails before hours of training and not after."""
+    few = data.select(range(min(8, len(data))))
+    for attack in make_attacks(options, eps):
+        attack_all(victim, few, attack)
+    batch = victim.encode(list(few["text"]), list(few["label"]))
+    FGM(eps)(victim.model, batch, keep_best=False)  # also where no guess above was right
+    objective_of(options, eps)
+
+
+def make_attacks(options: Options, eps: float) -> list:
+    """The attacks that test both models."""
+    attacks = [Noise(eps), FGM(eps), PGD(eps, steps=10)]
+    if options.data in WORLDS:
+        return [*attacks, WordSubstitution(options.data)]
+    few = dict(max_changed=0.2, constraints=(KeepWords(),))
+    return [*attacks, EmbeddingNeighbours(**few), Typos(**few)]
+
+
+# ---------------------------------------------------------------------- one run
+
+
+class Run:
+    """A run and what it has found so far; each part is kept in the folder as soon as it is there,
+    so that an interrupted run goes on."""
+
+    def __init__(self, options: Options, folder: Path, data: DatasetDict, real: bool):
+        self.options, self.folder, self.data, self.real = options, folder, data, real
+        held_out = data["validation"]
+        self.held_out = held_out.select(range(min(SELECTION, len(held_out))))
+        self.logs, self.costs, self.used, self.outcomes, self.seen = {}, {}, {}, {}, {}
+        self.rows: dict[str, str] = {}  # an attack as its row calls it -> its class
+        self.floor: float | None = None  # of clean accuracy, when checkpoints are chosen
+        self.watch = False
+
+    def train(self, name: str, objective=None, eps: float | None = None) -> Classifier:
+        """A fine-tuned model. Resumes where there is a checkpoint; a model that is there already
+        is loaded."""
+        options, folder = self.options, self.folder / name
+        if (folder / "training.json").is_file():
+            print(f"found in {folder}")
+            kept = read_training(folder / "training.json")
+            self.logs[name], self.costs[name], self.used[name] = kept.values()
+            return load_classifier(folder)
+        victim = fresh(options, self.data)
+        weights = 4 * sum(p.numel() for p in victim.model.parameters())
+        check_folder(folder, need=10 * weights)  # three checkpoints with their optimiser states
+        victim.model = prepare(victim.model, options)
+        start, checkpoints = time.perf_counter(), folder / "checkpoints"
+        judged = dict(evaluation=self.held_out, attack=eps and PGD(eps, steps=3), floor=self.floor)
+        trainer = finetune(
+            victim, self.data["train"], objective, out=str(checkpoints),
+            watch=self.watch, resume=bool(list(checkpoints.glob("checkpoint-*"))),
+            **(judged if self.real else dict(save_strategy="epoch", save_total_limit=2)),
+            **options.training(),
+        )  # fmt: skip
+        if trainer.state.global_step < trainer.state.max_steps:
+            raise KeyboardInterrupt(
+                f"Stopped; a checkpoint is kept. Go on with: advlib run --resume {self.folder}"
+            )
+        if options.lora:
+            victim.model = victim.model.float().merge_and_unload()
+        self.logs[name] = [e for e in trainer.state.log_history if "clean_loss" in e]
+        self.costs[name] = {"seconds": time.perf_counter() - start, **trainer.passes}
+        self.used[name] = what_was_done(trainer)
+        victim.save(folder)
+        kept = {"log": self.logs[name], "cost": self.costs[name], "used": self.used[name]}
+        write_json(folder / "training.json", kept)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return victim
+
+    def judge(self, victim: Classifier) -> None:
+        """What the plain model says of the validation texts is what the other is measured by: a
+        collapse can only be told where the plain model has not collapsed."""
+        plain = attack_all(victim, self.held_out)
+        self.floor = float(plain.robust.mean()) - TOLERANCE
+        self.watch = np.bincount(plain.clean).max() < ONE_CLASS * len(plain.clean)
+        if not self.watch:
+            print(f"\n! The standard model says {victim.labels[plain.clean[0]]!r} for nearly every "
+                  "text: more texts, more epochs or --class-weights may help; are the labels "
+                  "right?")  # fmt: skip
+
+    def propose(self, victim: Classifier) -> float:
+        """The ε at which FGM takes nearly half of the validation texts that the plain model gets
+        right."""
+        file = self.folder / "eps.json"
+        if not file.is_file():
+            eps, share, n = propose_eps(victim, self.held_out)
+            write_json(file, {"eps": eps, "share": share, "texts": n})
+        found = json.loads(file.read_text())
+        print(f"\nNo --eps was given: ε = {found['eps']:g}, at which FGM turns "
+              f"{found['share']:.0%} of the {found['texts']} validation texts that the standard "
+              "model gets right")  # fmt: skip
+        return found["eps"]
+
+    def attack(self, victims: dict[str, Classifier], attacks: list) -> list[dict]:
+        """The rows of the table: both models, clean and under each attack."""
+        rows = []
+        for name, victim in victims.items():
+            for attack in [None, *attacks]:
+                # A search asks a real model a hundred times about each text.
+                slow = self.real and attack is not None and not hasattr(attack, "passes")
+                most = WORD_TEXTS if slow else len(self.data["test"])
+                outcome = self.outcome(name, victim, attack, most)
+                self.outcomes[name, type(attack).__name__] = outcome
+                rows.append({"model": name, **summarise(outcome, attack)})
+                self.rows[rows[-1]["attack"]] = type(attack).__name__
+        return rows
+
+    def outcome(self, name: str, victim: Classifier, attack, most: int) -> Outcome:
+        """What an attack makes of the first texts of the test set. It is kept, and not done again;
+        what comes out for a text does not depend on the others."""
+        texts = self.data["test"].select(range(min(most, len(self.data["test"]))))
+        seen = self.seen.get((name, repr(attack)))
+        if seen is not None and len(seen.labels) >= len(texts):
+            return first(seen, len(texts))
+        said = f"{name} {attack!r} {len(texts)}"
+        file = self.folder / "outcomes" / f"{name}-{zlib.crc32(said.encode()):08x}.json"
+        if file.is_file() and (kept := json.loads(file.read_text()))["of"] == said:
+            outcome = read_outcome(kept)
+        else:
+            outcome = attack_all(victim, texts, attack, progress=True)
+            file.parent.mkdir(exist_ok=True)
+            write_json(file, {"of": said, **asdict(outcome)})
+        self.seen[name, repr(attack)] = outcome
+        return outcome
+
+    def judged(self) -> dict:
+        """Whether the models have learned anything, and whether one withstands more than the other:
+        both met the same texts."""
+        clean = {name: self.outcomes[name, "NoneType"] for name in MODELS}
+        labels = self.data["test"].features["label"].names
+        verdicts = {row: compare(*(self.outcomes[name, attack] for name in MODELS))
+                    for row, attack in self.rows.items()}  # fmt: skip
+        return {"warnings": {name: collapse(seen, labels) for name, seen in clean.items()},
+                "verdicts": verdicts, "majority": majority(clean["standard"].labels)}  # fmt: skip
+
+    def curve(self, victims: dict[str, Classifier], eps: float) -> list[dict]:
+        """Accuracy against ε under PGD-10, for each model. Ctrl-C keeps what is there."""
+        rows, factors = [], FEWER if self.real else CURVE
+        points = len(victims) * (1 + len(factors))
+        bar = tqdm(total=points, desc="accuracy against ε, points", leave=False)
+        try:
+            for name, victim in victims.items():
+                for factor in (0.0, *factors):
+                    attack = PGD(eps * factor, steps=10) if factor else None
+                    try:
+                        outcome = self.outcome(name, victim, attack, CURVE_TEXTS)
+                    except ValueError:  # δ could erase the text: the curve ends here
+                        break
+                    row = summarise(outcome, attack)
+                    kept = {key: row[key] for key in ("n", "accuracy", "low", "high")}
+                    rows.append({"model": name, "eps": eps * factor, **kept})
+                    bar.update()
+        except KeyboardInterrupt:
+            print(f"\nStopped; the report has what is there. The rest of the curve: "
+                  f"advlib run --resume {self.folder}")  # fmt: skip
+        finally:
+            bar.close()
+        return rows
+
+
+def recipe_of(options: Options, eps: float, used: dict[str, dict]) -> dict:
+    """What was asked for, and what each training really used, defaults too."""
+    asked = asdict(options) | {"eps": eps}
+    for name in ("epochs", "learning_rate", "after"):  # said below, as it was
+        del asked[name]
+    return asked | {f"{model}: {k}": v for model, own in used.items() for k, v in own.items()}
+
+
+def what_was_done(trainer) -> dict:
+    """What a training really used, defaults too."""
+    done = trainer.recipe
+    found = {"minimised": repr(trainer.objective), "epochs": done.epochs,
+             "steps": trainer.state.max_steps, "learning rate": done.learning_rate}  # fmt: skip
+    if trainer.state.best_global_step:
+        found["checkpoint"] = (f"step {trainer.state.best_global_step}, the best on "
+                               f"{len(trainer.eval_dataset)} validation texts")  # fmt: skip
+    return found | ({"taken back": trainer.softened} if trainer.softened else {})
+
+
+def propose_eps(victim: Classifier, data: Dataset) -> tuple[float, float, int]:
+    """(ε, the share of right texts that FGM turns wrong at it, how many right ones there are): the
+    ε at which that share is nearest to 0.45, by bisection between 0.01 and 1. With a smaller one
+    there is little to defend against, with a larger one little is left to defend.
+
+    Raises ValueError where no ε takes between a fifth and a half of the texts.
+    """
+    n = int((attack_all(victim, data).robust).sum())
+    share, tried, low, high = 0.45, {}, 0.01, 1.0
+    while n and high / low > 1.05:
+        eps = float(f"{math.sqrt(low * high):.2g}")
+        if eps in tried:
+            break
+        try:
+            tried[eps] = 1 - attack_all(victim, data, FGM(eps)).robust.sum() / n
+        except ValueError:  # larger than the embeddings
+            tried[eps] = math.inf
+        low, high = (eps, high) if tried[eps] < share else (low, eps)
+    best = min(tried, key=lambda eps: abs(tried[eps] - share), default=None)
+    if best is None or not 0.2 <= tried[best] <= 0.5:
+        raise ValueError(
+            f"no ε can be proposed: of {len(data)} validation texts the standard model gets {n} "
+            "right, and at no ε between 0.01 and 1 FGM turns a fifth to a half of them; give --eps"
         )
-    log = [entry for entry in trainer.state.log_history if "clean_loss" in entry]
-    cost = {"seconds": time.perf_counter() - start, **trainer.passes}
-    victim.save(folder)
-    done.write_text(json.dumps({"log": log, "cost": cost}, indent=1) + "\n")
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return victim, log, cost
+    return best, float(tried[best]), n
 
 
-def recipe(model: str) -> tuple[float, float]:
-    """(epochs, learning rate) that suit an embedded model or a real encoder."""
-    return (10, 1e-3) if model in embedded_checkpoints() else (3, 5e-5)
+# ---------------------------------------------------------------------- files
 
 
-def curve(victims: dict[str, Classifier], texts: Dataset, eps: float) -> list[dict]:
-    """Accuracy against ε under PGD-10, for each model."""
-    rows = []
-    for model, victim in victims.items():
-        for factor in (0.0, *CURVE):
-            attack = PGD(eps * factor, steps=10) if factor else None
-            try:
-                row = summarise(attack_all(victim, texts, attack), attack)
-            except ValueError:  # so large that δ could erase the text: the curve ends here
-                break
-            kept = {name: row[name] for name in ("n", "accuracy", "low", "high")}
-            rows.append({"model": model, "eps": eps * factor, **kept})
-    return rows
+def write_json(file: Path, content: dict) -> None:
+    """At once or not at all, so that a process that is killed leaves no half of it."""
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(content, default=np.ndarray.tolist) + "\n", "utf-8")
+    new.replace(file)
+
+
+def read_training(file: Path) -> dict:
+    """The record of a finished training. Raises ValueError where it is damaged."""
+    try:
+        kept = json.loads(file.read_text("utf-8"))
+        return {key: kept[key] for key in ("log", "cost", "used")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is damaged or of another version: remove {file.parent} to train "
+                         "that model anew") from error  # fmt: skip
+
+
+def first(outcome: Outcome, n: int) -> Outcome:
+    """The outcome for the first n texts; seconds are those of all."""
+    arrays = {key: getattr(outcome, key)[:n] for key in ("clean", "attacked", "labels")}
+    results = None if outcome.results is None else outcome.results[:n]
+    return replace(outcome, **arrays, results=results)
+
+
+def read_outcome(kept: dict) -> Outcome:
+    """An outcome as `Run.outcome` wrote it."""
+    arrays = {key: np.array(kept[key]) for key in ("clean", "attacked", "labels")}
+    numbers = {key: kept[key] for key in ("forward", "backward", "seconds")}
+    results = kept["results"]
+    if results is not None:
+        results = [WordResult(**r | {"changed": tuple(r["changed"])}) for r in results]
+    return Outcome(**arrays, **numbers, results=results)
+
+
+# ---------------------------------------------------------------------- what is shown
 
 
 def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) -> dict:
@@ -307,12 +465,17 @@ def token_weights(victim: Classifier, text: str, label: int, eps: float = 0.1) -
     return {"tokens": tokens, "weights": [round(w, 3) for w in weights]}
 
 
-def print_table(rows: list[dict]) -> None:
+def print_table(rows: list[dict], constant: dict) -> None:
     """Accuracy of both models, clean and under each attack, with 95 % intervals."""
     frame = pd.DataFrame(rows)
     frame["shown"] = [f"{r['accuracy']:6.1%} [{r['low']:.1%}, {r['high']:.1%}]" for r in rows]
     wide = frame.pivot(index="attack", columns="model", values="shown")
     order = list(dict.fromkeys(frame["attack"]))
     shown = wide.loc[order, list(MODELS)].rename(index={"none": "no attack"})
-    print(f"\nAccuracy on {rows[0]['n']} texts, with 95 % intervals")
+    clean = {r["model"]: f"{r['macro_f1']:6.2f}" for r in rows if r["attack"] == "none"}
+    shown.loc["macro-F1, no attack"] = clean
+    n, fewer = rows[0]["n"], {r["attack"]: r["n"] for r in rows if r["n"] < rows[0]["n"]}
+    less = "".join(f", {attack} on {count}" for attack, count in fewer.items())
+    print(f"\nAccuracy on {n} texts{less}, with 95 % intervals; always the most frequent class: "
+          f"{constant['accuracy']:.1%}")  # fmt: skip
     print(shown.rename_axis(index=None, columns=None).to_string())

@@ -13,9 +13,12 @@ from html import escape
 from pathlib import Path
 
 from advlib import plots
+from advlib.attacks.in_words import in_words
 from advlib.corpora import replace, words
+from advlib.evaluation import MAJORITY, duration, short, some
 
 MODELS = {"adversarial": "adversarially trained"}
+COLLAPSED = "Collapsed"  # how the warning of `evaluation.collapse` begins
 
 CSS = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1d1d1f; --soft: #5c5c63; --line: #d9d9de;
@@ -30,10 +33,13 @@ table { border-collapse: collapse; font-size: .9rem; width: 100%; overflow-wrap:
 th, td { text-align: left; vertical-align: top; padding: .35rem 1rem .35rem 0; font-weight: normal;
   border-top: 1px solid var(--line); font-variant-numeric: tabular-nums; }
 thead th, .group ~ tr:not(.group) > * { border: 0; } .results td { white-space: nowrap; }
+.group div { position: sticky; left: 0; max-width: calc(100vw - 2rem); }
 .scroll { overflow-x: auto; } figure { margin: 1.2rem 0; } figcaption { margin-top: .4rem; }
 figure .scroll { background: #fff; border: 1px solid var(--line); border-radius: 8px; }
 img { display: block; width: 100%; min-width: 27rem; } ol { padding: 0; list-style: none; }
 pre, li { background: var(--card); padding: .7rem .9rem; border-radius: 8px; margin: .6rem 0; }
+.warning { border-left: .3rem solid var(--old); padding-left: .8rem; font-weight: 600; }
+summary { color: var(--soft); font-size: .88rem; cursor: pointer; }
 pre { white-space: pre-wrap; font-size: .88rem; } del { color: var(--old); }
 ins { color: var(--new); background: var(--mark); font-weight: 600; text-decoration: none; }
 """
@@ -68,7 +74,9 @@ def tag(name: str, *inner, **attributes) -> Html:
 def write_report(folder: Path, run: dict) -> Path:
     """Write `report.json` and `report.html` into `folder`; return the path of the page.
 
-    run: what `experiment` returns. Parts that are missing or empty are left out of the page.
+    run: what `experiment` returns. Parts that are missing or empty are left out of the page. From
+    `evaluation` come `warnings` (model -> `collapse`), `verdicts` (attack -> `compare`) and
+    `majority` (the row of the majority class); `used` is what training really used, defaults too.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,8 +89,20 @@ def write_report(folder: Path, run: dict) -> Path:
     return page
 
 
-def result_sentence(table: list[dict]) -> str:
+def warnings(run: dict) -> list[str]:
+    """A sentence for each model that has learned nothing, or has not been shown to."""
+    found = {model: said for model, said in (run.get("warnings") or {}).items() if said}
+    out = []
+    for model in sorted(found, key=lambda m: not found[m].startswith(COLLAPSED)):
+        kind, _, numbers = found[model].partition(": ")
+        kind = "has collapsed" if kind == COLLAPSED else f"is {kind[:1].lower()}{kind[1:]}"
+        out.append(f"The {MODELS.get(model, model)} model {kind}: {numbers}")
+    return out
+
+
+def result_sentence(run: dict) -> str:
     """The result in one sentence, whichever way it went."""
+    table, share = run.get("table") or [], (run.get("majority") or {}).get("accuracy")
     if not table:
         return "No model was evaluated."
     at = {(r["model"], r["attack"]): r for r in table}
@@ -99,17 +119,27 @@ def result_sentence(table: list[dict]) -> str:
         parts += [f"the {MODELS.get(model, model)} {noun} {_join(right)}"] if right else []
     verdicts: dict[str, list[str]] = {}
     for a in shown:
-        if ("standard", a) in at and ("adversarial", a) in at:
-            verdict = _verdict(at["standard", a], at["adversarial", a])
+        if (verdict := _verdict(run, a)) is not None:
             verdicts.setdefault(verdict, []).append(_under(a))
     ending = ", ".join(f"{verdict} {_join(where)}" for verdict, where in verdicts.items())
+    if ending and any((run.get("warnings") or {}).values()):
+        ending = "so neither is called better by its accuracy"
     sentence = "T" + "; ".join(parts)[1:] + (f": {ending}." if ending else ".")
-    return sentence.replace("%", f"% of the {table[0]['n']} test texts", 1)
+    sentence = sentence.replace("%", f"% of the {table[0]['n']} test texts", 1)
+    if share is not None:
+        sentence += f" Always the most frequent class: right on {share:.1%}, whatever the attack."
+    return sentence
 
 
-def _verdict(standard: dict, adversarial: dict) -> str:
-    """From the 95 % interval of the difference (Newcombe 1998, from the two Wilson intervals)."""
-    s, a = standard, adversarial
+def _verdict(run: dict, attack: str) -> str | None:
+    """What the paired comparison said; for a run without it, the 95 % interval of the difference
+    (Newcombe 1998, from the two Wilson intervals). None where there are not two models."""
+    rows = {r["model"]: r for r in run["table"] if r["attack"] == attack}
+    if not {"standard", "adversarial"} <= rows.keys():
+        return None
+    if found := (run.get("verdicts") or {}).get(attack):
+        return found["verdict"]
+    s, a = rows["standard"], rows["adversarial"]
     gain = a["accuracy"] - s["accuracy"]
     if gain > math.hypot(a["accuracy"] - a["low"], s["high"] - s["accuracy"]):
         return "clearly better"
@@ -119,39 +149,71 @@ def _verdict(standard: dict, adversarial: dict) -> str:
 
 
 def _page(run: dict) -> str:
-    data, table = run.get("data") or {}, run.get("table") or []
+    data = run.get("data") or {}
     source = str(data.get("source", "your data"))
     facts = [run.get("created"), source]
     facts += [f"{data[k]} texts to {k} on" for k in ("train", "test") if k in data]
-    facts += ["classes: " + ", ".join(map(str, data["labels"]))] if data.get("labels") else []
+    names = some(list(map(str, data.get("labels") or [])))
+    facts += ["classes: " + ", ".join(names)] if names else []
     title = f"Adversarial training on {Path(source).name or source}"
     body = [
-        tag("h1", title), tag("p", " · ".join(filter(None, facts)), class_="note"),
-        tag("p", result_sentence(table), class_="lead"), *_results(table), *_pictures(run),
+        tag("h1", title), *(tag("p", said, class_="lead warning") for said in warnings(run)),
+        tag("p", " · ".join(filter(None, facts)), class_="note"),
+        tag("p", result_sentence(run), class_="lead"), *_results(run), *_pictures(run),
         *_examples(run), *_cost(run.get("cost") or {}),
         tag("h2", "What this does not show"), tag("p", LIMITS), *_recipe(run),
     ]  # fmt: skip
     return PAGE.format(title=escape(title), css=CSS, body="\n".join(body))
 
 
-def _results(table: list[dict]) -> list[Html]:
+def _results(run: dict) -> list[Html]:
+    table, verdicts = run.get("table") or [], run.get("verdicts") or {}
     if not table:
         return []
-    heads = ["model", "accuracy [95 % interval]", "success rate", "passes per text", "seconds"]
+    heads = ["model", "accuracy [95 % interval]", "macro-F1", "classes", "success rate",
+             "passes per text", "time"]  # fmt: skip
     groups: dict[tuple, list] = {}
-    for r in table:
-        title = [tag("b", _name(r["attack"])), " ", tag("code", r.get("threat model") or "")]
-        row = [r["model"], _interval(r), _percent(r.get("success")),
+    for r in [*table[:1], *filter(None, [run.get("majority")]), *table[1:]]:
+        row = [_model(r.get("model") or "one answer", run), _interval(r), _score(r.get("macro_f1")),
+               _number(r.get("classes")), _percent(r.get("success")),
                f"{_number(r.get('forward'))} + {_number(r.get('backward'))}",
-               _number(r.get("seconds"))]  # fmt: skip
-        groups.setdefault(tuple(title[: 1 if r["attack"] == "none" else 3]), []).append(row)
-    rows = [row for title, own in groups.items() for row in ([title], *own)]
+               _time(r.get("seconds"))]  # fmt: skip
+        groups.setdefault((r["attack"], r.get("threat model") or ""), []).append(row)
+    rows = []
+    for (attack, threat), own in groups.items():
+        rows += [_threat(attack, threat), *own]
+        if found := verdicts.get(attack):
+            p = "p < 0.001" if found["p"] < 0.001 else f"p = {found['p']:.2g}"
+            said = f"{found['gained']} texts gained, {found['lost']} lost, {p}"
+            rows.append(["difference", said])
     return [
         tag("h2", "Accuracy, clean and under attack"), _table(rows, heads, class_="results"),
-        tag("p", "Accuracy: right before and after the attack. Success rate: of the texts that "
+        tag("p", "Accuracy: right before and after the attack. Macro-F1: of the answers under "
+            "attack, the mean over the classes, so that rare ones count as much as frequent ones. "
+            "Classes: how many different answers the model gives. Success rate: of the texts that "
             "were right, the share turned wrong. Passes: forward + backward; for attacks on words, "
-            "how many texts the model was asked about.", class_="note"),
+            "how many texts the model was asked about."
+            + " Difference: texts that only the adversarially trained model withstands, and those "
+            "that only the standard one does; p is that of McNemar's exact test."
+            * bool(verdicts), class_="note"),
     ]  # fmt: skip
+
+
+def _threat(attack: str, threat: str) -> list[list]:
+    """A row of one cell: the attack, its threat model in words, and the exact one to unfold."""
+    title = [tag("b", _name(attack))]
+    if said := in_words(threat):
+        exact = tag("details", tag("summary", "exactly"), tag("code", threat))
+        return [[*title, " ", tag("span", said, class_="note"), exact]]
+    if attack == MAJORITY:
+        return [[*title, " ", tag("span", threat, class_="note")]]
+    return [[*title, " ", tag("code", threat)] if attack != "none" else title]
+
+
+def _model(name: str, run: dict) -> str:
+    """The model's name, and that it collapsed."""
+    warning = (run.get("warnings") or {}).get(name) or ""
+    return name + ", collapsed" * warning.startswith(COLLAPSED)
 
 
 def _pictures(run: dict) -> list[Html]:
@@ -160,18 +222,22 @@ def _pictures(run: dict) -> list[Html]:
     out = [tag("h2", "Pictures")]
     if table:
         alt = [f"{r['model']} model, {_name(r['attack'])}: {_interval(r)}" for r in table]
-        out.append(_picture(plots.accuracy_bars(table), alt,
-                            "Accuracy by attack; whiskers are 95 % intervals."))  # fmt: skip
+        constant = [run["majority"]] if run.get("majority") else []
+        alt += [f"majority class: {_interval(r)}" for r in constant]
+        note = " The dashed line is one answer to all." * bool(constant)
+        out.append(_picture(plots.accuracy_bars([*table, *constant]), alt,
+                            "Accuracy by attack; whiskers are 95 % intervals." + note))  # fmt: skip
     if curve:
         alt = [f"{r['model']} model, ε {r['eps']:.3g}: {_percent(r['accuracy'])}" for r in curve]
         out.append(_picture(plots.accuracy_curve(curve), alt, "Accuracy under PGD as ε grows, on "
                             f"{curve[0]['n']} texts; bands are 95 % intervals."))  # fmt: skip
-    alt = []
+    alt, longest = [], 0
     for model, log in (training or {}).items():
         for key, kind in (("clean_loss", "clean"), ("adv_loss", "adversarial")):
             ends = [f"{e[key]:.3g} at step {e['step']}" for e in log if e.get(key) is not None]
             alt += [f"{model} model, {kind} loss: from {ends[0]} to {ends[-1]}"] if ends else []
-    if alt:
+            longest = max(longest, len(ends))
+    if longest > 1:  # one point is no curve
         out.append(_picture(plots.training_curves(training), alt, "Loss while training."))
     return out if out[1:] else []
 
@@ -188,8 +254,9 @@ def _examples(run: dict) -> list[Html]:
     for e in run.get("examples") or []:
         text = (_shaded(e.get("tokens") or [], e.get("weights") or []) if tokens
                 else _changed(str(e.get("original", "")), str(e.get("text", ""))))  # fmt: skip
-        said = ["true label ", tag("b", e.get("label", "?")), f"; the {e.get('model', '')} model ",
-                "says under attack ", tag("b", e.get("predicted", "?"))]  # fmt: skip
+        label, predicted = (_name(e.get(key, "?")) for key in ("label", "predicted"))
+        said = ["true label ", tag("b", label), f"; the {e.get('model', '')} model ",
+                "says under attack ", tag("b", predicted)]  # fmt: skip
         items.append(tag("li", *text, tag("div", *said, class_="note")))
     note = ("The stronger its colour, the more of the perturbation falls on a token's embedding."
             if tokens else "Every replacement keeps the true label.")  # fmt: skip
@@ -225,14 +292,15 @@ def _shaded(tokens: list[str], weights: list[float]) -> list[str]:
 
 
 def _cost(cost: dict) -> list[Html]:
-    columns = ("forward", "backward", "seconds")
-    rows = [[model, *(_number(c.get(k)) for k in columns)] for model, c in cost.items()]
-    heads = ["model", "forward passes", "backward passes", "seconds"]
+    rows = [[model, _number(c.get("forward")), _number(c.get("backward")),
+             _time(c.get("seconds"))] for model, c in cost.items()]  # fmt: skip
+    heads = ["model", "forward passes", "backward passes", "time"]
     return [tag("h2", "What training cost"), _table(rows, heads)] if rows else []
 
 
 def _recipe(run: dict) -> list[Html]:
-    facts = {**(run.get("recipe") or {}), "seed": run.get("seed"), **(run.get("versions") or {})}
+    facts = {**(run.get("recipe") or {}), **(run.get("used") or {}), "seed": run.get("seed"),
+             **(run.get("versions") or {})}  # fmt: skip
     rows = [[k, v] for k, v in facts.items() if v is not None]
     command = [tag("pre", run["command"])] if run.get("command") else []
     found = command + ([_table(rows)] if rows else [])
@@ -246,7 +314,8 @@ def _table(rows: list[list], heads: list[str] | None = None, **attributes) -> Ht
         if others:
             lines.append(tag("tr", tag("th", first, scope="row"), *(tag("td", c) for c in others)))
         else:
-            lines.append(tag("tr", tag("th", *first, colspan=9, scope="rowgroup"), class_="group"))
+            head = tag("th", tag("div", *first), colspan=9, scope="rowgroup")
+            lines.append(tag("tr", head, class_="group"))
     return tag("div", tag("table", *lines, **attributes), class_="scroll", tabindex=0)
 
 
@@ -262,8 +331,9 @@ def _plain(value):
     return value if value is None or isinstance(value, int | str) else str(value)
 
 
-def _name(attack: str) -> str:
-    return plots.NAMES.get(attack, attack).replace("\n", " ")
+def _name(name) -> str:
+    """The name of an attack or a class, as the page shows it."""
+    return short(plots.NAMES.get(str(name), str(name)).replace("\n", " "))
 
 
 def _under(attack: str) -> str:
@@ -276,6 +346,14 @@ def _percent(share: float | None) -> str:
 
 def _interval(row: dict) -> str:
     return f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _time(value: float | None) -> str:
+    return "–" if value is None else duration(value)
 
 
 def _number(value: float | None) -> str:

@@ -20,6 +20,7 @@ processes).
     Free          one pass for both gradients, each batch replayed m times
     Words         L + λ·L_adv on texts whose words an attack has changed
     RDrop, R3F    controls without an adversary: two dropout masks; noise
+    After         plain training first, then any of these
 
 In every one, δ is a constant when the weights' gradient is taken (Danskin's theorem). Where the
 network is random (dropout) there are two ways to say which network is attacked: with the attack's
@@ -64,6 +65,7 @@ from advlib.models import Classifier
 
 GRADIENT = (FGM, FGSM, PGD)  # attacks that climb the loss
 MOST_BATCHES = 256  # that Free remembers at a time: the micro-batches of one step
+WEIGHT = "weight"  # of an example in the loss
 UNLABELLED = -100  # as in PyTorch: the loss passes over such examples
 Batch = Mapping[str, Tensor]
 
@@ -124,6 +126,13 @@ class Objective:
         attack = getattr(self, "attack", getattr(self, "noise", None))
         return found | ({"eps": attack.eps} if isinstance(attack, EmbeddingAttack) else {})
 
+    def softer(self) -> Objective:
+        """The same objective with half of its ε; of words, which have none, with half of λ."""
+        name = "noise" if hasattr(self, "noise") else "attack"
+        if isinstance(adversary := getattr(self, name, None), EmbeddingAttack):
+            return replace(self, **{name: replace(adversary, eps=adversary.eps / 2)})
+        return replace(self, lam=self.lam / 2) if hasattr(self, "lam") else self
+
     def state(self) -> dict[str, Tensor]:
         """What an interrupted training needs to go on as if nothing had happened."""
         return {}
@@ -137,7 +146,7 @@ class Clean(Objective):
     """L, the mean cross-entropy: the standard training to compare with."""
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
-        loss = cross_entropy(perturbed_logits(model, batch, None), batch["labels"])
+        loss = mean_loss(perturbed_logits(model, batch, None), batch)
         check_loss(loss)
         backward(loss)
         return Parts(loss.detach(), loss.detach(), None, 1, 1)
@@ -202,7 +211,7 @@ class Adversarial(Objective):
         inner, attacked = bare(model), len(part["labels"])
         rewind = random_state(inner)
         start = zero_delta(inner, batch).requires_grad_()
-        clean = cross_entropy(perturbed_logits(inner, batch, start), batch["labels"])
+        clean = mean_loss(perturbed_logits(inner, batch, start), batch)
         check_loss(clean)
         backward(clean)
         grad = gradient_at(start)[spread(attacked, len(batch["labels"]))]
@@ -211,7 +220,7 @@ class Adversarial(Objective):
         rewind()
         delta = self.attack(inner, part, keep_best=False, generator=generator, first_grad=lent)
         rewind()
-        adv = cross_entropy(perturbed_logits(model, part, delta), part["labels"])
+        adv = mean_loss(perturbed_logits(model, part, delta), part)
         check_loss(adv)
         backward(lam * adv)
         passes = self.attack.passes(keep_best=False, lent=lent is not None)
@@ -221,8 +230,8 @@ class Adversarial(Objective):
         size, attacked = len(batch["labels"]), len(part["labels"])
         delta = self.attack(model, part, keep_best=False, generator=generator)
         logits, moved = logits_of_both(model, batch, part, delta)
-        clean = cross_entropy(logits, batch["labels"])
-        adv = cross_entropy(moved, part["labels"])
+        clean = mean_loss(logits, batch)
+        adv = mean_loss(moved, part)
         check_loss(clean + lam * adv)
         backward(clean + lam * adv)
         passes = self.attack.passes(keep_best=False)
@@ -248,7 +257,7 @@ class Madry(Objective):
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         # The attack leaves the random state as it was, so with same_dropout the mask is the same.
         delta = self.attack(model, batch, keep_best=False, generator=generator)
-        adv = cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
+        adv = mean_loss(perturbed_logits(model, batch, delta), batch)
         check_loss(adv)
         backward(adv)
         forward, back = self.attack.passes(keep_best=False)
@@ -279,7 +288,7 @@ class TRADES(Objective):
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         logits, moved, passes = attacked_pair(model, batch, self.attack, generator)
-        clean = cross_entropy(logits, batch["labels"])
+        clean = mean_loss(logits, batch)
         term = divergence(logits, moved, self.attack.symmetric).mean()
         return _minimise(clean, self.beta, term, backward, passes)
 
@@ -304,7 +313,7 @@ class VAT(Objective):
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         logits, moved, passes = attacked_pair(model, batch, self.attack, generator)
-        clean = cross_entropy(logits, batch["labels"])
+        clean = mean_loss(logits, batch)
         term = divergence(logits.detach(), moved).mean()
         return _minimise(clean, self.lam, term, backward, passes)
 
@@ -345,7 +354,7 @@ class SMART(Objective):
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         logits, moved, passes = attacked_pair(model, batch, self.attack, generator)
-        clean = cross_entropy(logits, batch["labels"])
+        clean = mean_loss(logits, batch)
         term = divergence(logits, moved, symmetric=True).mean()
         if not self.mu:
             return _minimise(clean, self.lam, term, backward, passes)
@@ -407,7 +416,7 @@ class RDrop(Objective):
                 "mode: call model.train(), or set the dropout rates in its config"
             )
         one, two = logits_of_both(model, batch, batch, zero_delta(bare(model), batch))
-        both = cross_entropy(one, batch["labels"]) + cross_entropy(two, batch["labels"])
+        both = mean_loss(one, batch) + mean_loss(two, batch)
         term = divergence(one, two, symmetric=True).mean() / 2
         parts = _minimise(both, self.alpha, term, backward, (0, 0))
         parts.clean /= 2  # the mean of the two, to be compared with other objectives'
@@ -432,7 +441,7 @@ class R3F(Objective):
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         logits, moved, passes = attacked_pair(model, batch, self.noise, generator)
-        clean = cross_entropy(logits, batch["labels"])
+        clean = mean_loss(logits, batch)
         term = divergence(logits, moved, symmetric=True).mean()
         return _minimise(clean, self.lam, term, backward, passes)
 
@@ -484,7 +493,7 @@ class FreeLB(Objective):
             delta = delta.detach().requires_grad_(not last)
             # Only the last pass goes through the wrapper that exchanges gradients.
             logits = perturbed_logits(model if last else inner, batch, delta)
-            losses.append(cross_entropy(logits, batch["labels"]))
+            losses.append(mean_loss(logits, batch))
             check_loss(losses[-1])
             backward(losses[-1] / attack.steps)
             if not last and gradient_at(delta).isfinite().all():  # float16 may overflow: then stay
@@ -534,7 +543,7 @@ class Free(Objective):
         start = (attack.start(ball, batch, mask, zero, 0, generator), 0)
         delta, seen = self._deltas.pop(key, start)
         delta = delta.to(zero).requires_grad_()
-        loss = cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
+        loss = mean_loss(perturbed_logits(model, batch, delta), batch)
         check_loss(loss)
         backward(loss)
         if seen + 1 < self.replays:
@@ -555,6 +564,53 @@ class Free(Objective):
         for name, delta in state.items():
             key, seen = name.rsplit(".", 1)
             self._deltas[key] = delta, int(seen)
+
+
+# ---------------------------------------------------------------------- when it sets in
+
+
+@dataclass(frozen=True)
+class After(Objective):
+    """Plain training for the first optimiser steps, then the objective.
+
+    An encoder that is attacked before it has learned anything tends to stay where it is, at one
+    class for every text, and an objective without a clean term (Madry, Free, FreeLB) does so most.
+
+    objective: what is minimised afterwards.
+    steps: how many steps are plain. Raises ValueError where that is no whole number from 0 on.
+    """
+
+    objective: Objective
+    steps: int
+
+    def __post_init__(self):
+        if not isinstance(self.objective, Objective):
+            raise ValueError(f"After needs an objective such as Adversarial(FGM(0.3)), got "
+                             f"{self.objective!r}")  # fmt: skip
+        if not isinstance(self.steps, int) or self.steps < 0:
+            raise ValueError(f"steps must be a whole number of at least 0, got {self.steps!r}")
+
+    replays = property(lambda self: self.objective.replays)
+    differs = property(lambda self: self.objective.differs)
+
+    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+        if step < self.steps:
+            return Clean()(model, batch, backward)
+        own = step - self.steps
+        return self.objective(model, batch, backward, step=own, generator=generator)
+
+    def settings(self, step):
+        found = self.objective.settings(max(0, step - self.steps))
+        return dict.fromkeys(found, 0.0) if step < self.steps else found
+
+    def softer(self):
+        return replace(self, objective=self.objective.softer())
+
+    def state(self):
+        return self.objective.state()
+
+    def restore(self, state):
+        self.objective.restore(state)
 
 
 # ---------------------------------------------------------------------- real words
@@ -616,8 +672,10 @@ class Words(Objective):
             handle.remove()
         both = victim.encode([*texts, *(r.text for r in results)], labels + chosen)
         logits = perturbed_logits(model, both, None)
-        clean = cross_entropy(logits[:size], both["labels"][:size])
-        adv = cross_entropy(logits[size:], both["labels"][size:])
+        if WEIGHT in batch:
+            both[WEIGHT] = torch.cat([batch[WEIGHT], batch[WEIGHT][rows]])
+        clean = mean_loss(logits[:size], {name: x[:size] for name, x in both.items()})
+        adv = mean_loss(logits[size:], {name: x[size:] for name, x in both.items()})
         check_loss(clean + self.lam * adv)
         backward(clean + self.lam * adv)
         return _parts(clean, adv, self.lam, attacked / size, tuple(inner))
@@ -638,10 +696,18 @@ class Words(Objective):
 # ---------------------------------------------------------------------- what they share
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The mean over the examples that have a label; 0 where none has."""
+def mean_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """The mean cross-entropy over the examples that have a label; 0 where none has.
+
+    A batch may bring a `weight` for each example, (batch,), whose mean over the training data is
+    1, so that rare classes count for more (`advlib.training.tokenize`).
+    """
+    labels = batch["labels"]
     known = (labels != UNLABELLED).sum().clamp_min(1)
-    return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum") / known
+    if WEIGHT not in batch:
+        return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum") / known
+    losses = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="none")
+    return (losses * batch[WEIGHT].to(losses.dtype)).sum() / known
 
 
 def spread(some: int, size: int) -> list[int]:

@@ -73,12 +73,15 @@ def figure(width: float = 6.4, height: float = 3.6, **subplots):
 
 
 def accuracy_bars(table) -> Figure:
-    """A group of bars per attack, a bar per model, whiskers at the 95 % interval.
+    """A group of bars per attack, a bar per model, whiskers at the 95 % interval; the majority
+    class is a line across.
 
     table: the rows of `robustness`, as a DataFrame or dicts; `model` tells models apart. Without
         it, the bars have the colours of their attacks.
     """
     rows = _rows(table)
+    constant = [r["accuracy"] for r in rows if r["attack"] == "majority class"][:1]
+    rows = [r for r in rows if r["attack"] != "majority class"]
     groups = {_group(r): r["attack"] for r in rows}
     if len(set(groups.values())) < len(groups):  # one attack twice: what differs is its settings
         groups = {key: key.replace("(", "(\n").replace(", ", ",\n") for key in groups}
@@ -98,7 +101,10 @@ def accuracy_bars(table) -> Figure:
             for at, row in zip(x, own, strict=True):
                 axes.annotate(f"{row['accuracy']:.1%}", (at, row["high"]), (0, 3), fontsize=8.5,
                               textcoords="offset points", ha="center", va="bottom")  # fmt: skip
-        axes.set_xticks(range(len(keys)), [NAMES.get(name, name) for name in groups.values()])
+        for share in constant:
+            axes.axhline(share, color="#222222", linewidth=1.2, linestyle=(0, (5, 3)), zorder=3,
+                         label="always the majority class")  # fmt: skip
+        axes.set_xticks(range(len(keys)), [_shown(name) for name in groups.values()])
         axes.tick_params(axis="x", length=0)
         _percent(axes, 1.09)
         _legend(fig, axes)
@@ -111,11 +117,13 @@ def accuracy_curve(curve) -> Figure:
     models = _models(rows)
     with style():
         fig, axes = figure()
+        drawn: dict[str, list] = {}
         for k, model in enumerate(models):
             own = sorted((r for r in rows if r.get("model", "") == model), key=lambda r: r["eps"])
             eps, colour = [r["eps"] for r in own], _colour(model, k)
-            axes.plot(eps, [r["accuracy"] for r in own], marker=MARKERS.get(model, "^"),
-                      color=colour, label=model or None)  # fmt: skip
+            points = [(r["eps"], r["accuracy"]) for r in own]
+            axes.plot(*zip(*points, strict=True), color=colour, **_line(model, k),
+                      label=_told_apart(model, points, drawn) or None)  # fmt: skip
             axes.fill_between(eps, [r["low"] for r in own], [r["high"] for r in own],
                               color=colour, alpha=0.18, linewidth=0)  # fmt: skip
         axes.set_xlabel("ε, relative to the mean token-embedding norm")
@@ -126,21 +134,24 @@ def accuracy_curve(curve) -> Figure:
 
 
 def training_curves(training: dict[str, list[dict]]) -> Figure:
-    """Loss against step: one colour per model, the adversarial loss dashed."""
+    """Loss against step: one colour and marker per model, the adversarial loss dashed."""
     with style():
         fig, axes = figure()
+        drawn: dict[str, list] = {}
         for k, (model, log) in enumerate(training.items()):
             for name, line in (("clean_loss", "-"), ("adv_loss", (0, (3, 1.5)))):
                 points = [(r["step"], r[name]) for r in log if r.get(name) is not None]
                 if points:
                     kind = "clean" if name == "clean_loss" else "adversarial"
-                    axes.plot(*zip(*points, strict=True), linestyle=line, color=_colour(model, k),
-                              label=f"{model} model, {kind} loss")  # fmt: skip
+                    look = _line(model, k) | {"linestyle": line, "markevery": -(-len(points) // 8)}
+                    label = _told_apart(f"{model} model, {kind} loss", points, drawn)
+                    axes.plot(*zip(*points, strict=True), color=_colour(model, k), label=label,
+                              **look)  # fmt: skip
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
-        _legend(fig, axes, 2)
+        _legend(fig, axes, 1 if any("(the same" in label for label in drawn) else 2)
     return fig
 
 
@@ -155,6 +166,28 @@ def _models(rows: list[dict]) -> list[str]:
 
 def _group(row: dict) -> str:
     return row.get("threat model") or row["attack"]
+
+
+def _shown(name: str) -> str:
+    """An attack's name, cut where it is long; settings come in lines of their own."""
+    name = NAMES.get(name, name)
+    return name if len(name) <= 40 or "\n" in name else name[:39] + "…"
+
+
+def _line(model: str, place: int) -> dict:
+    """Later lines are dashed and their markers hollow: where two coincide, both are seen."""
+    look = {"marker": MARKERS.get(model, "^"), "markersize": 5 + 3 * place}
+    return look | ({"linestyle": (0, (4, 3)), "markerfacecolor": "none"} if place else {})
+
+
+def _told_apart(label: str, points: list, drawn: dict[str, list]) -> str:
+    """The label, with a note where a line that is drawn already has the same points."""
+    same = [other for other, there in drawn.items() if len(there) == len(points) and all(
+        abs(a - b) < 5e-3 for one, two in zip(there, points, strict=True)
+        for a, b in zip(one, two, strict=True))]  # fmt: skip
+    label += f" (the same as {same[0]})" if same else ""
+    drawn[label] = points
+    return label
 
 
 def _colour(model: str, place: int) -> str:

@@ -21,7 +21,7 @@ from torch import nn
 from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution, for_text
 from advlib.attacks.words import KeepWords
 from advlib.data import load_text
-from advlib.evaluation import robustness
+from advlib.evaluation import MAJORITY, robustness
 from advlib.models import CHECKPOINTS, embedded_checkpoints, load_classifier
 
 
@@ -72,7 +72,11 @@ LEADERBOARD = """\
 # Not covered by the digest: what may differ where the same model meets the same texts. A folder may
 # be called anything; a processor that adds up in another order may find one query more or less.
 UNSEALED = {"digest", "name", "versions", "seconds",
-            "queries", "forward", "changed", "temperature"}  # fmt: skip
+            "queries", "forward", "changed", "temperature", MAJORITY}  # fmt: skip
+# Of a row. They and the majority class came later than the first published digests, which stay as
+# they are: macro-F1 and classes follow from the same answers as `hits`, the majority class from
+# the texts. What they would show of a model that learned nothing is sealed as `warning`.
+UNSEALED_IN_ROWS = {"macro_f1", "classes"}
 
 
 def evaluate(
@@ -113,6 +117,7 @@ def evaluate(
         | {"hits": round(row["accuracy"] * row["n"])}
         for row in table.to_dict("records")
     ]
+    constant = lines.pop(1)
     card = {
         "protocol": protocol.name + f", n = {len(rows)}" * (len(rows) != protocol.n),
         "version": protocol.version,
@@ -122,22 +127,30 @@ def evaluate(
                         "temperature": table.attrs["temperature"]},
         "rows": lines[: 1 + len(attacks)],
         "worst case": lines[-1],  # where there is one attack, that attack
+        MAJORITY: constant,
         "left out": [f"{a!r}: the data are not the world {a.world!r}"
                      for a in protocol.attacks if a not in attacks],
         "versions": {name: version(name) for name in ("advlib", "torch", "transformers")},
     } | others  # fmt: skip
+    if table.attrs["warning"]:  # of a model that collapsed, or is no better than one answer to all
+        card["warning"] = table.attrs["warning"]
     return card | {"digest": digest(card)}
 
 
 def digest(card: dict) -> str:
     """SHA-256 of what should be equal wherever the same weights meet the same texts: the protocol,
     the hashes of weights and texts, and how many texts withstood each attack (`hits`, and the
-    accuracies, intervals and success rates that follow from them), also after calibration.
+    accuracies, intervals and success rates that follow from them), also after calibration; and the
+    warning, where there is one.
 
     Of these, too, one can differ where a text stands on the very edge; the cards show where.
     """
-    sealed = json.loads(json.dumps(card), object_hook=lambda part: {
-        key: value for key, value in part.items() if key not in UNSEALED})  # fmt: skip
+
+    def kept(part: dict) -> dict:
+        left_out = UNSEALED | (UNSEALED_IN_ROWS if "attack" in part else set())
+        return {key: value for key, value in part.items() if key not in left_out}
+
+    sealed = json.loads(json.dumps(card), object_hook=kept)
     return _sha256([json.dumps(sealed, sort_keys=True).encode()])
 
 
@@ -147,7 +160,8 @@ def verify(card: dict) -> bool:
     This is a checksum and not the signature of a person: it shows a number that was edited, by
     slip or in haste, but whoever edits a card can compute a new digest as well. What proves a card
     is to run `evaluate` again and to find the same digest. Names are not covered, for the hashes
-    of weights and texts say what was measured; nor are costs and the temperature (`UNSEALED`).
+    of weights and texts say what was measured; nor are costs, the temperature, macro-F1 and what
+    follows from the texts alone (`UNSEALED`, `UNSEALED_IN_ROWS`).
     """
     return card.get("digest") == digest(card)
 
@@ -156,9 +170,10 @@ def leaderboard_line(card: dict) -> str:
     """The card as one row of a Markdown table whose head is `LEADERBOARD`."""
     (clean, *attacked), worst = card["rows"], card["worst case"]
     strongest = min(attacked or [clean], key=lambda r: r["accuracy"])
+    warning = card.get("warning", "").partition(":")[0].lower()
     cells = [
         card["model"]["name"], card["data"]["name"], f"{card['protocol']} (v{card['version']})",
-        str(worst["n"]), f"{clean['accuracy']:.1%}",
+        str(worst["n"]), f"{clean['accuracy']:.1%}" + f", {warning}" * bool(warning),
         f"{strongest['attack']} {strongest['accuracy']:.1%}",
         f"{worst['accuracy']:.1%} [{worst['low']:.1%}, {worst['high']:.1%}]",
         f"{worst['calibrated']:.1%}", card["digest"][:16],

@@ -4,16 +4,21 @@ Checkpoints, resuming, accumulation, mixed precision, several processes and logg
 Trainer's own. What is added: the objective runs the passes of a step, its state goes into the
 checkpoints, every log line carries the clean loss, the adversarial loss and the passes so far, and
 `ledger()` says what a step cost.
+
+`recipe` decides what was not decided: how long, how fast, and when the attack sets in. A training
+that falls to one class is seen while it happens, taken back and made softer.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -21,6 +26,7 @@ import torch
 from datasets import Dataset
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from sklearn.utils.class_weight import compute_sample_weight
 from torch import nn
 from torch.utils.data import Sampler
 from transformers import (
@@ -43,13 +49,90 @@ from advlib.attacks.embedding import (
     wrong_margin,
 )
 from advlib.models import Classifier, quiet
-from advlib.objectives import Clean
+from advlib.objectives import WEIGHT, After, Clean, Objective, RDrop
 
+SMALL = 2_000_000  # weights; below are the embedded models and their like
+LEAST_STEPS = 240
+PLAIN = 0.3  # of the steps come before the attack
+ONE_CLASS = 0.98  # of the predictions: the model has fallen to one class
+CHANCE = 0.97, 1.1  # times the loss of a model that reads nothing: it has learned nothing
+RARE = 0.9  # of the texts are one class: then so are the predictions of a good model
+JUDGED = 0.4  # of the steps are made before a training is judged, and at least:
+JUDGED_STEPS = 50
+SETTINGS = dict(
+    lr_scheduler_type="linear", warmup_steps=0.1, weight_decay=0.01, logging_steps=10,
+    train_sampling_strategy="group_by_length", save_strategy="no", report_to="none",
+)  # fmt: skip
+# Ten evaluations, each with a checkpoint, of which the best and the last are kept.
+BEST = dict(
+    eval_strategy="steps", eval_steps=0.1, save_strategy="steps", save_steps=0.1,
+    save_total_limit=2, load_best_model_at_end=True, metric_for_best_model="choice",
+    greater_is_better=True,
+)  # fmt: skip
+SOFTER = "softer.txt"  # in a training's folder: why its ε was halved
 STATE = "objective{}.safetensors"  # beside the Trainer's own files in a checkpoint
 
 
-def tokenize(victim: Classifier, data: Dataset) -> Dataset:
-    """Columns text and label -> input_ids, attention_mask, special_tokens_mask, labels."""
+class Collapsed(ValueError):
+    """Training fell to one class, and a softer attack did not help."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is fine-tuned.
+
+    epochs, learning_rate: of the whole training; the rate rises over the first tenth of the steps
+        and falls linearly to zero.
+    after: plain steps before an adversarial objective sets in.
+    """
+
+    epochs: float
+    learning_rate: float
+    after: int
+
+    def __str__(self) -> str:
+        late = f", the attack sets in after {self.after} plain steps" if self.after else ""
+        return f"{self.epochs:.3g} epochs, learning rate {self.learning_rate:g}{late}"
+
+
+def recipe(
+    model: nn.Module, texts: int, batch_size: int = 32, replays: int = 1, *,
+    epochs: float | None = None, learning_rate: float | None = None, after: int | None = None,
+    max_steps: int = -1,
+) -> Recipe:  # fmt: skip
+    """What `finetune` does: what was asked for, and where nothing was, what did well on three real
+    data sets (docs/results/onset.md).
+
+    texts, batch_size: of the training data, and of an optimiser step over all processes.
+    replays: see `Objective`. max_steps: of the training, above 0 in place of epochs.
+
+    For a pre-trained encoder it is the number of steps that counts: 3 epochs of 700 texts are 66,
+    too few to leave chance under attack. So it makes 3 epochs but at least 240 steps, and three
+    in ten of them are plain. A model of less than two million weights, such as bert-tiny, takes 10
+    epochs at a larger rate and needs no plain steps.
+    """
+    an_epoch = -(-texts // batch_size)
+    real = is_real(model)
+    if epochs is None:
+        epochs = max(3, -(-LEAST_STEPS // an_epoch)) if real else 10
+    if learning_rate is None:
+        learning_rate = 5e-5 if real else 1e-3
+    if after is None:
+        steps = max_steps if max_steps > 0 else epochs * an_epoch * replays
+        after = int(PLAIN * steps) if real else 0
+    return Recipe(epochs, learning_rate, after)
+
+
+def is_real(model: nn.Module) -> bool:
+    """Whether a model is larger than the embedded ones, which were pre-trained for one world."""
+    return sum(p.numel() for p in model.parameters()) >= SMALL
+
+
+def tokenize(victim: Classifier, data: Dataset, balanced: bool = False) -> Dataset:
+    """Columns text and label -> input_ids, attention_mask, special_tokens_mask, labels.
+
+    balanced: and `weight`, with which every class has the same share in the loss.
+    """
 
     def encode(rows: dict[str, list]) -> dict[str, list]:
         out = victim.tokenizer(
@@ -61,7 +144,10 @@ def tokenize(victim: Classifier, data: Dataset) -> Dataset:
         return {**out, "labels": rows["label"]}
 
     # In memory: a cache file would land beside the data, or in a home folder without room.
-    return Dataset.from_dict(encode({"text": list(data["text"]), "label": list(data["label"])}))
+    columns = encode({"text": list(data["text"]), "label": list(data["label"])})
+    if balanced:
+        columns[WEIGHT] = compute_sample_weight("balanced", columns["labels"]).tolist()
+    return Dataset.from_dict(columns)
 
 
 def last_checkpoint(folder: str | Path, processes: int = 1) -> str | None:
@@ -104,7 +190,13 @@ class AdversarialTrainer(Trainer):
     objective: see `advlib.objectives`; None is plain training.
     attack: an embedding attack. With it, evaluation also reports `eval_accuracy` and
         `eval_robust_accuracy` (right without and under the attack, over all examples), which
-        trackers draw and `metric_for_best_model="robust_accuracy"` may choose by.
+        trackers draw. Without one the two are the same.
+    floor: evaluation also reports `eval_choice`, by which the best checkpoint is chosen: the robust
+        accuracy, less three times what clean accuracy lacks to `floor`. None: to the best clean
+        accuracy so far, less two points. Of equal checkpoints the last is the best.
+    watch: look for a collapse while training. It is seen in the predictions on the evaluation
+        texts, of which nearly all are one class, and in a clean loss that stays where a model
+        stands that reads nothing. Training then ends, and `collapse` says why.
     All other arguments are the Trainer's. Datasets come from `tokenize`; the default collator pads
     each batch to its longest text.
 
@@ -117,8 +209,9 @@ class AdversarialTrainer(Trainer):
     """
 
     def __init__(
-        self, model: nn.Module, args: TrainingArguments, *, objective=None, attack=None, **kwargs
-    ):
+        self, model: nn.Module, args: TrainingArguments, *, objective=None, attack=None,
+        floor: float | None = None, watch: bool = False, **kwargs,
+    ):  # fmt: skip
         if args.label_smoothing_factor:
             raise ValueError("label_smoothing_factor has no effect here: the objective is the loss")
         if args.torch_compile:
@@ -142,7 +235,9 @@ class AdversarialTrainer(Trainer):
         if "data_collator" not in kwargs and kwargs.get("processing_class") is not None:
             kwargs["data_collator"] = DataCollatorWithPadding(kwargs["processing_class"])
         super().__init__(model, args, **kwargs)
-        self.objective, self.attack = objective or Clean(), attack
+        self.objective, self.attack, self.floor = objective or Clean(), attack, floor
+        self.collapse: str | None = None  # why training was ended
+        self.softened: str | None = None  # why ε was halved on the way
         # The objective's loss is a mean over the batch, not a sum over counted items.
         self.model_accepts_loss_kwargs = False
         self.passes = {"forward": 0.0, "backward": 0.0, "weights": 0.0}
@@ -152,6 +247,8 @@ class AdversarialTrainer(Trainer):
         self._interrupt = _StopOnInterrupt()
         self.add_callback(self._interrupt)
         self.add_callback(_ResumePasses(self.passes))
+        if watch:
+            self.add_callback(_Watch(self))
         for noisy in (ProgressCallback, PrinterCallback):
             self.remove_callback(noisy)
         if not args.disable_tqdm:
@@ -192,6 +289,13 @@ class AdversarialTrainer(Trainer):
             cost = self.ledger()
             print("Per batch: " + ", ".join(f"{name} {value:.3g}" for name, value in cost.items()))
         return out
+
+    def last_good(self) -> str | None:
+        """The newest whole checkpoint at which the model had not fallen to one class."""
+        good = {e["step"] for e in self.state.log_history if e.get("eval_one_class", 1) < ONE_CLASS}
+        there = [p for p in Path(self.args.output_dir).glob("checkpoint-*")
+                 if int(p.name[11:]) in good and _is_whole(p, self.args.world_size)]  # fmt: skip
+        return str(max(there, key=lambda p: int(p.name[11:]))) if there else None
 
     def _finished(self, checkpoint: str) -> bool:
         """Whether the checkpoint is the end of this training; then it is loaded. The Trainer would
@@ -277,27 +381,39 @@ class AdversarialTrainer(Trainer):
         out = super().evaluation_loop(
             dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs
         )
-        if self.attack is not None:
-            clean, robust = self._accuracies(dataloader)
-            out.metrics[f"{metric_key_prefix}_accuracy"] = clean
-            out.metrics[f"{metric_key_prefix}_robust_accuracy"] = robust
+        if "labels" in (dataloader.dataset[0] if len(dataloader.dataset) else {}):
+            found = self._judged(dataloader)
+            out.metrics.update({f"{metric_key_prefix}_{k}": x for k, x in found.items()})
         return out
 
-    def _accuracies(self, dataloader) -> tuple[float, float]:
-        """Clean and robust accuracy, over all processes together."""
+    def _judged(self, dataloader) -> dict[str, float]:
+        """Clean and robust accuracy, the share of the most frequent prediction, and what the best
+        checkpoint is chosen by; over all processes together."""
         found = []
         for batch in dataloader:
             batch = self._prepare_inputs(batch)
-            right = self._right(batch, None)
-            delta = self.attack(self.model, batch)
-            both = torch.stack([right, right & self._right(batch, delta)], 1)
-            found.append(self.accelerator.gather_for_metrics(both))
-        return tuple(torch.cat(found).double().mean(0).tolist())
+            logits, labels = self._logits(batch, None), batch["labels"]
+            right = robust = wrong_margin(logits, labels, hard=True) < 0  # a tie is the attacker's
+            if self.attack is not None:
+                moved = self._logits(batch, self.attack(self.model, batch))
+                robust = right & (wrong_margin(moved, labels, hard=True) < 0)
+            columns = torch.stack([right.long(), robust.long(), logits.argmax(1)], 1)
+            found.append(self.accelerator.gather_for_metrics(columns))
+        right, robust, predicted = torch.cat(found).T
+        clean, robust = (float(x.double().mean()) for x in (right, robust))
+        floor = self.floor
+        if floor is None:
+            before = [e["eval_accuracy"] for e in self.state.log_history if "eval_accuracy" in e]
+            floor = max([clean, *before]) - 0.02
+        choice = robust - 3 * max(0.0, floor - clean)
+        choice += 1e-6 * self.state.global_step / max(1, self.state.max_steps)
+        one_class = float(predicted.bincount().max()) / len(predicted)
+        return {"accuracy": clean, "robust_accuracy": robust, "one_class": one_class,
+                "choice": choice}  # fmt: skip
 
-    def _right(self, batch, delta) -> torch.Tensor:
+    def _logits(self, batch, delta) -> torch.Tensor:
         with torch.no_grad(), attack_mode(self.model, same_dropout=False):
-            logits = perturbed_logits(self.model, batch, delta)
-        return wrong_margin(logits, batch["labels"], hard=True) < 0  # a tie is the attacker's
+            return perturbed_logits(self.model, batch, delta)
 
     def _generator(self, inputs) -> torch.Generator:
         """Random starts depend on seed, step, micro-batch and process alone, so that a resumed run
@@ -325,11 +441,53 @@ class AdversarialTrainer(Trainer):
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         if "loss" in logs:
             for name, total in self._sums.items():
-                logs[name] = round(float(total) / self._counts[name], 4)
+                mean = self.accelerator.reduce(total / self._counts[name], "mean")
+                logs[name] = round(float(mean), 4)
             logs.update({name: round(count, 2) for name, count in self.passes.items()})
             logs.update(self.objective.settings(max(self.state.global_step - 1, 0)))
             self._sums, self._counts = {}, {}
         super().log(logs, *args, **kwargs)
+
+
+class _Watch(TrainerCallback):
+    """Ends a training that has collapsed, without a checkpoint of what came of it."""
+
+    def __init__(self, trainer: AdversarialTrainer):
+        self.trainer = trainer
+        labels = torch.tensor(trainer.train_dataset["labels"])
+        shares = labels[labels >= 0].bincount().double()
+        shares = shares[shares > 0] / shares.sum()
+        if WEIGHT in trainer.train_dataset.column_names:
+            shares = torch.full_like(shares, 1 / len(shares))
+        self.chance = -float((shares * shares.log()).sum())  # ln(classes) where all are as frequent
+        self.frequent = float(shares.max())
+        self.losses: list[float] = []
+
+    def _judges(self, state) -> bool:
+        late = state.global_step >= max(JUDGED * state.max_steps, JUDGED_STEPS)
+        return late and self.frequent < RARE
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        loss = (logs or {}).get("clean_loss", (logs or {}).get("adv_loss"))
+        if loss is None:
+            return
+        self.losses = [*self.losses, loss][-5:]
+        mean = sum(self.losses) / len(self.losses)
+        least, most = (share * self.chance for share in CHANCE)
+        if self._judges(state) and len(self.losses) == 5 and least <= mean <= most:
+            self._end(control, f"the loss stands at {mean:.3f}, where a model stands that reads "
+                      f"nothing ({self.chance:.3f})")  # fmt: skip
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        share = (metrics or {}).get("eval_one_class", 0.0)
+        if self._judges(state) and share >= ONE_CLASS:
+            self._end(control, f"{share:.0%} of the predictions on the validation texts are one "
+                      "class")  # fmt: skip
+
+    def _end(self, control, why: str) -> None:
+        step = self.trainer.state.global_step
+        self.trainer.collapse = f"training has collapsed by step {step}: {why}"
+        control.should_training_stop, control.should_save = True, False
 
 
 class _Bar(ProgressCallback):
@@ -429,50 +587,97 @@ class _StopOnInterrupt(TrainerCallback):
 def finetune(
     victim: Classifier,
     data: Dataset,
-    objective=None,
+    objective: Objective | None = None,
     *,
     out: str,
-    epochs: float = 10,
+    epochs: float | None = None,
     batch_size: int = 32,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
+    after: int | None = None,
     seed: int = 0,
+    balanced: bool = False,
     evaluation: Dataset | None = None,
     attack: EmbeddingAttack | None = None,
+    floor: float | None = None,
+    watch: bool | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = False,
     **arguments,
 ) -> AdversarialTrainer:
-    """Fine-tune `victim.model` in place and return the trainer. The defaults suit bert-tiny; a
-    real encoder wants fewer epochs and a learning rate of 2e-5 to 5e-5.
+    """Fine-tune `victim.model` in place and return the trainer, whose `recipe` says what was done.
 
-    data, evaluation: columns text, label. attack: see `AdversarialTrainer`.
+    data, evaluation: columns text, label.
+    epochs, learning_rate, after: None is what `recipe` says for this model and so many texts. An
+        adversarial objective sets in `after` so many plain steps (see `After`).
+    balanced: every class has the same share in the loss, however rare it is.
+    evaluation: where it is not said when to evaluate and to save, a model of more than two million
+        weights is evaluated on these texts ten times, and the best checkpoint is kept: by robust
+        accuracy under `attack`, with a floor on clean accuracy (see `AdversarialTrainer`).
+    watch: whether to look for a collapse; None: wherever the attack sets in late by default. A
+        training that has collapsed goes back to its last good checkpoint, or to its beginning, and
+        goes on with half of ε. Raises Collapsed, a ValueError, where that collapses too.
     arguments: further `TrainingArguments`.
     """
-    defaults = dict(
-        num_train_epochs=epochs,
-        per_device_train_batch_size=batch_size,
-        seed=seed,
-        learning_rate=learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=0.1,
-        weight_decay=0.01,
-        train_sampling_strategy="group_by_length",
-        logging_steps=10,
-        save_strategy="no",
-        report_to="none",
+    objective = objective or Clean()
+    real, attacks = is_real(victim.model), not isinstance(objective, Clean | RDrop)
+    settings = SETTINGS | dict(
+        per_device_train_batch_size=batch_size, per_device_eval_batch_size=batch_size, seed=seed,
         dataloader_pin_memory=torch.cuda.is_available(),
-        per_device_eval_batch_size=batch_size,  # an attack keeps as much as training does
-    )
-    trainer = AdversarialTrainer(
-        victim.model,
-        TrainingArguments(out, **{**defaults, **arguments}),
-        objective=objective,
-        attack=attack,
-        train_dataset=tokenize(victim, data),
-        processing_class=victim.tokenizer,
-        eval_dataset=None if evaluation is None else tokenize(victim, evaluation),
-        callbacks=list(callbacks),
-    )
-    trainer.train(resume_from_checkpoint=resume or None)
+    )  # fmt: skip
+    if real and evaluation is not None and not {"eval_strategy", "save_strategy"} & {*arguments}:
+        settings |= BEST
+    settings |= arguments
+    processes = TrainingArguments(out, **settings)
+    block = batch_size * processes.gradient_accumulation_steps * processes.world_size
+    found = recipe(victim.model, len(data), block, objective.replays, epochs=epochs,
+                   learning_rate=learning_rate, after=after if attacks else 0,
+                   max_steps=processes.max_steps)  # fmt: skip
+    if found.after and not isinstance(objective, After):
+        objective = After(objective, found.after)
+    watch = real and attacks if watch is None else watch
+    texts = tokenize(victim, data, balanced)
+    held_out = None if evaluation is None else tokenize(victim, evaluation)
+    start = [p.detach().cpu().clone() for p in _trained(victim.model)] if watch else []
+
+    def train(objective: Objective, go_on: str | bool) -> AdversarialTrainer:
+        trainer = AdversarialTrainer(
+            victim.model,
+            TrainingArguments(out, num_train_epochs=found.epochs,
+                              learning_rate=found.learning_rate, **settings),
+            objective=objective, attack=attack, floor=floor, watch=watch, train_dataset=texts,
+            processing_class=victim.tokenizer, eval_dataset=held_out, callbacks=list(callbacks),
+        )  # fmt: skip
+        trainer.recipe = found
+        trainer.train(resume_from_checkpoint=go_on or None)
+        return trainer
+
+    note = Path(out) / SOFTER
+    softened = note.read_text("utf-8") if resume and note.is_file() else None
+    trainer = train(objective.softer() if softened else objective, resume)
+    if trainer.collapse and not softened and not trainer.is_fsdp_enabled:
+        softened, back = trainer.collapse, trainer.last_good()
+        where = Path(back).name if back else "the beginning"
+        print(f"\n{softened}. Back to {where}, and on with half of ε: {objective.softer()}")
+        if trainer.is_world_process_zero():
+            Path(out).mkdir(parents=True, exist_ok=True)
+            note.write_text(softened, "utf-8")
+            for file in Path(out).glob("checkpoint-*") if not back else ():
+                shutil.rmtree(file)
+        trainer.accelerator.wait_for_everyone()
+        if not back:
+            with torch.no_grad():
+                for p, first in zip(_trained(victim.model), start, strict=True):
+                    p.copy_(first)
+        trainer = train(objective.softer(), back or False)
+    if trainer.collapse:
+        raise Collapsed(
+            f"{trainer.collapse}{', with half of ε too' if softened else ''}: take a smaller ε or "
+            "λ, more epochs or more texts; are the labels right?"
+        )
+    trainer.softened = softened
     victim.model.eval()
     return trainer
+
+
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [p for p in model.parameters() if p.requires_grad]

@@ -97,7 +97,7 @@ def main(
     class Greedy(PWWS):
         """PWWS's order, but the other synonyms are looked at again, as TextAttack does."""
 
-        search = DeepWordBug.search
+        scored = DeepWordBug.scored
 
     own = {
         "TextFooler": fooler, "A2T": a2t, "PWWS": pwws,

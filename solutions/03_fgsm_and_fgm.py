@@ -457,7 +457,7 @@ fig
 
 # %%
 rows = advlib.robustness(victim, test, [Noise(eps=0.3), FGM(eps=0.3), FGSM(eps=0.3)])
-for row, name in zip(rows.to_dict("records")[1:4], ("noise", "FGM", "FGSM"), strict=True):
+for row, name in zip(rows.to_dict("records")[2:5], ("noise", "FGM", "FGSM"), strict=True):
     mine = hits[name][0.3] / n
     print(f"{row['attack']:5} library {row['accuracy']:.1%}, yours {mine:.1%} "
           f"(95 % interval: {row['low']:.1%} to {row['high']:.1%})")  # fmt: skip

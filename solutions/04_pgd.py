@@ -632,9 +632,10 @@ fig
 #    A curve that levels off above 0 shows an attack that has got stuck;
 # 4. at `eps` → 0 all curves start from the clean accuracy.
 #
-# `advlib.robustness(victim, test, attacks)` measures it: a table with a row per attack, the first
-# without any, and a last one for the worst case, all attacks together. `Noise` is the control of
-# lesson 03, a random direction of length `eps`.
+# `advlib.robustness(victim, test, attacks)` measures it: a table with a row per attack, before them
+# one without any and one for a model that always says the most frequent class, after them one for
+# the worst case, all attacks together. `Noise` is the control of lesson 03, a random direction of
+# length `eps`.
 
 # %%
 models = {"standard": victim}

@@ -776,7 +776,8 @@ def race(name, work, seed=0):
         trainer = advlib.finetune(
             runner, train_set, methods()[name], out=folder, seed=seed, disable_tqdm=True,
             max_steps=round(work / units[name]), batch_size=profile.pick(8, 16),
-            logging_steps=10_000, learning_rate=profile.pick(2e-3, 2e-5))  # fmt: skip
+            logging_steps=10_000, after=0,
+            learning_rate=profile.pick(2e-3, 2e-5))  # fmt: skip
     return summary(name, runner, work, trainer.state.global_step, trainer.ledger()["ms"])
 
 

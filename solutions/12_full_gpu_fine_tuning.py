@@ -496,7 +496,8 @@ for name, (way, units) in ways.items():
     with tempfile.TemporaryDirectory() as folder:
         trainer = advlib.finetune(
             fresh(), few, way, out=folder, max_steps=profile.pick(12, 20), batch_size=16,
-            learning_rate=2e-5, fp16=half, disable_tqdm=True, callbacks=[clock])  # fmt: skip
+            after=0, learning_rate=2e-5, fp16=half, disable_tqdm=True,
+            callbacks=[clock])  # fmt: skip
     cost = trainer.ledger()
     ms = 1e3 * torch.tensor(clock.times, dtype=torch.double).diff().median().item()
     plain_ms = plain_ms or ms
@@ -1209,8 +1210,8 @@ def run(folder, after=None):
     advlib.finetune(
         student, few, Adversarial(PGD(0.3, steps=1, random_start=True, same_dropout=True)),
         out=str(folder), max_steps=12, batch_size=8, learning_rate=profile.pick(1e-3, 3e-5),
-        save_strategy="steps", save_steps=4, save_total_limit=2, resume=True, fp16=half,
-        disable_tqdm=True, callbacks=[Accident(after)] if after else [])  # fmt: skip
+        after=0, save_strategy="steps", save_steps=4, save_total_limit=2, resume=True,
+        fp16=half, disable_tqdm=True, callbacks=[Accident(after)] if after else [])  # fmt: skip
     return torch.cat([p.detach().flatten().cpu() for p in student.model.parameters()])
 
 
@@ -1286,7 +1287,8 @@ def trial_score(trial):
         advlib.finetune(
             student, data["train"], Adversarial(FGM(eps, same_dropout=True), lam=lam), out=folder,
             max_steps=profile.pick(12, 150, 500), batch_size=profile.pick(16, 32), fp16=half,
-            learning_rate=profile.pick(5e-4, 2e-5), disable_tqdm=True)  # fmt: skip
+            learning_rate=profile.pick(5e-4, 2e-5), after=0, watch=False,
+            disable_tqdm=True)  # fmt: skip
     clean = attack_all(student, held_out).robust.mean()
     under = attack_all(student, held_out, judge).robust.mean()
     trial.set_user_attr("clean", float(clean))

@@ -9,7 +9,7 @@ HOME = Path(advlib.__file__).parent
 # Each room may import from rooms before it, never from one after it.
 ROOMS = [
     "corpora", "data", "models", "runtime", "perturbation", "attacks", "objectives", "training",
-    "evaluation", "protocol", "deploy", "plots", "widgets", "html_report", "experiment",
+    "options", "evaluation", "protocol", "deploy", "plots", "widgets", "html_report", "experiment",
     "exercises", "cli",
 ]  # fmt: skip
 

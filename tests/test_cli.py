@@ -76,7 +76,7 @@ def test_a_run_on_a_file_with_names_for_labels(tmp_path):
     )
     assert code == 0, output
     assert "classes: down, up" in output and "WordSubstitution" not in output
-    assert "Word attacks are left out" in output and "name an encoder" in output
+    assert "EmbeddingNeighbours" in output and "Typos" in output and "name an encoder" in output
     assert json.loads((tmp_path / "out" / "report.json").read_text())["examples_kind"] == "tokens"
 
 
@@ -84,10 +84,81 @@ def test_a_folder_of_other_options_is_not_gone_on_with(finished):
     """Its models would be reported under the new options."""
     before = (finished[0] / "options.json").read_text()
     code, output = call(*RUN, "--eps", "0.1", "--seed", "7", "--out", finished[0])
-    assert code != 0 and "eps 0.3, not 0.1; seed 0, not 7" in output and "--out" in output
+    assert code != 0 and "eps None, not 0.1; seed 0, not 7" in output and "--out" in output
     assert (finished[0] / "options.json").read_text() == before
     code, output = call("run", "--resume", finished[0], "--eps", "0.1")
     assert code != 0 and "leave out the others" in output
+
+
+def test_a_file_with_other_content_is_noticed(tmp_path):
+    """The old models would be shown as those of the new texts."""
+    file, rows = tmp_path / "mine.csv", [f"{i} it was {w},{w}" for w in ("good", "bad")
+                                         for i in range(15)]  # fmt: skip
+    for k, words in enumerate(("it was", "it felt")):
+        file.write_text("text,label\n" + "\n".join(rows).replace("it was", words) + "\n")
+        code, output = call("run", "--data", file, "--epochs", "1", "--no-curve", "--out",
+                            tmp_path / "out")  # fmt: skip
+        assert (code, "made from other texts" in output) == (k, bool(k)), output
+
+
+def test_two_runs_do_not_share_a_folder(finished):
+    from advlib.experiment import alone
+
+    with alone(finished[0]):
+        code, output = call(*RUN, "--out", finished[0])
+    assert code == 1 and "another process is at work" in output
+    code, output = call(*RUN, "--no-curve", "--out", finished[0])  # the lock went with its holder
+    assert code == 0 and "found in" in output
+
+
+def test_what_was_attacked_is_not_attacked_again(finished, monkeypatch):
+    from advlib import experiment
+
+    def never(*arguments, **named):
+        raise AssertionError("attacked again")
+
+    monkeypatch.setattr(experiment, "attack_all", never)
+    code, output = call("run", "--resume", finished[0])
+    assert code == 0, output
+    assert "found in" in output and (finished[0] / "report.html").is_file()
+
+
+def test_ctrl_c_in_the_curve_leaves_a_report_and_says_how_to_go_on(finished, tmp_path, monkeypatch):
+    import shutil
+
+    from advlib import experiment
+
+    folder, attack, seen = tmp_path / "one", experiment.attack_all, []
+    shutil.copytree(finished[0], folder)
+    whole = json.loads((folder / "report.json").read_text())["curve"]
+    for file in (folder / "outcomes").glob("*.json"):
+        if "PGD(eps=0.15" in file.read_text():  # the third of seven points, of both models
+            file.unlink()
+
+    def interrupted(*arguments, **named):
+        seen.append(arguments)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return attack(*arguments, **named)
+
+    monkeypatch.setattr(experiment, "attack_all", interrupted)
+    code, output = call("run", "--resume", folder)
+    assert code == 0 and f"advlib run --resume {folder}" in output
+    assert len(json.loads((folder / "report.json").read_text())["curve"]) == 7 + 2
+    monkeypatch.setattr(experiment, "attack_all", attack)
+    code, output = call("run", "--resume", folder)
+    assert code == 0 and json.loads((folder / "report.json").read_text())["curve"] == whole
+
+
+def test_a_damaged_record_is_one_sentence(finished, tmp_path):
+    import shutil
+
+    folder = tmp_path / "one"
+    shutil.copytree(finished[0], folder)
+    for content in ('{"log": [', "[]", '{"log": []}'):
+        (folder / "standard" / "training.json").write_text(content)
+        code, output = call("run", "--resume", folder)
+        assert code == 1 and "training.json is damaged" in output and "remove" in output
 
 
 def test_options_that_another_version_wrote(tmp_path):
@@ -103,8 +174,11 @@ def test_options_that_another_version_wrote(tmp_path):
         (["--epochs", "0"], "--epochs must be above 0"),
         (["--epochs", "-1"], "--epochs must be above 0"),
         (["--learning-rate", "nan"], "--learning-rate must be above 0"),
-        (["--eps", "-1"], "must be a positive number"),
-        (["--eps", "nan"], "must be a positive number"),
+        (["--eps", "-1"], "--eps must be above 0"),
+        (["--eps", "nan"], "--eps must be above 0"),
+        (["--seed", "-1"], "--seed must be at least 0"),
+        (["--precision", "fp16"], "needs a GPU"),
+        (["--objective", "clean"], "nothing to compare"),
         (["--eps", "50"], "exceeds the embeddings themselves"),
         (["--steps", "0"], "at least 1"),
         (["--lam", "-1"], "lam"),

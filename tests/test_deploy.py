@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 import advlib
 import advlib.deploy as deploy
 from advlib.attacks import FGM, PGD, WordSubstitution
+from advlib.attacks.in_words import in_words
 from advlib.cli import app
 from advlib.deploy import TOLERANCE, export_onnx, load_onnx, model_card, write_card
+from advlib.evaluation import MAJORITY
 from advlib.protocol import Protocol, digest, evaluate
 
 TINY = Protocol("tiny", 3, (FGM(0.3), WordSubstitution(max_changed=0.1)), 30, 60)
@@ -81,6 +83,8 @@ def test_every_number_of_the_page_is_the_cards(card):
     front, body = split(model_card(card, LABELS))
     rows = [*card["rows"], card["worst case"]]
     metrics = front["model-index"][0]["results"][0]["metrics"]
+    *metrics, score = metrics
+    assert score["name"] == "macro-F1" and score["value"] == rows[0]["macro_f1"]
     assert len(metrics) == len(rows) == 4
     for row, metric in zip(rows, metrics, strict=True):
         assert metric["value"] == row["accuracy"]
@@ -88,10 +92,13 @@ def test_every_number_of_the_page_is_the_cards(card):
                                   "95 % interval": [row["low"], row["high"]]}  # fmt: skip
         cells = [f"`{row['attack']}`", "30", str(row["hits"]),
                  f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]",
-                 f"{row['calibrated']:.1%}"]  # fmt: skip
+                 f"{row['macro_f1']:.2f}", str(row["classes"]), f"{row['calibrated']:.1%}"]
         assert "| " + " | ".join(cells) + " |" in body
     for attack in TINY.attacks:
-        assert f"`{attack!r}`" in body
+        said = f"- `{type(attack).__name__}`: {in_words(repr(attack))}"
+        assert f"{said}\n  - exactly: `{attack!r}`\n" in body
+    constant = card[MAJORITY]
+    assert f"| `majority class` | 30 | {constant['hits']} | {constant['accuracy']:.1%} [" in body
     for said in (card["digest"], card["data"]["sha256"], card["model"]["sha256"], "`tiny`",
                  "`negative`, `positive`", f"temperature {card['calibration']['temperature']:g}",
                  *card["versions"].values()):  # fmt: skip
@@ -127,7 +134,7 @@ def test_the_page_says_what_was_not_tested(card):
 def test_without_attacks_the_page_promises_nothing():
     page = model_card(evaluate("reviews-clean", protocol=Protocol("clean", 1, (), 9, 20)), LABELS)
     front, body = split(page)
-    assert len(front["model-index"][0]["results"][0]["metrics"]) == 1
+    assert len(front["model-index"][0]["results"][0]["metrics"]) == 2  # and macro-F1
     assert "None: only clean accuracy" in body and "may be attacked" not in body
     assert "no text" not in body
 
@@ -141,6 +148,7 @@ def test_front_matter_is_what_the_hub_reads_and_holds_nothing_that_nobody_said(c
     page = model_card(card, LABELS, license="mit", base_model="google/bert", language="en")
     found = ModelCard(page).data
     assert (found.license, found.base_model, found.language) == ("mit", "google/bert", "en")
+    assert [r.metric_name for r in found.eval_results].count("accuracy") == 1
     results = {r.metric_name: r.metric_value for r in found.eval_results}
     assert results["accuracy"] == card["rows"][0]["accuracy"] and found.model_name == "mine"
 
@@ -155,6 +163,7 @@ def test_a_name_is_never_markup(card, text):
     from markdown_it import MarkdownIt
 
     evil = sealed(card, model__name=text, data__name=text, rows__1__attack=text,
+                  warning=f"{text}: always “{text}”; {text}.",
                   **{"rows__1__threat model": text, "left out": [text]})  # fmt: skip
     page = model_card(evil, [text, "fine"], {text: text})
     front, body = split(page)
@@ -173,8 +182,38 @@ def test_a_name_is_never_markup(card, text):
     clean = MarkdownIt("commonmark").parse(split(model_card(card, LABELS))[1])
     assert len(heads) == len([t for t in clean if t.type == "heading_open"])
     rows = [len(r.strip("|").split("|")) for r in body.splitlines() if r.startswith("|")]
-    assert len(rows) == 6 and set(rows) == {6}
+    assert len(rows) == 7 and set(rows) == {8}
     assert page.isprintable() or all(c.isprintable() or c == "\n" for c in page)
+
+
+def test_the_card_of_a_collapsed_model_says_so_first(mine):
+    victim = advlib.load_classifier(mine, device="cpu")
+    with torch.no_grad():
+        victim.model.classifier.weight *= 1e-3
+        victim.model.classifier.bias.copy_(torch.tensor([0.0, 1.0]))
+    victim.save(mine)
+    card = evaluate(mine, protocol=TINY, device="cpu")
+    front, body = split(write_card(mine, card).read_text("utf-8"))
+    first = body.strip().splitlines()[2]
+    assert first.startswith("**Collapsed:** 30 of 30 answers are “positive”; 5")
+    assert body.count("| 1 | 5") == 5  # one class in every row, and that is the majority's share
+    assert "Always the most frequent class: 5" in body
+    scores = {m["name"]: m["value"] for m in front["model-index"][0]["results"][0]["metrics"]}
+    assert scores["macro-F1"] < 0.4
+
+
+def test_many_and_long_class_names_are_cut(card):
+    _, body = split(model_card(card, [f"class {i} " + "x" * 99 for i in range(77)]))
+    assert "x…`, `65 more`" in body and "x" * 40 not in body
+
+
+def test_a_card_from_before_macro_f1_is_still_a_card(card):
+    old = copy.deepcopy(card)
+    del old[MAJORITY]
+    for row in [*old["rows"], old["worst case"]]:
+        row.pop("macro_f1", None), row.pop("classes", None)
+    front, body = split(model_card(old, LABELS))
+    assert old["digest"] == digest(old) and "| – | – |" in body and "majority" not in body
 
 
 def test_a_card_of_another_model_or_none_is_refused(card, mine):
@@ -210,14 +249,18 @@ def test_a_folder_called_like_an_embedded_model_is_itself(card, mine, monkeypatc
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_the_run_s_own_record_stands_on_the_page_without_paths(card, mine, adversarial):
     log = [{"clean_loss": 0.5, "adv_loss": 0.7} if adversarial else {"clean_loss": 0.5}]
-    cost = {"seconds": 12.5, "forward": 80.0, "backward": 80.0, "weights": 80.0}
-    (mine / "training.json").write_text(json.dumps({"log": log, "cost": cost}))
+    cost = {"seconds": 271.11938607600007, "forward": 80.0, "backward": 80.0, "weights": 80.0}
+    used = {"epochs": 10, "learning_rate": 0.001}
+    record = {"log": log, "cost": cost, "used": used}
+    (mine / "training.json").write_text(json.dumps(record))
     options = {"data": "/home/someone/secret/mine.csv", "model": "bert-tiny", "test": None,
                "eps": 0.25, "seed": 5}  # fmt: skip
     (mine.parent / "options.json").write_text(json.dumps(options))
     _, body = split(write_card(mine, card).read_text("utf-8"))
     assert "- `data`: `mine.csv`" in body and "secret" not in body and "someone" not in body
     assert "- `seed`: `5`" in body and "`test`" not in body
+    assert "- `seconds`: `271 s`" in body and "- `forward`: `80`" in body
+    assert "- `epochs`: `10`" in body and "- `learning_rate`: `0.001`" in body
     assert ("- `objective`: `L + λ·L_adv`" in body) == adversarial
     assert ("- `eps`: `0.25`" in body) == adversarial
 

@@ -21,7 +21,19 @@ from advlib.attacks import (
     WordSubstitution,
 )
 from advlib.attacks.embedding import attackable, perturbed_logits, zero_delta
-from advlib.evaluation import attack_all, calibrate, report, robustness, verdict, wilson
+from advlib.evaluation import (
+    MAJORITY,
+    Outcome,
+    attack_all,
+    calibrate,
+    collapse,
+    compare,
+    macro_f1,
+    report,
+    robustness,
+    verdict,
+    wilson,
+)
 from advlib.models import Classifier
 
 
@@ -66,14 +78,14 @@ def test_an_example_that_is_wrong_from_the_start_counts_as_wrong(victim, data):
 def test_the_table_has_threat_model_size_interval_and_cost(victim, data):
     attacks = [Noise(0.1), PGD(0.5, steps=3, restarts=2), WordSubstitution()]
     table = robustness(victim, data, attacks)
-    names = ["none", "Noise", "PGD", "WordSubstitution", "worst case"]
+    names = ["none", MAJORITY, "Noise", "PGD", "WordSubstitution", "worst case"]
     assert list(table["attack"]) == names
-    assert table["threat model"][2] == repr(attacks[1])
+    assert table["threat model"][3] == repr(attacks[1])
     assert (table["n"] == 6).all() and (table["low"] <= table["accuracy"]).all()
-    assert table["forward"][2] == 2 * 3 + 2 and table["backward"][2] == 6
-    assert table["forward"][3] >= 1  # queries
+    assert table["forward"][3] == 2 * 3 + 2 and table["backward"][3] == 6
+    assert table["forward"][4] >= 1  # queries
     clean = table["accuracy"][0]
-    np.testing.assert_allclose(table["success"][1:], 1 - table["accuracy"][1:] / clean)
+    np.testing.assert_allclose(table["success"][2:], 1 - table["accuracy"][2:] / clean)
 
 
 def test_any_object_of_the_right_shape_is_an_attack(victim, data):
@@ -88,7 +100,7 @@ def test_any_object_of_the_right_shape_is_an_attack(victim, data):
                 for t, y in zip(texts, labels, strict=True)
             ]
 
-    row = robustness(victim, data, [Flip()]).iloc[1]
+    row = robustness(victim, data, [Flip()]).iloc[-1]
     always = int(victim.predict(["zzz"]).argmax())
     right = victim.predict(data["text"]).argmax(1)
     want = sum(a == y == always for a, y in zip(right, data["label"], strict=True)) / 6
@@ -153,9 +165,9 @@ def test_word_attacks_report_changes_and_queries_and_others_do_not(clean_model, 
     table = robustness(clean_model, reviews[0], [FGM(0.3), attack])
     results = attack(clean_model, reviews[0]["text"], reviews[0]["label"])
     won = [len(r.changed) for r in results if r.success]
-    assert won and table["changed"][2] == pytest.approx(np.mean(won))
-    assert table["queries"][2] == pytest.approx(np.mean([r.queries for r in results]))
-    assert table.loc[[0, 1, 3], ["changed", "queries"]].isna().all(axis=None)
+    assert won and table["changed"][3] == pytest.approx(np.mean(won))
+    assert table["queries"][3] == pytest.approx(np.mean([r.queries for r in results]))
+    assert table.loc[[0, 1, 2, 4], ["changed", "queries"]].isna().all(axis=None)
 
 
 GOOD = [f"The {thing} was tasty." for thing in ("soup", "bread", "cake", "coffee", "pasta", "rice")]
@@ -164,22 +176,22 @@ BAD = "The soup was bland."
 
 def test_changes_are_counted_where_the_attack_won(clean_model):
     data = Dataset.from_dict({"text": GOOD, "label": [1] * 6})
-    row = robustness(clean_model, data, [Table({GOOD[0]: BAD}, changed=(1, 2, 5))]).iloc[1]
+    row = robustness(clean_model, data, [Table({GOOD[0]: BAD}, changed=(1, 2, 5))]).iloc[-1]
     assert (row["changed"], row["queries"], row["accuracy"]) == (3, 5.5, 5 / 6)
-    assert np.isnan(robustness(clean_model, data, [Table({}, (1,))])["changed"][1])
+    assert np.isnan(robustness(clean_model, data, [Table({}, (1,))])["changed"].iloc[-1])
 
 
 def test_the_worst_case_counts_examples_that_withstand_every_attack(clean_model):
     data = Dataset.from_dict({"text": GOOD, "label": [1] * 5 + [0]})  # the last: wrong at once
     one, two = (Table({GOOD[i]: BAD for i in hit}) for hit in ([0, 1, 5], [1, 2]))
     table = robustness(clean_model, data, [one, two])
-    assert list(table["accuracy"] * 6) == pytest.approx([5, 3, 3, 2])
-    last = table.iloc[3]
+    assert list(table["accuracy"] * 6) == pytest.approx([5, 5, 3, 3, 2])
+    last = table.iloc[-1]
     assert (last["attack"], last["n"]) == ("worst case", 6)
     assert (last["low"], last["high"]) == wilson(2, 6)
     assert last["success"] == pytest.approx(3 / 5)
-    assert last["seconds"] == pytest.approx(table["seconds"][:3].sum())
-    assert len(robustness(clean_model, data, [one])) == 2
+    assert last["seconds"] == pytest.approx(table["seconds"][:4].sum())
+    assert len(robustness(clean_model, data, [one])) == 3
 
 
 def test_no_attack_makes_a_model_better_and_the_worst_case_is_the_worst(clean_model, reviews):
@@ -190,15 +202,154 @@ def test_no_attack_makes_a_model_better_and_the_worst_case_is_the_worst(clean_mo
         WordSubstitution(),
         Typos(max_changed=0.2, per_kind=1),
     ]
-    accuracy = robustness(clean_model, reviews[0], iter(attacks))["accuracy"]
+    accuracy = robustness(clean_model, reviews[0], iter(attacks))["accuracy"].drop(1)
     assert len(accuracy) == 7
-    assert (accuracy[1:] <= accuracy[0]).all() and accuracy[6] <= accuracy[1:6].min()
+    assert (accuracy[1:] <= accuracy[0]).all() and accuracy[7] <= accuracy[1:6].min()
 
 
 def test_a_tie_counts_for_the_attacker():
     labels = np.array([0, 1, 1, 0])
     logits = np.array([[2, 2, 1], [2, 2, 1], [1, 3, 2], [np.nan, 0, 0]], dtype=np.float32)
     assert list(verdict(logits, labels) == labels) == [False, False, True, False]
+
+
+# ---------------------------------------------------------------------- is that anything?
+
+
+def outcome(labels, clean, attacked=None):
+    labels, clean = np.asarray(labels), np.asarray(clean)
+    return Outcome(clean, clean if attacked is None else np.asarray(attacked), labels, 1, 0, 0.0)
+
+
+def noisy(labels, right, classes, random):
+    """Answers of which a share is right, whatever the class."""
+    wrong = (labels + random.integers(1, classes, len(labels))) % classes
+    return np.where(random.random(len(labels)) < right, labels, wrong)
+
+
+def kind(labels, clean):
+    said = collapse(outcome(labels, clean), [f"class {i}" for i in range(100)])
+    return said and said.partition(":")[0]
+
+
+EVEN = np.arange(500) % 2
+RARE = np.repeat([1, 0], [5, 495])  # 5 of 500
+TENTH = np.repeat([1, 0], [50, 450])
+
+
+def test_the_majority_class_has_a_row_that_no_attack_turns(victim, data):
+    data = Dataset.from_dict({"text": data["text"], "label": [0, 1, 0, 0, 1, 0]})
+    attacks = [FGM(0.3), PGD(0.5, steps=2)]
+    for tried in ([], attacks[:1], attacks):
+        table = robustness(victim, data, tried, calibrate_on=data)
+        row = table.iloc[1]
+        assert list(table["attack"]).count(MAJORITY) == 1 and table["attack"][0] == "none"
+        assert row["threat model"] == "the most frequent class of these texts, whatever the text"
+        assert row["accuracy"] == row["calibrated"] == 4 / 6 and row["classes"] == 1
+        assert (row["low"], row["high"]) == wilson(4, 6)
+        assert row["macro_f1"] == pytest.approx(0.4)  # (2 · 4 / 10 + 0) / 2
+        assert row[["success", "changed", "queries"]].isna().all()
+        assert not row[["forward", "backward", "seconds"]].any()
+
+
+def test_every_row_says_macro_f1_and_how_many_classes_are_predicted(victim, data):
+    attack = PGD(0.5, steps=3)
+    table, found = robustness(victim, data, [attack]), attack_all(victim, data, attack)
+    for row, predicted in ((table.iloc[0], found.clean), (table.iloc[2], found.attacked)):
+        assert row["classes"] == len(set(predicted))
+        assert row["macro_f1"] == macro_f1(found.labels, predicted)
+    assert table["macro_f1"][2] < table["macro_f1"][0]
+
+
+def test_macro_f1_is_over_the_classes_of_the_texts():
+    assert macro_f1(np.array([3, 3, 5]), np.array([3, 3, 5])) == 1
+    assert macro_f1(np.array([3, 3, 5, 5]), np.array([3, 7, 5, 5])) == pytest.approx(5 / 6)
+    assert macro_f1(RARE, 0 * RARE) == pytest.approx(495 / 995)
+
+
+def test_the_table_knows_that_a_model_collapsed(clean_model):
+    data = Dataset.from_dict({"text": [*GOOD, *[BAD] * 6], "label": [1] * 6 + [0] * 6})
+    constant = sharpened(clean_model, 1e-3)
+    constant.model.classifier.bias.data[1] = 1
+    table = robustness(constant, data, [FGM(0.3)])
+    assert table.attrs["warning"].startswith("Collapsed: 12 of 12 answers are “positive”; 50.0%")
+    assert list(table["classes"]) == [1, 1, 1] and table["accuracy"].nunique() == 1
+    assert robustness(clean_model, data).attrs["warning"] is None
+
+
+@pytest.mark.parametrize("labels", [EVEN, RARE, TENTH, np.arange(12) % 2, np.arange(154) % 77])
+def test_one_answer_to_every_text_has_collapsed(labels):
+    for answer in (0, 1):
+        assert kind(labels, np.full(len(labels), answer)) == "Collapsed"
+    odd = np.zeros(len(labels), int)
+    odd[-1] = 1
+    assert (kind(labels, odd) == "Collapsed") == (len(labels) >= 50)  # one in fifty
+
+
+def test_two_answers_in_a_hundred_make_no_classifier_even_if_they_are_right():
+    few = np.where(np.arange(500) < 20, EVEN, 0)
+    assert few.sum() == 10 and kind(EVEN, few) == "Collapsed"
+
+
+def test_99_percent_is_no_success_where_one_answer_gets_99():
+    found = collapse(outcome(RARE, np.roll(RARE, 9)), ["no", "yes"])  # five alarms, all false
+    assert found == ("Collapsed: 495 of 500 answers are “no”; 98.0% right and macro-F1 0.49; "
+                     "always saying “no” gives 99.0% and 0.50.")  # fmt: skip
+    three = np.where(np.arange(500) < 3, 1, 0)
+    assert collapse(outcome(RARE, three), ["no", "yes"]) == (
+        "Better by macro-F1 alone: 99.6% right and macro-F1 0.87; always saying “no” gives "
+        "99.0% and 0.50."
+    )
+    assert kind(RARE, RARE) is None  # it says one class 495 times, and is right
+
+
+def test_good_models_pass_and_guesses_do_not():
+    random = np.random.default_rng(0)
+    many, runs = np.arange(770) % 77, range(30)
+    for labels, classes, right in ((EVEN, 2, 0.6), (EVEN, 2, 0.9), (TENTH, 2, 0.97),
+                                   (many, 77, 0.1), (many, 77, 0.9)):  # fmt: skip
+        found = [kind(labels, noisy(labels, right, classes, random)) for _ in runs]
+        assert found.count(None) >= 28, (classes, right)
+    for labels in (EVEN, RARE, TENTH, many, EVEN[:20]):
+        found = [kind(labels, random.permutation(labels)) for _ in runs]
+        assert found.count(None) + found.count("Better by macro-F1 alone") <= 4
+    # Worse by accuracy than one answer, and yet it knows something.
+    found = [kind(TENTH, noisy(TENTH, 0.8, 2, random)) for _ in runs]
+    assert set(found) == {"Better by macro-F1 alone"}
+
+
+def test_few_texts_prove_little():
+    assert kind(EVEN[:3], EVEN[:3]) == "Not clearly better than one answer"  # all three right
+    assert kind(EVEN[:6], EVEN[:6]) is None
+    assert kind(EVEN[:6], np.zeros(6, int)) == "No better than one answer"  # three others only
+    assert kind(np.zeros(9, int), np.zeros(9, int)) == "Not put to the test"
+    assert kind(np.zeros(9, int), np.ones(9, int)) == "Not put to the test"
+
+
+def test_long_names_are_cut():
+    said = collapse(outcome(EVEN, 0 * EVEN), ["n" * 300, "p"])
+    assert "“" + "n" * 39 + "…”" in said and len(said) < 250
+
+
+def test_two_models_are_compared_text_by_text():
+    """Hits of 60 and 70 in 100: the same numbers are chance or not, as they pair up."""
+    y = np.zeros(100, int)
+    first, nested = (np.where(np.arange(100) < k, 0, 1) for k in (60, 70))
+    found = compare(outcome(y, first), outcome(y, nested))
+    assert found == {"verdict": "clearly better", "gained": 10, "lost": 0, "p": 2 / 1024}
+    assert compare(outcome(y, nested), outcome(y, first))["verdict"] == "clearly worse"
+    other = compare(outcome(y, first), outcome(y, nested[::-1]))
+    assert (other["gained"], other["lost"]) == (40, 30) and other["p"] > 0.05
+    assert other["verdict"] == "no clear difference"
+    assert compare(outcome(y, first), outcome(y, first))["p"] == 1
+
+
+def test_comparing_counts_what_withstands_the_attack():
+    y = np.zeros(20, int)
+    weak, strong = outcome(y, y, y + 1), outcome(y, y)
+    assert compare(weak, strong)["gained"] == 20
+    with pytest.raises(ValueError, match="different texts"):
+        compare(weak, outcome(y + 1, y))
 
 
 # ---------------------------------------------------------------------- calibration
@@ -275,7 +426,7 @@ def test_attacks_of_both_kinds_work_on_a_calibrated_model(clean_model, reviews):
                HotFlip(k=2), EmbeddingNeighbours(k=2), UniversalTrigger(("awful",))]  # fmt: skip
     a, b = (robustness(v, few, attacks) for v in (clean_model, calibrated))
     np.testing.assert_array_equal(a["accuracy"], b["accuracy"])  # two classes: scale is nothing
-    assert (b["accuracy"][1:] < 1).any()
+    assert (b["accuracy"][2:] < 1).any()
     changed = a.set_index("attack")["changed"]
     assert np.isnan(changed["UniversalTrigger"]) and changed["HotFlip"] >= 1
 
@@ -301,11 +452,11 @@ def test_a_model_that_knows_nothing_keeps_its_temperature(victim, data):
 def test_calibration_shows_robustness_that_a_sharp_softmax_faked(clean_model, reviews):
     sharp = sharpened(clean_model, 20)
     table = robustness(sharp, reviews[0], [Naive(), FGM(0.3)], calibrate_on=reviews[1])
-    faked, honest = table.iloc[1], table.iloc[2]
+    faked, honest = table.iloc[2], table.iloc[3]
     assert faked["accuracy"] == table["accuracy"][0] > honest["accuracy"]
     assert honest["accuracy"] == honest["calibrated"] == faked["calibrated"]
     assert table["accuracy"][0] == table["calibrated"][0]
-    assert table["calibrated"][3] <= table["calibrated"][1:3].min()
+    assert table["calibrated"][4] <= table["calibrated"][2:4].min()
     assert table.attrs["temperature"] == calibrate(sharp, reviews[1]).temperature
     assert "calibrated" not in robustness(clean_model, reviews[0])
 

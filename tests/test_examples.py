@@ -15,7 +15,7 @@ import typer
 import advlib
 
 FILE = Path(__file__).parent.parent / "examples" / "train.py"
-FEW = dict(model="reviews-clean", steps=1, epochs=1, batch=16, lr=1e-3, save_steps=2)
+FEW = dict(model="reviews-clean", epochs=1, batch_size=16, learning_rate=1e-3, save_steps=2)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_folder_of_other_settings_is_refused(example, texts, tmp_path):
     assert json.loads((tmp_path / "model" / "options.json").read_text()) == kept
 
 
-@pytest.mark.parametrize("wrong", [dict(epochs=0), dict(lr=-1.0), dict(lr=float("nan"))])
+@pytest.mark.parametrize("wrong", [dict(epochs=0), dict(learning_rate=-1), dict(eps=float("nan"))])
 def test_training_that_would_do_nothing_is_refused(example, tmp_path, wrong):
     with pytest.raises(ValueError, match="must be above 0"):
         example.main(**{**FEW, **wrong}, out=tmp_path)

@@ -15,8 +15,9 @@ import pytest
 from matplotlib.colors import to_hex
 
 from advlib import plots
-from advlib.evaluation import wilson
-from advlib.html_report import result_sentence, write_report
+from advlib.attacks import FGM, PGD, WordSubstitution
+from advlib.evaluation import Outcome, collapse, compare, majority, summarise, wilson
+from advlib.html_report import result_sentence, warnings, write_report
 
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(2)> \"'><a href=http://e.org>&amp;"
 
@@ -84,7 +85,7 @@ def page_of(tmp_path, run):
 def assert_harmless(page):
     assert {tag for tag, _ in page.tags} <= set(
         "html head meta title style body h1 h2 p div table thead tr th td code b figure figcaption "
-        "img ol li del ins span pre".split()
+        "img ol li del ins span pre details summary".split()
     )
     for tag, attributes in page.tags:
         for name, value in attributes.items():
@@ -107,6 +108,7 @@ def test_hostile_texts_stay_text(tmp_path):
     assert_harmless(page)
     assert page.said.count("<script>alert(1)</script>") > 5
     assert HOSTILE in page.all("img")[0]["alt"]
+    assert f"true label {HOSTILE[:39]}…" in page.said
 
 
 def test_hostile_tokens_stay_text(tmp_path):
@@ -117,7 +119,7 @@ def test_hostile_tokens_stay_text(tmp_path):
     page = page_of(tmp_path, run)
     assert_harmless(page)
     assert HOSTILE + "ing b" in page.said
-    assert [s["title"] for s in page.all("span")] == ["100%", "0%", "50%"]
+    assert [s["title"] for s in page.all("span") if "title" in s] == ["100%", "0%", "50%"]
 
 
 @pytest.mark.parametrize("text", ["a\0" + "1\0b c", "caf\udce9 was good", "{title} %s {css} 日本"])
@@ -209,8 +211,12 @@ def test_an_empty_run(tmp_path):
 # --- the sentence ----------------------------------------------------------------------------
 
 
+def sentence(rows, **run):
+    return result_sentence({"table": rows, **run})
+
+
 def test_sentence_when_training_helped():
-    assert result_sentence(table((0.991, 0.6, 0.47, 0.3), (0.989, 0.9, 0.88, 0.7))) == (
+    assert sentence(table((0.991, 0.6, 0.47, 0.3), (0.989, 0.9, 0.88, 0.7))) == (
         "The standard model is right on 99.1% of the 500 test texts, on 47.0% under PGD and on "
         "30.0% under word substitution; the adversarially trained one on 98.9%, on 88.0% under PGD "
         "and on 70.0% under word substitution: no clear difference without attack, clearly better "
@@ -225,24 +231,151 @@ def test_sentence_when_training_hurt_and_words_are_missing():
         "the adversarially trained one on 90.0% and on 40.0% under PGD: "
         "clearly worse without attack and under PGD."
     )
-    assert result_sentence(rows) == expected
-    assert result_sentence(rows[3:] + rows[:3]) == expected  # what is judged comes last
+    assert sentence(rows) == expected
+    assert sentence(rows[3:] + rows[:3]) == expected  # what is judged comes last
 
 
 def test_sentence_without_pgd_or_with_one_model():
     rows = table((0.99, 0.7), (0.9, 0.7), ("none", "FGM"))
-    assert "on 70.0% under FGM; the adversarially" in result_sentence(rows)
-    assert result_sentence(rows).endswith(
+    assert "on 70.0% under FGM; the adversarially" in sentence(rows)
+    assert sentence(rows).endswith(
         "clearly worse without attack, no clear difference under FGM."
     )
     only = table((0.99,), (0.9,), ("none",))
     assert (
-        result_sentence(only[:1]) == "The standard model is right on 99.0% of the 500 test texts."
+        sentence(only[:1]) == "The standard model is right on 99.0% of the 500 test texts."
     )
-    assert result_sentence(only[1:]) == (
+    assert sentence(only[1:]) == (
         "The adversarially trained model is right on 90.0% of the 500 test texts."
     )
-    assert result_sentence(only).endswith(": clearly worse without attack.")
+    assert sentence(only).endswith(": clearly worse without attack.")
+
+
+# --- what is no success ------------------------------------------------------------------------
+
+
+ATTACKS = (None, FGM(0.3), PGD(0.3, steps=10), WordSubstitution())
+Y = np.arange(800) % 100 < 51  # 51 % of one class
+
+
+def run_of(labels, names, **models):
+    """A run as `experiment` returns it. models: name -> predictions per attack, clean first."""
+    outcomes = {m: [Outcome(p[0], own, labels, 11, 10, 271.11938607600007) for own in p]
+                for m, p in models.items()}  # fmt: skip
+    rows = [{"model": m, **summarise(o, a)} for m, found in outcomes.items()
+            for a, o in zip(ATTACKS, found, strict=True)]  # fmt: skip
+    pairs = zip(ATTACKS, *outcomes.values(), strict=True)
+    return make_run() | {
+        "table": rows, "majority": majority(labels),
+        "warnings": {m: collapse(found[0], names) for m, found in outcomes.items()},
+        "verdicts": {rows[i]["attack"]: compare(a, b) for i, (_, a, b) in enumerate(pairs)},
+    }  # fmt: skip
+
+
+def answers(labels, *shares, classes=2):
+    """Predictions that are right on these shares of the texts, spread over the classes."""
+    place = np.arange(len(labels)) * 7919 % len(labels)
+    return [np.where(place < share * len(labels), labels, (labels + 1) % classes)
+            for share in shares]  # fmt: skip
+
+
+def collapsed_run():
+    y = Y.astype(int)
+    return run_of(y, ["dull", "fine"], standard=answers(y, 0.93, 0.5, 0.22, 0.3),
+                  adversarial=[np.ones(800, int)] * 4)  # fmt: skip
+
+
+def test_a_collapsed_model_is_never_called_better(tmp_path):
+    run = collapsed_run()
+    assert warnings(run) == [
+        "The adversarially trained model has collapsed: 800 of 800 answers are “fine”; 51.0% right "
+        "and macro-F1 0.34; always saying “fine” gives 51.0% and 0.34."
+    ]
+    said = result_sentence(run)
+    assert "clearly" not in said and said.endswith(
+        "on 51.0%, on 51.0% under PGD and on 51.0% under word substitution: so neither is called "
+        "better by its accuracy. Always the most frequent class: right on 51.0%, whatever the "
+        "attack."
+    )
+    assert "clearly better under PGD" in result_sentence(run | {"warnings": {}})
+    source = write_report(tmp_path, run).read_text("utf-8")
+    first = source.partition("</h1>")[2].strip()
+    assert first.startswith('<p class="lead warning">The adversarially trained model has collapsed')
+    page = Page(source)
+    assert page.said.count("adversarial, collapsed") == 4 and "clearly better" not in page.said
+    assert_harmless(page)
+
+
+def test_an_imbalanced_set_makes_no_success(tmp_path):
+    y = np.repeat([1, 0], [5, 495])
+    few = np.roll(y, 3)  # two of five found, three false alarms
+    run = run_of(y, ["no", "yes"], standard=[0 * y] * 4, adversarial=[few] * 4)
+    assert warnings(run) == [
+        "The standard model has collapsed: 500 of 500 answers are “no”; 99.0% right and macro-F1 "
+        "0.50; always saying “no” gives 99.0% and 0.50.",
+        "The adversarially trained model is better by macro-F1 alone: 98.8% right and macro-F1 "
+        "0.70; always saying “no” gives 99.0% and 0.50.",
+    ]
+    assert "so neither is called better by its accuracy" in result_sentence(run)
+    page = page_of(tmp_path, run)
+    assert "99.0% [97.7%, 99.6%]0.501" in page.said and "98.8% [97.4%, 99.4%]0.702" in page.said
+
+
+def test_good_models_get_a_verdict_from_pairs_of_answers(tmp_path):
+    y = Y.astype(int)
+    run = run_of(y, ["dull", "fine"], standard=answers(y, 0.95, 0.85, 0.84, 0.5),
+                 adversarial=answers(y, 0.95, 0.86, 0.87, 0.7))  # fmt: skip
+    assert warnings(run) == []
+    # 24 texts gained and none lost: the intervals of 84 % and 87 % overlap, the pairs are clear.
+    assert "clearly better under PGD and under word substitution" in result_sentence(run)
+    del run["verdicts"]["PGD"]
+    assert "no clear difference without attack and under PGD" in result_sentence(run)
+    page = page_of(tmp_path, run)
+    assert "160 texts gained, 0 lost, p < 0.001" in page.said
+    assert "majority class the most frequent class of these texts, whatever the text" in page.said
+
+
+def test_many_classes_and_long_names(tmp_path):
+    y = np.arange(770) % 77
+    names = [f"intent number {i} with a name that goes on and on and on" for i in range(77)]
+    run = run_of(y, names, standard=answers(y, 0.9, 0.6, 0.4, 0.3, classes=77),
+                 adversarial=answers(y, 0.9, 0.8, 0.7, 0.6, classes=77))  # fmt: skip
+    run["data"]["labels"] = names
+    page = page_of(tmp_path, run)
+    assert warnings(run) == [] and "1.3% [0.7%, 2.4%]" in page.said
+    assert "intent number 11 with a name that goes …, 65 more" in page.said
+    assert "on and on and on" not in page.said
+
+
+def test_threat_models_stand_in_words_and_the_exact_ones_unfold(tmp_path):
+    page = page_of(tmp_path, collapsed_run())
+    assert "10 gradient steps; the embeddings of the whole text move by at most 0.3" in page.said
+    assert len(page.all("details")) == 3
+    for attack in ATTACKS[1:]:
+        assert "exactly" + repr(attack) in page.said
+    odd = make_run()
+    odd["table"][2]["threat model"] = "Recipe(name='TextFooler')"
+    assert "PGD Recipe(name='TextFooler')" in page_of(tmp_path, odd).said
+
+
+def test_times_have_three_digits_and_a_unit(tmp_path):
+    run = collapsed_run()
+    run["cost"]["standard"]["seconds"] = 12345.678
+    page = page_of(tmp_path, run)
+    assert "271 s" in page.said and "271.1" not in page.said and "3.43 h" in page.said
+
+
+def test_the_recipe_shows_what_was_really_used(tmp_path):
+    run = make_run() | {"used": {"epochs": 10, "learning_rate": 0.001}}
+    said = page_of(tmp_path, run).said
+    assert "epochs10" in said and "learning_rate0.001" in said and said.count("epochs") == 1
+
+
+def test_a_loss_chart_of_one_point_is_left_out(tmp_path):
+    run = make_run()
+    for log in ([], [{"step": 1, "clean_loss": 0.7, "adv_loss": 0.8}]):
+        run["training"] = {"standard": log, "adversarial": log}
+        assert len(page_of(tmp_path, run).all("img")) == 2
 
 
 # --- pictures --------------------------------------------------------------------------------
@@ -272,6 +405,27 @@ def test_bars_and_whiskers_stand_where_the_numbers_are():
         middles = [p.get_x() + p.get_width() / 2 for p in own]
         np.testing.assert_allclose([segment[0, 0] for segment in whiskers], middles)
     assert [t.get_text() for t in axes.texts][:2] == ["99.0%", "60.0%"]
+
+
+def test_the_majority_class_is_a_line_across_the_bars():
+    rows = [*table((0.9,) * 4, (0.8,) * 4), majority(Y.astype(int))]
+    axes = plots.accuracy_bars(rows).axes[0]
+    assert len(axes.patches) == 8 and len(axes.get_xticklabels()) == 4
+    (line,) = [line for line in axes.lines if "majority" in line.get_label()]
+    assert list(line.get_ydata()) == [0.51, 0.51]
+
+
+def test_curves_that_coincide_are_told_apart():
+    rows = [{"model": m, "eps": e, "n": 9, "accuracy": 0.5, "low": 0.2, "high": 0.8}
+            for m in ("standard", "adversarial") for e in (0, 0.3)]  # fmt: skip
+    one, two = plots.accuracy_curve(rows).axes[0].lines
+    assert one.get_linestyle() != two.get_linestyle() and one.get_marker() != two.get_marker()
+    assert two.get_label() == "adversarial (the same as standard)"
+    log = [{"step": s, "clean_loss": 0.7, "adv_loss": 0.7} for s in (1, 2)]
+    labels = [x.get_label() for x in plots.training_curves({"adversarial": log}).axes[0].lines]
+    assert labels[1].endswith("adversarial loss (the same as adversarial model, clean loss)")
+    rows[3]["accuracy"] = 0.4
+    assert plots.accuracy_curve(rows).axes[0].lines[1].get_label() == "adversarial"
 
 
 def test_whiskers_at_the_ends_survive_rounding():

@@ -24,6 +24,7 @@ from advlib.objectives import (
     UNLABELLED,
     VAT,
     Adversarial,
+    After,
     Clean,
     Free,
     FreeLB,
@@ -1221,3 +1222,64 @@ def test_what_makes_no_sense_is_refused_by_its_name(make, named):
 def test_a_weight_that_is_negative_or_not_finite_is_refused_by_its_name(make, named, value):
     with pytest.raises(ValueError, match=named):
         make(value)
+
+
+# --- when it sets in, and for whom ------------------------------------------------------------
+
+
+def test_after_is_plain_training_first_and_then_the_objective():
+    model, batch = make_model(), make_batch()
+    attack = Adversarial(FGM(0.3))
+    late = After(attack, steps=2)
+    plain, hard = (gradients(model, objective, batch)[1] for objective in (Clean(), attack))
+    for step, wanted in enumerate((plain, plain, hard, hard)):
+        assert_same(gradients(model, late, batch, step=step)[1], wanted)
+    assert [late.settings(step)["lam"] for step in (0, 1, 2)] == [0, 0, 1]
+    assert late.settings(1)["eps"] == 0 and late.settings(2)["eps"] == 0.3
+
+
+def test_after_counts_the_objectives_own_steps_from_its_onset():
+    late = After(Adversarial(FGM(0.3), lam=1.0, warmup=4), steps=10)
+    assert [late.settings(step)["lam"] for step in (9, 10, 12, 14)] == [0, 0, 0.5, 1]
+
+
+def test_after_keeps_what_its_objective_must_keep():
+    free = Free(FGM(0.3), replays=3)
+    late = After(free, steps=0)
+    assert late.replays == 3 and late.differs and not After(Madry(FGM(0.3)), 1).differs
+    late(make_model(), make_batch(), step=0)
+    assert late.state() and late.state().keys() == free.state().keys()
+    late.restore({})
+    assert not free.state()
+
+
+@pytest.mark.parametrize(
+    "make, names",
+    [
+        (lambda eps: Adversarial(PGD(eps, steps=3), lam=2.0), ["lam", "attack"]),
+        (lambda eps: After(FreeLB(PGD(eps, steps=2)), 5), ["objective"]),
+        (lambda eps: R3F(Noise(eps)), ["noise"]),
+        (lambda eps: SMART(Divergence(eps, symmetric=True)), ["attack"]),
+    ],
+)
+def test_softer_is_the_same_with_half_of_eps(make, names):
+    assert make(0.4).softer() == make(0.2)
+
+
+@pytest.mark.parametrize("arguments", [(FGM(0.3), 1), (Clean(), -1), (Clean(), 1.5)])
+def test_after_refuses_what_makes_no_sense(arguments):
+    with pytest.raises(ValueError, match="After needs an objective|steps must be a whole number"):
+        After(*arguments)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Clean(), Adversarial(FGM(0.3)), Madry(FGM(0.3)), FreeLB(PGD(0.3, steps=2)), Free(FGM(0.3)),
+     TRADES(Divergence(0.3), beta=0.0)],
+)  # fmt: skip
+def test_an_example_of_weight_two_counts_as_if_it_were_there_twice(objective):
+    model, batch = make_model(), make_batch(4)
+    weights = torch.tensor([2.0, 1, 0, 1], dtype=torch.float64)
+    _, weighted = gradients(model, objective, {**batch, "weight": weights})
+    _, plain = gradients(model, objective, {n: v[[0, 0, 1, 3]] for n, v in batch.items()})
+    assert_same(weighted, plain, 1e-9)

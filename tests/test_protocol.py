@@ -4,13 +4,17 @@ import copy
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import make_classifier
 
 import advlib
 from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
+from advlib.evaluation import Outcome, collapse, majority, summarise
 from advlib.protocol import (
     LEADERBOARD,
     PROTOCOLS,
@@ -206,11 +210,95 @@ def test_what_may_differ_elsewhere_is_not_sealed(card):
         (("rows", 3, "queries"), 1.0),
         (("rows", 3, "forward"), 1.0),
         (("rows", 3, "changed"), 9.0),
+        (("rows", 2, "macro_f1"), 9.0),
+        (("rows", 2, "classes"), 9),
+        (("majority class", "accuracy"), 9.0),
         (("calibration", "temperature"), 9.0),
         (("versions", "torch"), "9"),
         (("model", "name"), "copy"),
     ]:
         assert verify(edited(card, *path, value=value)), path
+
+
+def test_published_digests_stay_as_they_are(card):
+    """A card as it was before macro-F1, the classes and the majority class."""
+    old = copy.deepcopy(card)
+    del old["majority class"]
+    for row in [*old["rows"], old["worst case"]]:
+        row.pop("macro_f1", None), row.pop("classes", None)
+    assert digest(old) == card["digest"] and "warning" not in card
+    mapped = old | {"classes": {"no": "negative", "yes": "positive"}}
+    assert digest(mapped) != digest(old)  # the names of the classes are sealed
+
+
+@pytest.mark.parametrize("name,hits", [  # of 500; the same after calibration
+    ("reviews-clean", [490, 489, 358, 201, 284, 90, 43]),
+    ("reviews-robust", [493, 493, 466, 438, 352, 115, 104]),
+])  # fmt: skip
+def test_the_published_digest_is_that_of_the_published_numbers(name, hits, monkeypatch):
+    """The rows of docs/results/leaderboard.md, put in the place of two minutes of attacks."""
+
+    def published(victim, data, attacks, **settings):
+        y = np.array(data["label"])
+        spent = [0, *(a.passes()[1] if hasattr(a, "passes") else 0 for a in attacks)]
+        answers = [np.where(np.arange(500) < h, y, 1 - y) for h in hits]
+        found = [Outcome(answers[0], answer, y, 1.0, backward, 1.0)
+                 for answer, backward in zip(answers, [*spent, sum(spent)], strict=True)]
+        rows = [summarise(o, a) for o, a in zip(found, [None, *attacks, attacks], strict=True)]
+        rows[-1] |= {"attack": "worst case", "threat model": "any of these attacks"}
+        table = pd.DataFrame([rows[0], majority(y), *rows[1:]])
+        table["calibrated"] = table["accuracy"]
+        table.attrs = {"temperature": 1.53, "warning": collapse(found[0], victim.labels)}
+        return table
+
+    monkeypatch.setattr("advlib.protocol.robustness", published)
+    board = Path(__file__).parents[1] / "docs" / "results" / "leaderboard.md"
+    found = leaderboard_line(evaluate(name, device="cpu"))
+    assert found in board.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def one_answer(tmp_path_factory):
+    """A model that says "positive" to every text."""
+    victim = advlib.load_classifier("reviews-clean", device="cpu")
+    with torch.no_grad():
+        victim.model.classifier.weight *= 1e-3
+        victim.model.classifier.bias.copy_(torch.tensor([0.0, 1.0]))
+    folder = tmp_path_factory.mktemp("models") / "constant"
+    victim.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def constant(one_answer):
+    return evaluate(one_answer, protocol=TINY, device="cpu")
+
+
+def test_the_card_has_the_majority_class_macro_f1_and_classes(card, constant):
+    for found in (card, constant):
+        row = found["majority class"]
+        assert row["attack"] == "majority class" and 0.5 <= row["accuracy"] == row["hits"] / 20
+        assert row["success"] is row["queries"] is None and row["forward"] == row["seconds"] == 0
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert card["rows"][0]["classes"] == 2 and card["rows"][0]["macro_f1"] > 0.9
+    assert {row["classes"] for row in constant["rows"]} == {1}
+
+
+def test_a_collapsed_model_is_called_so_and_the_warning_is_sealed(constant):
+    assert constant["warning"].startswith("Collapsed: 20 of 20 answers are “positive”")
+    share = constant["rows"][0]["accuracy"]
+    assert f"| {share:.1%}, collapsed |" in leaderboard_line(constant)
+    assert verify(constant) and not verify({k: v for k, v in constant.items() if k != "warning"})
+
+
+def test_99_percent_of_99_percent_is_no_success(one_answer, table, tmp_path):
+    rows = [f"the food was good {i},positive" for i in range(495)]
+    rows += [f"the food was good too {i},negative" for i in range(5)]
+    (tmp_path / "rare.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    clean = Protocol("clean", 1, (), 500, 20)
+    found = evaluate(one_answer, str(table), clean, test=tmp_path / "rare.csv", device="cpu")
+    assert found["rows"][0]["accuracy"] == 0.99 == found["majority class"]["accuracy"]
+    assert found["warning"].startswith("Collapsed: 500 of 500 answers are “positive”")
 
 
 def test_another_number_of_texts_is_another_protocol(table):

@@ -24,7 +24,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from advlib.perturbation import Ball, check_eps
 
-NOT_INPUTS = ("labels", "special_tokens_mask", "reference")
+NOT_INPUTS = ("labels", "special_tokens_mask", "reference", "weight")
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,7 @@ from advlib.attacks.search import (
     STOP_WORDS,
     Constraint,
     EditDistance,
-    HardLabel,
     KeepWords,
-    blind,
     weighted_saliency,
 )
 from advlib.attacks.words import EmbeddingNeighbours, MaskedLanguageModel, Typos, WordAttack, like
@@ -189,10 +187,7 @@ class PWWS(WordAttack):
 
         return [[options(word) for word in words(text)] for text in texts]
 
-    def search(self, victim, state):
-        most = self.most(len(state.options))
-        if isinstance(self.goal, HardLabel):
-            return blind(state, most)
+    def scored(self, victim, state, most):
         return weighted_saliency(state, self.blank(victim), most)
 
 

@@ -375,15 +375,14 @@ def heads_and_tails(state: State, places: list[int]) -> Ranking:
     """The combined score of DeepWordBug (Gao et al. 2018, arXiv 1801.04354): what the word adds to
     the label's probability behind the words before it, plus what it adds in front of those after
     it. A text without words has the probability 1/2. Two queries for each word but one."""
-    spans = [m.span() for m in WORD.finditer(state.text)]
     if not places:
         return {}
-    parts = [state.text[:end] for _, end in spans[:-1]]
-    parts += [state.text[start:] for start, _ in spans[1:]]
-    found = probability((yield Query(parts, candidates=False)))
-    whole, inner = float(probability(state.score)), len(spans) - 1
-    head = [0.5, *found[:inner], whole]  # head[i]: the first i words
-    tail = [whole, *found[inner:], 0.5]  # tail[i]: all words from i on
+    every, cuts = range(len(state.options)), range(1, len(state.options))
+    parts = [state.with_changes(dict.fromkeys(every[i:], "")) for i in cuts]
+    parts += [state.with_changes(dict.fromkeys(every[:i], "")) for i in cuts]
+    found, whole = probability((yield Query(parts, candidates=False))), probability(state.score)
+    head = [0.5, *found[: len(cuts)], whole]  # head[i]: the first i words
+    tail = [whole, *found[len(cuts) :], 0.5]  # tail[i]: all words from i on
     return {i: float(head[i + 1] - head[i] + tail[i] - tail[i + 1]) for i in places}
 
 

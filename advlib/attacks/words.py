@@ -190,6 +190,10 @@ class WordAttack:
         most = self.most(len(state.options))
         if isinstance(self.goal, HardLabel):
             return blind(state, most)
+        return self.scored(victim, state, most)
+
+    def scored(self, victim: Classifier, state: State, most: int) -> Search:
+        """The search of an attacker who sees scores; at most so many words may change."""
         return greedy(state, self.rank, self.blank(victim), most, self.beam)
 
     def most(self, count: int) -> int:
