@@ -65,19 +65,66 @@ def run(
 @app.command()
 @plainly
 def attack(
-    text: Annotated[str, typer.Argument(help="The text to attack.")],
+    text: Annotated[str | None, typer.Argument(help="The text to attack.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Or a file of texts with labels: CSV, TSV, JSONL, Parquet.")
+    ] = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(help="Which word attack, as TextFooler, PWWS, DeepWordBug, Typos; one text: "
+                          "[WordSubstitution]."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="With --data: the CSV file to write; one that is there stays.")
+    ] = Path("attacked.csv"),
     model: Annotated[
         str, typer.Option(help="An embedded checkpoint or a model folder.")
     ] = "reviews-clean",
-    eps: Annotated[float, typer.Option(help="Size of the embedding perturbation.")] = 0.3,
-) -> None:
-    """Attack one text: change words that keep its meaning, then perturb its embeddings.
+    n: Annotated[
+        int | None, typer.Option(min=1, help="With --data: the first n rows [all].")
+    ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(help="For TextFooler, A2T: a file of word vectors, or 'model' for its own."),
+    ] = None,
+    thesaurus: Annotated[
+        str | None,
+        typer.Option(help="For PWWS: a file with a group of synonyms a line, or 'wordnet'."),
+    ] = None,
+    language_model: Annotated[
+        str | None, typer.Option(help="For BERTAttack: a folder with a masked language model.")
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option("--text", help="Name of the column with the texts.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Name of the column with the labels.")] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of the file.")] = "utf-8",
+    eps: Annotated[
+        float, typer.Option(help="One text: size of the embedding perturbation.")
+    ] = 0.3,
+) -> None:  # fmt: skip
+    """Attack one text, or the texts of a file with --data and --attack.
 
-    What the model says before the attack is taken for the truth.
+    One text: change words, then perturb its embeddings. What the model says before the attack is
+    taken for the truth.
+
+    A file: change words of each text, and write a CSV in UTF-8 with a line for each row, in order:
+    original, attacked, label, before and after (what the model says), success, changed words,
+    queries. Texts are written as they are: a spreadsheet may take one that begins with =, +, - or @
+    for a formula, so import the columns there as text.
     """
-    from advlib.attacks import PGD, Noise, WordSubstitution
-    from advlib.attacks.embedding import perturbed_logits
     from advlib.models import load_classifier
+
+    if (text is None) == (data is None):
+        raise ValueError("give one text to attack, or a file of them with --data")
+    given = dict(vectors=vectors, thesaurus=thesaurus, language_model=language_model)
+    if data is not None:
+        change = _word_attack(attack, given)
+        columns = dict(text=text_column, label=label, encoding=encoding)
+        return _attack_file(data, change, lambda: load_classifier(model), out, n, columns)
+    change = _word_attack(attack or "WordSubstitution", given)
+    from advlib.attacks import PGD, Noise
+    from advlib.attacks.embedding import perturbed_logits
 
     if not text.strip():
         raise ValueError("the text is empty: give one with words")
@@ -86,18 +133,156 @@ def attack(
     before = victim.predict([text])[0]
     y = int(before.argmax())
     _say("text", text, victim, before)
-    result = WordSubstitution()(victim, [text], [y])[0]
+    result = change(victim, [text], [y])[0]
     _say("words", result.show(), victim, victim.predict([result.text])[0])
     note = "the model is fooled" if result.success else "the model is not fooled"
-    if not any(WordSubstitution().options(text)):
+    if hasattr(change, "world") and not any(change.options(text)):
         note = "no word of this text has known substitutes"
-    print(f"        {len(result.changed)} words changed, {result.queries} queries: {note}")
+    print(f"        {_count(len(result.changed), 'word')} changed, "
+          f"{_count(result.queries, 'query', 'queries')}: {note}")  # fmt: skip
+    print(_strange(change, [text]), end="")
     batch = victim.encode([text], [y])
     for perturb in perturbations:
         logits = perturbed_logits(victim.model, batch, perturb(victim.model, batch)).detach()
         name = type(perturb).__name__
         _say(name.lower(), f"the same words, embeddings moved by eps = {eps:g}", victim,
              logits.softmax(-1)[0].cpu().numpy())  # fmt: skip
+
+
+def _count(n: int, one: str, more: str | None = None) -> str:
+    return f"{n:,} {one if n == 1 else more or one + 's'}"
+
+
+def _word_attack(name: str | None, given: dict):
+    """The word attack of that name, in any case, with the settings that were given."""
+    from dataclasses import fields, replace
+
+    import advlib.attacks as attacks
+
+    kinds = {n.lower(): getattr(attacks, n) for n in attacks.__all__ if n != "WordAttack"}
+    kinds = {n: kind for n, kind in kinds.items()
+             if isinstance(kind, type) and issubclass(kind, attacks.WordAttack)}  # fmt: skip
+    kind = kinds.get((name or "").lower())
+    if kind is None:
+        known = ", ".join(k.__name__ for k in kinds.values())
+        start = "say which attack with --attack" if name is None else f"no word attack {name!r}"
+        raise ValueError(f"{start}: one of {known}")
+    given = {option: value for option, value in given.items() if value is not None}
+    for option in given:
+        if option not in {f.name for f in fields(kind)}:
+            raise ValueError(f"{kind.__name__} has no {option.replace('_', ' ')}: leave "
+                             f"--{option.replace('_', '-')} out")  # fmt: skip
+    usual = {type(a): a for a in attacks.for_text()}  # as in `--protocol text`
+    return replace(usual[kind], **given) if kind in usual else kind(**given)
+
+
+def _strange(attack, texts: list[str]) -> str:
+    """A sentence where the words of the texts are not those that the attack knows, else nothing."""
+    from advlib.corpora import words, world
+
+    found = [word.lower() for text in texts for word in words(text)]
+    if hasattr(attack, "world"):
+        vocabulary, whose = set(world(attack.world).vocabulary), f"the world {attack.world!r}"
+        known, enough = sum(word in vocabulary for word in found), 0.75
+    elif hasattr(attack, "thesaurus"):
+        (options,) = attack.propose(None, [" ".join(found)], [0])
+        known, enough, whose = sum(map(bool, options)), 0.1, "this thesaurus"
+    else:
+        return ""
+    if known >= enough * len(found):
+        return ""
+    return (f"{type(attack).__name__} knows the words of {whose} alone, {known:,} of the "
+            f"{_count(len(found), 'word')} here: the text is of another kind, and what comes out "
+            "says little\n")  # fmt: skip
+
+
+def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dict) -> None:
+    import csv
+
+    import numpy as np
+    from tqdm.auto import tqdm
+
+    from advlib.attacks.in_words import UNCHECKED
+    from advlib.data import read_file
+    from advlib.evaluation import wilson
+    from advlib.experiment import check_folder
+
+    rows = read_file(data, **columns)[:n]
+    whole = rows.notna().all(axis=1)
+    if not whole.any():
+        raise ValueError(f"{data} has no row with both a text and a label")
+    victim = load()
+    classes = _model_classes(sorted(set(rows.label[whole])), victim.labels)
+    check_folder(out.parent, need=10e6)
+    if out.exists():
+        raise ValueError(f"there is a file {out}, and it stays: name another one with --out")
+    results = []
+    with (
+        open(out, "x", encoding="utf-8", newline="") as file,
+        tqdm(total=len(rows), desc=type(attack).__name__, leave=False) as bar,
+    ):
+        table = csv.writer(file, quoting=csv.QUOTE_ALL)
+        table.writerow("original attacked label before after success changed queries".split())
+        for start in range(0, len(rows), 64):  # what comes out for a text depends on it alone
+            part, good = rows[start : start + 64], whole[start : start + 64]
+            texts = part.text[good].tolist()
+            found = attack(victim, texts, [classes[y] for y in part.label[good]])
+            before, after = ([victim.labels[y] for y in victim.predict(some).argmax(1)]
+                             for some in (texts, [r.text for r in found]))  # fmt: skip
+            done = iter(zip(found, before, after, strict=True))
+            for text, label, attacked in zip(*part.fillna("").T.values, good, strict=True):
+                if not attacked:
+                    table.writerow([text, text, label, "", "", "", "", 0])
+                    continue
+                r, was, now = next(done)
+                table.writerow([r.original, r.text, label, was, now, r.success, _changes(r),
+                                r.queries])  # fmt: skip
+            file.flush()
+            results += found
+            bar.update(len(part))
+    print(repr(attack) + UNCHECKED * attack.meaning_unchecked)
+    right = [r for r in results if not r.wrong_before]
+    fooled = [r for r in right if r.success]
+    for name, hits in (("before", len(right)), ("after", len(right) - len(fooled))):
+        low, high = wilson(hits, len(results))
+        print(f"accuracy {name:<6} {hits / len(results):6.1%} [{low:.1%}, {high:.1%}]")
+    share = f" ({len(fooled) / len(right):.1%})" if right else ""
+    print(f"{len(fooled):,} of {_count(len(right), 'right text')} turned wrong{share}"
+          + (f", {np.mean([len(r.changed) for r in fooled]):.1f} words changed" if fooled else "")
+          + f"; {np.mean([r.queries for r in results]):.1f} queries a text")  # fmt: skip
+    print(_strange(attack, [r.original for r in results]), end="")
+    if left := len(rows) - len(results):
+        print(f"{_count(left, 'row')} without text or label: in the file as before, not attacked")
+    print(f"{out}: {_count(len(rows), 'row')}; 95 % Wilson intervals")
+
+
+def _changes(result) -> str:
+    """The changed words, as "good -> fine; film -> movie"; where a word became several, the text
+    with its changes marked."""
+    from advlib.corpora import words
+
+    old, new = words(result.original), words(result.text)
+    if len(old) != len(new):
+        return result.show()
+    return "; ".join(f"{old[i]} -> {new[i]}" for i in result.changed)
+
+
+def _model_classes(found: list[str], labels: list[str]) -> dict[str, int]:
+    """label of the data -> class of the model: by name, by number, or by place where there are as
+    many; says so where it is not by name. Raises ValueError where none of these fits."""
+    names = {name.lower(): i for i, name in enumerate(labels)}
+    if all(name.lower() in names for name in found):
+        return {name: names[name.lower()] for name in found}
+    if all(name.isdecimal() and int(name) < len(labels) for name in found):
+        classes = {name: int(name) for name in found}
+    elif len(found) == len(labels) and not any(name.lower() in names for name in found):
+        classes = {name: i for i, name in enumerate(found)}
+    else:
+        raise ValueError(f"the labels of the data are {', '.join(found[:9])} and the model's "
+                         f"classes {', '.join(labels[:9])}: give them the same names")  # fmt: skip
+    print("taken for the model's classes: "
+          + ", ".join(f"{name!r} for {labels[i]!r}" for name, i in classes.items()))  # fmt: skip
+    return classes
 
 
 def _say(what: str, text: str, victim, probabilities) -> None:
@@ -121,7 +306,13 @@ def evaluate(
             "aside, which the model must not have been trained on."
         ),  # fmt: skip
     ] = None,
-    protocol: Annotated[str, typer.Option(help="Which fixed set of attacks.")] = "standard",
+    protocol: Annotated[
+        str, typer.Option(help="Which fixed set of attacks: standard, or text for any data.")
+    ] = "standard",
+    eps: Annotated[
+        float | None,
+        typer.Option(help="With --protocol text: size of the embedding attacks [0.1]."),
+    ] = None,
     n: Annotated[
         int | None, typer.Option(min=1, help="So many test texts instead of the protocol's.")
     ] = None,
@@ -142,8 +333,8 @@ def evaluate(
     from advlib.protocol import publish
 
     check_folder(out, need=1e6)
-    card = measure(model, data, protocol, n=n, progress=True, test=test, text=text, label=label,
-                   encoding=encoding)  # fmt: skip
+    card = measure(model, data, protocol, eps=eps, n=n, progress=True, test=test, text=text,
+                   label=label, encoding=encoding)  # fmt: skip
     new = publish(card, out)
     print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
           f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip

@@ -111,6 +111,16 @@ def load_text(
                   "test": _spread(tables["test"], 0)[:test_size]}, names)  # fmt: skip
 
 
+def read_file(
+    path: str | PathLike, *, text: str | None = None, label: str | None = None,
+    encoding: str = "utf-8",
+) -> pd.DataFrame:  # fmt: skip
+    """All rows of one file in their order, columns `text` and `label`, both strings; a cell that is
+    empty there is missing here. The arguments are those of `load_text`. Raises DataError."""
+    file = Path(path).expanduser()
+    return _columns(_file(file, encoding, bool(text or label)), text, label, str(path))
+
+
 # ------------------------------------------------- reading: every source becomes {split: table}
 
 
@@ -229,16 +239,7 @@ def _clean(
 
     secret: may come out empty, as benchmarks keep the labels of their test set (GLUE says -1).
     """
-    texts = table.iloc[:, _find(table.columns, "text", text, TEXT, where)]
-    labels = table.iloc[:, _find(table.columns, "label", label, LABEL, where)]
-    if pd.api.types.is_float_dtype(labels) and (labels.dropna() % 1 == 0).all():
-        labels = labels.astype("Int64")  # 0 and 1, made 0.0 and 1.0 by a gap in the column
-    if isinstance(labels.dtype, pd.CategoricalDtype) and labels.cat.ordered:
-        labels = labels.cat.rename_categories(str)
-    else:
-        labels = labels.astype(object).map(lambda x: str(x).strip(), na_action="ignore")
-    texts = texts.astype(object).map(str, na_action="ignore")
-    rows = pd.DataFrame({"text": texts.where(texts != ""), "label": labels.where(labels != "")})
+    rows = _columns(table, text, label, where)
     if len(rows) and secret and (rows.label.isna() | (rows.label == "-1")).all():
         return rows[:0]
     whole = rows.dropna()
@@ -249,6 +250,22 @@ def _clean(
         warnings.warn(f"dropped {gone} of {len(rows)} rows of {where}: they have no text or no "
                       "label", stacklevel=3)  # fmt: skip
     return whole
+
+
+def _columns(
+    table: pd.DataFrame, text: str | None, label: str | None, where: str
+) -> pd.DataFrame:
+    """The two columns of all rows; an empty cell is missing."""
+    texts = table.iloc[:, _find(table.columns, "text", text, TEXT, where)]
+    labels = table.iloc[:, _find(table.columns, "label", label, LABEL, where)]
+    if pd.api.types.is_float_dtype(labels) and (labels.dropna() % 1 == 0).all():
+        labels = labels.astype("Int64")  # 0 and 1, made 0.0 and 1.0 by a gap in the column
+    if isinstance(labels.dtype, pd.CategoricalDtype) and labels.cat.ordered:
+        labels = labels.cat.rename_categories(str)
+    else:
+        labels = labels.astype(object).map(lambda x: str(x).strip(), na_action="ignore")
+    texts = texts.astype(object).map(str, na_action="ignore")
+    return pd.DataFrame({"text": texts.where(texts != ""), "label": labels.where(labels != "")})
 
 
 def _find(columns, role: str, given: str | None, known: tuple[str, ...], where: str) -> int:

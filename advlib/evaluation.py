@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from advlib.attacks.embedding import attack_mode, perturbed_logits, wrong_margin
+from advlib.attacks.in_words import UNCHECKED
 from advlib.models import Classifier
 
 MAJORITY = "majority class"  # the row of a model that gives every text the same answer
@@ -127,11 +128,12 @@ def robustness(
         the column `calibrated` holds that accuracy, `table.attrs["temperature"]` the temperature.
     `table.attrs["warning"]` is what `collapse` says of the model, or None.
 
-    Columns: `attack` (name), `threat model` (the attack's repr), `n`, `accuracy` (under attack,
-    over all examples; wrong from the start counts as wrong), `low` and `high` (95 % Wilson
-    interval), `calibrated`, `macro_f1` (of the predictions under attack, the mean over the classes
-    of `data`), `classes` (how many different ones are predicted), `success` (attack success rate:
-    of the examples that were right, the share turned wrong), `changed` (words, mean over those
+    Columns: `attack` (name), `threat model` (the attack's repr, and "meaning unchecked" where
+    nobody knows that changed words keep the label), `n`, `accuracy` (under attack, over all
+    examples; wrong from the start counts as wrong), `low` and `high` (95 % Wilson interval),
+    `calibrated`, `macro_f1` (of the predictions under attack, the mean over the classes of
+    `data`), `classes` (how many different ones are predicted), `success` (attack success rate: of
+    the examples that were right, the share turned wrong), `changed` (words, mean over those
     turned wrong; nan for a trigger, which changes none) and `queries` (mean per text), both for
     word attacks only, `forward` and `backward` (passes per example; for word attacks queries),
     `seconds`.
@@ -177,9 +179,10 @@ def summarise(outcome: Outcome, attack=None) -> dict:
     low, high = wilson(hits, n)
     results = outcome.results or []
     turned = np.flatnonzero(right & ~outcome.robust) if results else []
+    unchecked = UNCHECKED * getattr(attack, "meaning_unchecked", False)
     return {
         "attack": "none" if attack is None else type(attack).__name__,
-        "threat model": "none" if attack is None else repr(attack),
+        "threat model": "none" if attack is None else repr(attack) + unchecked,
         "n": n, "accuracy": hits / n, "low": low, "high": high,
         "macro_f1": macro_f1(outcome.labels, outcome.attacked),
         "classes": len(np.unique(outcome.attacked)),

@@ -11,14 +11,14 @@ import hashlib
 import html
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from datasets import Dataset
 from torch import nn
 
-from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
+from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution, for_text
 from advlib.attacks.words import KeepWords
 from advlib.data import load_text
 from advlib.evaluation import MAJORITY, robustness
@@ -31,6 +31,7 @@ class Protocol:
     `version` up.
 
     n: texts of the test split. calibration: texts of the validation split, for the temperature.
+    eps: the size of the embedding attacks, where it is to be chosen; None: it is fixed.
     """
 
     name: str
@@ -38,6 +39,19 @@ class Protocol:
     attacks: tuple
     n: int = 500
     calibration: int = 500
+    eps: float | None = None
+
+    def at(self, eps: float | None) -> Protocol:
+        """This protocol with its embedding attacks at eps, which becomes part of its name; None: at
+        its own. Raises ValueError where eps is fixed or no size."""
+        if self.eps is None:
+            if eps is not None:
+                raise ValueError(f"the protocol {self.name} fixes eps: leave --eps out, or take "
+                                 "--protocol text, where it is a setting")  # fmt: skip
+            return self
+        eps = self.eps if eps is None else float(eps)
+        attacks = tuple(replace(a, eps=eps) if hasattr(a, "eps") else a for a in self.attacks)
+        return replace(self, name=f"{self.name}, eps = {eps!r}", attacks=attacks, eps=eps)
 
 
 PROTOCOLS = {
@@ -45,6 +59,10 @@ PROTOCOLS = {
         Noise(0.3), FGM(0.3), PGD(0.3, steps=20, restarts=5), WordSubstitution(),
         Typos(max_changed=0.2, constraints=(KeepWords(),)),
     )),
+    # For text of any kind. Real models differ in how far their words lie apart: choose eps.
+    "text": Protocol("text", 1, (
+        Noise(0.1), FGM(0.1), PGD(0.1, steps=20, restarts=5), *for_text(),
+    ), eps=0.1),
 }  # fmt: skip
 
 LEADERBOARD = """\
@@ -63,13 +81,15 @@ UNSEALED_IN_ROWS = {"macro_f1", "classes"}
 
 def evaluate(
     source: str | Path, data: str = "reviews", protocol: str | Protocol = "standard", *,
-    test: str | Path | None = None, n: int | None = None, device: str | None = None,
-    batch_size: int | None = None, progress: bool = False, **columns,
+    eps: float | None = None, test: str | Path | None = None, n: int | None = None,
+    device: str | None = None, batch_size: int | None = None, progress: bool = False, **columns,
 ) -> dict:  # fmt: skip
     """Put a model through a protocol. Returns its card, a dict that goes into JSON as it is.
 
     source: as for `load_classifier`. data, test, columns: as for `load_text`. Of a single file a
         fifth is tested on: where the model was trained on that file, name another as `test`.
+    eps: the size of the embedding attacks, for the protocol "text"; the card then says "text, eps =
+        …", and another eps is another protocol.
     n: so many test texts instead of the protocol's. The card then says "standard, n = …", and so
         it does where the data have fewer texts.
 
@@ -82,6 +102,7 @@ def evaluate(
             known = ", ".join(PROTOCOLS)
             raise ValueError(f"there is no protocol {protocol!r}: choose one of {known}")
         protocol = PROTOCOLS[protocol]
+    protocol = protocol.at(eps)
     victim = load_classifier(source, device=device)
     size = protocol.n if n is None else n
     splits = load_text(data, test=test, train_size=1, test_size=size, **columns)

@@ -215,6 +215,162 @@ def test_attack_shows_words_and_embeddings():
     assert code != 0 and "->" not in output, "refused before anything is shown"
     code, output = call("attack", "zzz")
     assert code == 0 and "no word of this text has known substitutes" in output
+    assert "0 words changed, 1 query:" in output
+
+
+def test_attack_counts_one_word_as_one_and_knows_its_world():
+    code, output = call("attack", "The soup was tasty, and the waiter was friendly.")
+    assert code == 0 and "1 word changed" in output and "says little" not in output
+    code, output = call("attack", "a treaty with the parliament was ratified in november")
+    assert code == 0 and "WordSubstitution knows the words of the world 'reviews' alone" in output
+    assert "6 of the 9 words here: the text is of another kind" in output
+
+
+# ---------------------------------------------------------------------- attack a file
+
+ODD = [
+    ('The soup was tasty, and the "waiter" was friendly.', "positive"),
+    ("=1+1 The soup was awful.", "negative"),
+    ("The room was dirty;\nthe staff was rude.", "negative"),
+    ("", "positive"),
+    ("@The soup was tasty.", ""),
+    ("  The phone was slow.  ", "negative"),
+    ("-The café was \u2018great\u2019.\r", "positive"),
+]
+
+
+@pytest.fixture
+def odd(tmp_path):
+    import csv
+
+    file = tmp_path / "odd.csv"
+    with open(file, "w", newline="", encoding="utf-8") as opened:
+        csv.writer(opened).writerows([("text", "label"), *ODD])
+    return file
+
+
+def table_of(file):
+    import csv
+
+    with open(file, newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_attack_a_file_keeps_every_row_and_every_character(odd, tmp_path):
+    import advlib
+    from advlib.attacks import for_text
+    from advlib.evaluation import wilson
+
+    out = tmp_path / "deep" / "out.csv"
+    code, output = call("attack", "--data", odd, "--attack", "typos", "--out", out)
+    assert code == 0, output
+    rows = table_of(out)
+    assert list(rows[0]) == ["original", "attacked", "label", "before", "after", "success",
+                             "changed", "queries"]  # fmt: skip
+    assert [(r["original"], r["label"]) for r in rows] == ODD
+    victim = advlib.load_classifier("reviews-clean", device="cpu")
+    whole = [(text, y) for text, y in ODD if text and y]
+    labels = [victim.labels.index(y) for _, y in whole]
+    results = iter(for_text()[1](victim, [text for text, _ in whole], labels))
+    hits = stood = 0
+    for row in rows:
+        if not row["original"] or not row["label"]:
+            assert row["attacked"] == row["original"] and row["queries"] == "0"
+            assert row["before"] == row["after"] == row["success"] == row["changed"] == ""
+            continue
+        r = next(results)
+        assert (row["original"], row["attacked"]) == (r.original, r.text)
+        assert (row["success"], row["queries"]) == (str(r.success), str(r.queries))
+        assert len(row["changed"].split("; ")) == max(1, len(r.changed))
+        for pair in filter(None, row["changed"].split("; ")):
+            old, new = pair.split(" -> ")
+            assert old in r.original and new in r.text and old != new
+        for name, text in (("before", r.original), ("after", r.text)):
+            assert row[name] == victim.labels[victim.predict([text])[0].argmax()]
+        hits += row["before"] == row["label"]
+        stood += row["before"] == row["label"] == row["after"]
+    for name, k in (("before", hits), ("after ", stood)):
+        low, high = wilson(k, len(whole))
+        assert f"accuracy {name} {k / len(whole):6.1%} [{low:.1%}, {high:.1%}]" in output
+    assert 0 < stood < hits
+    assert "2 rows without text or label" in output and "7 rows; 95 % Wilson" in output
+    assert repr(for_text()[1]) in output and "meaning unchecked" not in output
+
+
+def test_attack_a_file_overwrites_nothing_and_leaves_nothing_behind(odd, tmp_path):
+    out = tmp_path / "out.csv"
+    out.write_text("kept")
+    code, output = call("attack", "--data", odd, "--attack", "Typos", "--out", out)
+    assert code != 0 and "and it stays" in output and out.read_text() == "kept"
+    code, output = call("attack", "--data", odd, "--attack", "Typos", "--out", odd)
+    assert code != 0 and [tuple(row.values()) for row in table_of(odd)] == ODD
+    code, output = call("attack", "--data", odd, "--attack", "Typos", "--out", tmp_path / "new.csv",
+                        "--model", "./nowhere")  # fmt: skip
+    assert code != 0 and not (tmp_path / "new.csv").exists()
+
+
+def test_attack_the_first_rows_with_a_thesaurus_of_another_kind(odd, tmp_path):
+    groups = tmp_path / "ships.txt"
+    groups.write_text("anchor, grapnel\n")
+    out = tmp_path / "out.csv"
+    code, output = call("attack", "--data", odd, "--attack", "PWWS", "--thesaurus", groups,
+                        "--n", "2", "--out", out)  # fmt: skip
+    assert code == 0, output
+    assert len(table_of(out)) == 2 and "PWWS(thesaurus='ships.txt'" in output
+    assert "meaning unchecked" in output
+    assert "PWWS knows the words of this thesaurus alone, 0 of the 15 words here" in output
+    groups.write_text("soup, broth\nwas, felt\ntasty, nice\n")
+    code, output = call("attack", "--data", odd, "--attack", "PWWS", "--thesaurus", groups,
+                        "--n", "2", "--out", tmp_path / "two.csv")  # fmt: skip
+    assert code == 0 and "says little" not in output
+
+
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        (("1", "0"), "taken for the model's classes: '0' for 'negative', '1' for 'positive'"),
+        (("yes", "no"), "taken for the model's classes: 'no' for 'negative', 'yes' for 'positive'"),
+        (("Positive", "NEGATIVE"), None),
+    ],
+)
+def test_labels_of_the_file_find_the_model_s_classes(names, words, tmp_path):
+    good, bad = names
+    file = tmp_path / "d.csv"
+    file.write_text(f"text,label\nThe soup was tasty.,{good}\nThe soup was awful.,{bad}\n")
+    out = tmp_path / "out.csv"
+    code, output = call("attack", "--data", file, "--attack", "DeepWordBug", "--out", out)
+    assert code == 0, output
+    assert (words in output) if words else ("taken for" not in output)
+    assert [r["before"] for r in table_of(out)] == ["positive", "negative"]
+    assert "accuracy before 100.0%" in output
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "give one text to attack, or a file of them with --data"),
+        (["a text", "--data", "x.csv"], "give one text to attack, or a file"),
+        (["--data", "x.csv"], "say which attack with --attack: one of A2T, BERTAttack"),
+        (["--data", "x.csv", "--attack", "Fooler"], "no word attack 'Fooler': one of A2T"),
+        (["--data", "x.csv", "--attack", "Typos"], "there is no file x.csv"),
+        (["--data", "odd.csv", "--attack", "TextFooler"], "TextFooler needs word vectors"),
+        (["--data", "odd.csv", "--attack", "A2T", "--vectors", "v"], "there is no file v"),
+        (["--data", "odd.csv", "--attack", "PWWS"], "PWWS needs synonyms"),
+        (["--data", "odd.csv", "--attack", "BERTAttack"], "BERTAttack needs a masked language"),
+        (["--data", "odd.csv", "--attack", "Typos", "--thesaurus", "t"], "Typos has no thesaurus"),
+        (["--data", "odd.csv", "--attack", "Typos", "--label", "mood"], "no column 'mood'"),
+        (["--data", "three.csv", "--attack", "Typos"], "the labels of the data are a, b, c"),
+        (["--data", "blank.csv", "--attack", "Typos"], "no row with both a text and a label"),
+        (["--data", "odd.csv", "--attack", "Typos", "--out", "/proc/none/a.csv"], "--out"),
+    ],
+)
+def test_attack_refuses_in_one_sentence(arguments, words, odd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "three.csv").write_text("text,label\nx y,a\nx z,b\nz y,c\n")
+    (tmp_path / "blank.csv").write_text("text,label\nx y,\n,b\n")
+    code, output = call("attack", *arguments)
+    assert code != 0 and words in output and "Traceback" not in output
+    assert not (tmp_path / "attacked.csv").exists()
 
 
 @pytest.fixture
@@ -237,6 +393,9 @@ def test_evaluate_prints_a_table_and_fills_a_leaderboard(tiny_protocol, tmp_path
         assert ("one row more" if times == 1 else "the row was there") in output
     card = json.loads((tmp_path / "card.json").read_text())
     assert verify(card) and card["digest"] in output
+    code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--eps", "0.1",
+                        "--out", tmp_path)  # fmt: skip
+    assert code != 0 and "fixes eps" in output
     code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--n", "4",
                         "--out", tmp_path)  # fmt: skip
     assert code == 0 and "protocol tiny, n = 4 (version 1)" in output

@@ -3,20 +3,25 @@
 import pytest
 
 from advlib.attacks import (
+    A2T,
     FGM,
     FGSM,
     PGD,
+    PWWS,
+    BERTAttack,
+    DeepWordBug,
     Divergence,
     EmbeddingNeighbours,
     HotFlip,
     MaskedLanguageModel,
     Noise,
+    TextFooler,
     Typos,
     UniversalTrigger,
     VirtualAdversarial,
     WordSubstitution,
 )
-from advlib.attacks.in_words import in_words
+from advlib.attacks.in_words import UNCHECKED, in_words
 from advlib.attacks.search import HardLabel, KeepWords, LabelRule, Targeted
 
 TEXT = "the embeddings of the whole text move by at most 0.3 of a mean token embedding"
@@ -45,11 +50,28 @@ TEXT = "the embeddings of the whole text move by at most 0.3 of a mean token emb
          "language model puts in their place; any number of words; at most 9 queries a text; the "
          "attacker sees no scores"),
         (HotFlip(), "words become one of 8 that the gradient asks for; any number of words"),
+        (TextFooler(vectors="model"), "words become one of the 50 nearest in word vectors, with a "
+         "cosine of 0.7 or more; any number of words; stop words and negations stay"),
+        (A2T(vectors="model", max_queries=9), "words become one of the 20 nearest in word vectors, "
+         "with a cosine of 0.8 or more; at most 10% of the words, or 4; at most 9 queries a text; "
+         "stop words and negations stay"),
+        (BERTAttack(language_model="bert-tiny"), "words become one of 48 that a language model "
+         "expects; at most 40% of the words; stop words and negations stay"),
+        (DeepWordBug(), "words get a letter changed; any number of words; 1 more constraint"),
         (UniversalTrigger(("<b>", "a")), "the same 2 words stand in front of every text"),
     ],
 )  # fmt: skip
 def test_every_attack_has_a_sentence(attack, sentence):
     assert in_words(repr(attack)) == sentence
+
+
+def test_synonyms_and_an_unchecked_meaning_are_said(tmp_path):
+    (tmp_path / "<b>.txt").write_text("film, movie")
+    attack = PWWS(thesaurus=str(tmp_path / "<b>.txt"))
+    assert "<b>" in repr(attack) and in_words(repr(attack)) == "words become synonyms; any number "\
+        "of words"  # fmt: skip
+    assert in_words(repr(attack) + UNCHECKED).endswith("; nobody checked that the meaning stays")
+    assert in_words("none" + UNCHECKED) is None
 
 
 @pytest.mark.parametrize("text", [

@@ -77,6 +77,43 @@ def test_the_standard_protocol_is_what_its_version_says():
     assert hashlib.sha256(kept.encode()).hexdigest().startswith("b1d910db792c7574")
 
 
+def test_the_protocol_for_text_is_what_its_version_says():
+    """Whoever changes this list gives the protocol a new version."""
+    text = PROTOCOLS["text"]
+    assert (text.name, text.version, text.eps) == ("text", 1, 0.1)
+    assert (text.n, text.calibration) == (500, 500)
+    assert [repr(attack) for attack in text.attacks[3:]] == [
+        "EmbeddingNeighbours(k=8, least=0.0, max_changed=0.2, constraints=(KeepWords(),))",
+        repr(PROTOCOLS["standard"].attacks[-1]),
+    ]
+    for eps, name in ((None, "text, eps = 0.1"), (0.25, "text, eps = 0.25")):
+        own = text.at(eps)
+        assert own.name == name and own.attacks[3:] == text.attacks[3:]
+        assert [a.eps for a in own.attacks[:3]] == [eps or 0.1] * 3
+        assert [type(a).__name__ for a in own.attacks[:3]] == ["Noise", "FGM", "PGD"]
+    assert (text.attacks[2].steps, text.attacks[2].restarts) == (20, 5)
+
+
+def test_eps_is_a_setting_of_the_protocol_for_text_and_of_no_other(table):
+    few = replace(PROTOCOLS["text"], n=6, calibration=6)
+    few = replace(few, attacks=(few.attacks[1], *few.attacks[3:]))
+    one, other, same = (evaluate("reviews-clean", str(table), few, eps=eps, device="cpu")
+                        for eps in (None, 0.001, 0.001))  # fmt: skip
+    assert one["protocol"] == "text, eps = 0.1" and other["protocol"] == "text, eps = 0.001"
+    assert "eps=0.001" in other["rows"][1]["threat model"] and verify(other)
+    assert one["digest"] != other["digest"] == same["digest"]
+    names = ["none", "FGM", "EmbeddingNeighbours", "Typos"]
+    assert [row["attack"] for row in one["rows"]] == names and one["left out"] == []
+    unchecked = [row["threat model"].endswith("), meaning unchecked") for row in one["rows"]]
+    assert unchecked == [False, False, True, False], "typos are readable, neighbours anything"
+    assert "text, eps = 0.001 (v1)" in leaderboard_line(other)
+    with pytest.raises(ValueError, match="standard fixes eps.*--protocol text"):
+        evaluate("reviews-clean", eps=0.1)
+    for eps in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="eps"):
+            evaluate("reviews-clean", protocol="text", eps=eps)
+
+
 def test_a_card_says_what_was_measured(card):
     assert (card["protocol"], card["version"]) == ("tiny", 3)
     shipped = advlib.embedded_checkpoints()["reviews-clean"]["sha256"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+UNCHECKED = ", meaning unchecked"  # what a row of `advlib.robustness` says behind the repr
+
 
 def in_words(threat_model: str) -> str | None:
     """The sentence for an attack's repr; None for an attack that is not known here, or for a text
@@ -13,9 +15,11 @@ def in_words(threat_model: str) -> str | None:
     '10 gradient steps; the embeddings of the whole text move by at most 0.3 of a mean token embedding'
     """  # noqa: E501
     try:
-        call = ast.parse(threat_model, mode="eval").body
+        plain = threat_model.removesuffix(UNCHECKED)
+        call = ast.parse(plain, mode="eval").body
         said = {k.arg: _value(k.value) for k in call.keywords}
-        return SENTENCES[call.func.id](said)
+        unchecked = "; nobody checked that the meaning stays" * (plain != threat_model)
+        return SENTENCES[call.func.id](said) + unchecked
     except (AttributeError, KeyError, SyntaxError, TypeError, ValueError, RecursionError,
             MemoryError):  # fmt: skip
         return None
@@ -64,6 +68,8 @@ def _worded(how: str, said: dict) -> str:
     return "; ".join(out)
 
 
+NEAR = "words become one of the {k:d} nearest in word vectors, with a cosine of {least:g} or more"
+
 SENTENCES = {
     "Noise": lambda said: _moved("a random direction", said),
     "FGM": lambda said: _moved("one gradient step", said),
@@ -79,6 +85,14 @@ SENTENCES = {
         f"words become one of {said['k']:d} that a language model puts in their place", said),
     "HotFlip": lambda said: _worded(
         f"words become one of {said['k']:d} that the gradient asks for", said),
+    "TextFooler": lambda said: _worded(NEAR.format(**said), said),
+    "A2T": lambda said: _worded(NEAR.format(**said), said | {"max_changed": 1}).replace(
+        "any number of words",
+        f"at most {said['max_changed']:.0%} of the words, or {said['at_least']:d}"),
+    "BERTAttack": lambda said: _worded(
+        f"words become one of {said['k']:d} that a language model expects", said),
+    "PWWS": lambda said: _worded("words become synonyms", said),
+    "DeepWordBug": lambda said: _worded("words get a letter changed", said),
     "UniversalTrigger": lambda said: (
         f"the same {len(said['words']):d} words stand in front of every text"),
 }  # fmt: skip

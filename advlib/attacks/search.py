@@ -19,10 +19,13 @@ import time
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import zip_longest
+from typing import ClassVar
 
 import numpy as np
 
-from advlib.corpora import replace, world
+from advlib.corpora import replace, words, world
 from advlib.corpora.engine import WORD
 from advlib.models import Classifier
 
@@ -131,6 +134,8 @@ class HardLabel:
 class Constraint:
     """What an attack may not do. Either method may be left as it is."""
 
+    keeps_label: ClassVar[bool] = False  # whether a candidate that it allows is known to keep it
+
     def keeps(self, words: Sequence[str]) -> list[bool]:
         """For each word of a text, whether it has to stay."""
         return [False] * len(words)
@@ -155,6 +160,7 @@ class LabelRule(Constraint):
     """The candidate's label, as the rule of a world reads it, is that of the original."""
 
     world: str = "reviews"
+    keeps_label: ClassVar[bool] = True
 
     def __post_init__(self):
         world(self.world)  # raises ValueError for an unknown one
@@ -187,6 +193,59 @@ class Similarity(Constraint):
         return [bool(at[a] @ at[b] >= self.least) for a, b in pairs]
 
 
+@dataclass(frozen=True, repr=False)
+class PartOfSpeech(Constraint):
+    """Each changed word has the part of speech of the word that it replaces.
+
+    tagger: the words of a text -> one tag for each, as `nltk.pos_tag` gives them, or with the word
+        before it. Its name stands in the repr. A candidate of more or fewer words is not allowed.
+    """
+
+    tagger: Callable[[list[str]], Sequence]
+
+    def __repr__(self) -> str:
+        name = getattr(self.tagger, "__qualname__", type(self.tagger).__qualname__)
+        return f"PartOfSpeech({name})"
+
+    def allows(self, victim: Classifier, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        texts = dict.fromkeys(text for pair in pairs for text in pair)
+        tags = {text: self._tags(words(text)) for text in texts}
+        return [len(tags[a]) == len(tags[b]) and all(
+                    s == t for s, t, v, w in zip(tags[a], tags[b], words(a), words(b), strict=True)
+                    if v != w)
+                for a, b in pairs]  # fmt: skip
+
+    def _tags(self, found: list[str]) -> list[str]:
+        tags = self.tagger(found) if found else []
+        return [tag if isinstance(tag, str) else tag[-1] for tag in tags]
+
+
+@dataclass(frozen=True)
+class EditDistance(Constraint):
+    """The words of candidate and original differ by at most so many letters inserted, dropped or
+    replaced (Levenshtein), all words together."""
+
+    most: int = 30
+
+    def allows(self, victim: Classifier, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        return [
+            sum(edits(v, w) for v, w in zip_longest(words(a), words(b), fillvalue="") if v != w)
+            <= self.most
+            for a, b in pairs
+        ]
+
+
+@cache
+def edits(a: str, b: str) -> int:
+    """The Levenshtein distance of two words."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        last, row = row, [i]
+        for j, y in enumerate(b, 1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (x != y)))
+    return row[-1]
+
+
 @dataclass(frozen=True)
 class SurvivesRecoding(Constraint):
     """What the tokenizer makes of the candidate can be written down as text and read again: its
@@ -209,6 +268,8 @@ class SurvivesRecoding(Constraint):
 # ---------------------------------------------------------------------- the search for one text
 
 Search = Generator["Query", np.ndarray, None]
+Ranking = Generator["Query", np.ndarray, dict[int, float]]
+Options = Generator["Query", np.ndarray, dict[int, tuple[float, str]]]
 
 
 @dataclass(frozen=True)
@@ -246,17 +307,11 @@ def greedy(state: State, rank: str, unknown: str, most: int, beam: int) -> Searc
     does. This is the search of TextFooler (Jin et al. 2020, arXiv 1907.11932); with beam > 1 the
     best few partial results are kept instead of one.
 
-    rank: "unknown" and "delete" ask how much the score rises when the word becomes the unknown
-        token or goes away; "gradient" takes the length of the gradient on the word, for one query.
+    rank: see `importances`. unknown: what stands in the place of a word that is left out.
     most: how many words may change.
     """
     places = [i for i, options in enumerate(state.options) if options] if most else []
-    if rank == "gradient":
-        importance = {i: float(state.slopes[i].grad.norm()) for i in places}
-    else:
-        blank = unknown if rank == "unknown" else ""
-        texts = [state.with_changes({i: blank}) for i in places]
-        importance = dict(zip(places, (yield Query(texts, candidates=False)), strict=True))
+    importance = yield from importances(state, places, rank, unknown)
     kept = [(state.score, {})]
     for i in sorted(places, key=lambda i: (-importance[i], i)):
         tries = [{**changes, i: word} for _, changes in kept if len(changes) < most
@@ -266,6 +321,83 @@ def greedy(state: State, rank: str, unknown: str, most: int, beam: int) -> Searc
         scores = yield Query([state.with_changes(changes) for changes in tries])
         kept = _best(kept + list(zip(scores, tries, strict=True)), beam)
         state.score, state.changes = kept[0]
+
+
+def importances(state: State, places: list[int], rank: str, unknown: str) -> Ranking:
+    """For each of the places a number, the largest for the word that is changed first.
+
+    rank: "unknown", "mask" and "delete" ask how high the score is when the word becomes `unknown`
+        or goes away; "gradient" takes the length of the gradient on the word and "gradient-l1" the
+        sum of the sizes of its entries, tokens averaged; "saliency" and "combined" are those of
+        `salient_options` and `heads_and_tails`.
+    """
+    if rank == "gradient":
+        return {i: float(state.slopes[i].grad.norm()) for i in places}
+    if rank == "gradient-l1":
+        grads = {i: state.slopes[i].grad for i in places}
+        return {i: float(g.mean(0).abs().sum()) if len(g) else 0.0 for i, g in grads.items()}
+    if rank == "saliency":
+        found = yield from salient_options(state, places, unknown)
+        return {i: found[i][0] if i in found else -np.inf for i in places}
+    if rank == "combined":
+        return (yield from heads_and_tails(state, places))
+    texts = [state.with_changes({i: "" if rank == "delete" else unknown}) for i in places]
+    return dict(zip(places, (yield Query(texts, candidates=False)), strict=True))
+
+
+def probability(score: np.ndarray) -> np.ndarray:
+    """How probable the attacker's failure is: of two classes, the true one. Among more, that of the
+    label against its strongest rival, for a score holds no more."""
+    return 1 / (1 + np.exp(np.clip(score, -700, 700)))
+
+
+def salient_options(state: State, places: list[int], unknown: str) -> Options:
+    """The ranking of PWWS (Ren et al. 2019, eq. 4 to 8): for each word its best replacement and a
+    weight, the softmax of its saliency (by how much the label's probability falls when the word
+    becomes unknown) times the fall that this replacement brings. One query for each word and one
+    for each replacement. Words none of whose replacements may be asked about have no entry."""
+    before = probability(state.score)
+    blanks = [state.with_changes({i: unknown}) for i in places]
+    saliency = before - probability((yield Query(blanks, candidates=False)))
+    share = np.exp(saliency) / np.exp(saliency).sum() if places else saliency
+    tries = [(i, word) for i in places for word in state.options[i]]
+    scores = yield Query([state.with_changes({i: word}) for i, word in tries])
+    found = {}
+    for k, i in enumerate(places):
+        own = [(float(s), {i: word}) for s, (j, word) in zip(scores, tries, strict=True) if j == i]
+        ((score, change),) = _best(own, 1)
+        if score > -np.inf:
+            found[i] = float(share[k] * (before - probability(score))), change[i]
+    return found
+
+
+def heads_and_tails(state: State, places: list[int]) -> Ranking:
+    """The combined score of DeepWordBug (Gao et al. 2018, arXiv 1801.04354): what the word adds to
+    the label's probability behind the words before it, plus what it adds in front of those after
+    it. A text without words has the probability 1/2. Two queries for each word but one."""
+    if not places:
+        return {}
+    every, cuts = range(len(state.options)), range(1, len(state.options))
+    parts = [state.with_changes(dict.fromkeys(every[i:], "")) for i in cuts]
+    parts += [state.with_changes(dict.fromkeys(every[:i], "")) for i in cuts]
+    found, whole = probability((yield Query(parts, candidates=False))), probability(state.score)
+    head = [0.5, *found[: len(cuts)], whole]  # head[i]: the first i words
+    tail = [whole, *found[len(cuts) :], 0.5]  # tail[i]: all words from i on
+    return {i: float(head[i + 1] - head[i] + tail[i] - tail[i + 1]) for i in places}
+
+
+def weighted_saliency(state: State, unknown: str, most: int) -> Search:
+    """The search of PWWS: each word's replacement is chosen once, on the original text, and they
+    are put in one after the other, those of the largest weight first, until the goal is reached."""
+    places = [i for i, options in enumerate(state.options) if options] if most else []
+    found = yield from salient_options(state, places, unknown)
+    for i in sorted(found, key=lambda i: (-found[i][0], i)):
+        if state.done or len(state.changes) == most:
+            return
+        changes = {**state.changes, i: found[i][1]}
+        (score,) = yield Query([state.with_changes(changes)])
+        if score > -np.inf:
+            state.score, state.changes = float(score), changes
 
 
 def _best(pairs: list[tuple[float, dict]], count: int) -> list[tuple[float, dict]]:

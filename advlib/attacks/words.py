@@ -18,6 +18,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
+from pathlib import Path
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,9 +34,11 @@ from advlib.attacks.embedding import (
 )
 from advlib.attacks.search import (
     Constraint,
+    EditDistance,
     HardLabel,
     KeepWords,
     LabelRule,
+    PartOfSpeech,
     Search,
     Similarity,
     State,
@@ -52,12 +56,14 @@ from advlib.models import Classifier, load_language_model
 
 __all__ = [
     "Constraint",
+    "EditDistance",
     "EmbeddingNeighbours",
     "HardLabel",
     "HotFlip",
     "KeepWords",
     "LabelRule",
     "MaskedLanguageModel",
+    "PartOfSpeech",
     "Similarity",
     "SurvivesRecoding",
     "Targeted",
@@ -69,7 +75,10 @@ __all__ = [
     "WordSubstitution",
 ]
 
-RANKS = ("unknown", "delete", "gradient")
+RANKS = ("unknown", "mask", "delete", "gradient", "gradient-l1", "saliency", "combined")
+
+
+FILES = ("vectors", "thesaurus", "language_model")  # settings that may be paths
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -80,12 +89,16 @@ class WordAttack:
     max_queries: how often the model may be asked about one text; None: as often as needed.
     goal: `Untargeted()`, `Targeted(class)` or `HardLabel()`, for an attacker who sees no scores.
     rank: what makes a word important: by how much the score rises when it becomes the "unknown"
-        token, when it is left out ("delete"), or the length of the "gradient" on it.
+        token, the "mask" token, or is left out ("delete"); the length of the "gradient" on it, or
+        "gradient-l1"; or the scores of PWWS ("saliency") and DeepWordBug ("combined"), see
+        `search.importances`.
     beam: how many partial results the search keeps; 1 is greedy.
     constraints: what candidates must fulfil; see `search.py`.
 
     Raises ValueError for settings that make no sense.
     """
+
+    keeps_label: ClassVar[bool] = False  # whether its candidates are known to keep the label
 
     max_changed: float = 1.0
     max_queries: int | None = None
@@ -115,10 +128,20 @@ class WordAttack:
         if getattr(self, "k", 1) < 1:
             raise ValueError(f"k must be at least 1, got {self.k!r}")
 
+    @property
+    def meaning_unchecked(self) -> bool:
+        """Whether nobody knows that what comes out still has its label: neither the candidates nor
+        a constraint see to it."""
+        kept = (getattr(c, "keeps_label", False) for c in self.constraints)
+        return not (self.keeps_label or any(kept))
+
     def __repr__(self) -> str:
-        """The attack's own settings, max_changed, and of the rest what is not the default."""
+        """The attack's own settings, max_changed, and of the rest what is not the default. Of a
+        file its name alone, so that the threat model reads the same on another machine."""
         shared = {f.name: f.default for f in fields(WordAttack) if f.name != "max_changed"}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
+        files = {n: Path(values[n]).expanduser() for n in FILES if values.get(n)}
+        values |= {n: file.name for n, file in files.items() if file.exists()}
         own = {n: v for n, v in values.items() if n not in shared and n != "max_changed"}
         own["max_changed"] = self.max_changed
         own |= {n: values[n] for n, default in shared.items() if values[n] != default}
@@ -158,16 +181,30 @@ class WordAttack:
 
     @property
     def needs_gradient(self) -> bool:
-        return self.rank == "gradient" and not isinstance(self.goal, HardLabel)
+        return self.rank.startswith("gradient") and not isinstance(self.goal, HardLabel)
 
     def proposals(self, victim: Classifier, states: Sequence[State]) -> list[list[tuple[str, ...]]]:
         return self.propose(victim, [s.text for s in states], [s.label for s in states])
 
     def search(self, victim: Classifier, state: State) -> Search:
-        most = int(self.max_changed * len(state.options) + 1e-9)  # 0.29 · 100 is 28.99…
+        most = self.most(len(state.options))
         if isinstance(self.goal, HardLabel):
             return blind(state, most)
-        return greedy(state, self.rank, victim.tokenizer.unk_token or "?", most, self.beam)
+        return self.scored(victim, state, most)
+
+    def scored(self, victim: Classifier, state: State, most: int) -> Search:
+        """The search of an attacker who sees scores; at most so many words may change."""
+        return greedy(state, self.rank, self.blank(victim), most, self.beam)
+
+    def most(self, count: int) -> int:
+        """How many of `count` words may change."""
+        return int(self.max_changed * count + 1e-9)  # 0.29 · 100 is 28.99…
+
+    def blank(self, victim: Classifier) -> str:
+        """What stands in the place of a word that is left out: the mask token where it is asked for
+        and there is one, else the unknown token."""
+        mask = victim.tokenizer.mask_token if self.rank == "mask" else None
+        return mask or victim.tokenizer.unk_token or "?"
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,6 +218,7 @@ class WordSubstitution(WordAttack):
     """
 
     world: str = "reviews"
+    keeps_label: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()
@@ -217,7 +255,7 @@ class Typos(WordAttack):
     """Words with one slip: two letters swapped, one dropped, one doubled or inserted, one replaced
     by its neighbour on the keyboard, or by a character that looks the same. The first and the last
     letter stay, and so do words of fewer than four letters, because people read such words without
-    trouble (Pruthi et al. 2019, arXiv 1905.11268).
+    trouble (Pruthi et al. 2019, arXiv 1905.11268); so `keeps_label`, where negations stay.
 
     kinds: which slips.
     per_kind: at most so many candidates of each kind for a word, chosen by a seed that depends on
@@ -226,6 +264,7 @@ class Typos(WordAttack):
 
     kinds: tuple[str, ...] = TYPOS
     per_kind: int = 4
+    keeps_label: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()
@@ -319,20 +358,24 @@ class EmbeddingNeighbours(WordAttack):
     least: float = 0.0
 
     def propose(self, victim, texts, labels):
-        table = torch.nn.functional.normalize(embedding_table(victim.model), dim=1)
-        ids, names = whole_words(victim)
-        place = {name: int(i) for i, name in zip(ids, names, strict=True)}
-        rows = table[ids.to(table.device)]
+        rows, names = self.table(victim)
+        place = {name: j for j, name in enumerate(names)}
 
         @cache
         def near(word: str) -> tuple[str, ...]:
             known = word if word in place else word.lower()
             if known not in place:
                 return ()
-            cosine = rows @ table[place[known]]
+            cosine = rows @ rows[place[known]]
             return best_others(cosine.where(cosine >= self.least, -torch.inf), names, word, self.k)
 
         return [[near(word) for word in words(text)] for text in texts]
+
+    def table(self, victim: Classifier) -> tuple[torch.Tensor, list[str]]:
+        """(rows of length 1, their words), one for each word that can be a neighbour."""
+        rows = torch.nn.functional.normalize(embedding_table(victim.model), dim=1)
+        ids, names = whole_words(victim)
+        return rows[ids.to(rows.device)], names
 
 
 @dataclass(frozen=True, repr=False)
@@ -488,6 +531,7 @@ class UniversalTrigger:
     """
 
     words: tuple[str, ...] = field(default=())
+    meaning_unchecked: ClassVar[bool] = True
 
     def __call__(self, victim: Classifier, texts, labels) -> list[WordResult]:
         if not self.words:
