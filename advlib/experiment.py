@@ -208,8 +208,7 @@ def train(
     done = folder / "training.json"
     if done.is_file():
         print(f"found in {folder}")
-        kept = json.loads(done.read_text())
-        return load_classifier(folder), kept["log"], kept["cost"]
+        return load_classifier(folder), *read_training(done)
     epochs, rate = recipe(options.model)
     set_seed(options.seed)  # the new classification head is random
     victim = load_classifier(options.model, labels=names)
@@ -239,6 +238,16 @@ def train(
     done.write_text(json.dumps({"log": log, "cost": cost}, indent=1) + "\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return victim, log, cost
+
+
+def read_training(file: Path) -> tuple[list[dict], dict]:
+    """(log, cost) of a training that was ended. Raises ValueError where the file is damaged."""
+    try:
+        kept = json.loads(file.read_text())
+        return list(kept["log"]), dict(kept["cost"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({error}): delete it, and this model is trained "
+                         "anew") from error  # fmt: skip
 
 
 def recipe(model: str) -> tuple[float, float]:

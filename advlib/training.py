@@ -14,6 +14,7 @@ import signal
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import psutil
@@ -37,31 +38,43 @@ from transformers.trainer_utils import TrainOutput
 
 from advlib.attacks.embedding import (
     NOT_INPUTS,
+    Divergence,
     EmbeddingAttack,
+    VirtualAdversarial,
     attack_mode,
     perturbed_logits,
     wrong_margin,
 )
+from advlib.attacks.words import WordAttack
+from advlib.data import texts_of
 from advlib.models import Classifier, quiet
-from advlib.objectives import Clean
+from advlib.objectives import UNLABELLED, Clean
 
 STATE = "objective{}.safetensors"  # beside the Trainer's own files in a checkpoint
 
 
 def tokenize(victim: Classifier, data: Dataset) -> Dataset:
-    """Columns text and label -> input_ids, attention_mask, special_tokens_mask, labels."""
-
-    def encode(rows: dict[str, list]) -> dict[str, list]:
-        out = victim.tokenizer(
-            rows["text"],
-            truncation=True,
-            max_length=victim.max_length,
-            return_special_tokens_mask=True,
-        )
-        return {**out, "labels": rows["label"]}
-
+    """Columns text and label, and text_pair for pairs -> input_ids, attention_mask,
+    special_tokens_mask, labels, and for pairs second_at, where the second text begins."""
     # In memory: a cache file would land beside the data, or in a home folder without room.
-    return Dataset.from_dict(encode({"text": list(data["text"]), "label": list(data["label"])}))
+    return Dataset.from_dict({**victim.tokens(texts_of(data)), "labels": list(data["label"])})
+
+
+def check_objective(objective) -> None:
+    """Raise ValueError where an attack or a class stands in the place of an objective."""
+    if isinstance(objective, EmbeddingAttack | WordAttack):
+        set_here = [f"{f.name}={getattr(objective, f.name)!r}" for f in fields(objective)
+                    if getattr(objective, f.name) != f.default]  # fmt: skip
+        call = f"{type(objective).__name__}({', '.join(set_here).removeprefix('eps=')})"
+        name = "Words" if isinstance(objective, WordAttack) else "Adversarial"
+        name = "TRADES" if isinstance(objective, Divergence) else name
+        name = "VAT" if isinstance(objective, VirtualAdversarial) else name
+        more = ", victim, data" * (name == "Words")
+        raise ValueError(f"{call} is an attack, and training needs an objective that says what to "
+                         f"do with it: write {name}({call}{more})")  # fmt: skip
+    if isinstance(objective, type):
+        raise ValueError(f"the objective {objective.__name__} is a class: write "
+                         f"{objective.__name__}(…) with its settings")  # fmt: skip
 
 
 def last_checkpoint(folder: str | Path, processes: int = 1) -> str | None:
@@ -119,6 +132,7 @@ class AdversarialTrainer(Trainer):
     def __init__(
         self, model: nn.Module, args: TrainingArguments, *, objective=None, attack=None, **kwargs
     ):
+        check_objective(objective)
         if args.label_smoothing_factor:
             raise ValueError("label_smoothing_factor has no effect here: the objective is the loss")
         if args.torch_compile:
@@ -445,9 +459,14 @@ def finetune(
     """Fine-tune `victim.model` in place and return the trainer. The defaults suit bert-tiny; a
     real encoder wants fewer epochs and a learning rate of 2e-5 to 5e-5.
 
-    data, evaluation: columns text, label. attack: see `AdversarialTrainer`.
-    arguments: further `TrainingArguments`.
+    data, evaluation: columns text, label, and text_pair for sentence pairs.
+    attack: see `AdversarialTrainer`. Raises ValueError for labels that are no class of the model;
+    among the training texts alone `UNLABELLED` is one. arguments: further `TrainingArguments`.
     """
+    check_objective(objective)
+    known = [y for y in data["label"] if y != UNLABELLED]
+    for labels in [known] if evaluation is None else [known, list(evaluation["label"])]:
+        victim.classes(labels, labels)
     defaults = dict(
         num_train_epochs=epochs,
         per_device_train_batch_size=batch_size,

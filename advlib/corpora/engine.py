@@ -165,8 +165,13 @@ class World:
 
 
 def parts_of(text: Text) -> tuple[str, ...]:
-    """(text,), or the two texts of a pair."""
-    return (text,) if isinstance(text, str) else tuple(text)
+    """(text,), or the two texts of a pair. Raises ValueError for anything else."""
+    if isinstance(text, str):
+        return (text,)
+    pair = isinstance(text, tuple | list) and len(text) == 2
+    if not pair or not all(isinstance(part, str) for part in text):
+        raise ValueError(f"a text is a string or a pair of two strings, got {text!r}")
+    return tuple(text)
 
 
 def words(text: Text) -> list[str]:
