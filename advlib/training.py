@@ -460,8 +460,9 @@ def finetune(
     real encoder wants fewer epochs and a learning rate of 2e-5 to 5e-5.
 
     data, evaluation: columns text, label, and text_pair for sentence pairs.
-    attack: see `AdversarialTrainer`. Raises ValueError for labels that are no class of the model;
-    among the training texts alone `UNLABELLED` is one. arguments: further `TrainingArguments`.
+    attack: see `AdversarialTrainer`. arguments: further `TrainingArguments`.
+    Raises ValueError for an attack in the place of the objective, and for labels that are no class
+    of the model; among the training texts `UNLABELLED` may be one.
     """
     check_objective(objective)
     known = [y for y in data["label"] if y != UNLABELLED]
