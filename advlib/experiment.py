@@ -18,7 +18,8 @@ from transformers import set_seed
 
 from advlib.attacks import FGM, PGD, EmbeddingAttack, Noise, WordSubstitution
 from advlib.corpora import WORLDS
-from advlib.data import load_text
+from advlib.corpora.engine import Text, parts_of
+from advlib.data import load_text, texts_of
 from advlib.evaluation import attack_all, summarise
 from advlib.html_report import write_report
 from advlib.models import Classifier, embedded_checkpoints, load_classifier
@@ -162,7 +163,7 @@ def probe(options: Options, data: Dataset, names: list[str], attacks: list) -> N
     few = data.select(range(min(8, len(data))))
     for attack in attacks:
         attack_all(victim, few, attack)
-    batch = victim.encode(list(few["text"]), list(few["label"]))
+    batch = victim.encode(texts_of(few), list(few["label"]))
     attacks[0](victim.model, batch, keep_best=False)  # also where no guess above was right
 
 
@@ -280,8 +281,8 @@ def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) 
             "examples": [
                 {
                     "model": "standard",
-                    "original": words.results[i].original,
-                    "text": words.results[i].text,
+                    "original": " ‖ ".join(parts_of(words.results[i].original)),
+                    "text": " ‖ ".join(parts_of(words.results[i].text)),
                     "changed": list(words.results[i].changed),
                     "label": victim.labels[words.labels[i]],
                     "predicted": victim.labels[words.attacked[i]],
@@ -292,6 +293,7 @@ def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) 
         }
     pgd = outcomes["standard", "PGD"]
     fooled = np.flatnonzero((pgd.clean == pgd.labels) & ~pgd.robust)[:most]
+    texts = texts_of(data)
     return {
         "examples_kind": "tokens",
         "examples": [
@@ -299,14 +301,14 @@ def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) 
                 "model": "standard",
                 "label": victim.labels[pgd.labels[i]],
                 "predicted": victim.labels[pgd.attacked[i]],
-                **token_weights(victim, data[int(i)]["text"], int(pgd.labels[i])),
+                **token_weights(victim, texts[i], int(pgd.labels[i])),
             }
             for i in fooled
         ],
     }
 
 
-def token_weights(victim: Classifier, text: str, label: int, eps: float = 0.1) -> dict:
+def token_weights(victim: Classifier, text: Text, label: int, eps: float = 0.1) -> dict:
     """Tokens of a text and how much of an FGM perturbation falls on each, the largest being 1."""
     batch = victim.encode([text], [label])
     sizes = FGM(eps)(victim.model, batch)[0].norm(dim=-1)

@@ -36,6 +36,7 @@ from advlib.attacks.words import (
 from advlib.corpora import replace, words, world
 from advlib.data import data_hash, texts_of
 from advlib.evaluation import calibrate, robustness
+from advlib.experiment import Options, probe, token_weights
 from advlib.models import ModelError
 from advlib.objectives import Adversarial, Free, FreeLB, Words
 from advlib.training import finetune, tokenize
@@ -323,6 +324,14 @@ def test_a_trigger_stands_in_front_of_the_first_text(reader, reviews):
     results = found(reader, reviews, labels)
     assert [r.original for r in results] == reviews
     assert {r.text[1] == p[1] for r, p in zip(results, reviews, strict=True)} == {True}
+
+
+def test_a_run_looks_at_pairs(reader):
+    """What `advlib run` does with texts itself: it tries the attacks on a few, and shows tokens."""
+    options = Options(model="reviews-clean")
+    probe(options, pairs_as_data(), ["a", "b", "c"], [FGM(0.3, part="second")])
+    pair = ("The soup was good.", "The room was bad.")
+    assert token_weights(reader, pair, 1)["tokens"].count(".") == 2
 
 
 # ---------------------------------------------------------------------- hashes
