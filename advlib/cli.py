@@ -180,7 +180,7 @@ def _strange(attack, texts: list[str]) -> str:
     """A sentence where the words of the texts are not those that the attack knows, else nothing."""
     from advlib.corpora import words, world
 
-    found = [word.lower() for text in texts for word in words(text)]
+    found = [word.lower() for text in texts for word in words(text)]  # of both texts of a pair
     if hasattr(attack, "world"):
         vocabulary, whose = set(world(attack.world).vocabulary), f"the world {attack.world!r}"
         known, enough = sum(word in vocabulary for word in found), 0.75
@@ -203,7 +203,7 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
     from tqdm.auto import tqdm
 
     from advlib.attacks.in_words import UNCHECKED
-    from advlib.data import read_file
+    from advlib.data import read_file, texts_of
     from advlib.evaluation import wilson
     from advlib.experiment import check_folder
 
@@ -225,17 +225,18 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
         table.writerow("original attacked label before after success changed queries".split())
         for start in range(0, len(rows), 64):  # what comes out for a text depends on it alone
             part, good = rows[start : start + 64], whole[start : start + 64]
-            texts = part.text[good].tolist()
+            texts = texts_of(part[good])
             found = attack(victim, texts, [classes[y] for y in part.label[good]])
             before, after = ([victim.labels[y] for y in victim.predict(some).argmax(1)]
                              for some in (texts, [r.text for r in found]))  # fmt: skip
             done = iter(zip(found, before, after, strict=True))
-            for text, label, attacked in zip(*part.fillna("").T.values, good, strict=True):
+            shown = map(_one_cell, texts_of(part.fillna("")))
+            for text, label, attacked in zip(shown, part.label.fillna(""), good, strict=True):
                 if not attacked:
                     table.writerow([text, text, label, "", "", "", "", 0])
                     continue
                 r, was, now = next(done)
-                table.writerow([r.original, r.text, label, was, now, r.success, _changes(r),
+                table.writerow([text, _one_cell(r.text), label, was, now, r.success, _changes(r),
                                 r.queries])  # fmt: skip
             file.flush()
             results += found
@@ -254,6 +255,11 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
     if left := len(rows) - len(results):
         print(f"{_count(left, 'row')} without text or label: in the file as before, not attacked")
     print(f"{out}: {_count(len(rows), 'row')}; 95 % Wilson intervals")
+
+
+def _one_cell(text) -> str:
+    """A text as it is; the two of a pair with a mark between."""
+    return text if isinstance(text, str) else " ‖ ".join(text)
 
 
 def _changes(result) -> str:

@@ -29,6 +29,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from advlib.attacks.embedding import attack_mode, perturbed_logits, wrong_margin
 from advlib.attacks.in_words import UNCHECKED
+from advlib.data import texts_of
 from advlib.models import Classifier
 
 MAJORITY = "majority class"  # the row of a model that gives every text the same answer
@@ -61,11 +62,12 @@ def attack_all(
     batch_size: int | None = None,
     progress: bool = False,
 ) -> Outcome:
-    """Attack every text of `data` (columns text, label). attack=None predicts only.
+    """Attack every text of `data` (columns text, label, and text_pair for sentence pairs).
+    attack=None predicts only.
 
     A tie between the label and another class counts for the attacker.
     """
-    texts, labels = list(data["text"]), victim.classes(data["text"], data["label"])
+    texts, labels = texts_of(data), victim.classes(data["text"], data["label"])
     if not texts:
         raise ValueError("there are no texts to evaluate on")
     start = time.perf_counter()
@@ -363,7 +365,7 @@ def calibrate(victim: Classifier, data: Dataset, batch_size: int | None = None) 
     if not len(data):
         raise ValueError("calibration needs texts with labels, and there are none")
     labels = torch.as_tensor(victim.classes(data["text"], data["label"]))
-    logits = torch.from_numpy(victim.logits(list(data["text"]), batch_size)).double()
+    logits = torch.from_numpy(victim.logits(texts_of(data), batch_size)).double()
     unit = float(wrong_margin(logits, labels).abs().mean()) or 1.0
 
     def loss(log_t: float) -> float:

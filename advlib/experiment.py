@@ -22,15 +22,15 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 from transformers import set_seed
 
-from advlib.attacks import FGM, PGD, EmbeddingNeighbours, Noise, Typos, WordSubstitution
-from advlib.attacks.search import KeepWords, WordResult
+from advlib.attacks import FGM, PGD, Noise, WordSubstitution, for_text
+from advlib.attacks.search import WordResult
 from advlib.corpora import WORLDS
-from advlib.data import load_text
+from advlib.corpora.engine import Text, parts_of
+from advlib.data import data_hash, load_text, texts_of
 from advlib.evaluation import Outcome, attack_all, collapse, compare, majority, summarise
 from advlib.html_report import result_sentence, warnings, write_report
 from advlib.models import Classifier, embedded_checkpoints, load_classifier
 from advlib.options import Options, check_same, objective_of, prepare, record
-from advlib.protocol import texts_hash
 from advlib.training import ONE_CLASS, finetune, is_real
 
 MODELS = ("standard", "adversarial")
@@ -62,7 +62,7 @@ def experiment(
 
 def _experiment(options: Options, folder: Path, command: str, with_curve: bool) -> dict:
     data = load_data(options)
-    kept = record(options, {split: texts_hash(rows)[:16] for split, rows in data.items()})
+    kept = record(options, data_hash(data))
     if any((folder / name).is_dir() for name in MODELS):
         check_same(folder, kept)
     victim = fresh(options, data)
@@ -158,6 +158,9 @@ def say_data(options: Options, data: DatasetDict, real: bool) -> None:
     names = data["train"].features["label"].names
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     choose = f"{min(SELECTION, len(data['validation']))} to choose the checkpoint by, " * real
+    if options.data not in WORLDS:
+        print("columns: " + ", ".join(f"{role} from {name!r}" for role, name in
+                                      data.columns.items()))  # fmt: skip
     print(f"{len(data['train'])} texts to train on, {choose}{len(data['test'])} to test on, "
           f"classes: {shown}")  # fmt: skip
     if options.data not in WORLDS and options.model in embedded_checkpoints():
@@ -176,7 +179,7 @@ def probe(options: Options, victim: Classifier, data: Dataset, eps: float) -> No
     few = data.select(range(min(8, len(data))))
     for attack in make_attacks(options, eps):
         attack_all(victim, few, attack)
-    batch = victim.encode(list(few["text"]), list(few["label"]))
+    batch = victim.encode(texts_of(few), list(few["label"]))
     FGM(eps)(victim.model, batch, keep_best=False)  # also where no guess above was right
     objective_of(options, eps)
 
@@ -186,8 +189,7 @@ def make_attacks(options: Options, eps: float) -> list:
     attacks = [Noise(eps), FGM(eps), PGD(eps, steps=10)]
     if options.data in WORLDS:
         return [*attacks, WordSubstitution(options.data)]
-    few = dict(max_changed=0.2, constraints=(KeepWords(),))
-    return [*attacks, EmbeddingNeighbours(**few), Typos(**few)]
+    return [*attacks, *for_text()]
 
 
 # ---------------------------------------------------------------------- one run
@@ -391,13 +393,13 @@ def write_json(file: Path, content: dict) -> None:
 
 
 def read_training(file: Path) -> dict:
-    """The record of a finished training. Raises ValueError where it is damaged."""
+    """{"log", "cost", "used"} of a finished training. Raises ValueError where it is damaged."""
     try:
         kept = json.loads(file.read_text("utf-8"))
-        return {key: kept[key] for key in ("log", "cost", "used")}
+        return {"log": list(kept["log"]), "cost": dict(kept["cost"]), "used": dict(kept["used"])}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is damaged or of another version: remove {file.parent} to train "
-                         "that model anew") from error  # fmt: skip
+        raise ValueError(f"{file} is damaged ({error}): delete it, and this model is trained "
+                         "anew") from error  # fmt: skip
 
 
 def first(outcome: Outcome, n: int) -> Outcome:
@@ -413,7 +415,8 @@ def read_outcome(kept: dict) -> Outcome:
     numbers = {key: kept[key] for key in ("forward", "backward", "seconds")}
     results = kept["results"]
     if results is not None:
-        results = [WordResult(**r | {"changed": tuple(r["changed"])}) for r in results]
+        results = [WordResult(**{k: tuple(v) if isinstance(v, list) else v for k, v in r.items()})
+                   for r in results]  # fmt: skip
     return Outcome(**arrays, **numbers, results=results)
 
 
@@ -430,8 +433,8 @@ def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) 
             "examples": [
                 {
                     "model": "standard",
-                    "original": words.results[i].original,
-                    "text": words.results[i].text,
+                    "original": " ‖ ".join(parts_of(words.results[i].original)),
+                    "text": " ‖ ".join(parts_of(words.results[i].text)),
                     "changed": list(words.results[i].changed),
                     "label": victim.labels[words.labels[i]],
                     "predicted": victim.labels[words.attacked[i]],
@@ -442,6 +445,7 @@ def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) 
         }
     pgd = outcomes["standard", "PGD"]
     fooled = np.flatnonzero((pgd.clean == pgd.labels) & ~pgd.robust)[:most]
+    texts = texts_of(data)
     return {
         "examples_kind": "tokens",
         "examples": [
@@ -449,14 +453,14 @@ def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) 
                 "model": "standard",
                 "label": victim.labels[pgd.labels[i]],
                 "predicted": victim.labels[pgd.attacked[i]],
-                **token_weights(victim, data[int(i)]["text"], int(pgd.labels[i])),
+                **token_weights(victim, texts[i], int(pgd.labels[i])),
             }
             for i in fooled
         ],
     }
 
 
-def token_weights(victim: Classifier, text: str, label: int, eps: float = 0.1) -> dict:
+def token_weights(victim: Classifier, text: Text, label: int, eps: float = 0.1) -> dict:
     """Tokens of a text and how much of an FGM perturbation falls on each, the largest being 1."""
     batch = victim.encode([text], [label])
     sizes = FGM(eps)(victim.model, batch)[0].norm(dim=-1)

@@ -18,11 +18,16 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BatchEncoding,
     PreTrainedTokenizerBase,
 )
 
+from advlib.corpora.engine import Text, parts_of
+
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 LONGEST = 512  # tokens; longer texts are cut, as every BERT does
+# What a batch carries for attacks and objectives; the model does not take it.
+NOT_INPUTS = ("labels", "special_tokens_mask", "second_at", "reference", "weight")
 
 
 class ModelError(ValueError):
@@ -31,7 +36,8 @@ class ModelError(ValueError):
 
 @dataclass
 class Classifier:
-    """A model with its tokenizer."""
+    """A model with its tokenizer. A text is a string or, for a model of sentence pairs, a pair of
+    strings (first, second); all texts of a call are of one kind."""
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
@@ -56,11 +62,13 @@ class Classifier:
         """How many tokens the model can read; longer texts are cut."""
         config = self.model.config
         positions = getattr(config, "max_position_embeddings", None) or LONGEST
+        if positions < 1:  # some say -1 for no limit
+            positions = LONGEST
         if config.model_type in ("roberta", "xlm-roberta", "camembert"):
             positions -= config.pad_token_id + 1  # these count positions from there
         return min(self.tokenizer.model_max_length, positions, LONGEST)
 
-    def classes(self, texts: Sequence[str], labels: Sequence[int]) -> np.ndarray:
+    def classes(self, texts: Sequence[Text], labels: Sequence[int]) -> np.ndarray:
         """The labels as integers, (texts,). Raises ValueError unless each text has one class."""
         found, known = np.asarray(labels), range(len(self.labels))
         if len(texts) != len(found):
@@ -71,27 +79,55 @@ class Classifier:
                                  f"is {y!r}: leave out texts without a label")  # fmt: skip
         return found.astype(int)
 
+    def tokens(self, texts: Sequence[Text], **settings) -> BatchEncoding:
+        """What the tokenizer makes of the texts, cut to what the model can read: of a pair the
+        longer text first. Special tokens are marked, those between the two texts of a pair as well.
+        Pairs have a further entry, `second_at`: at which token the second text begins.
+
+        settings: for the tokenizer. Raises ModelError where a pair cannot be told apart.
+        """
+        settings = dict(truncation=True, max_length=self.max_length,
+                        return_special_tokens_mask=True) | settings  # fmt: skip
+        parts = [parts_of(text) for text in texts]
+        pairs = sum(len(part) == 2 for part in parts)
+        if not pairs:
+            return self.tokenizer(list(texts), **settings)
+        if pairs < len(parts):
+            raise ValueError(f"{pairs} of {len(parts)} texts are pairs: give texts of one kind")
+        marks = self.tokenizer.num_special_tokens_to_add
+        if not self.tokenizer.is_fast or marks(pair=True) <= marks(pair=False):
+            raise ModelError("this model's tokenizer puts no mark between the two texts of a pair, "
+                             "so the model cannot tell them apart: take a model that knows pairs, "
+                             "such as a BERT, or make one text of the two")  # fmt: skip
+        out = self.tokenizer(*map(list, zip(*parts, strict=True)), **settings)
+        places = [out.sequence_ids(i) for i in range(len(parts))]
+        # Behind all tokens where nothing is left of the second text.
+        out["second_at"] = [p.index(1) if 1 in p else int(sum(mask))
+                            for p, mask in zip(places, out["attention_mask"], strict=True)]
+        return out
+
     def encode(
-        self, texts: Sequence[str], labels: Sequence[int] | None = None
+        self, texts: Sequence[Text], labels: Sequence[int] | None = None
     ) -> dict[str, Tensor]:
         """A batch on the model's device: `input_ids`, `attention_mask`, `special_tokens_mask`, all
-        (batch, tokens), padded to the longest text, and `labels` (batch,) where given."""
-        settings = dict(truncation=True, return_special_tokens_mask=True, return_tensors="pt")
-        batch = self.tokenizer(list(texts), padding=True, max_length=self.max_length, **settings)
+        (batch, tokens), padded to the longest text, `second_at` (batch,) for pairs (see `tokens`),
+        and `labels` (batch,) where given."""
+        batch = self.tokens(texts, padding=True, return_tensors="pt")
         if not batch["input_ids"].shape[1]:  # no text has a token: one of padding each
-            batch = self.tokenizer(list(texts), padding="max_length", max_length=1, **settings)
-        if labels is not None:
-            batch["labels"] = torch.as_tensor(labels, dtype=torch.long)
+            batch = self.tokens(texts, padding="max_length", max_length=1, return_tensors="pt")
+        for name, values in {"second_at": batch.get("second_at"), "labels": labels}.items():
+            if values is not None:
+                batch[name] = torch.as_tensor(values, dtype=torch.long)
         return {name: value.to(self.device) for name, value in batch.items()}
 
     def batches(
-        self, texts: Sequence[str], labels: Sequence[int] | None = None,
+        self, texts: Sequence[Text], labels: Sequence[int] | None = None,
         batch_size: int | None = None,
     ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:  # fmt: skip
         """(indices, batch) over all texts, similar lengths together so that little is padding.
 
         batch_size: None is what suits the device and the lengths, 8 to 256 texts."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        order = sorted(range(len(texts)), key=lambda i: _length(texts[i]))
         for chosen in self._groups(texts, order, batch_size):
             picked = None if labels is None else [labels[i] for i in chosen]
             yield chosen, self.encode([texts[i] for i in chosen], picked)
@@ -106,7 +142,7 @@ class Classifier:
         most = 3_500 if self.device.type == "cpu" else 64_000 * min(1, 12 * 768 / size)
         chosen: list[int] = []
         for i in order:
-            length = min(len(texts[i]), 6 * self.max_length)  # the rest is cut
+            length = min(_length(texts[i]), 6 * self.max_length)  # the rest is cut
             fits = len(chosen) < 8 or len(chosen) < 256 and (len(chosen) + 1) * length <= most
             if len(chosen) == batch_size or (batch_size is None and not fits):
                 yield chosen
@@ -116,7 +152,7 @@ class Classifier:
             yield chosen
 
     @torch.no_grad()
-    def logits(self, texts: Sequence[str], batch_size: int | None = None) -> np.ndarray:
+    def logits(self, texts: Sequence[Text], batch_size: int | None = None) -> np.ndarray:
         """(texts, classes) float32, computed in eval mode; the model's mode is put back.
 
         Raises ModelError where one is not finite: comparisons with it would pass for robustness.
@@ -128,8 +164,8 @@ class Classifier:
         self.model.eval()
         try:
             for chosen, batch in self.batches(texts, batch_size=batch_size):
-                batch.pop("special_tokens_mask")
-                out[chosen] = self.model(**batch).logits.float().cpu().numpy()
+                inputs = {n: value for n, value in batch.items() if n not in NOT_INPUTS}
+                out[chosen] = self.model(**inputs).logits.float().cpu().numpy()
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -138,7 +174,7 @@ class Classifier:
                              "diverged: load an earlier checkpoint")  # fmt: skip
         return out
 
-    def predict(self, texts: Sequence[str], batch_size: int | None = None) -> np.ndarray:
+    def predict(self, texts: Sequence[Text], batch_size: int | None = None) -> np.ndarray:
         """Class probabilities, (texts, classes)."""
         z = self.logits(texts, batch_size)
         e = np.exp(z - z.max(axis=1, keepdims=True))
@@ -151,6 +187,10 @@ class Classifier:
         with quiet():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
+
+
+def _length(text: Text) -> int:
+    return sum(map(len, parts_of(text)))
 
 
 def load_classifier(
@@ -173,8 +213,14 @@ def load_classifier(
     """
     name, source = str(source), _locate(source)
     head = {}
+    if isinstance(labels, str):
+        raise ModelError(f"labels={labels!r} is one name: give a list of all of them, such as "
+                         f"labels=['neg', 'pos']")  # fmt: skip
     if labels is not None:
         names = [str(label) for label in labels]
+        if len(names) < 2 or len({*names}) < len(names):
+            raise ModelError(f"labels={names} are not two or more different names: give each class "
+                             "its own")  # fmt: skip
         head = dict(num_labels=len(names), id2label=dict(enumerate(names)),
                     label2id={n: i for i, n in enumerate(names)})  # fmt: skip
     with quiet():
@@ -194,6 +240,7 @@ def load_classifier(
             f"{name} has no trained classification head: train it (`advlib run --model {name}`), "
             "or in Python pass labels=[...] for a new one and train that"
         )
+    _check_vocabulary(name, tokenizer, model)
     if tokenizer.pad_token is None:  # GPT-2 and Llama come without one
         tokenizer.pad_token = tokenizer.eos_token
     if model.config.pad_token_id is None:
@@ -224,8 +271,25 @@ def load_language_model(
             f"{name} cannot guess masked words: it has no trained head for that, or no mask token; "
             "give a masked language model such as bert-base-uncased"
         )
+    _check_vocabulary(name, tokenizer, model)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Classifier(model.to(device).eval(), tokenizer)
+
+
+def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> None:
+    """Raise ModelError for a tokenizer with tokens that the model has no embedding of."""
+    try:
+        rows = model.get_input_embeddings().weight.shape[0]
+    except (AttributeError, NotImplementedError):  # no such table: nothing to compare with
+        return
+    last = max(tokenizer.get_vocab().values(), default=0)
+    if last >= rows:
+        token = tokenizer.convert_ids_to_tokens(last)
+        raise ModelError(
+            f"the tokenizer of {name} has tokens up to number {last} ({token!r}), but the model "
+            f"knows {rows} only: save the tokenizer that belongs to the model, or call "
+            "model.resize_token_embeddings(len(tokenizer)) and train"
+        )
 
 
 def _locate(source: str | Path) -> str | Path:

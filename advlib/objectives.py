@@ -61,6 +61,8 @@ from advlib.attacks.embedding import (
     zero_delta,
 )
 from advlib.attacks.words import WordAttack
+from advlib.corpora.engine import Text
+from advlib.data import texts_of
 from advlib.models import Classifier
 
 GRADIENT = (FGM, FGSM, PGD)  # attacks that climb the loss
@@ -482,7 +484,7 @@ class FreeLB(Objective):
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         inner, attack = bare(model), self.attack
-        ball, mask = attack.ball(inner), attackable(batch).unsqueeze(-1)
+        ball, mask = attack.ball(inner), attackable(batch, attack.part).unsqueeze(-1)
         attack.check_size(ball, inner, batch, mask)
         rewind = random_state(inner) if attack.same_dropout else lambda: None
         delta = attack.start(ball, batch, mask, zero_delta(inner, batch), 0, generator)
@@ -537,7 +539,7 @@ class Free(Objective):
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
         inner, attack = bare(model), self.attack
         key = sha1(batch["input_ids"].cpu().numpy().tobytes()).hexdigest()
-        ball, mask = attack.ball(inner), attackable(batch).unsqueeze(-1)
+        ball, mask = attack.ball(inner), attackable(batch, attack.part).unsqueeze(-1)
         attack.check_size(ball, inner, batch, mask)
         zero = zero_delta(inner, batch)
         start = (attack.start(ball, batch, mask, zero, 0, generator), 0)
@@ -637,15 +639,14 @@ class Words(Objective):
     data: Dataset = field(repr=False)
     lam: float = 1.0
     ratio: float = 1.0
-    _texts: dict[tuple[int, ...], str] = field(init=False, repr=False, compare=False)
+    _texts: dict[tuple[int, ...], Text] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         check_attack(self.attack, WordAttack, "a word attack such as WordSubstitution()")
         check_weight(self.lam, "lam (λ)")
         check_ratio(self.ratio)
-        texts = list(self.data["text"])
-        cut = dict(truncation=True, max_length=self.victim.max_length)
-        ids = self.victim.tokenizer(texts, **cut)["input_ids"]
+        texts = texts_of(self.data)
+        ids = self.victim.tokens(texts)["input_ids"]
         object.__setattr__(self, "_texts", dict(zip(map(tuple, ids), texts, strict=True)))
 
     def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
@@ -680,7 +681,7 @@ class Words(Objective):
         backward(clean + self.lam * adv)
         return _parts(clean, adv, self.lam, attacked / size, tuple(inner))
 
-    def texts(self, batch: Batch) -> list[str]:
+    def texts(self, batch: Batch) -> list[Text]:
         """The texts of a batch. Raises ValueError for one that is not in `data`."""
         rows = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
         keys = [tuple(ids[real].tolist()) for ids, real in rows]

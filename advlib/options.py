@@ -232,6 +232,6 @@ def check_same(folder: Path, now: dict) -> None:
                          "another folder with --out")  # fmt: skip
 
 
-def record(options: Options, texts: dict) -> dict:
-    """What is kept as options.json; texts: hashes of the data, by split."""
+def record(options: Options, texts: str) -> dict:
+    """What is kept as options.json; texts: the hash of the data."""
     return asdict(options) | {"texts": texts}

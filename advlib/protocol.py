@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from datasets import Dataset
 from torch import nn
 
 from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution, for_text
 from advlib.attacks.words import KeepWords
-from advlib.data import load_text
+from advlib.corpora import WORLDS
+from advlib.data import load_text, texts_hash
 from advlib.evaluation import MAJORITY, robustness
 from advlib.models import CHECKPOINTS, embedded_checkpoints, load_classifier
 
@@ -105,7 +105,8 @@ def evaluate(
     protocol = protocol.at(eps)
     victim = load_classifier(source, device=device)
     size = protocol.n if n is None else n
-    splits = load_text(data, test=test, train_size=1, test_size=size, **columns)
+    few = {"train_size": 1} if data in WORLDS else {}  # of a world no more need be made
+    splits = load_text(data, test=test, test_size=size, **few, **columns)
     rows, held_out = splits["test"], splits["validation"]
     held_out = held_out.select(range(min(protocol.calibration, len(held_out))))
     others = _check_classes(victim.labels, rows.features["label"].names)
@@ -207,11 +208,6 @@ def weights_hash(source: str | Path, model: nn.Module) -> str:
         return _sha256(file.read_bytes() for file in files)
     state = sorted(model.state_dict().items())
     return _sha256(name.encode() + tensor.cpu().numpy().tobytes() for name, tensor in state)
-
-
-def texts_hash(data: Dataset) -> str:
-    """SHA-256 of texts and labels, in order."""
-    return _sha256([json.dumps([list(data["text"]), list(data["label"])]).encode()])
 
 
 def _sha256(parts: Iterable[bytes]) -> str:

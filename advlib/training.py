@@ -18,7 +18,7 @@ import signal
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import psutil
@@ -43,13 +43,17 @@ from transformers.trainer_utils import TrainOutput
 
 from advlib.attacks.embedding import (
     NOT_INPUTS,
+    Divergence,
     EmbeddingAttack,
+    VirtualAdversarial,
     attack_mode,
     perturbed_logits,
     wrong_margin,
 )
+from advlib.attacks.words import WordAttack
+from advlib.data import texts_of
 from advlib.models import Classifier, quiet
-from advlib.objectives import WEIGHT, After, Clean, Objective, RDrop
+from advlib.objectives import UNLABELLED, WEIGHT, After, Clean, Objective, RDrop
 
 SMALL = 2_000_000  # weights; below are the embedded models and their like
 LEAST_STEPS = 240
@@ -130,25 +134,33 @@ def is_real(model: nn.Module) -> bool:
 
 
 def tokenize(victim: Classifier, data: Dataset, balanced: bool = False) -> Dataset:
-    """Columns text and label -> input_ids, attention_mask, special_tokens_mask, labels.
+    """Columns text and label, and text_pair for pairs -> input_ids, attention_mask,
+    special_tokens_mask, labels, and for pairs second_at, where the second text begins.
 
     balanced: and `weight`, with which every class has the same share in the loss.
     """
-
-    def encode(rows: dict[str, list]) -> dict[str, list]:
-        out = victim.tokenizer(
-            rows["text"],
-            truncation=True,
-            max_length=victim.max_length,
-            return_special_tokens_mask=True,
-        )
-        return {**out, "labels": rows["label"]}
-
-    # In memory: a cache file would land beside the data, or in a home folder without room.
-    columns = encode({"text": list(data["text"]), "label": list(data["label"])})
+    columns = {**victim.tokens(texts_of(data)), "labels": list(data["label"])}
     if balanced:
         columns[WEIGHT] = compute_sample_weight("balanced", columns["labels"]).tolist()
+    # In memory: a cache file would land beside the data, or in a home folder without room.
     return Dataset.from_dict(columns)
+
+
+def check_objective(objective) -> None:
+    """Raise ValueError where an attack or a class stands in the place of an objective."""
+    if isinstance(objective, EmbeddingAttack | WordAttack):
+        set_here = [f"{f.name}={getattr(objective, f.name)!r}" for f in fields(objective)
+                    if getattr(objective, f.name) != f.default]  # fmt: skip
+        call = f"{type(objective).__name__}({', '.join(set_here).removeprefix('eps=')})"
+        name = "Words" if isinstance(objective, WordAttack) else "Adversarial"
+        name = "TRADES" if isinstance(objective, Divergence) else name
+        name = "VAT" if isinstance(objective, VirtualAdversarial) else name
+        more = ", victim, data" * (name == "Words")
+        raise ValueError(f"{call} is an attack, and training needs an objective that says what to "
+                         f"do with it: write {name}({call}{more})")  # fmt: skip
+    if isinstance(objective, type):
+        raise ValueError(f"the objective {objective.__name__} is a class: write "
+                         f"{objective.__name__}(…) with its settings")  # fmt: skip
 
 
 def last_checkpoint(folder: str | Path, processes: int = 1) -> str | None:
@@ -215,6 +227,7 @@ class AdversarialTrainer(Trainer):
         self, model: nn.Module, args: TrainingArguments, *, objective=None, attack=None,
         floor: float | None = None, watch: bool = False, **kwargs,
     ):  # fmt: skip
+        check_objective(objective)
         if args.label_smoothing_factor:
             raise ValueError("label_smoothing_factor has no effect here: the objective is the loss")
         if args.torch_compile:
@@ -610,7 +623,7 @@ def finetune(
 ) -> AdversarialTrainer:
     """Fine-tune `victim.model` in place and return the trainer, whose `recipe` says what was done.
 
-    data, evaluation: columns text, label.
+    data, evaluation: columns text, label, and text_pair for sentence pairs.
     epochs, learning_rate, after: None is what `recipe` says for this model and so many texts. An
         adversarial objective sets in `after` so many plain steps (see `After`).
     balanced: every class has the same share in the loss, however rare it is.
@@ -621,7 +634,13 @@ def finetune(
         training that has collapsed goes back to its last good checkpoint, or to its beginning, and
         goes on with half of ε. Raises Collapsed, a ValueError, where that collapses too.
     arguments: further `TrainingArguments`.
+    Raises ValueError for an attack in the place of the objective, and for labels that are no class
+    of the model; among the training texts `UNLABELLED` may be one.
     """
+    check_objective(objective)
+    known = [y for y in data["label"] if y != UNLABELLED]
+    for labels in [known] if evaluation is None else [known, list(evaluation["label"])]:
+        victim.classes(labels, labels)
     objective = objective or Clean()
     real, attacks = is_real(victim.model), not isinstance(objective, Clean | RDrop)
     settings = SETTINGS | dict(

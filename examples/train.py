@@ -22,9 +22,9 @@ import typer
 import advlib
 from advlib.attacks import FGM, PGD, Noise
 from advlib.cli import plainly
+from advlib.data import data_hash
 from advlib.experiment import EMBEDDED_EPS, REAL_EPS, what_was_done, write_json
 from advlib.options import Options, check_same, objective_of, prepare, record, take
-from advlib.protocol import texts_hash
 from advlib.training import BEST, is_real
 
 
@@ -50,7 +50,7 @@ def main(
     if options.lora and os.environ.get("ACCELERATE_USE_FSDP") == "true":
         raise typer.BadParameter("--lora goes with one GPU or configs/ddp.yaml, not with FSDP")
     data = advlib.load_text(**options.loading())
-    note(out, record(options, {split: texts_hash(rows)[:16] for split, rows in data.items()}))
+    note(out, record(options, data_hash(data)))
     device = advlib.setup(seed=options.seed).device
     # To the CPU: with several processes each has a GPU of its own, to which the Trainer moves it.
     names = data["train"].features["label"].names

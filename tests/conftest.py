@@ -20,7 +20,8 @@ DECODERS = ("gpt2", "llama")  # these read left to right and add no special toke
 
 
 def make_tokenizer(architecture="bert"):
-    """A word-level tokenizer; encoders wrap the text in [CLS] and [SEP], decoders do not."""
+    """A word-level tokenizer; encoders wrap a text, and both texts of a pair, in [CLS] and [SEP],
+    decoders do not."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -33,9 +34,11 @@ def make_tokenizer(architecture="bert"):
         return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="[PAD]", **names)
     if architecture == "bert":
         names["model_input_names"].insert(1, "token_type_ids")
+    pair = {"bert": "[CLS] $A [SEP] $B:1 [SEP]:1", "roberta": "[CLS] $A [SEP] [SEP] $B [SEP]"}
     inner.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
+        single="[CLS] $A [SEP]", pair=pair.get(architecture, "[CLS] $A [SEP] $B [SEP]"),
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )  # fmt: skip
     return PreTrainedTokenizerFast(
         tokenizer_object=inner, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", **names
     )

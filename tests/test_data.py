@@ -1,6 +1,7 @@
 """load_text(): every kind of source has one shape, and every bad input gets one clear sentence."""
 
 import csv
+import hashlib
 import json
 from collections import Counter
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from advlib.corpora import world
-from advlib.data import DataError, load_text
+from advlib.data import DataError, data_hash, load_text, texts_hash, texts_of
 
 # Texts that spoil careless readers. None holds a tab or a new line, so that a TSV can hold them.
 AWKWARD = ['a "quoted" word, and a comma', '"starts with a quote', "NA", "null", "None", "nan",
@@ -147,9 +148,124 @@ def test_usual_column_names_are_found_in_any_case(tmp_path, columns, ending):
     assert everything(data) == Counter((row["text"], row["label"]) for row in rows_of(20))
 
 
-def test_likelier_column_name_wins(tmp_path):
-    rows = [{"title": "x", "topic": "y", **row} for row in rows_of(20)]
+def test_a_column_called_label_wins_over_other_names_for_it(tmp_path):
+    rows = [{"topic": "y", **row} for row in rows_of(20)]
     assert ("text number 3", "pos") in everything(load_text(write(tmp_path / "a.csv", rows)))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_the_columns_that_were_taken_are_told(tmp_path, ending):
+    rows = [{"id": "7", " Sentence": r["text"], "mood": r["label"]} for r in rows_of(20)]
+    data = load_text(write(tmp_path / f"a{ending}", rows), label="MOOD")
+    assert data.columns == {"text": "Sentence", "label": "mood"}
+    assert load_text("reviews", train_size=4, test_size=4).columns == {}
+
+
+def test_without_a_header_columns_are_told_by_number(tmp_path):
+    rows = [{"label": row["label"], "text": row["text"]} for row in rows_of(20)]
+    data = load_text(write(tmp_path / "a.csv", rows, header=False))
+    assert data.columns == {"text": "column 2", "label": "column 1"}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_several_columns_that_may_be_the_text_are_refused(tmp_path, ending):
+    """GLUE's QNLI has them: half of each pair would be trained on in silence."""
+    rows = [{"question": f"q{i}", "sentence": f"s{i}", "label": i % 2} for i in range(20)]
+    path = write(tmp_path / f"a{ending}", rows)
+    message = refusal(path)
+    assert "several columns that may be the text, 'question', 'sentence'" in message
+    assert "(--text question)" in message and "(--text question,sentence)" in message
+    assert load_text(path, text="sentence").columns["text"] == "sentence"
+
+
+def test_several_columns_that_may_be_the_label_are_refused(tmp_path):
+    rows = [{"category": "x", "sentiment": r["label"], "text": r["text"]} for r in rows_of(20)]
+    path = write(tmp_path / "a.csv", rows)
+    assert "may be the label, 'category', 'sentiment'" in refusal(path)
+    assert set(load_text(path, label="sentiment")["train"].features["label"].names) == {
+        "neg", "pos",
+    }  # fmt: skip
+
+
+def test_a_column_that_was_given_is_no_candidate_for_the_other(tmp_path):
+    rows = [{"title": r["label"], "text": r["text"]} for r in rows_of(20)]
+    assert load_text(write(tmp_path / "a.csv", rows), label="title").columns["text"] == "text"
+
+
+@pytest.mark.parametrize("header", ["text,text,label", "text,label,n,n", "text, label,label "])
+def test_two_columns_of_one_name_are_refused(tmp_path, header):
+    rows = "\n".join(",".join([f"t{i}"] * len(header.split(","))) for i in range(9))
+    (tmp_path / "a.csv").write_text(f"{header}\n{rows}\n")
+    assert "more than one column called" in refusal(tmp_path / "a.csv")
+    assert "more than one column called" in refusal(tmp_path / "a.csv", text="text", label="label")
+
+
+def test_columns_without_a_name_may_come_twice(tmp_path):
+    lines = [f"{i},t{i},{i % 2}," for i in range(20)]
+    (tmp_path / "a.csv").write_text("\n".join([",text,label,", *lines]))
+    assert everything(load_text(tmp_path / "a.csv")).total() == 20
+
+
+def test_names_that_differ_in_case_alone_are_told_apart_by_case(tmp_path):
+    rows = [{"Text": "no", "TEXT": r["text"], "label": r["label"]} for r in rows_of(20)]
+    path = write(tmp_path / "a.csv", rows)
+    assert "'Text', 'TEXT'" in refusal(path) and "as it stands" in refusal(path, text="text")
+    assert everything(load_text(path, text="TEXT")) == everything_of(rows_of(20))
+
+
+# ------------------------------------------------------------------------------ sentence pairs
+
+
+def pairs_of(n):
+    return [{"premise": f"first, {i}", "gold": "ab"[i % 2], "hypothesis": f"second {i}"}
+            for i in range(n)]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_two_columns_make_pairs(tmp_path, ending):
+    path = write(tmp_path / f"a{ending}", pairs_of(30))
+    data = load_text(path, text="premise, Hypothesis", label="gold")
+    assert data.columns == {"text": "premise,hypothesis", "label": "gold"}
+    assert data["train"].column_names == ["text", "text_pair", "label"]
+    assert {split: len(rows) for split, rows in data.items()} == {
+        "train": 22, "validation": 2, "test": 6,
+    }  # fmt: skip
+    found = Counter(text for rows in data.values() for text in texts_of(rows))
+    assert found == Counter((f"first, {i}", f"second {i}") for i in range(30))
+    for rows in data.values():
+        for (first, _), label in zip(texts_of(rows), rows["label"], strict=True):
+            assert label == int(first.split()[-1]) % 2
+
+
+def test_texts_of_single_texts_and_of_plain_columns(tmp_path):
+    rows = load_text(write(tmp_path / "a.csv", rows_of(20)))["test"]
+    assert texts_of(rows) == list(rows["text"])
+    assert texts_of({"text": ["a"], "text_pair": ["b"]}) == [("a", "b")]
+
+
+def test_a_pair_without_one_of_its_texts_is_dropped(tmp_path):
+    rows = [*pairs_of(20), {"premise": "alone", "gold": "a", "hypothesis": ""}]
+    with pytest.warns(UserWarning, match="dropped 1 of 21 rows .*: 1 without a text$"):
+        data = load_text(write(tmp_path / "a.csv", rows), text="premise,hypothesis", label="gold")
+    assert sum(map(len, data.values())) == 20
+
+
+def test_a_name_that_holds_a_comma_is_one_column(tmp_path):
+    rows = [{"one, two": r["text"], "label": r["label"]} for r in rows_of(20)]
+    data = load_text(write(tmp_path / "a.csv", rows), text="one, two")
+    assert data["train"].column_names == ["text", "label"]
+
+
+@pytest.mark.parametrize("text", ["premise,gold,hypothesis", "premise,Premise"])
+def test_no_pair_of_three_columns_nor_of_one(tmp_path, text):
+    message = refusal(write(tmp_path / "a.csv", pairs_of(9)), text=text, label="gold")
+    assert "neither one column nor two different ones" in message and "--text" in message
+
+
+def test_a_half_of_a_pair_that_is_missing_is_named(tmp_path):
+    path = write(tmp_path / "a.csv", pairs_of(9))
+    assert "no column 'answer'" in refusal(path, text="premise,answer", label="gold")
+    assert "--text premise,hypothesis" in refusal(path, label="gold")
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet"])
@@ -235,6 +351,47 @@ def test_ten_thousand_words_are_a_text(tmp_path):
     assert everything(load_text(path))[long, "pos"] == 1
 
 
+def test_what_is_missing_is_counted_by_kind(tmp_path):
+    rows = [*rows_of(20), {"text": "", "label": "a"}, {"text": "b", "label": "  "},
+            {"text": "c", "label": ""}]  # fmt: skip
+    with pytest.warns(UserWarning, match=r"dropped 3 of 23 .*: 1 without a text and 2 without a l"):
+        load_text(write(tmp_path / "a.csv", rows))
+
+
+def test_a_label_column_that_is_mostly_empty_is_refused(tmp_path):
+    rows = [*rows_of(10), *({"text": f"more {i}", "label": " "} for i in range(11))]
+    message = refusal(write(tmp_path / "a.csv", rows))
+    assert "11 without a label among its 21 rows" in message and "--label" in message
+
+
+def test_the_word_nan_among_labels_is_counted(tmp_path):
+    path = write(tmp_path / "a.csv", rows_of(60, ["neg", "pos", "NaN"]))
+    with pytest.warns(UserWarning, match="20 of 60 labels .* are the word 'nan'"):
+        assert load_text(path)["train"].features["label"].names == ["NaN", "neg", "pos"]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("odd", [["pos", "neg"], [0, 2], {"stars": 3}])
+def test_lists_and_records_are_no_labels_and_no_texts(tmp_path, ending, odd):
+    rows = [{"text": r["text"], "label": odd} for r in rows_of(20)]
+    message = refusal(write(tmp_path / f"a{ending}", rows))
+    assert "the column 'label'" in message and "give one label per row" in message
+    rows = [{"text": odd, "label": r["label"]} for r in rows_of(20)]
+    message = refusal(write(tmp_path / f"b{ending}", rows))
+    assert "the column 'text'" in message and "give one text per row" in message
+
+
+def test_sequences_of_classes_are_no_labels():
+    names = datasets.ClassLabel(names=["a", "b", "c"])
+    made = datasets.Dataset.from_dict(
+        {"text": ["x", "y"], "label": [[0, 2], [1]]},
+        features=datasets.Features(
+            {"text": datasets.Value("string"), "label": datasets.List(names)}
+        ),
+    )
+    assert "holds '[0, 2]', which is no single label" in refusal(made)
+
+
 # ------------------------------------------------------------------------- splits, sizes, seeds
 
 
@@ -255,8 +412,8 @@ def test_the_only_row_of_a_label_stays_in_train(tmp_path):
 
 
 def test_every_beginning_of_a_split_holds_each_label_in_its_share(tmp_path):
-    rows = [{"text": f"t{i}", "label": "ab"[i >= 300]} for i in range(400)]  # sorted by label
-    for name in ("train", "valid", "test"):
+    for name in ("train", "valid", "test"):  # sorted by label
+        rows = [{"text": f"{name} {i}", "label": "ab"[i >= 300]} for i in range(400)]
         write(tmp_path / f"{name}.csv", rows)
     alone, folder = load_text(tmp_path / "train.csv"), load_text(tmp_path)
     for split in [*alone.values(), *folder.values()]:
@@ -295,6 +452,119 @@ def test_second_file_is_the_test_set(tmp_path):
     data = load_text(train, test=write(tmp_path / "other.jsonl", other))
     assert sorted(named(data["test"])) == [(f"other {i}", "pos") for i in range(7)]
     assert (len(data["train"]), len(data["validation"])) == (45, 5)
+
+
+def test_a_training_set_cut_to_one_label_is_refused(tmp_path):
+    path = write(tmp_path / "a.csv", rows_of(100, ["a"] * 9 + ["b"]))
+    message = refusal(path, train_size=3)
+    assert "train_size=3 leaves no label but 'a'" in message and "--train-size" in message
+    assert len(load_text(path, train_size=20)["train"]) == 20
+
+
+def test_testing_on_the_training_texts_is_refused(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.csv", rows_of(20))
+    copy = write(tmp_path / "b.jsonl", rows_of(20)[::-1])
+    monkeypatch.chdir(tmp_path)
+    for test in (path, "a.csv", copy, pd.DataFrame(rows_of(20))):
+        message = refusal(path, test=test)
+        assert "is what is trained on" in message and "--test" in message
+    (tmp_path / "c").mkdir()
+    for name in ("train", "test"):
+        write(tmp_path / "c" / f"{name}.csv", rows_of(20))
+    assert "the test split of" in refusal(tmp_path / "c")
+
+
+def test_test_texts_that_are_trained_on_are_counted_and_kept(tmp_path):
+    path = write(tmp_path / "a.csv", rows_of(50))
+    other = [*rows_of(7), *({"text": f"new {i}", "label": "pos"} for i in range(5))]
+    with pytest.warns(UserWarning, match="7 of 12 texts of .*b.csv to test on are also") as caught:
+        data = load_text(path, test=write(tmp_path / "b.csv", other))
+    assert caught[0].filename == __file__
+    assert [len(rows) for rows in data.values()] == [45, 5, 12]
+
+
+def test_duplicates_on_both_sides_of_a_split_are_counted(tmp_path, recwarn):
+    load_text(write(tmp_path / "a.csv", rows_of(50)))
+    assert not recwarn
+    with pytest.warns(UserWarning, match="also among those to train or validate on") as caught:
+        data = load_text(write(tmp_path / "a.csv", rows_of(50) * 2))
+    others = {*data["train"]["text"], *data["validation"]["text"]}
+    n = sum(text in others for text in data["test"]["text"])
+    assert f"{n} of 20 texts" in str(caught[0].message) and n > 9
+
+
+def test_pairs_overlap_only_where_both_texts_do(tmp_path, recwarn):
+    rows = [{"text": f"t{i % 10}", "body": f"b{i}", "label": i % 2} for i in range(50)]
+    path = write(tmp_path / "a.csv", rows)
+    load_text(path, text="text,body")
+    assert not recwarn
+    load_text(path, text="text")
+    assert len(recwarn) == 1
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_no_library_takes_are_refused(tmp_path, seed):
+    for source in ("reviews", write(tmp_path / "a.csv", rows_of(9))):
+        message = refusal(source, seed=seed)
+        assert f"seed is {seed}" in message and "(--seed)" in message
+
+
+# -------------------------------------------------------------------------- tables from memory
+
+
+def test_tables_from_memory_are_read_as_files_are(tmp_path):
+    rows, other = rows_of(50), [{"text": f"new {i}", "label": "pos"} for i in range(6)]
+    path, test = write(tmp_path / "a.csv", rows), write(tmp_path / "b.csv", other)
+    expected = load_text(path, test=test)
+    frame, more = pd.DataFrame(rows, index=[3] * 50), pd.DataFrame(other)
+    made, held = datasets.Dataset.from_list(rows), datasets.Dataset.from_list(other)
+    both = datasets.DatasetDict(train=made, test=held)
+    alone = datasets.DatasetDict(train=held)
+    for one, two in [(frame, more), (made, held), (both, None), (path, more), (frame, test),
+                     (both, held), (made, both), (made, alone)]:  # fmt: skip
+        found = load_text(one, test=two)
+        assert {s: named(found[s]) for s in found} == {s: named(expected[s]) for s in expected}
+    assert found.columns == {"text": "text", "label": "label"}
+    assert frame.index.tolist() == [3] * 50, "the table is left as it was"
+
+
+def test_a_table_keeps_the_order_of_its_classes():
+    data = load_text(classified(50, [0, 1]), test=pd.DataFrame(rows_of(4, ["pos"])))
+    assert data["train"].features["label"].names == ["pos", "neg", "odd"]
+    assert set(data["test"]["label"]) == {0}
+
+
+def test_tables_are_called_by_their_kind_in_messages():
+    assert "the train split of the DataFrame has no column" in refusal(pd.DataFrame({"a": [1]}))
+    made = datasets.Dataset.from_dict({"a": [1]})
+    assert "the train split of the Dataset has no column" in refusal(made)
+    splits = datasets.DatasetDict(dev=classified(9, [0, 1]), other=classified(9, [0, 1]))
+    assert "the DatasetDict has no train split but 'validation'" in refusal(splits)
+    two = datasets.DatasetDict(train=classified(9, [0, 1]), dev=classified(9, [0, 1]))
+    assert "none called test" in refusal(classified(9, [0, 1]), test=two)
+    for odd in (["a", "b"], {"text": ["a"]}, None):
+        assert "is no data" in refusal(odd)
+
+
+def test_the_hash_of_the_data_sees_every_change(tmp_path):
+    def make(rows, **options):
+        return load_text(write(tmp_path / "a.csv", rows), **options)
+
+    rows, pairs = rows_of(40), dict(text="premise,hypothesis", label="gold")
+    found = {data_hash(make(rows)), data_hash(make(rows[:-1])), data_hash(make(rows, seed=1)),
+             data_hash(make(rows_of(40, ["neg", "POS"]))), data_hash(make(rows, test_size=3)),
+             data_hash(make([{**rows[0], "text": "other"}, *rows[1:]])),
+             data_hash(make(pairs_of(40), **pairs)),
+             data_hash(make(pairs_of(40), **pairs | dict(text="premise"))),
+             data_hash(make(pairs_of(40), **pairs | dict(text="hypothesis,premise")))}  # fmt: skip
+    assert len(found) == 9
+    assert data_hash(make(rows)) == data_hash(make(rows)) and len(data_hash(make(rows))) == 64
+
+
+def test_the_hash_of_single_texts_is_what_it_was():
+    """Published cards hold it."""
+    rows = datasets.Dataset.from_dict({"text": ["a", "ä"], "label": [1, 0]})
+    assert texts_hash(rows) == hashlib.sha256(b'[["a", "\\u00e4"], [1, 0]]').hexdigest()
 
 
 # ------------------------------------------------------------------------------------- folders

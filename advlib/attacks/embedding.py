@@ -15,19 +15,20 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from advlib.models import NOT_INPUTS
 from advlib.perturbation import Ball, check_eps
 
-NOT_INPUTS = ("labels", "special_tokens_mask", "reference", "weight")
+PARTS = ("both", "first", "second")  # of a sentence pair
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EmbeddingAttack:
     """One inner maximisation over δ; its repr is its threat model.
 
@@ -42,6 +43,7 @@ class EmbeddingAttack:
         before each pass.
     seed: of the random starts. Each example has random numbers of its own, drawn from the seed and
         its token ids, so its δ does not depend on its neighbours in the batch.
+    part: of sentence pairs, whether "both" texts may be perturbed, the "first" or the "second".
 
     Raises ValueError for settings that make no sense.
     """
@@ -53,6 +55,7 @@ class EmbeddingAttack:
     target: int | None = None
     same_dropout: bool = False
     seed: int = 0
+    part: str = field(default="both", kw_only=True)
 
     steps: ClassVar[int] = 1
     step_size: ClassVar[float | None] = None
@@ -69,6 +72,13 @@ class EmbeddingAttack:
             )
         if self.step_size is not None:
             check_eps(self.step_size)
+        check_part(self.part)
+
+    def __repr__(self) -> str:
+        """All settings; `part` only where it is not "both", for published digests hold this."""
+        hidden = ("part",) * (self.part == "both")
+        shown = [f.name for f in fields(self) if f.repr and f.name not in hidden]
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in shown)})"
 
     _least_steps: ClassVar[int] = 1
 
@@ -83,10 +93,12 @@ class EmbeddingAttack:
         generator: torch.Generator | None = None,
         first_grad: Tensor | None = None,
     ) -> Tensor:
-        """The perturbation δ, (batch, tokens, hidden), zero on padding and special tokens.
+        """The perturbation δ, (batch, tokens, hidden), zero on padding, special tokens and what is
+        not in `part`.
 
         batch: `input_ids`, `attention_mask`, `special_tokens_mask`, `labels` and whatever else the
-            model takes, all on the model's device. `Classifier.encode` makes such a batch.
+            model takes, all on the model's device; for a part of pairs also `second_at`.
+            `Classifier.encode` makes such a batch.
         keep_best: an iterative attack returns, per example, the best point that it saw, at the
             price of one more forward pass a run (for evaluation); False: the last one (for
             training).
@@ -96,10 +108,11 @@ class EmbeddingAttack:
 
         The model's mode, flags, `.grad` fields and the global random state are left as they were.
         Raises ValueError where the attack could not do anything: no attackable input, a loss that
-        is not finite, embeddings that get no gradient, an eps larger than the embeddings.
+        is not finite, embeddings that get no gradient, an eps larger than the embeddings; and where
+        a part of single texts is asked for.
         """
         model = bare(model)
-        mask = attackable(batch).unsqueeze(-1)
+        mask = attackable(batch, self.part).unsqueeze(-1)
         ball = self.ball(model)
         self.check_size(ball, model, batch, mask)
         keep_best = keep_best and self._iterative
@@ -278,10 +291,17 @@ def embedding_table(model: nn.Module) -> Tensor:
     return table.full_tensor() if hasattr(table, "full_tensor") else table
 
 
-def attackable(batch: Mapping[str, Tensor]) -> Tensor:
+def check_part(part: str) -> None:
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {PARTS}, got {part!r}")
+
+
+def attackable(batch: Mapping[str, Tensor], part: str = "both") -> Tensor:
     """(batch, tokens) True where a token may be perturbed: neither padding nor special.
 
-    Raises ValueError where the batch does not say which tokens are special.
+    part: of sentence pairs, "both" texts, the "first" or the "second".
+    Raises ValueError where the batch does not say which tokens are special, and for a part of
+    single texts.
     """
     for name in ("input_ids", "attention_mask", "special_tokens_mask", "labels"):
         if name not in batch:
@@ -289,7 +309,16 @@ def attackable(batch: Mapping[str, Tensor]) -> Tensor:
                 f"the batch has no {name!r}. Classifier.encode(texts, labels) makes a complete "
                 "one; a tokenizer needs return_special_tokens_mask=True."
             )
-    return batch["attention_mask"].bool() & ~batch["special_tokens_mask"].bool()
+    mask = batch["attention_mask"].bool() & ~batch["special_tokens_mask"].bool()
+    if part == "both":
+        return mask
+    check_part(part)
+    if "second_at" not in batch:
+        raise ValueError(f"part={part!r} is for sentence pairs, and these are single texts: leave "
+                         "it out")  # fmt: skip
+    place = torch.arange(mask.shape[1], device=mask.device)
+    second = place >= batch["second_at"][:, None]
+    return mask & (second if part == "second" else ~second)
 
 
 def zero_delta(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
@@ -469,7 +498,7 @@ def _noise(ball, batch, mask, zero, seed, restart, generator) -> tuple[Tensor, T
 # ---------------------------------------------------------------------- the attacks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Noise(EmbeddingAttack):
     """A random point on the surface of the ball: the control that every attack must beat.
 
@@ -487,7 +516,7 @@ class Noise(EmbeddingAttack):
         return ball.random(noise)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FGM(EmbeddingAttack):
     """One step of size eps along the normalised gradient, δ = eps · g/‖g‖.
 
@@ -496,7 +525,7 @@ class FGM(EmbeddingAttack):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FGSM(EmbeddingAttack):
     """One step of size eps along the sign of the gradient, δ = eps · sign(g), in the linf ball.
 
@@ -507,7 +536,7 @@ class FGSM(EmbeddingAttack):
     norm: str = "linf"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PGD(EmbeddingAttack):
     """Projected gradient ascent: `steps` times a step along the gradient, then back into the ball.
 
@@ -526,7 +555,7 @@ class PGD(EmbeddingAttack):
     restarts: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Divergence(EmbeddingAttack):
     """Ascent that needs no label: it moves the prediction away from where it is, by raising
     KL(p(x) ‖ p(x + δ)).
@@ -581,7 +610,7 @@ class Divergence(EmbeddingAttack):
         return divergence(batch["reference"], logits, self.symmetric)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VirtualAdversarial(Divergence):
     """The direction in which the prediction is most easily moved, by `steps` power iterations.
 

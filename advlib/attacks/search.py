@@ -25,8 +25,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from advlib.attacks.embedding import PARTS
 from advlib.corpora import replace, words, world
-from advlib.corpora.engine import WORD
+from advlib.corpora.engine import WORD, Text, parts_of
 from advlib.models import Classifier
 
 # Scores that differ by less are equal: padding to another length shifts logits by about 1e-6.
@@ -54,10 +55,10 @@ STOP_WORDS = frozenset(
 class WordResult:
     """What one attack made of one text. A failure is a result too."""
 
-    original: str
-    text: str
+    original: Text
+    text: Text
     label: int
-    changed: tuple[int, ...]  # which words of the original
+    changed: tuple[int, ...]  # which words of the original; those of a second text come after
     success: bool  # the goal, not reached before, is reached now
     wrong_before: bool  # the model was wrong from the start
     queries: int  # texts that the model was asked about, gradients included
@@ -69,8 +70,13 @@ class WordResult:
         return not (self.success or self.wrong_before)
 
     def show(self, as_html: bool = False) -> str:
-        """The text with its changes marked: `[old -> new]`, or escaped HTML."""
-        old, new = _pieces(self.original), _pieces(self.text)
+        """The text with its changes marked: `[old -> new]`, or escaped HTML. Between the two texts
+        of a pair stands ` ‖ `."""
+        both = zip(parts_of(self.original), parts_of(self.text), strict=True)
+        return " ‖ ".join(self._show(old, new, as_html) for old, new in both)
+
+    def _show(self, old: str, new: str, as_html: bool) -> str:
+        old, new = _pieces(old), _pieces(new)
         shown = []
         matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
         for kind, a, b, c, d in matcher.get_opcodes():
@@ -141,7 +147,8 @@ class Constraint:
         return [False] * len(words)
 
     def allows(self, victim: Classifier, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-        """For each (original, candidate), whether the candidate is a fair text."""
+        """For each (original, candidate), whether the candidate is a fair text. Both are strings:
+        of sentence pairs, each text that was changed is judged by itself."""
         return [True] * len(pairs)
 
 
@@ -276,7 +283,7 @@ Options = Generator["Query", np.ndarray, dict[int, tuple[float, str]]]
 class Query:
     """Texts to score. candidates: they may be the result, so constraints apply to them."""
 
-    texts: list[str]
+    texts: list[Text]
     candidates: bool = True
 
 
@@ -284,7 +291,7 @@ class Query:
 class State:
     """One text under attack. Its search changes `changes` and `score`; `lockstep` the rest."""
 
-    text: str
+    text: Text
     label: int
     score: float  # of the text as it is now; at least 0 when the goal is reached
     left: float = np.inf  # queries that it may still make
@@ -294,7 +301,7 @@ class State:
     changes: dict[int, str] = field(default_factory=dict)
     tried: bool = False
 
-    def with_changes(self, changes: dict[int, str]) -> str:
+    def with_changes(self, changes: dict[int, str]) -> Text:
         return replace(self.text, changes)
 
     @property
@@ -414,7 +421,7 @@ def blind(state: State, most: int, tries: int = 30, chunk: int = 10) -> Search:
     """For an attacker without scores: random changes of more and more words until the goal is
     reached, then every change is taken back that is not needed."""
     places = [i for i, options in enumerate(state.options) if options]
-    rng = random.Random(zlib.crc32(state.text.encode()))
+    rng = random.Random(zlib.crc32("\n".join(parts_of(state.text)).encode()))
     if not places or not most:
         return
     for start in range(0, tries, chunk):
@@ -450,7 +457,7 @@ def lockstep(
     costs nothing. A text that was asked before, for whichever state, is answered from memory; it
     counts as a query all the same, since an attacker on one text would have had to ask.
     """
-    known: dict[str, np.ndarray] = {}
+    known: dict[Text, np.ndarray] = {}
     live = {}
     for k, search in enumerate(searches):
         if (query := next(search, None)) is not None:
@@ -475,31 +482,53 @@ def lockstep(
                 del live[k]
 
 
-def _admitted(victim, states, live, constraints) -> dict[int, dict[int, str]]:
+def _admitted(victim, states, live, constraints) -> dict[int, dict[int, Text]]:
     """For each live state, place -> text of those that may be asked about."""
     asked = {}
     for k, query in live.items():
         asked[k] = dict(enumerate(query.texts))
     for constraint in constraints:
         where = [(k, j) for k, query in live.items() if query.candidates for j in asked[k]]
-        pairs = [(states[k].text, asked[k][j]) for k, j in where]
-        if not pairs:
+        judged = [(k, j, old, new) for k, j in where
+                  for old, new in _changed_parts(states[k].text, asked[k][j])]  # fmt: skip
+        if not judged:
             continue
-        for (k, j), fair in zip(where, constraint.allows(victim, pairs), strict=True):
-            if not fair:
-                del asked[k][j]
+        fair = constraint.allows(victim, [(old, new) for *_, old, new in judged])
+        for k, j in {(k, j) for (k, j, *_), ok in zip(judged, fair, strict=True) if not ok}:
+            del asked[k][j]
     for k in live:
         if len(asked[k]) > states[k].left:
             asked[k] = dict(list(asked[k].items())[: max(0, int(states[k].left))])
     return asked
 
 
-def attack_texts(attack, victim: Classifier, texts: Sequence[str], labels: Sequence[int]):
+def _changed_parts(old: Text, new: Text) -> list[tuple[str, str]]:
+    """(original, candidate) of a text, or of each text of a pair that is another now."""
+    if isinstance(old, str):
+        return [(old, new)]
+    return [(a, b) for a, b in zip(old, new, strict=True) if a != b]
+
+
+def in_part(text: Text, part: str) -> list[bool]:
+    """For each word, whether it stands in the part of the pair that is attacked.
+
+    Raises ValueError for a part of a single text."""
+    if part != "both" and isinstance(text, str):
+        raise ValueError(f"part={part!r} is for sentence pairs, and this is a single text: leave "
+                         f"it out ({text[:40]!r})")  # fmt: skip
+    names = PARTS[1:] if part != "both" else ("both", "both")
+    return [name == part for name, one in zip(names, parts_of(text), strict=False)
+            for _ in WORD.findall(one)]  # fmt: skip
+
+
+def attack_texts(attack, victim: Classifier, texts: Sequence[Text], labels: Sequence[int]):
     """One WordResult per text: the attack's proposals, its constraints, its search, its goal."""
     start = time.perf_counter()
-    texts, labels = list(texts), list(labels)
+    texts, labels = [t if isinstance(t, str) else tuple(t) for t in texts], list(labels)
     if not texts:
         return []
+    for text in texts:  # before the model is asked
+        in_part(text, attack.part)
     logits = victim.logits(texts)
     wrong = Untargeted().score(logits, np.array(labels)) >= 0
     scores = attack.goal.score(logits, np.array(labels))

@@ -27,6 +27,7 @@ import torch
 
 from advlib.attacks.embedding import (
     attack_mode,
+    check_part,
     embedding_table,
     perturbed_logits,
     wrong_margin,
@@ -49,9 +50,10 @@ from advlib.attacks.search import (
     attack_texts,
     blind,
     greedy,
+    in_part,
 )
 from advlib.corpora import words, world
-from advlib.corpora.engine import WORD
+from advlib.corpora.engine import WORD, Text, parts_of
 from advlib.models import Classifier, load_language_model
 
 __all__ = [
@@ -94,6 +96,8 @@ class WordAttack:
         `search.importances`.
     beam: how many partial results the search keeps; 1 is greedy.
     constraints: what candidates must fulfil; see `search.py`.
+    part: of sentence pairs, whether words of "both" texts may change, of the "first" or of the
+        "second"; `max_changed` is a share of the words of that part.
 
     Raises ValueError for settings that make no sense.
     """
@@ -106,8 +110,10 @@ class WordAttack:
     rank: str = "unknown"
     beam: int = 1
     constraints: tuple[Constraint, ...] = ()
+    part: str = "both"
 
     def __post_init__(self):
+        check_part(self.part)
         if not 0 < self.max_changed <= 1:
             raise ValueError(
                 f"max_changed is a share, 0 < max_changed <= 1, got {self.max_changed!r}"
@@ -148,15 +154,16 @@ class WordAttack:
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in own.items())})"
 
     def __call__(
-        self, victim: Classifier, texts: Sequence[str], labels: Sequence[int]
+        self, victim: Classifier, texts: Sequence[Text], labels: Sequence[int]
     ) -> list[WordResult]:
         """One result per text, in order. labels: the true class of each text."""
         return attack_texts(self, victim, texts, victim.classes(texts, labels).tolist())
 
     def propose(
-        self, victim: Classifier, texts: Sequence[str], labels: Sequence[int]
+        self, victim: Classifier, texts: Sequence[Text], labels: Sequence[int]
     ) -> list[list[tuple[str, ...]]]:
-        """For each text and each of its words, what the word may become."""
+        """For each text and each of its words (as `words(text)` gives them), what the word may
+        become."""
         raise NotImplementedError
 
     # ------------------------------------------------- called by attack_texts
@@ -177,7 +184,8 @@ class WordAttack:
             for constraint in self.constraints:
                 kept = constraint.keeps(words(state.text))
                 options = [() if k else o for k, o in zip(kept, options, strict=True)]
-            state.options = options
+            free = in_part(state.text, self.part)
+            state.options = [o if f else () for f, o in zip(free, options, strict=True)]
 
     @property
     def needs_gradient(self) -> bool:
@@ -187,7 +195,7 @@ class WordAttack:
         return self.propose(victim, [s.text for s in states], [s.label for s in states])
 
     def search(self, victim: Classifier, state: State) -> Search:
-        most = self.most(len(state.options))
+        most = self.most(sum(in_part(state.text, self.part)))
         if isinstance(self.goal, HardLabel):
             return blind(state, most)
         return self.scored(victim, state, most)
@@ -227,9 +235,9 @@ class WordSubstitution(WordAttack):
     def propose(self, victim, texts, labels):
         return [self.options(text) for text in texts]
 
-    def options(self, text: str) -> list[tuple[str, ...]]:
+    def options(self, text: Text) -> list[tuple[str, ...]]:
         """For each word of the text, what it may become."""
-        return world(self.world).substitutes(text)
+        return [o for part in parts_of(text) for o in world(self.world).substitutes(part)]
 
 
 # ---------------------------------------------------------------------- typos
@@ -398,10 +406,8 @@ class MaskedLanguageModel(WordAttack):
         for chosen, batch in reader.batches(texts):
             places = []  # (text, word as written, its number, row, first token, one past the last)
             for row, i in enumerate(chosen):
-                found = [(m.span(), m.group()) for m in WORD.finditer(texts[i])]
-                spans = token_spans(reader, texts[i], [span for span, _ in found])
-                places += [(i, word, k, row, *span)
-                           for k, ((_, word), span) in enumerate(zip(found, spans, strict=True))
+                found = zip(words(texts[i]), word_tokens(reader, texts[i]), strict=True)
+                places += [(i, word, k, row, *span) for k, (word, span) in enumerate(found)
                            if span != (0, 0)]  # fmt: skip
             logits = self._logits(reader, batch, [place[3:] for place in places])[:, ids]
             for (i, word, k, *_), scores in zip(places, logits, strict=True):
@@ -413,17 +419,17 @@ class MaskedLanguageModel(WordAttack):
         """(places, vocabulary): a pass over the texts for words of one piece, and a copy of the
         text, the word masked in it, for each longer one."""
         rows, first = (torch.tensor([p[n] for p in places], dtype=torch.long) for n in (0, 1))
-        mask = batch["attention_mask"]
-        logits = reader.model(input_ids=batch["input_ids"], attention_mask=mask).logits
-        out = logits[rows, first]
+        names = ["input_ids", "attention_mask", *["token_type_ids"] * ("second_at" in batch)]
+        inputs = {name: batch[name] for name in names if name in batch}
+        out = reader.model(**inputs).logits[rows, first]
         longer = [k for k, (_, a, b) in enumerate(places) if b - a > 1]
-        for start in range(0, len(longer), len(mask)):
-            some = longer[start : start + len(mask)]
-            masked = batch["input_ids"][rows[some]]  # a copy
-            for copy, k in zip(masked, some, strict=True):
+        size = len(batch["input_ids"])
+        for start in range(0, len(longer), size):
+            some = longer[start : start + size]
+            masked = {name: value[rows[some]] for name, value in inputs.items()}  # copies
+            for copy, k in zip(masked["input_ids"], some, strict=True):
                 copy[places[k][1] : places[k][2]] = reader.tokenizer.mask_token_id
-            logits = reader.model(input_ids=masked, attention_mask=mask[rows[some]]).logits
-            out[some] = logits[torch.arange(len(some)), first[some]]
+            out[some] = reader.model(**masked).logits[torch.arange(len(some)), first[some]]
         return out
 
 
@@ -441,12 +447,17 @@ class Slope:
 
 
 def token_spans(
-    victim: Classifier, text: str, found: Sequence[tuple[int, int]]
+    victim: Classifier, text: Text, found: Sequence[tuple[int, int]], part: int = 0
 ) -> list[tuple[int, int]]:
-    """For each word, a span of characters, the span of its tokens; (0, 0) where it was cut off."""
-    offsets = victim.tokenizer(
-        text, truncation=True, max_length=victim.max_length, return_offsets_mapping=True
-    )["offset_mapping"]
+    """For each word, a span of characters, the span of its tokens; (0, 0) where it was cut off.
+
+    part: 1 for words of the second text of a pair.
+    """
+    row = victim.tokens([text], return_offsets_mapping=True)
+    offsets = row["offset_mapping"][0]
+    if not isinstance(text, str):  # both texts count their characters from 0
+        own = row.sequence_ids(0)
+        offsets = [span if own[t] == part else (0, 0) for t, span in enumerate(offsets)]
     spans = []
     for a, b in found:
         own = [t for t, (c, d) in enumerate(offsets) if c < b and d > a and c < d]
@@ -454,8 +465,17 @@ def token_spans(
     return spans
 
 
+def word_tokens(victim: Classifier, text: Text) -> list[tuple[int, int]]:
+    """For each word, as `words(text)` gives them, the span of its tokens."""
+    spans = []
+    for part, one in enumerate(parts_of(text)):
+        found = [match.span() for match in WORD.finditer(one)]
+        spans += token_spans(victim, text, found, part)
+    return spans
+
+
 def gradients(
-    victim: Classifier, texts: Sequence[str], labels: Sequence[int], target: int | None = None
+    victim: Classifier, texts: Sequence[Text], labels: Sequence[int], target: int | None = None
 ) -> list[list[Slope]]:
     """For each text and each of its words the gradient on the word's embeddings: of the log-odds of
     being wrong or, where a target is given, of that class."""
@@ -470,9 +490,8 @@ def gradients(
                 climbed = -wrong_margin(logits, torch.full_like(batch["labels"], target))
             (grad,) = torch.autograd.grad(climbed.sum(), delta)
         for row, i in enumerate(chosen):
-            found = [m.span() for m in WORD.finditer(texts[i])]
             out[i] = [Slope(a, b, grad[row, a:b], batch["input_ids"][row, a:b])
-                      for a, b in token_spans(victim, texts[i], found)]  # fmt: skip
+                      for a, b in word_tokens(victim, texts[i])]  # fmt: skip
     return out
 
 
@@ -524,7 +543,8 @@ class HotFlip(WordAttack):
 
 @dataclass(frozen=True)
 class UniversalTrigger:
-    """The same few words in front of every text (Wallace et al. 2019, arXiv 1908.07125).
+    """The same few words in front of every text (Wallace et al. 2019, arXiv 1908.07125), of a
+    sentence pair in front of the first.
 
     `find` looks for them on texts of its own; the attack then only puts them there, one query a
     text. words: the trigger.
@@ -545,12 +565,14 @@ class UniversalTrigger:
             for t, n, y, s, w in zip(texts, with_it, labels, after, before, strict=True)
         ]
 
-    def apply(self, text: str) -> str:
-        return " ".join([*self.words, text])
+    def apply(self, text: Text) -> Text:
+        if isinstance(text, str):
+            return " ".join([*self.words, text])
+        return (" ".join([*self.words, text[0]]), text[1])
 
     @classmethod
     def find(
-        cls, victim: Classifier, texts: Sequence[str], labels: Sequence[int], *, length: int = 3,
+        cls, victim: Classifier, texts: Sequence[Text], labels: Sequence[int], *, length: int = 3,
         rounds: int = 4, k: int = 20, allowed: Sequence[str] | None = None,
     ) -> UniversalTrigger:  # fmt: skip
         """Coordinate search: for each place in turn, the k words that the gradient summed over all

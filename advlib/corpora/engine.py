@@ -34,6 +34,8 @@ CLOSED = {"test": 0.2, "validation": 0.2, "train": 0.2, "unlabelled": 0.5}
 # How often an opinion is conceded ("the room was small, but …"), against the weights in BODIES.
 MIXED = {"test": 0.35, "validation": 0.35, "train": 0.35, "unlabelled": 1.0}
 
+Text = str | tuple[str, str]  # a text, or a pair such as premise and hypothesis
+
 VOWEL_SOUND = re.compile(r"(?!uni|use|eu|one)[aeiou]|hon(?:est|our)|hour|heir", re.IGNORECASE)
 
 
@@ -162,19 +164,34 @@ class World:
         return options
 
 
-def words(text: str) -> list[str]:
-    """The words of a text, without punctuation."""
-    return WORD.findall(text)
+def parts_of(text: Text) -> tuple[str, ...]:
+    """(text,), or the two texts of a pair. Raises ValueError for anything else."""
+    if isinstance(text, str):
+        return (text,)
+    pair = isinstance(text, tuple | list) and len(text) == 2
+    if not pair or not all(isinstance(part, str) for part in text):
+        raise ValueError(f"a text is a string or a pair of two strings, got {text!r}")
+    return tuple(text)
 
 
-def replace(text: str, changes: dict[int, str]) -> str:
-    """`text` with its i-th word replaced by `changes[i]`; spaces and punctuation stay."""
-    parts, end = [], 0
-    for i, match in enumerate(WORD.finditer(text)):
-        if i in changes:
-            parts += [text[end : match.start()], changes[i]]
-            end = match.end()
-    return "".join([*parts, text[end:]])
+def words(text: Text) -> list[str]:
+    """The words of a text, without punctuation; those of a pair's second after the first's."""
+    return [word for part in parts_of(text) for word in WORD.findall(part)]
+
+
+def replace(text: Text, changes: dict[int, str]) -> Text:
+    """`text` with its i-th word replaced by `changes[i]`; spaces and punctuation stay. Words are
+    counted as `words` gives them, through both texts of a pair."""
+    count, out = 0, []
+    for part in parts_of(text):
+        pieces, end = [], 0
+        for match in WORD.finditer(part):
+            if count in changes:
+                pieces += [part[end : match.start()], changes[count]]
+                end = match.end()
+            count += 1
+        out.append("".join([*pieces, part[end:]]))
+    return out[0] if isinstance(text, str) else tuple(out)
 
 
 class _Writer:
