@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import advlib
 from advlib import experiment, training
-from advlib.attacks import FGM
+from advlib.attacks import FGM, PGD
 from advlib.cli import app
 from advlib.experiment import propose_eps
 
@@ -27,12 +27,12 @@ def own_labels(victim):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_proposed_eps_takes_a_fifth_to_a_half(seed):
+def test_at_the_proposed_eps_pgd_takes_half(seed):
     victim = make_classifier("bert", seed=seed)
     data = own_labels(victim)
     eps, share, n = propose_eps(victim, data)
-    table = advlib.robustness(victim, data, [FGM(eps)])
-    assert 0.2 <= share <= 0.5 and n == len(data)
+    table = advlib.robustness(victim, data, [PGD(eps, steps=5)])
+    assert 1 / 3 <= share <= 2 / 3 and n == len(data)
     assert share == pytest.approx(table.success.iloc[-1])
 
 
