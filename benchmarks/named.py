@@ -114,11 +114,13 @@ def main(
                      substitutes=known(pwws, victim, texts)),
         "DeepWordBug": dict(kind="dictionary", rank="unk", unknown=unknown, edits=30,
                             substitutes=known(bug, victim, texts)),
-        "letters": dict(kind="letters", rank="unk", unknown="[UNK]", edits=30, substitutes={}),
     }  # fmt: skip
     runs["A2T, dropout"] = runs["A2T"] | dict(dropout=True)
-    job = dict(model=str(Path(victim_folder).resolve()), max_length=victim.max_length, texts=texts,
-               labels=labels, vectors=str(vectors), stop=sorted(kept.words), runs=runs)  # fmt: skip
+    # It pads to the maximal length where it takes gradients, so that is no longer than needed.
+    longest = max(len(ids) for ids in victim.tokenizer(texts)["input_ids"])
+    job = dict(model=str(Path(victim_folder).resolve()), max_length=min(longest + 32, 512),
+               texts=texts, labels=labels, vectors=str(vectors), stop=sorted(kept.words),
+               runs=runs)  # fmt: skip
     task, answer = HOME / "job.json", HOME / "result.json"
     task.write_text(json.dumps(job))
     quiet = {"NLTK_DATA": str(HOME / "nltk_data"), "TOKENIZERS_PARALLELISM": "false",
@@ -135,7 +137,6 @@ def main(
         ("PWWS, greedy", "PWWS", "PWWS, TextAttack's search"),
         ("DeepWordBug, unknown", "DeepWordBug", "DeepWordBug, ranked by the unknown token"),
         ("DeepWordBug", "DeepWordBug", "DeepWordBug, the paper's ranking"),
-        ("DeepWordBug", "letters", "DeepWordBug, each with its own edits"),
     ]  # fmt: skip
     split = sum(words(t) != p["words"] for t, p in zip(texts, theirs["TextFooler"], strict=True))
     lines = [row(title, ours[a], theirs[b]) for a, b, title in compared]

@@ -473,3 +473,33 @@ def test_help_reads_well():
 def test_importing_advlib_does_not_import_torch():
     code = "import advlib, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
+
+
+def test_a_run_that_learned_nothing_says_so_first(finished):
+    """40 texts and one epoch: chance, which no attack can lower much."""
+    folder, output = finished
+    said = [line for line in output.splitlines() if line.startswith("! The ")]
+    assert said and all("than one answer" in line or "has collapsed" in line for line in said)
+    report = json.loads((folder / "report.json").read_text())
+    assert any(report["warnings"].values()) and report["majority"]["accuracy"] >= 0.5
+    assert "neither is called better" in output
+    page = (folder / "report.html").read_text()
+    assert page.index("than one answer") < page.index("Accuracy, clean and under attack")
+    assert report["recipe"]["adversarial: epochs"] == 1 and report["recipe"]["eps"] == 0.3
+
+
+def test_evaluate_says_that_a_model_collapsed(tiny_protocol, tmp_path):
+    import torch
+
+    import advlib
+
+    victim = advlib.load_classifier("reviews-clean", device="cpu")
+    with torch.no_grad():
+        victim.model.classifier.weight.mul_(1e-3)
+        victim.model.classifier.bias.copy_(torch.tensor([2.0, 0.0]))
+    victim.save(tmp_path / "constant")
+    code, output = call("evaluate", tmp_path / "constant", "--protocol", "tiny", "--n", "30",
+                        "--out", tmp_path / "out")  # fmt: skip
+    assert code == 0 and "! Collapsed: 30 of 30 answers are “negative”" in output, output
+    assert "majority class" in output and "macro-F1" in output
+    assert "collapsed" in (tmp_path / "out" / "leaderboard.md").read_text()

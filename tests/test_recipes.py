@@ -512,9 +512,9 @@ def test_the_row_says_where_nobody_knows_the_label(two, thesaurus):
 
     data = Dataset.from_dict({"text": [TEXT, "good film"], "label": [0, 1]})
     attacks = [PWWS(thesaurus=thesaurus), DeepWordBug(), HotFlip(k=1), EmbeddingNeighbours(k=1)]
-    rows = robustness(two, data, attacks)["threat model"].tolist()
-    assert rows[0] == "none" and rows[-1] == "any of these attacks"
-    assert rows[2:-1] == [f"{a!r}, meaning unchecked" for a in attacks]
+    rows = robustness(two, data, attacks)
+    rows = rows[rows.attack.isin([type(a).__name__ for a in attacks])]
+    assert rows["threat model"].tolist() == [f"{a!r}, meaning unchecked" for a in attacks]
     for attack in (WordSubstitution(), Typos(max_changed=0.2, constraints=(KeepWords(),)),
                    HotFlip(k=1, constraints=(LabelRule(),)), advlib.attacks.FGM(0.1)):
         assert not getattr(attack, "meaning_unchecked", False)

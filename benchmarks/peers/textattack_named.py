@@ -24,14 +24,7 @@ from textattack.goal_function_results import GoalFunctionResultStatus
 from textattack.goal_functions import UntargetedClassification
 from textattack.search_methods import GreedyWordSwapWIR
 from textattack.shared import AttackedText, WordEmbedding
-from textattack.transformations import (
-    CompositeTransformation,
-    WordSwapEmbedding,
-    WordSwapNeighboringCharacterSwap,
-    WordSwapRandomCharacterDeletion,
-    WordSwapRandomCharacterInsertion,
-    WordSwapRandomCharacterSubstitution,
-)
+from textattack.transformations import WordSwapEmbedding
 from textattack_greedy import Dictionary, HasSubstitutes, Padded
 
 
@@ -55,15 +48,9 @@ def attack_of(run, wrapper, vectors, stop):
     if run["kind"] == "vectors":
         change = WordSwapEmbedding(max_candidates=run["k"], embedding=vectors)
         constraints.append(WordEmbeddingDistance(embedding=vectors, min_cos_sim=run["least"]))
-    elif run["kind"] == "letters":
-        change = CompositeTransformation([
-            WordSwapNeighboringCharacterSwap(), WordSwapRandomCharacterSubstitution(),
-            WordSwapRandomCharacterDeletion(), WordSwapRandomCharacterInsertion(),
-        ])  # fmt: skip
     else:
         change = Dictionary(run["substitutes"])
-    if run["kind"] != "letters":
-        constraints.append(HasSubstitutes(run["substitutes"]))
+    constraints.append(HasSubstitutes(run["substitutes"]))
     if "rate" in run:
         constraints.append(MaxModificationRate(run["rate"], min_threshold=run["at_least"]))
     if "edits" in run:
@@ -85,7 +72,6 @@ def main(job_file, result_file):
     for name, run in job["runs"].items():
         for module, p in dropout.items():  # it takes gradients in training mode
             module.p = p if run.get("dropout") else 0.0
-        np.random.seed(0)
         torch.manual_seed(0)
         attack = attack_of(run, wrapper, vectors, stop)
         out[name] = []
@@ -100,7 +86,7 @@ def main(job_file, result_file):
                 "queries": result.num_queries,
                 "success": end.goal_status == GoalFunctionResultStatus.SUCCEEDED,
                 "words": split,
-                "idle": idle if run["kind"] != "letters" else 0,
+                "idle": idle,
             })  # fmt: skip
         print(name, "done", file=sys.stderr, flush=True)
     Path(result_file).write_text(json.dumps(out))
