@@ -93,6 +93,10 @@ def run(name: str, seed: int, model: Path) -> dict:
     return json.loads((folder / "report.json").read_text())
 
 
+def is_there(name: str, seed: int) -> bool:
+    return (RUNS / f"{name}-{seed}" / "report.json").is_file()
+
+
 def accuracies(report: dict, model: str) -> dict[str, float]:
     return {ATTACKS[r["attack"]]: 100 * r["accuracy"] for r in report["table"]
             if r["model"] == model and r["attack"] in ATTACKS}  # fmt: skip
@@ -136,10 +140,12 @@ def main(args) -> None:
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     prepare(Path(args.home))
     model, rows, notes = Path(args.model), [], []
-    chosen = args.only or list(SETS)
-    for name in chosen:
+    for name in (chosen := args.only or list(SETS)):
         classes, texts = SETS[name]
         seeds = args.seeds[:1] if name == "sst2-3000" else args.seeds
+        seeds = [s for s in seeds if not args.there or is_there(name, s)]
+        if not seeds:
+            continue
         reports = [run(name, seed, model) for seed in seeds]
         for seed, report in zip(seeds, reports, strict=True):
             if "failed" in report:
@@ -154,24 +160,27 @@ def main(args) -> None:
         notes.append(f"- {name}: `advlib {shown}`" + ", and so on for each seed" * (len(seeds) > 1))
     interval = 98 / TEXTS**0.5
     text = (
-        f"`advlib run` with its defaults on sets of other people, with an encoder of 22 M "
-        f"parameters: accuracy in % on {TEXTS} test texts (words: on the first 100), mean over "
-        f"the training seeds {', '.join(map(str, args.seeds))} and each seed in brackets. The "
-        f"choice of texts, the same in both rows of a set, adds up to ± {interval:.0f} points "
-        "(95 %) to each, ± 10 for words. A tenth of the texts chooses the checkpoint, the rest "
-        "trains. ε was "
-        "measured by the run on its plain model; attacks: `Noise`, `FGM` and `PGD(steps=10)` of "
-        "that ε, neighbours in the embedding table and typos on a fifth of the words (meaning "
-        "unchecked).\n\n"
+        "`advlib run` with its defaults on sets of other people, with an encoder of 22 M "
+        f"parameters: accuracy in % on {TEXTS} test texts (words: on the first 100), mean over the "
+        "training seeds and each seed in brackets, the first being 0. The choice of texts, the "
+        f"same in both rows of a set, adds up to ± {interval:.0f} points (95 %) to each, ± 10 for "
+        "words. A tenth of the texts chooses the checkpoint, the rest trains. ε was measured by "
+        "the run on its plain model; attacks: `Noise`, `FGM` and `PGD(steps=10)` of that ε, "
+        "neighbours in the embedding table and typos on a fifth of the words (meaning unchecked)."
+        "\n\n"
         + table(["data", "ε by seed", "model", *ATTACKS.values()], rows)
         + "\n\n" + "\n".join(notes)
     )  # fmt: skip
     note = "python benchmarks/strangers.py --model FOLDER --home FOLDER"
     write("strangers-data", "The defaults on a stranger's data", text, note)
     if args.onset:
-        lines = [[name, way, *(spread([f[k] for f in found]) for k in range(3))]
-                 for name in chosen if name != "sst2-3000" for way in ONSETS
-                 for found in [[onset(name, way, s, model) for s in args.onset]]]  # fmt: skip
+        lines = []
+        for name, way in ((n, w) for n in chosen if n != "sst2-3000" for w in ONSETS):
+            seeds = [s for s in args.onset
+                     if not args.there or (RUNS / f"{name}-{s}" / f"onset {way}.json").is_file()
+                     or (way == list(ONSETS)[-1] and is_there(name, s))]  # fmt: skip
+            if found := [onset(name, way, seed, model) for seed in seeds]:
+                lines.append([name, way, *(spread([f[k] for f in found]) for k in range(3))])
         text = (
             f"When the attack sets in: accuracy in % on {TEXTS} test texts, FGM training with the "
             f"ε of the run, seeds {', '.join(map(str, args.onset))}; everything else as in "
@@ -189,5 +198,6 @@ if __name__ == "__main__":
     parser.add_argument("--only", nargs="*", choices=list(SETS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--onset", type=int, nargs="*", help="seeds of the comparison of onsets")
+    parser.add_argument("--there", action="store_true", help="only the runs that are kept")
     parser.add_argument("--threads", type=int, default=1)
     main(parser.parse_args())
