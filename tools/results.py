@@ -36,8 +36,8 @@ def page(run: dict, title: str) -> str:
     return (
         f"# {title}\n\n{data['train']} training texts, {data['test']} test texts, classes "
         f"{', '.join(data['labels'])}; seed {run['seed']} (one seed: the intervals, 95 % Wilson, "
-        "cover the choice of test texts and not the training). Training attack: "
-        f"`{recipe['training attack']}`, λ = {recipe['lam']:g}.\n\n"
+        "cover the choice of test texts and not the training). Minimised: "
+        f"`{recipe['adversarial: minimised']}`.\n\n"
         + table(["accuracy", *models], rows)
         + f"\n\nThreat models:\n\n{threat}\n\n"
         "Training, in passes over a batch (one thread; seconds depend on what else the machine "
