@@ -503,3 +503,20 @@ def test_evaluate_says_that_a_model_collapsed(tiny_protocol, tmp_path):
     assert code == 0 and "! Collapsed: 30 of 30 answers are “negative”" in output, output
     assert "majority class" in output and "macro-F1" in output
     assert "collapsed" in (tmp_path / "out" / "leaderboard.md").read_text()
+
+
+def test_a_run_on_sentence_pairs(tmp_path):
+    rows = [f"the room {i} was cold,it was {w},{y}" for i in range(15)
+            for w, y in (("good", "yes"), ("bad", "no"))]  # fmt: skip
+    file = tmp_path / "pairs.csv"
+    file.write_text("\n".join(["premise,hypothesis,gold", *rows]) + "\n")
+    code, output = call("run", "--data", file, "--text", "premise,hypothesis", "--label", "gold",
+                        "--epochs", "1", "--no-curve", "--out", tmp_path / "out")  # fmt: skip
+    assert code == 0, output
+    assert "columns: text from 'premise,hypothesis', label from 'gold'" in output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {row["attack"] for row in report["table"]} >= {"FGM", "PGD", "Typos"}
+    code, output = call("attack", "--data", file, "--text", "premise,hypothesis", "--label", "gold",
+                        "--model", tmp_path / "out" / "standard", "--attack", "DeepWordBug",
+                        "--n", "4", "--out", tmp_path / "attacked.csv")  # fmt: skip
+    assert code == 0 and "‖ it was good" in (tmp_path / "attacked.csv").read_text(), output
