@@ -28,7 +28,7 @@ test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all note
 lint: $(VENV)/.installed  ## Check the style of the code
 	$(PY) -m ruff check .
 
-notebooks: $(VENV)/.installed  ## Build the notebooks from solutions/*.py (LESSON=03, REPO=owner/name)
+notebooks: $(VENV)/.installed  ## Build the notebooks from course/lesson_NN (LESSON=03, REPO=owner/name)
 	$(PY) tools/notebooks.py --lesson '$(LESSON)' --repo '$(REPO)'
 
 notebooks-check: $(VENV)/.installed  ## Fail where a notebook is not what its source makes

@@ -7,9 +7,8 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-# What a learner imports, and the module that has it.
+# What users import, and the module that has it.
 _HOME = {
-    "setup": "runtime",
     "doctor": "runtime",
     "load_text": "data",
     "Classifier": "models",
@@ -19,9 +18,6 @@ _HOME = {
     "report": "evaluation",
     "AdversarialTrainer": "training",
     "finetune": "training",
-    "exercise": "exercises",
-    "predict": "exercises",
-    "progress": "exercises",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -20,9 +20,9 @@ from transformers import set_seed
 import advlib
 from advlib.attacks import FGM, PGD, WordSubstitution
 from advlib.evaluation import attack_all
-from advlib.exercises.lesson_08 import adversarial_step, evaluate
 from advlib.models import Classifier
 from advlib.objectives import Adversarial, Words
+from course.lesson_08.checks import adversarial_step, evaluate
 
 PARTNER, REFEREE = FGM(eps=0.3), PGD(eps=0.3, steps=4)
 TYPIST = WordSubstitution(rank="gradient", max_queries=16)

@@ -23,9 +23,9 @@ from transformers import set_seed
 import advlib
 from advlib.attacks import FGM, PGD, VirtualAdversarial
 from advlib.evaluation import attack_all
-from advlib.exercises.lesson_10 import mixed_rows
 from advlib.models import Classifier
 from advlib.objectives import UNLABELLED, VAT, Adversarial, Clean
+from course.lesson_10.checks import mixed_rows
 
 STEPS = 126  # of VAT in the longer race, 16 unlabelled texts each: once through the 2,001
 

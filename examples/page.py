@@ -15,7 +15,6 @@ from typing import Annotated
 
 import typer
 
-import advlib
 from advlib.attacks import PGD, EmbeddingNeighbours, Typos, WordSubstitution
 from advlib.attacks.embedding import perturbed_logits
 from advlib.models import Classifier, load_classifier
@@ -134,7 +133,6 @@ def main(
     port: int = 7860,
 ) -> None:
     """Load the model and open the page."""
-    advlib.setup()
     blocks = page(load_classifier(model), Path(model).name)
     blocks.launch(server_name="127.0.0.1", server_port=port, share=False, css=STYLE)
 

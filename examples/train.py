@@ -18,6 +18,7 @@ from typing import Annotated
 
 import torch
 import typer
+from transformers import set_seed
 
 import advlib
 from advlib.attacks import FGM, PGD, Noise
@@ -25,6 +26,7 @@ from advlib.cli import plainly
 from advlib.data import data_hash
 from advlib.experiment import EMBEDDED_EPS, REAL_EPS, what_was_done, write_json
 from advlib.options import Options, check_same, objective_of, prepare, record, take
+from advlib.runtime import find_device
 from advlib.training import BEST, is_real
 
 
@@ -51,7 +53,7 @@ def main(
         raise typer.BadParameter("--lora goes with one GPU or configs/ddp.yaml, not with FSDP")
     data = advlib.load_text(**options.loading())
     note(out, record(options, data_hash(data)))
-    device = advlib.setup(seed=options.seed).device
+    set_seed(options.seed)
     # To the CPU: with several processes each has a GPU of its own, to which the Trainer moves it.
     names = data["train"].features["label"].names
     victim = advlib.load_classifier(options.model, labels=names, device="cpu")
@@ -62,7 +64,7 @@ def main(
         victim, data["train"], objective_of(options, eps),
         out=str(out / "checkpoints"), resume=True,
         evaluation=data["validation"], attack=PGD(eps, steps=3),
-        use_cpu=device == "cpu",  # several processes on a CPU find each other only if told so
+        use_cpu=find_device() == "cpu",  # else several processes on a CPU do not find each other
         ddp_find_unused_parameters=False,
         **BEST | dict(eval_steps=save_steps, save_steps=save_steps) | options.training(),
     )  # fmt: skip

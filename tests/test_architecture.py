@@ -1,6 +1,7 @@
 """Rooms, not corridors: imports inside the package point one way."""
 
 import ast
+import re
 from pathlib import Path
 
 import advlib
@@ -9,8 +10,7 @@ HOME = Path(advlib.__file__).parent
 # Each room may import from rooms before it, never from one after it.
 ROOMS = [
     "corpora", "data", "models", "runtime", "perturbation", "attacks", "objectives", "training",
-    "options", "evaluation", "protocol", "deploy", "plots", "widgets", "html_report", "experiment",
-    "exercises", "cli",
+    "options", "evaluation", "protocol", "deploy", "plots", "html_report", "experiment", "cli",
 ]  # fmt: skip
 
 
@@ -48,14 +48,34 @@ def test_perturbation_knows_no_model_and_evaluation_no_attack():
         assert f"import {name}" not in (HOME / "evaluation.py").read_text()
 
 
-def test_nothing_imports_exercises():
+def modules(path: Path) -> set[str]:
+    """Every module that a file imports, by its full name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_the_library_knows_nothing_of_the_course():
     for path in HOME.rglob("*.py"):
-        if room(path) not in ("exercises", "__init__"):
-            assert "exercises" not in imported(path), path.name
+        assert not [m for m in modules(path) if m.split(".")[0] == "course"], path.name
+
+
+def test_what_lessons_share_knows_no_lesson():
+    """A lesson's checks may use those of the lessons before it."""
+    course = HOME.parent / "course"
+    for path in course.rglob("*.py"):
+        here = path.parent.name.removeprefix("lesson_")
+        for there in re.findall(r"course\.lesson_(\d\d)", " ".join(modules(path))):
+            assert here.isdigit() and there <= here, f"{path} imports lesson {there}"
 
 
 def test_no_pickle_and_no_remote_code():
-    for path in [*HOME.rglob("*.py"), *HOME.parent.glob("tools/*.py")]:
+    folders = (HOME.parent / name for name in ("advlib", "tools"))
+    for path in (path for folder in folders for path in folder.rglob("*.py")):
         text = path.read_text()
         assert "trust_remote_code=True" not in text, path.name
         for node in ast.walk(ast.parse(text)):

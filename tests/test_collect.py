@@ -32,10 +32,10 @@ def test_the_last_word_on_an_exercise_counts():
 
 def test_a_notebook_is_run_again_to_its_end_and_stored_outputs_are_forgotten(tmp_path):
     nb = page(
-        "import advlib",
-        'f = advlib.exercise("00.3", lambda *given: None)',
+        "import course",
+        'f = course.exercise("00.3", lambda *given: None)',
         'def g(*given):\n    raise NotImplementedError("Exercise 00.4")\n',
-        'g = advlib.exercise("00.4", g)',
+        'g = course.exercise("00.4", g)',
     )
     claim = nbformat.v4.new_output("stream", text="Exercise 00.3 (x): right. Exercise 00.1: right")
     nb.cells[0].outputs = [claim]

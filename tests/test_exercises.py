@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from advlib.exercises import Exercise, Wrong, compare, exercise, expect, predict, progress, show
-from advlib.exercises import ledger as ledger_module
-from advlib.exercises.check import unchanged
+from course import ledger as ledger_module
+from course.checking import Exercise, Wrong, compare, expect, show, unchanged
+from course.ledger import exercise, predict, progress
 
 
 def check(norm):
@@ -25,10 +25,10 @@ def course(x):
 
 @pytest.fixture(autouse=True)
 def lesson_98(monkeypatch):
-    module = type(sys)("advlib.exercises.lesson_98")
+    module = type(sys)("course.lesson_98.checks")
     module.EXERCISES = {"98.1": Exercise("the norm", check, course),
                         "98.2": Exercise("another", check, course)}  # fmt: skip
-    monkeypatch.setitem(sys.modules, "advlib.exercises.lesson_98", module)
+    monkeypatch.setitem(sys.modules, "course.lesson_98.checks", module)
     monkeypatch.setattr(ledger_module, "LEDGER", ledger_module.Ledger())
 
 

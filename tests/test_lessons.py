@@ -1,7 +1,7 @@
 """Every exercise of every lesson against right and wrong answers.
 
-`answers_NN.py` beside this file has for lesson NN a list RIGHT of (id, answer) and a list WRONG of
-(id, answer, what the feedback must say).
+`answers.py` in a lesson's folder has a list RIGHT of (id, answer) and a list WRONG of (id, answer,
+what the feedback must say).
 """
 
 import re
@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from advlib.exercises import ledger
-from advlib.exercises.ledger import NotYet, exercise
-from advlib.exercises.lesson_00 import _results
+import course
+from course import LESSONS, ledger
+from course.ledger import NotYet, exercise
+from course.lesson_00.checks import _results
 
-LESSONS = [f.stem[-2:] for f in sorted(Path(__file__).parent.glob("answers_[0-9][0-9].py"))]
-CHECKS = {n: import_module(f"advlib.exercises.lesson_{n}") for n in LESSONS}
-ANSWERS = {n: import_module(f"answers_{n}") for n in LESSONS}
+CHECKS = {n: import_module(f"course.lesson_{n}.checks") for n in LESSONS}
+ANSWERS = {n: import_module(f"course.lesson_{n}.answers") for n in LESSONS}
 EXERCISES = {id: entry for checks in CHECKS.values() for id, entry in checks.EXERCISES.items()}
 RIGHT = [pair for answers in ANSWERS.values() for pair in answers.RIGHT]
 WRONG = [triple for answers in ANSWERS.values() for triple in answers.WRONG]
 
 
-def test_every_lesson_has_its_answers():
-    sources = Path(__file__).parents[1].glob("solutions/[0-9][0-9]_*.py")
-    assert sorted(source.name[:2] for source in sources) == LESSONS
+def test_every_lesson_has_its_folder_and_its_place_in_the_course():
+    folders = Path(course.__file__).parent.glob("lesson_*/lesson.py")
+    assert sorted(page.parent.name for page in folders) == [f"lesson_{n}" for n in LESSONS]
 
 
 @pytest.mark.parametrize("id", EXERCISES)

@@ -8,8 +8,9 @@ import nbformat
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from advlib.exercises import Exercise, compare
-from advlib.exercises import ledger as ledger_module
+from course import LESSONS
+from course import ledger as ledger_module
+from course.checking import Exercise, compare
 
 import notebooks
 from notebooks import (
@@ -37,8 +38,9 @@ LESSON = '''\
 
 # %% tags=["setup"]
 import advlib
+import course
 
-profile = advlib.setup()
+profile = course.setup()
 
 # %% [markdown]
 # ### Exercise 99.1 ●○○ · 5 min · double it
@@ -56,7 +58,7 @@ def double(x):
     # END SOLUTION
 
 
-double = advlib.exercise("99.1", double)
+double = course.exercise("99.1", double)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -77,14 +79,16 @@ def check_double(double):
 
 @pytest.fixture(autouse=True)
 def lesson_99(monkeypatch):
-    module = type(sys)("advlib.exercises.lesson_99")
+    module = type(sys)("course.lesson_99.checks")
     module.EXERCISES = {"99.1": Exercise("double it", check_double, lambda x: 2 * x)}
-    monkeypatch.setitem(sys.modules, "advlib.exercises.lesson_99", module)
+    monkeypatch.setitem(sys.modules, "course.lesson_99.checks", module)
+    monkeypatch.setitem(LESSONS, "99", "a_lesson")
     monkeypatch.setattr(ledger_module, "LEDGER", ledger_module.Ledger())
 
 
 def build(tmp_path, text=LESSON, seconds=None):
-    source = tmp_path / "99_a_lesson.py"
+    source = tmp_path / "lesson_99" / "lesson.py"
+    source.parent.mkdir(exist_ok=True)
     source.write_text(text)
     return make(source, "someone/course", seconds or {})
 
@@ -108,7 +112,7 @@ def test_the_copy_has_stubs_and_no_solution_and_the_other_has_both(tmp_path):
 def test_the_stub_keeps_the_function_whole(tmp_path):
     copy, _ = build(tmp_path)
     cell = next(c.source for c in copy.cells if "def double" in c.source)
-    space = {"advlib": type("A", (), {"exercise": staticmethod(lambda id, f: f)})}
+    space = {"course": type("A", (), {"exercise": staticmethod(lambda id, f: f)})}
     exec(cell, space)
     with pytest.raises(NotImplementedError, match="Exercise 99.1"):
         space["double"](1)

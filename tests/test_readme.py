@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from course import LESSONS
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -16,10 +18,10 @@ def test_every_link_into_the_repository_leads_somewhere():
 
 def test_every_lesson_is_in_the_table():
     readme = (ROOT / "README.md").read_text()
-    for source in ROOT.glob("solutions/[0-9][0-9]_*.py"):
+    for number, title in LESSONS.items():
         for folder in ("solutions", "notebooks"):
-            assert (ROOT / folder / f"{source.stem}.ipynb").is_file()
-            assert f"{folder}/{source.stem}.ipynb" in readme, source.stem
+            assert (ROOT / folder / f"{number}_{title}.ipynb").is_file()
+            assert f"{folder}/{number}_{title}.ipynb" in readme, title
 
 
 def test_the_commands_of_the_readme_exist():

@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 import pytest
 
 import advlib
-from advlib import widgets
 from advlib.attacks import WordSubstitution
 from advlib.attacks.words import WordResult
-from advlib.widgets import EXAMPLE, Playground, marked, playground, try_attack, verdict
+from course import widgets
+from course.widgets import EXAMPLE, Playground, marked, playground, try_attack, verdict
 
 HOSTILE = 'The soup was <script>alert("1")</script> delicious & <img src=x onerror=alert(2)> good.'
 OUR_TAGS = {"p", "br", "b", "del", "ins"}

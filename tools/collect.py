@@ -45,11 +45,11 @@ def verdicts(nb: nbformat.NotebookNode) -> dict[str, str]:
 
 def exercises(nb: nbformat.NotebookNode) -> list[str]:
     """All exercises of the lesson that the notebook calls most of."""
-    called = re.findall(r"advlib\.exercise\(\s*\"(\d\d)\.", "\n".join(c.source for c in nb.cells))
+    called = re.findall(r"course\.exercise\(\s*\"(\d\d)\.", "\n".join(c.source for c in nb.cells))
     if not called:
         return []
     lesson = max(set(called), key=called.count)
-    return list(import_module(f"advlib.exercises.lesson_{lesson}").EXERCISES)
+    return list(import_module(f"course.lesson_{lesson}.checks").EXERCISES)
 
 
 def row(file: Path, home: Path, execute: bool) -> list[str]:

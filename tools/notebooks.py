@@ -1,7 +1,7 @@
 """Build the notebooks from their sources: `make notebooks` (all, or LESSON=03).
 
-`solutions/NN_title.py` (Jupytext percent format) is the one file a lesson is written in. From it
-come `notebooks/NN_title.ipynb`, the exercise copy without solutions and outputs, and
+`course/lesson_NN/lesson.py` (Jupytext percent format) is the page of a lesson. From it come
+`notebooks/NN_title.ipynb`, the exercise copy without solutions and outputs, and
 `solutions/NN_title.ipynb`, solved and executed. `--check` makes both in memory and fails where the
 files on disk have other sources; nothing is executed then. Nor is with `--keep`, after a change of
 text alone, or with `--repo owner/name`, which leads all badges to a fork.
@@ -22,7 +22,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbformat import NotebookNode
-from timings import SMOKE, execute, load, record
+from timings import SMOKE, execute, load, name_of, record
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 1024 * 1024  # bytes of a notebook
@@ -32,14 +32,15 @@ SETUP = """\
 # Setup: on Colab this installs the course, elsewhere it is there already. Safe to run twice.
 import importlib.util
 
-if importlib.util.find_spec("advlib") is None:
+if importlib.util.find_spec("course") is None:
     !pip freeze | grep -iE "^(torch|numpy)==" > keep.txt
     !pip install -q -c keep.txt "advlib[course] @ git+https://github.com/{repo}"
     assert _exit_code == 0, "the installation failed: read the lines above, then run this again"
 
 import advlib
+import course
 
-profile = advlib.setup()"""
+profile = course.setup()"""
 BADGE = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name}.ipynb)"
@@ -47,7 +48,7 @@ BADGE = (
 
 CODE_SOLUTION = re.compile(r"^([ \t]*)# SOLUTION\n.*?^[ \t]*# END SOLUTION$", re.M | re.S)
 TEXT_SOLUTION = re.compile(r"<!-- SOLUTION -->.*?<!-- END SOLUTION -->\n?", re.S)
-CALL = re.compile(r"advlib\.exercise\(\s*\"(\d\d\.\d+)\"")
+CALL = re.compile(r"course\.exercise\(\s*\"(\d\d\.\d+)\"")
 # What must not stand in a stored output.
 NOISE = re.compile(
     r"/(home|root|Users|tmp)/|site.packages|ipykernel.|\w*Warning:|\bMISSING\b|\bUNEXPECTED\b"
@@ -79,7 +80,7 @@ def point_to(repo: str, root: Path = ROOT) -> None:
 def make(source: Path, repo: str, seconds: dict[str, float]) -> tuple[NotebookNode, NotebookNode]:
     """(exercise copy, solved notebook without outputs). Raises Refused."""
     solved = jupytext.read(source)
-    name = source.stem
+    name = name_of(source)
     found = problems(solved)
     if found:
         raise Refused("\n".join(f"{name}: {line}" for line in found))
@@ -164,12 +165,12 @@ def code_problems(cell: NotebookNode, before: NotebookNode | None) -> list[str]:
         if not CODE_SOLUTION.search(source):
             out.append(f"exercise {id}: no solution to take out")
         if not has_check(id):
-            out.append(f"exercise {id}: no check in advlib/exercises")
+            out.append(f"exercise {id}: no check in its lesson's checks.py")
     return out
 
 
 def has_check(id: str) -> bool:
-    from advlib.exercises.ledger import find
+    from course.ledger import find
 
     try:
         find(id)
@@ -243,35 +244,36 @@ def main() -> None:
     repo = repository()
     seconds = {lesson: own[SMOKE] for lesson, own in load().items() if SMOKE in own}
     bad = []
-    for source in sorted((ROOT / "solutions").glob(f"{options.lesson or '[0-9][0-9]'}_*.py")):
-        target = ROOT / "notebooks" / f"{source.stem}.ipynb"
+    for source in sorted((ROOT / "course").glob(f"lesson_{options.lesson or '*'}/lesson.py")):
+        name = name_of(source)
+        target, page = (ROOT / folder / f"{name}.ipynb" for folder in ("notebooks", "solutions"))
         try:
             copy, solved = make(source, repo, seconds)
             if options.check:
-                pairs = ((target, copy), (source.with_suffix(".ipynb"), solved))
+                pairs = ((target, copy), (page, solved))
                 bad += [why for file, made in pairs if (why := differs(file, made))]
                 continue
             if options.keep or options.repo:
-                executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+                executed = nbformat.read(page, as_version=4)
             else:
                 os.environ["ADVLIB_PROFILE"] = "smoke"
-                seconds[source.stem] = execute(solved, source.parent)
+                seconds[name] = execute(solved, page.parent)
                 executed = solved
                 # Once more, because the page states the time that was measured just now.
                 copy, solved = make(source, repo, seconds)
-            carry(executed, solved, source.stem)
+            carry(executed, solved, name)
             if found := output_problems(solved):
-                raise Refused("\n".join(f"{source.stem}: {line}" for line in found))
+                raise Refused("\n".join(f"{name}: {line}" for line in found))
         except Refused as refused:
             bad.append(str(refused))
             continue
         target.parent.mkdir(exist_ok=True)
         nbformat.write(copy, target)
-        nbformat.write(solved, source.with_suffix(".ipynb"))
-        state_time(copy, source.stem)
+        nbformat.write(solved, page)
+        state_time(copy, name)
         if not (options.keep or options.repo):
-            record(source.stem, SMOKE, seconds[source.stem])
-            print(f"{source.stem}: {seconds[source.stem]:.1f} s")
+            record(name, SMOKE, seconds[name])
+            print(f"{name}: {seconds[name]:.1f} s")
     if bad:
         sys.exit("\n".join(bad))
 

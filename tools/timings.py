@@ -24,6 +24,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 
+from course import LESSONS
+
 ROOT = Path(__file__).parents[1]
 MODEL = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
 DATA = "stanfordnlp/sst2"
@@ -47,6 +49,12 @@ def execute(nb: NotebookNode, folder: Path, timeout: int = 600) -> float:
     for cell in nb.cells:
         cell.metadata.pop("execution", None)  # times of day, other in every build
     return time.perf_counter() - start
+
+
+def name_of(source: Path) -> str:
+    """The name of the notebooks of a page, as 03_fgsm_and_fgm."""
+    number = source.parent.name.removeprefix("lesson_")
+    return f"{number}_{LESSONS[number]}"
 
 
 def load() -> dict[str, dict[str, float]]:
@@ -92,15 +100,15 @@ def main() -> None:
             stand_in(Path(name), MODEL, options.model)
         if options.data:
             stand_in(Path(name), DATA, options.data)
-        for source in sorted((ROOT / "solutions").glob(f"{options.lesson}_*.py")):
+        for source in sorted((ROOT / "course").glob(f"lesson_{options.lesson}/lesson.py")):
             try:
                 slow = 600 if options.profile == "smoke" else 3600  # on a CPU in place of a GPU
                 seconds = execute(jupytext.read(source), Path(name), slow)
             except (CellExecutionError, CellTimeoutError) as error:
-                failed.append(f"{source.stem}: {str(error).strip().splitlines()[-1]}")
+                failed.append(f"{name_of(source)}: {str(error).strip().splitlines()[-1]}")
                 continue
-            record(source.stem, where, seconds)
-            print(f"{source.stem}: {seconds:.0f} s, {where}", flush=True)
+            record(name_of(source), where, seconds)
+            print(f"{name_of(source)}: {seconds:.0f} s, {where}", flush=True)
     if failed:
         sys.exit("\n".join(failed))
 

@@ -1,0 +1,639 @@
+# %% [markdown]
+# # 00 · Start here
+#
+# {{BADGE}}
+#
+# **You will**
+# - fool a sentiment model by changing one word, in the first minute and then with your own code
+# - decide what "the same meaning" is, and see who else could decide it
+# - measure an attack with two numbers that are often confused
+# - learn how profiles, predictions, checked exercises and solutions work in this course
+#
+# **Time** {{TIME}} About 45 minutes for you.
+#
+# **Before** Python, and an idea of what a classifier is. No knowledge of attacks.
+
+# %% tags=["setup"]
+import advlib
+import course
+
+profile = course.setup()
+
+# %% [markdown]
+# ## One word
+#
+# Here is a small BERT that reads reviews and says whether they are positive or negative. It is
+# right about nearly all reviews that it has never seen. We give it a sentence, and then ask an
+# attack to fool it.
+
+# %%
+from advlib.attacks import WordSubstitution
+from course.widgets import marked
+
+victim = advlib.load_classifier("reviews-clean")
+text = "The waiter was friendly, and the soup was delicious."
+result = WordSubstitution()(victim, [text], [1])[0]  # 1 = positive, the true label
+marked(result, victim)
+
+# %% [markdown]
+# *Delectable* means *delicious*. You read both sentences in the same way; the model turns round,
+# and it is sure of itself both times. That is an **adversarial example**: an input that was
+# changed so that the model is wrong about it, while the right answer stays what it was.
+#
+# The same from a terminal, with any sentence you like:
+#
+# ```
+# advlib attack "The waiter was friendly, and the soup was delicious."
+# ```
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(result.show())
+assert result.success and len(result.changed) == 1, "one changed word fools the model"
+
+# %% [markdown]
+# ## How these pages work
+#
+# **Profiles.** `course.setup()` looked at your machine and chose a profile: `smoke` (any laptop,
+# seconds), `colab` (a small GPU, minutes) or `full` (a large one). Pages never ask which machine
+# this is; they ask `profile.pick` how much to do. You may choose for yourself:
+# `course.setup("smoke")`.
+
+# %%
+n = profile.pick(smoke=100, colab=200, full=500)
+test = advlib.load_text("reviews", train_size=2, test_size=n)["test"]
+texts, labels = list(test["text"]), list(test["label"])
+right = [i for i, p in enumerate(victim.predict(texts)) if p.argmax() == labels[i]]
+print(f"profile {profile.name!r}: {n} test reviews; the model is right about {len(right)}")
+print(f"the first one: {texts[0]!r}, label {labels[0]}")
+
+# %% [markdown]
+# **Predictions.** Before a result appears, you are asked to guess it. Move the slider, or write
+# `guess=…` into the cell; a later cell shows your guess beside the result. A guess that was wrong
+# is worth more than none: it shows you what you believed.
+#
+# **Exercises.** You fill in a function. The line below it, `f = course.exercise("00.1", f)`, checks
+# it on inputs that you have not seen:
+#
+# | you | the page |
+# |---|---|
+# | got it right | says so, and goes on with *your* function |
+# | left `raise NotImplementedError` as it was | says so, and goes on with the course's function |
+# | got it wrong | stops, and shows the input, your answer, the right one, and the likely mistake |
+#
+# So you may skip an exercise and come back. ●○○ is easy, ●●○ takes some thought, ●●● is a
+# challenge.
+#
+# **Solutions.** The folder `notebooks/` has the pages to work in; `solutions/` has the same pages
+# solved, with all outputs. Look there after you tried, not before. The last cell of each page,
+# `course.progress`, lists what you have done.
+
+# %% [markdown]
+# ## What may change
+#
+# The attacker must not cheat: *delicious* → *disgusting* also turns the prediction round, and the
+# model is right to do so. We need to know which words may replace each other.
+#
+# In this course we know it, because we made the language. The reviews come from a small **world**:
+# a grammar with a lexicon, in which words are put into groups. Words of one group may replace one
+# another, and the label stays what it was.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+from advlib.corpora import replace, words, world
+
+reviews = world("reviews")  # a World: knows its words, its groups, and how to read a label
+options = reviews.substitutes(text)
+for i, word in enumerate(words(text)):
+    if options[i]:
+        print(i, word, "->", ", ".join(options[i][:4]), "…")
+print(replace(text, {8: "tasty"}))
+
+# %% [markdown]
+# `substitutes(text)` has one entry per word, empty where the word must stay.
+# `replace(text, {i: new})` returns the text with word number `i` replaced; commas and spaces stay
+# where they are.
+
+# %% [markdown]
+# ### Exercise 00.1 ●●○ · 10 min · One changed word
+#
+# Write `one_word_attack(victim, text, label)`. It returns a text in which exactly **one** word is
+# replaced by one of its substitutes and about which the model is wrong, that is: the most probable
+# class is not `label`. If there are several, any of them will do. If there is none, it returns
+# `None`. You may take it that the model is right about `text` itself.
+#
+# `victim.predict([text, …])` takes a *list* of texts and returns their class probabilities, an
+# array of shape (texts, classes).
+#
+# <details><summary>Hint</summary>
+#
+# Two loops: over the positions `i`, and over the words in `reviews.substitutes(text)[i]`. Start
+# from the original `text` every time, or the changes add up. `.argmax()` of a row of probabilities
+# is the class. One call of `predict` for each try is fine; collecting all tries first and calling
+# it once is faster, but then think of texts that have nothing to try.
+#
+# </details>
+
+# %%
+def one_word_attack(victim, text, label):
+    """A text with one word replaced about which the model is wrong, or None if there is none."""
+    # SOLUTION
+    tries = [
+        replace(text, {i: new})
+        for i, some in enumerate(reviews.substitutes(text))
+        for new in some
+    ]
+    if not tries:
+        return None
+    wrong = victim.predict(tries).argmax(axis=1) != label
+    return tries[int(wrong.argmax())] if wrong.any() else None
+    # END SOLUTION
+
+
+one_word_attack = course.exercise("00.1", one_word_attack)
+
+# %%
+print(one_word_attack(victim, text, 1))
+print(one_word_attack(victim, "The soup was delicious.", 1))
+
+# %% [markdown]
+# The picture shows everything that there was to try for the first sentence: one dot for each text
+# that differs from it in one word.
+
+# %%
+import numpy as np
+
+from advlib import plots
+
+fig, ax = plots.figure(6.4, 3.6)
+tried = [i for i, some in enumerate(options) if some]
+count, fooling = 0, []
+for row, i in enumerate(tried):
+    positive = victim.predict([replace(text, {i: new}) for new in options[i]])[:, 1]
+    count += len(positive)
+    height = np.linspace(row - 0.3, row + 0.3, len(positive))  # side by side, so that all are seen
+    colours = [plots.COLOURS["words"] if p < 0.5 else plots.COLOURS["clean"] for p in positive]
+    ax.scatter(positive, height, c=colours, s=22, clip_on=False, zorder=3)
+    for new, p, h in zip(options[i], positive, height, strict=True):
+        if p < 0.5:
+            fooling.append(new)
+            ax.annotate(new, (p, h), (8, 0), textcoords="offset points", va="center")
+ax.axvline(0.5, color="#999999", linestyle="--", linewidth=1)
+ax.set_yticks(range(len(tried)), [words(text)[i] for i in tried])
+ax.invert_yaxis()
+ax.set_xlim(-0.02, 1.02)
+ax.set_xlabel("probability of “positive” after the word at the left was replaced")
+fig
+
+# %%
+assert fooling == ["delectable"], "one of all the substitutes fools the model"
+print(f"{count} texts, one changed word each. Nearly all dots lie at the right, where the model is "
+      "sure of “positive”; “delectable” alone lies far left.")  # fmt: skip
+
+# %% [markdown]
+# ### Predict 00.a
+#
+# Take reviews that the model reads correctly. Of every 100, how many fall to *one* changed word?
+
+# %%
+falling = course.predict("00.a", "Of every 100 texts that the model gets right, how many fall to "
+                         "one changed word?", guess=None, low=0, high=100)  # fmt: skip
+
+# %% [markdown]
+# ### Predict 00.b
+#
+# Some words of a review carry the opinion (*delicious*, *hated*). Some only make it stronger or
+# weaker (*very*, *simply*, *particularly*). All others are neutral (*soup*, *London*, *Sunday*).
+# Which kind, replaced by a word of the same group, flips the model the largest number of times?
+
+# %%
+kind_of_word = course.predict("00.b", "Which kind of word fools the model most often?", guess=None,
+                              options=("opinion", "degree", "neutral"))  # fmt: skip
+
+# %%
+from collections import Counter
+
+found = {i: one_word_attack(victim, texts[i], labels[i]) for i in right}
+fallen = {i: new for i, new in found.items() if new is not None}
+falling.reveal(round(100 * len(fallen) / len(right)))
+assert 0 < len(fallen) < len(right) / 2, "some texts fall to one word, most do not"
+
+# %%
+for i in list(fallen)[:4]:
+    pairs = zip(words(texts[i]), words(fallen[i]), strict=True)
+    change = {k: f"[{old} -> {new}]" for k, (old, new) in enumerate(pairs) if old != new}
+    print(replace(texts[i], change))
+
+# %% [markdown]
+# Nothing here is a trick of spelling or of grammar. To see which kind of word does it, we try
+# every substitute of every word, and count how often each kind flips the model.
+
+# %%
+def kind(word):
+    """What a word of the world is for."""
+    group = reviews.group_of.get(word.lower(), "")
+    if group[-1:] in ("+", "-"):  # the world marks groups of praise and blame in this way
+        return "opinion"
+    return "degree" if group in ("very", "simply", "particularly") else "neutral"
+
+
+tries = [
+    (kind(words(texts[i])[k]), new.lower(), labels[i], replace(texts[i], {k: new}))
+    for i in right
+    for k, some in enumerate(reviews.substitutes(texts[i]))
+    for new in some
+]
+guesses = victim.predict([t for *_, t in tries], batch_size=256).argmax(axis=1)
+total = {"opinion": 0, "degree": 0, "neutral": 0}
+flips = dict(total)
+for (which, _, label, _), guess in zip(tries, guesses, strict=True):
+    total[which] += 1
+    flips[which] += int(guess != label)
+kind_of_word.reveal(max(flips, key=flips.get))
+assert flips["opinion"] > flips["degree"] + flips["neutral"], "opinion words do most of it"
+
+# %%
+fig, ax = plots.figure(6.4, 2.4)
+share = [100 * flips[which] / total[which] for which in flips]
+ax.barh(list(flips), share, color=plots.COLOURS["words"], height=0.6)
+for row, which in enumerate(flips):
+    ax.annotate(f"{flips[which]} of {total[which]}", (share[row], row), (5, 0),
+                textcoords="offset points", va="center")  # fmt: skip
+ax.invert_yaxis()
+ax.grid(axis="y", visible=False)
+ax.set_xlim(0, 1.25 * max(share))
+ax.set_xlabel("changed texts that fool the model, in per cent")
+fig
+
+# %%
+print("\n".join(f"{which:>8}: {flips[which]} of {total[which]} changed texts fool the model"
+                for which in flips))  # fmt: skip
+
+# %% [markdown]
+# The words that carry the opinion are the weak spot; a neutral word can be exchanged almost freely.
+# (In real models this is less clean; lesson 06 goes there.) But why *delectable* and not *tasty*?
+# The model learned from labelled reviews. We count in how many of them each word stands.
+
+# %%
+seen = Counter(w for t in advlib.load_text("reviews")["train"]["text"] for w in words(t.lower()))
+for word in ("delicious", "tasty", "delectable"):
+    print(f"{word:>10}: {seen[word]:3} × in the training reviews")
+share = {}
+for name, rare in (("seen at most 5 times", True), ("seen more often", False)):
+    hits = [guess != label for (which, new, label, _), guess in zip(tries, guesses, strict=True)
+            if which == "opinion" and (seen[new] <= 5) == rare]  # fmt: skip
+    share[rare] = sum(hits) / len(hits)
+    print(f"opinion words {name}: {sum(hits)} of {len(hits)} fool the model ({share[rare]:.1%})")
+assert share[True] > share[False], "rare opinion words fool the model more often than common ones"
+
+# %% [markdown]
+# Among the substitutes that carry an opinion, rare ones fool the model several times as often as
+# common ones: it had little chance to learn what side they are on. Rare does not mean always
+# fooled, though: most rare substitutes do no harm.
+
+# %% [markdown]
+# ## The other way round
+#
+# So far the meaning stayed and the prediction moved. Now let the meaning move. Each pair below
+# differs in one word, and that word turns the opinion into its opposite.
+
+# %%
+pairs = [
+    ("The plot was never predictable.", "The plot was never gripping."),
+    ("The webcam is never blurry.", "The webcam is never sharp."),
+    ("The soup was delicious.", "The soup was bland."),
+]
+stuck = 0
+for before, after in pairs:
+    for one in (before, after):
+        p = victim.predict([one])[0]
+        print(f"{one:34} true: {victim.labels[reviews.label(one)]:9}"
+              f"model: {victim.labels[p.argmax()]} ({p.max():.0%})")  # fmt: skip
+    assert reviews.label(before) != reviews.label(after), "the opinion is turned round"
+    stuck += int(victim.predict([before])[0].argmax() == victim.predict([after])[0].argmax())
+    print()
+print(f"in {stuck} of {len(pairs)} pairs the model says the same of both")
+assert stuck >= 1, "the model does not notice every turn"
+
+# %% [markdown]
+# A model can be wrong in both directions: it moves where it should stay, and it stays where it
+# should move. To say which is which, somebody must know the meaning. Who?
+#
+# - **The model** cannot be the judge: it is on trial.
+# - **A person** can, and for real text there is nobody better. But people are slow, they cost
+#   money, and they disagree.
+# - **Another model** (one that measures how similar two sentences are) is fast, and can be wrong in
+#   just the places where the attacker looks. Many published attacks rely on one; when people read
+#   what came out, a large part no longer meant the same (Morris et al. 2020, below).
+# - **A rule** can be the judge where it covers the language completely. In our world it does.
+#
+# Note also how much weaker our demand is than "the same meaning". *Soup* → *pizza* changes the
+# meaning of a sentence. It does not change whether the review is positive. For a classifier the
+# fair demand is: **the label is kept**.
+#
+# The world's rule reads a text and votes: each opinion word counts for its side, and a negation
+# turns it round. In a sentence with *but* or *although* the main point decides, so *The bed was
+# soft, but the carpet was dirty* is negative. Where votes still disagree (as in the last line
+# below), or nobody votes, the rule does not guess: it raises `ValueError`.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(reviews.label("The soup was delicious."), reviews.label("The soup was not delicious."))
+try:
+    reviews.label("The soup was delicious, and the waiter was rude.")
+except ValueError as error:
+    print("ValueError:", error)
+
+# %% [markdown]
+# ### Exercise 00.2 ●○○ · 5 min · Is the label kept?
+#
+# Write `keeps_label(world, original, changed)`. It returns `True` if the world gives both texts the
+# same label, and `False` if it gives them different ones. Where the world does not know the label
+# of one of them (`world.label` raises `ValueError`), nobody can vouch for the change: return
+# `False`.
+#
+# <details><summary>Hint</summary>
+#
+# `try:` … `except ValueError:`, with both calls inside. Use the `world` that is passed in: the
+# check brings worlds of its own.
+#
+# </details>
+
+# %%
+def keeps_label(world, original, changed):
+    """Whether the world knows the labels of both texts and they are the same."""
+    # SOLUTION
+    try:
+        return world.label(original) == world.label(changed)
+    except ValueError:
+        return False
+    # END SOLUTION
+
+
+keeps_label = course.exercise("00.2", keeps_label)
+
+# %% [markdown]
+# Now the judge looks at what the attack did, and at a few changes that we made up. *Fooled* means
+# that the label is kept **and** the model's answer is not the label.
+
+# %%
+assert all(keeps_label(reviews, texts[i], new) for i, new in fallen.items()), "a fair attack"
+print(f"the label is kept in all {len(fallen)} texts of the one-word attack\n")
+
+for old, new in [("delicious", "delectable"), ("delicious", "disgusting"), ("soup", "pizza"),
+                 ("waiter", "lamp"), ("delicious", "tepid")]:  # fmt: skip
+    changed = text.replace(old, new)
+    kept = keeps_label(reviews, text, changed)
+    moved = victim.predict([changed])[0].argmax() != 1
+    verdict = "fooled" if kept and moved else "not fooled" if kept else "does not count"
+    print(f"{old:>9} -> {new:11} label kept: {kept!s:6} model moved: {moved!s:6} {verdict}")
+
+# %% [markdown]
+# Look at the last two rows. A friendly *lamp* is nonsense, and *tepid* soup is no praise; the rule
+# says "kept" to both, because it reads opinion words of its own lexicon and nothing else. It is a
+# perfect judge inside its world and a poor one outside. That is why the attack takes words from
+# `substitutes` alone. Every judge has an edge; know where it is.
+
+# %% [markdown]
+# ## Measure it
+#
+# One fooled sentence is an anecdote. We attack all test reviews, and now as many words as the
+# attacker likes. `WordSubstitution` is greedy: it asks which words matter most, and replaces one
+# after the other until the model is wrong. It returns one `WordResult` per text.
+
+# %%
+results = WordSubstitution()(victim, texts, labels)
+one = results[0]
+print(one.show())
+print(f"success: {one.success}, wrong_before: {one.wrong_before}, changed: {one.changed}, "
+      f"queries: {one.queries}")  # fmt: skip
+
+# %% [markdown]
+# There are three kinds of results:
+#
+# | | `success` | `wrong_before` |
+# |---|---|---|
+# | the model is right before and after | `False` | `False` |
+# | the model was right and is **fooled** now | `True` | `False` |
+# | the model was **wrong from the start**; nothing was tried | `False` | `True` |
+#
+# What do we do with the third kind? Somebody who relies on the model does not care why it is wrong.
+# An attacker may also leave a text as it is. So for the *accuracy under attack* it counts as wrong:
+#
+# $$\text{accuracy under attack} = \frac{\text{right before and after}}{\text{all}}$$
+
+# %% [markdown]
+# ### Exercise 00.3 ●○○ · 5 min · Accuracy under attack
+#
+# Write `accuracy_under_attack(results)`: the share, from 0 to 1, of all results in which the model
+# is right before and after. Texts that were wrong from the start count as wrong. `results` is a
+# list of `WordResult`, never empty; leave it as it is.
+#
+# <details><summary>Hint</summary>
+#
+# A result is right before and after if it has neither `success` nor `wrong_before`. Below the line
+# stand *all* results.
+#
+# </details>
+
+# %%
+def accuracy_under_attack(results):
+    """Share of all results in which the model is right before and after."""
+    # SOLUTION
+    stood = [r for r in results if not r.success and not r.wrong_before]
+    return len(stood) / len(results)
+    # END SOLUTION
+
+
+accuracy_under_attack = course.exercise("00.3", accuracy_under_attack)
+
+# %% [markdown]
+# ### Exercise 00.4 ●●○ · 5 min · Attack success rate
+#
+# Papers on attacks often print another number, which takes the attacker's side: of the texts that
+# there were to attack, how many fell?
+#
+# $$\text{attack success rate} = \frac{\text{fooled}}{\text{right before}}$$
+#
+# Write `attack_success_rate(results)`, a share from 0 to 1. If the model was right about no text at
+# all, there is no such rate: return `float("nan")`.
+#
+# <details><summary>Hint</summary>
+#
+# Texts with `wrong_before` stand neither above nor below the line. Look whether anything is left
+# before you divide.
+#
+# </details>
+
+# %%
+def attack_success_rate(results):
+    """Of the results in which the model was right before, the share that is wrong now."""
+    # SOLUTION
+    attacked = [r for r in results if not r.wrong_before]
+    if not attacked:
+        return float("nan")
+    return sum(r.success for r in attacked) / len(attacked)
+    # END SOLUTION
+
+
+attack_success_rate = course.exercise("00.4", attack_success_rate)
+
+# %%
+clean = len(right) / n
+one_word = (len(right) - len(fallen)) / n
+attacked = accuracy_under_attack(results)
+success = attack_success_rate(results)
+queries = sum(r.queries for r in results) / n
+print(f"accuracy without attack            {clean:.0%}")
+print(f"accuracy, one changed word         {one_word:.0%}")
+print(f"accuracy, any number of words      {attacked:.0%}   ({queries:.0f} queries a text)")
+print(f"attack success rate, any number    {success:.0%}")
+assert clean > one_word > attacked, "a stronger attacker leaves less accuracy"
+assert abs(attacked - clean * (1 - success)) < 1e-6, "how the two measures are related"
+
+# %%
+fig, ax = plots.figure(6.4, 3.0)
+names = ["no attack", "one changed word", "any number of words"]
+values = [clean, one_word, attacked]
+bars = ax.bar(names, [100 * v for v in values], width=0.6,
+              color=[plots.COLOURS["clean"], *[plots.COLOURS["words"]] * 2])  # fmt: skip
+ax.bar_label(bars, [f"{v:.0%}" for v in values], padding=3)
+ax.axhline(50, color="#999999", linestyle="--", linewidth=1)
+ax.annotate("tossing\na coin", (2.38, 50), (0, 3), textcoords="offset points",
+            fontsize=9, color="#555555")  # fmt: skip
+ax.set_xlim(-0.55, 2.8)
+ax.set_ylim(0, 109)
+ax.set_ylabel("accuracy in per cent")
+fig
+
+# %%
+print(f"Three bars fall from {clean:.0%} over {one_word:.0%} to {attacked:.0%}; the label never "
+      "changed. The dashed line is a coin that nobody can attack.")  # fmt: skip
+assert all(keeps_label(reviews, r.original, r.text) for r in results), "a fair attack"
+
+# %% [markdown]
+# One of the assertions above is worth remembering:
+#
+# $$\text{accuracy under attack} = \text{clean accuracy} \cdot (1 - \text{attack success rate})$$
+#
+# So neither number says everything. Think of a "model" that calls every review positive. Nobody can
+# ever fool it, because it does not read:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+from advlib.attacks.words import WordResult
+
+stubborn = [WordResult("…", "…", y, (), False, y == 0, 1) for y in [0, 1] * 50]
+print(f"attack success rate:   {attack_success_rate(stubborn):.0%}")
+print(f"accuracy under attack: {accuracy_under_attack(stubborn):.0%}")
+
+# %% [markdown]
+# An attack success rate of 0 % looks perfect, and the model is useless. This course reports the
+# accuracy **without** attack and **under** attack, side by side, always.
+
+# %% [markdown]
+# ## Another model
+#
+# Nothing above depends on which model it was. The same lines again: on a laptop for a second model
+# of the course, which was trained against attacks (you will train such models yourself from lesson
+# 08 on); with a GPU, for a DistilBERT that was fine-tuned on real film reviews, SST-2, both from
+# the Hugging Face Hub.
+
+# %%
+other = advlib.load_classifier(profile.pick(
+    smoke="reviews-robust", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"
+))  # fmt: skip
+source = profile.pick(smoke="reviews", colab="stanfordnlp/sst2")
+more = advlib.load_text(source, test_size=n)["test"]
+again = WordSubstitution()(other, list(more["text"]), list(more["label"]))
+before = sum(not r.wrong_before for r in again) / len(again)
+after = accuracy_under_attack(again)
+print(f"accuracy without attack: {before:.0%}, under attack: {after:.0%}")
+for r in [r for r in again if r.success][:3]:
+    print(" ", r.show())
+assert after < before, "this one can be fooled too"
+
+# %% [markdown]
+# On texts from the world, every one of these changes keeps the label. On other texts our groups of
+# words are only a good guess: nobody vouches that *bad* → *woeful* fits there, and some changes
+# will read oddly. Lesson 06 is about that.
+
+# %% [markdown]
+# ## Playground
+#
+# Type a review and press *Predict*; press *Attack* to see which words are changed and how many
+# queries it took, that is, how many texts the model was asked about. Words that the world does not
+# know cannot be replaced. Things to try:
+#
+# - the review above with *tasty* in place of *delicious*: does the greedy attack find the shortest
+#   way? Compare `one_word_attack`
+# - *The bed was soft, but the carpet was dirty.*
+# - a review in your own words: what does the model do with words that it never saw?
+
+# %%
+from course.widgets import playground
+
+play = playground(victim)
+
+# %% [markdown]
+# Without a running notebook, this is what the playground shows after *Attack*. Struck out is the
+# old word, underlined the new one; the cell after it has the same as plain text.
+
+# %%
+example = next(
+    r for r in results
+    if r.success and len({words(r.text)[k] for k in r.changed}) == 2
+    and all(kind(words(r.original)[k]) == "opinion" for k in r.changed)
+)  # fmt: skip
+marked(example, victim)
+
+# %%
+print(marked(example, victim))
+
+# %% [markdown]
+# ## Recap
+#
+# - An adversarial example is an input that was changed so that the model is wrong, while the right
+#   answer stays the same.
+# - In text the right answer needs a judge. In our world a rule knows it; for real text, people do.
+# - The demand for a classifier is that the *label* is kept, which is less than the whole meaning.
+# - Rare words with an opinion are this model's weak spot.
+# - *Accuracy under attack* counts texts that were wrong from the start as wrong; *attack success
+#   rate* leaves them out. Report the first, beside the accuracy without attack.
+
+# %% [markdown]
+# ## What could go wrong
+#
+# - **You count a changed label as a success.** Then the best attack is to write the opposite.
+# - **You attack texts that the model already gets wrong**, and call them fooled.
+# - **You test on the texts that you tuned the attack on**, or on very few. A hundred texts, as on a
+#   laptop here, leave an uncertainty of several points; lesson 07 puts intervals on every number.
+# - **You take an attack that fails for a proof that the model is safe.** Another attacker may look
+#   elsewhere: the greedy search does not try everything.
+# - **You believe that a toy world is the real world.** It is a laboratory: we know the truth in it,
+#   and that is all it is for.
+
+# %% [markdown]
+# ## Further reading
+#
+# - Ian J. Goodfellow, Jonathon Shlens, Christian Szegedy, *Explaining and Harnessing Adversarial
+#   Examples*, ICLR 2015, arXiv 1412.6572. Where much of this began, on images.
+# - Di Jin, Zhijing Jin, Joey Tianyi Zhou, Peter Szolovits, *Is BERT Really Robust? A Strong
+#   Baseline for Natural Language Attack on Text Classification and Entailment*, AAAI 2020,
+#   arXiv 1907.11932. The greedy search that you used, with guessed synonyms.
+# - John X. Morris, Eli Lifland, Jack Lanchantin, Yangfeng Ji, Yanjun Qi, *Reevaluating Adversarial
+#   Examples in Natural Language*, Findings of EMNLP 2020, arXiv 2004.14174. Who decides whether the
+#   meaning is kept, and what happens when people are asked.
+
+# %% [markdown]
+# > **Ethics**
+# >
+# > **Threat model of this page.** The attacker sees the probabilities for any text, as often as
+# > they like, and may replace words by words of the same group, any number of them. They see
+# > neither weights nor training data. The model is a small one that was made for this course.
+# >
+# > To fool a model is the way to find out how far it can be trusted. Do it with models that are
+# > yours, or that you are allowed to test; tell the owner first if you find a weakness in another.
+
+# %%
+course.progress("00")
