@@ -190,7 +190,7 @@ def check(page: Page, address: str, notebook: Path) -> str:
     grounds = cells_with(page, "playground(victim")
     for place in grounds:
         use_playground(page, place, shot)
-    asked = cells_with(page, "advlib.predict(")
+    asked = cells_with(page, "course.predict(")
     for place in asked[:1]:
         use_predictions(page, place, shot)
     assert sliders or grounds, "no slider and no playground was found on the page"

@@ -21,7 +21,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-# What `advlib.exercise` prints, or raises, and the word for it in the table.
+# What `course.exercise` prints, or raises, and the word for it in the table.
 SAID = re.compile(
     r"Exercise (\d\d\.\d+)(?: \([^\n]*\))?(: right|: not yet|: your code stopped| is not)"
 )
