@@ -121,7 +121,11 @@ def load_text(
             tables["test"] = tables.pop("validation")
 
     own, names = set(tables), _names(tables["train"].label)
-    only = tables["train"].label.unique()
+    only, count = tables["train"].label.unique(), len(tables["train"])
+    if count >= 20 and len(only) > count / 2:
+        raise DataError(f"the {count} training rows of {source} have {len(only)} different labels, "
+                        f"such as {_list(only[:2])}: is {columns['label']!r} numbers or "
+                        "texts? Say which column has the classes: label= (--label)")  # fmt: skip
     if len(only) < 2:
         raise DataError(f"all training rows of {source} have the label {_list(only)}: a classifier "
                         "needs two, so check label= (--label)")  # fmt: skip
@@ -290,6 +294,10 @@ def _file(path: Path, encoding: str, named: bool) -> pd.DataFrame:
             f"was saved with, such as --encoding {likely}"
         ) from error
     except (OSError, ValueError) as error:
+        first = path.read_text(encoding, errors="replace").lstrip().split("\n", 1)[0]
+        if kind == ".csv" and first.count(";") > first.count(","):
+            raise DataError(f"the columns of {path} look separated by semicolons: save it with "
+                            "commas") from error  # fmt: skip
         check = "its separators and its quotes" if kind in (".csv", ".tsv") else "or save it anew"
         raise DataError(
             f"{path} cannot be read as {kind[1:]} ({str(error).strip()}): check the "

@@ -9,7 +9,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -37,6 +37,7 @@ MODELS = ("standard", "adversarial")
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # times eps
 FEWER = (0.5, 1.0, 2.0)  # for a real model
 CURVE_TEXTS = 200
+FEW_TESTS = 50
 WORD_TEXTS = 100  # real models: an attack on words asks a hundred times about a text
 SELECTION = 200  # validation texts that choose the checkpoint, at most
 EMBEDDED_EPS = 0.3
@@ -122,7 +123,12 @@ def alone(folder: Path) -> Iterator[None]:
     """Nobody else writes into the folder inside. The lock goes with the process that holds it."""
     try:
         with FileLock(folder / ".lock", timeout=0):
-            yield
+            try:
+                yield
+            finally:
+                (folder / ".lock").unlink(missing_ok=True)
+                with suppress(OSError):  # a run that was refused leaves no folder behind
+                    folder.rmdir()
     except Timeout as error:
         raise ValueError(f"another process is at work in {folder}: wait for it, or choose another "
                          "folder with --out") from error  # fmt: skip
@@ -157,12 +163,18 @@ def load_data(options: Options) -> DatasetDict:
 def say_data(options: Options, data: DatasetDict, real: bool) -> None:
     names = data["train"].features["label"].names
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    choose = f"{min(SELECTION, len(data['validation']))} to choose the checkpoint by, " * real
+    held_out = len(data["validation"])
+    choose = f"{min(SELECTION, held_out)} to choose the checkpoint by, "
+    choose = choose if real else f"{held_out} set aside, "
+    choose *= options.data not in WORLDS
     if options.data not in WORLDS:
         print("columns: " + ", ".join(f"{role} from {name!r}" for role, name in
                                       data.columns.items()))  # fmt: skip
     print(f"{len(data['train'])} texts to train on, {choose}{len(data['test'])} to test on, "
           f"classes: {shown}")  # fmt: skip
+    if (n := len(data["test"])) < FEW_TESTS:
+        print(f"! {n} test text{'s' * (n > 1)} can show little: an interval of ± {98 / n**0.5:.0f} "
+              "points around each number")  # fmt: skip
     if options.data not in WORLDS and options.model in embedded_checkpoints():
         print(f"{options.model} knows the words of the embedded worlds alone; for other texts name "
               "an encoder with --model.")  # fmt: skip

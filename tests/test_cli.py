@@ -29,6 +29,7 @@ def finished(tmp_path_factory):
 def test_run_prints_one_table_and_keeps_report_and_models(finished):
     folder, output = finished
     assert "40 texts to train on, 12 to test on, classes: negative, positive" in output
+    assert "! 12 test texts can show little" in output
     for name in ("no attack", "Noise", "FGM", "PGD", "WordSubstitution", "standard", "adversarial"):
         assert name in output
     found = json.loads((folder / "report.json").read_text())
@@ -107,6 +108,9 @@ def test_two_runs_do_not_share_a_folder(finished):
     with alone(finished[0]):
         code, output = call(*RUN, "--out", finished[0])
     assert code == 1 and "another process is at work" in output
+    assert not (finished[0] / ".lock").exists()
+    code, output = call(*RUN, "--data", "nowhere.csv", "--out", finished[0] / "new")
+    assert code == 1 and not (finished[0] / "new").exists()  # refused: nothing is left
     code, output = call(*RUN, "--no-curve", "--out", finished[0])  # the lock went with its holder
     assert code == 0 and "found in" in output
 

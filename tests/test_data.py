@@ -835,3 +835,19 @@ def test_folder_with_two_files_for_one_split(tmp_path):
         write(tmp_path / name, rows_of(20))
     message = refusal(tmp_path)
     assert "two files for one split" in message and "take one of them away" in message
+
+
+def test_numbers_are_no_classes(tmp_path):
+    file = tmp_path / "scores.csv"
+    file.write_text("text,label\n" + "\n".join(f"text {i},{i / 7}" for i in range(40)) + "\n")
+    with pytest.raises(DataError, match="rows of .* have 40 different labels.*'label'.*classes"):
+        load_text(file)
+
+
+def test_semicolons_are_named_where_rows_have_commas_too(tmp_path):
+    file = tmp_path / "excel.csv"
+    file.write_text("text;label\n" + "\n".join(f"good, {i};yes" for i in range(9)) + "\n")
+    with pytest.raises(DataError, match="separated by semicolons: save it with commas"):
+        load_text(file, text="text", label="label")
+    with pytest.raises(DataError, match="separated by semicolons: save it with commas"):
+        load_text(file)
