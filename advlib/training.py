@@ -105,16 +105,18 @@ def recipe(
     epochs: float | None = None, learning_rate: float | None = None, after: int | None = None,
     max_steps: int = -1,
 ) -> Recipe:  # fmt: skip
-    """What `finetune` does: what was asked for, and where nothing was, what did well on three real
-    data sets (docs/results/onset.md).
+    """What `finetune` does: what was asked for, and where nothing was, what did well on real data
+    (docs/results/strangers-data.md).
 
     texts, batch_size: of the training data, and of an optimiser step over all processes.
     replays: see `Objective`. max_steps: of the training, above 0 in place of epochs.
 
     For a pre-trained encoder it is the number of steps that counts: 3 epochs of 700 texts are 66,
-    too few to leave chance under attack. So it makes 3 epochs but at least 240 steps, and three
-    in ten of them are plain. A model of less than two million weights, such as bert-tiny, takes 10
-    epochs at a larger rate and needs no plain steps.
+    too few to leave chance under attack. So it makes 3 epochs but at least 240 steps. The first
+    three in ten are plain: with so many steps that matters little for L + λ·L_adv
+    (docs/results/onset.md), but an objective without a clean term falls to one class when it begins
+    at once (docs/results/defence-reviews.md). A model of less than two million weights, such as
+    bert-tiny, takes 10 epochs at a larger rate and needs no plain steps.
     """
     an_epoch = -(-texts // batch_size)
     real = is_real(model)
