@@ -29,8 +29,8 @@ from textattack_greedy import Dictionary, HasSubstitutes, Padded
 
 
 def embedding(file, needed):
-    """A WordEmbedding of a plain text file. It gets a table of neighbours (of the words needed),
-    because version 0.3.11 fails where it has to look for them itself (`topk(...)[1:].tolist()`)."""
+    """(a WordEmbedding of a plain text file, what happens where it looks for neighbours itself). It
+    gets a table of neighbours, of the words needed, because version 0.3.11 fails without one."""
     lines = [line.split() for line in Path(file).read_text().splitlines()]
     names = [word for word, *_ in lines]
     rows = torch.tensor([[float(x) for x in values] for _, *values in lines])
@@ -39,7 +39,12 @@ def embedding(file, needed):
     near = np.zeros((len(names), 51), dtype=int)
     for word in needed & set(index):
         near[index[word]] = (rows @ rows[index[word]]).topk(51).indices.numpy()
-    return WordEmbedding(rows.numpy(), index, dict(enumerate(names)), near)
+    parts = rows.numpy(), index, dict(enumerate(names))
+    try:
+        alone = f"finds {len(WordEmbedding(*parts).nearest_neighbours(0, 3))} neighbours"
+    except Exception as error:
+        alone = f"{type(error).__name__}: {error}"
+    return WordEmbedding(*parts, near), alone
 
 
 def attack_of(run, wrapper, vectors, stop):
@@ -67,11 +72,12 @@ def main(job_file, result_file):
     tokenizer.model_max_length = job["max_length"]
     wrapper, stop = Padded(model, tokenizer), set(job["stop"])
     needed = {w.lower() for text in job["texts"] for w in AttackedText(text).words}
-    vectors, out = embedding(job["vectors"], needed), {}
-    dropout = {m: m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+    vectors, alone = embedding(job["vectors"], needed)
+    out = {"alone": alone}
     for name, run in job["runs"].items():
-        for module, p in dropout.items():  # it takes gradients in training mode
-            module.p = p if run.get("dropout") else 0.0
+        # It takes gradients in training mode; we may hold the model in evaluation mode.
+        mode = bool(run.get("dropout"))
+        model.train = lambda on=True, mode=mode: torch.nn.Module.train(model, on and mode)
         torch.manual_seed(0)
         attack = attack_of(run, wrapper, vectors, stop)
         out[name] = []
