@@ -907,12 +907,12 @@ handful, others = train.select(range(48)), validation.select(range(64))
 set_seed(0)
 student = fresh()
 optimizer = adamw(student.model, profile.pick(rate, 2 * rate))
-course = []
+history = []
 for epoch in range(4):
     for turn in range(2):  # "an epoch" is two passes here, to save evaluations
         train_epoch(student, handful, optimizer, fgm, 1.0, seed=2 * epoch + turn, size=16)
-    course.append((evaluate(student, handful, probe)[1], *evaluate(student, others, probe)))
-own, clean, robust = map(list, zip(*course, strict=True))
+    history.append((evaluate(student, handful, probe)[1], *evaluate(student, others, probe)))
+own, clean, robust = map(list, zip(*history, strict=True))
 guess.reveal(robust[own.index(max(own))])
 print("epoch       " + " ".join(f"{e:4}" for e in range(4)))
 for what, values in {"train, PGD": own, "valid., PGD": robust, "valid.": clean}.items():
