@@ -11,9 +11,9 @@ def in_words(threat_model: str) -> str | None:
     """The sentence for an attack's repr; None for an attack that is not known here, or for a text
     that is no repr. Nothing is run, and no text out of the repr stands in the sentence.
 
-    >>> in_words("PGD(eps=0.3, norm='l2', scope='sequence', relative=True, steps=10)")
-    '10 gradient steps; the embeddings of the whole text move by at most 0.3 of a mean token embedding'
-    """  # noqa: E501
+    Of "PGD(eps=0.3, norm='l2', scope='sequence', relative=True, steps=10)" it says "10 gradient
+    steps; the embeddings of the whole text move by at most 0.3 of a mean token embedding".
+    """
     try:
         plain = threat_model.removesuffix(UNCHECKED)
         call = ast.parse(plain, mode="eval").body
