@@ -174,7 +174,9 @@ def _results(run: dict) -> list[Html]:
              "passes per text", "time"]  # fmt: skip
     groups: dict[tuple, list] = {}
     for r in [*table[:1], *filter(None, [run.get("majority")]), *table[1:]]:
-        row = [_model(r.get("model") or "one answer", run), _interval(r), _score(r.get("macro_f1")),
+        fewer = f" on {r['n']} texts" if r.get("n") != table[0].get("n") else ""
+        row = [_model(r.get("model") or "one answer", run), _interval(r) + fewer,
+               _score(r.get("macro_f1")),
                _number(r.get("classes")), _percent(r.get("success")),
                f"{_number(r.get('forward'))} + {_number(r.get('backward'))}",
                _time(r.get("seconds"))]  # fmt: skip

@@ -27,7 +27,8 @@ COLOURS = {
 
 MARKERS = {"standard": "o", "adversarial": "s"}  # so that colour is not all that tells
 
-NAMES = {"none": "no attack", "Noise": "noise", "WordSubstitution": "word\nsubstitution"}
+NAMES = {"none": "no attack", "Noise": "noise", "WordSubstitution": "word\nsubstitution",
+         "EmbeddingNeighbours": "near\nwords", "Typos": "typos"}  # fmt: skip
 
 RC = {
     "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white",

@@ -496,3 +496,11 @@ def test_style_is_undone_after_an_error():
     with pytest.raises(ZeroDivisionError), plots.style():
         raise ZeroDivisionError
     assert matplotlib.rcParams.copy() == before
+
+
+def test_an_attack_on_fewer_texts_says_so(tmp_path):
+    run = make_run()
+    run["table"][-1]["n"] = 100
+    page = write_report(tmp_path, run).read_text("utf-8")
+    assert page.count(" on 100 texts</td>") == 1
+    assert " on 500 texts</td>" not in page
