@@ -45,13 +45,22 @@ RC = {
 
 class Picture(Figure):
     """A Figure that a notebook shows by itself. A plain Figure does so only after pyplot has been
-    imported, and pyplot would keep a list of open figures."""
+    imported, and pyplot would keep a list of open figures.
+
+    alt: the figure in words, for those who cannot see it.
+    """
+
+    alt: str = ""
 
     def _repr_png_(self) -> tuple[bytes, dict]:
         file = io.BytesIO()
         self.savefig(file, format="png", dpi=160)
         width, height = self.get_size_inches()
-        return file.getvalue(), {"width": round(80 * width), "height": round(80 * height)}
+        size = {"width": round(80 * width), "height": round(80 * height)}
+        return file.getvalue(), size | ({"alt": self.alt} if self.alt else {})
+
+    def __repr__(self) -> str:  # what a front end without pictures shows
+        return f"Figure: {self.alt}" if self.alt else super().__repr__()
 
     def svg(self) -> bytes:
         """The figure as SVG: text as shapes, no date, the same bytes for the same figure."""

@@ -6,8 +6,9 @@
 test.csv (columns text, category) and financial_phrasebank/Sentences_75Agree.txt (text@label,
 Latin-1). Every row is `advlib run` with its defaults, three seeds with 800 texts and one with
 3,000; it is kept in runs/strangers/, so an interrupted benchmark goes on where it stopped.
-`--onset` adds what other moments for the attack to set in would have given. Writes
-docs/results/strangers-data.md and, with --onset, docs/results/onset.md.
+`--onset` adds what other moments for the attack to set in would have given, `--others` other
+objectives and class weights. Writes docs/results/strangers-data.md and, with these two,
+docs/results/onset.md and docs/results/strangers-others.md.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ ATTACKS = {"none": "clean", "Noise": "noise", "FGM": "FGM", "PGD": "PGD-10",
 # How the attack sets in: plain steps before it, or λ that grows from the first step on.
 ONSETS = {"at once": dict(after=0), "λ grows over the first half": dict(after=0, grow=0.5),
           "after 30 % of the steps": dict()}  # fmt: skip
+# Other settings of `advlib run`, and the sets that they are tried on.
+OTHERS = {"madry": ("sst2", ["--objective", "madry"]),
+          "freelb": ("sst2", ["--objective", "freelb"]),
+          "free": ("sst2", ["--objective", "free"]),
+          "class weights": ("phrasebank", ["--class-weights"])}  # fmt: skip
 
 
 def prepare(home: Path) -> None:
@@ -72,18 +78,19 @@ def shuffled(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop_duplicates("text").sample(frac=1, random_state=0, ignore_index=True)
 
 
-def command(name: str, seed: int, model: str) -> list[str]:
+def command(name: str, seed: int, model: str, other: str = "") -> list[str]:
     test = f"{name.split('-')[0]}-test.csv"
+    own = OTHERS[other][1] if other else []
     return ["run", "--model", model, "--data", f"{name}.csv", "--test", test,
-            "--test-size", str(TEXTS), "--seed", str(seed), "--no-curve"]  # fmt: skip
+            "--test-size", str(TEXTS), "--seed", str(seed), *own, "--no-curve"]  # fmt: skip
 
 
-def run(name: str, seed: int, model: Path) -> dict:
+def run(name: str, seed: int, model: Path, other: str = "") -> dict:
     """The report of a run, which is made where it is not there."""
-    folder = RUNS / f"{name}-{seed}"
+    folder = RUNS / (f"{name}-{seed}" + f" {other}" * bool(other))
     if not (folder / "report.json").is_file():
-        print(f"{name}, seed {seed}", flush=True)
-        called = command(name, seed, str(model.resolve())) + ["--out", str(folder)]
+        print(f"{name}, seed {seed} {other}", flush=True)
+        called = command(name, seed, str(model.resolve()), other) + ["--out", str(folder)]
         script = "from advlib.cli import main; main()"
         done = subprocess.run([sys.executable, "-c", script, *called], cwd=RUNS,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
@@ -130,6 +137,35 @@ def onset(name: str, way: str, seed: int, model: Path) -> list[float]:
     return found
 
 
+def others(chosen: list[str], model: Path) -> None:
+    """The page of other objectives and class weights, seed 0."""
+    rows, notes = [], []
+    for other in chosen:
+        name = OTHERS[other][0]
+        reports = {"the default": run(name, 0, model), other: run(name, 0, model, other)}
+        for way, report in reports.items():
+            if "failed" in report:
+                notes.append(f"- {name}, {way}: {report['failed']}")
+                continue
+            found = accuracies(report, "adversarial")
+            clean = next(r for r in report["table"]
+                         if r["model"] == "adversarial" and r["attack"] == "none")  # fmt: skip
+            rows.append([name, way, f"{report['recipe']['eps']:g}", f"{found['clean']:.1f}",
+                         f"{100 * clean['macro_f1']:.1f}", clean["classes"],
+                         f"{found['FGM']:.1f}", f"{found['PGD-10']:.1f}"])  # fmt: skip
+        notes.append(f"- {other}: `advlib {' '.join(command(name, 0, 'FOLDER', other))}`")
+    text = (
+        "`advlib run` with another objective or with class weights and all else by default, seed "
+        f"0, {TEXTS} test texts: clean accuracy, macro-F1 in %, number of classes predicted, and "
+        "accuracy under `FGM` and `PGD(steps=10)`, all of the adversarial model.\n\n"
+        + table(["data", "way", "ε", "clean", "macro-F1", "classes", "FGM", "PGD-10"],
+                list(map(list, dict.fromkeys(map(tuple, rows)))))
+        + "\n\n" + "\n".join(notes)
+    )  # fmt: skip
+    write("strangers-others", "Other objectives on a stranger's data", text,
+          "python benchmarks/strangers.py --model FOLDER --home FOLDER --others")  # fmt: skip
+
+
 def spread(values: list[float]) -> str:
     return f"{np.mean(values):.1f}" + (f" ({', '.join(f'{v:.1f}' for v in values)})"
                                        if len(values) > 1 else "")  # fmt: skip
@@ -173,6 +209,8 @@ def main(args) -> None:
     )  # fmt: skip
     note = "python benchmarks/strangers.py --model FOLDER --home FOLDER"
     write("strangers-data", "The defaults on a stranger's data", text, note)
+    if args.others is not None:
+        others(args.others or list(OTHERS), model)
     if args.onset:
         lines = []
         for name, way in ((n, w) for n in chosen if n != "sst2-3000" for w in ONSETS):
@@ -183,7 +221,7 @@ def main(args) -> None:
                 lines.append([name, way, *(spread([f[k] for f in found]) for k in range(3))])
         text = (
             f"When the attack sets in: accuracy in % on {TEXTS} test texts, FGM training with the "
-            f"ε of the run, seeds {', '.join(map(str, args.onset))}; everything else as in "
+            f"ε of the run, seed {', '.join(map(str, args.onset))}; everything else as in "
             f"[the defaults](strangers-data.md). ± {interval:.0f} points (95 %) by the choice of "
             "texts, which all rows of a set share. The last way is the default: not because it is "
             "ahead, but because an objective without a clean term collapses when it begins at "
@@ -198,6 +236,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", required=True, help="folder or Hub name of the encoder")
     parser.add_argument("--home", required=True, help="folder of the three data sets")
     parser.add_argument("--only", nargs="*", choices=list(SETS))
+    parser.add_argument("--others", nargs="*", choices=list(OTHERS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--onset", type=int, nargs="*", help="seeds of the comparison of onsets")
     parser.add_argument("--there", action="store_true", help="only the runs that are kept")

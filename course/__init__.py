@@ -7,8 +7,8 @@
 
 `course/lesson_NN/` holds all of a lesson: `lesson.py` is the page (Jupytext percent format), from
 which `make notebooks` makes the learner's copy and the solved one; `checks.py` its exercises, with
-the course's own answers; `answers.py` right and wrong answers that test the checks. The library
-`advlib` knows nothing of this package.
+the course's own answers; `claims.py` what must come out; `figures.py` the drawing; `answers.py`
+right and wrong answers that test the checks. The library `advlib` knows nothing of this package.
 
 Importing course is cheap: PyTorch is loaded when a name is first used.
 """
@@ -36,6 +36,7 @@ _HOME = {
     "setup": "profile",
     "exercise": "ledger",
     "predict": "ledger",
+    "claim": "claims",
     "progress": "ledger",
 }
 

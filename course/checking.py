@@ -41,30 +41,84 @@ class Wrong(Exception):
         lines = [self.problem]
         if self.likely:
             lines.append(f"Likely mistake: {self.likely}")
-        lines += [f"  {name} = {show(value)}" for name, value in self.rows().items()]
+        lines += [f"  {name} = {text}" for name, text in self.rows().items()]
         return "\n".join(lines)
 
-    def rows(self) -> dict[str, Any]:
+    def rows(self) -> dict[str, str]:
         """Everything there is to show, in reading order."""
-        rows = dict(self.given)
+        rows = {name: show(value) for name, value in self.given.items()}
+        yours, expected = side_by_side(self.yours, self.expected)
         if self.yours is not None:
-            rows["yours"] = self.yours
+            rows["yours"] = yours
         if self.expected is not None:
-            rows["expected"] = self.expected
+            rows["expected"] = expected
         difference = largest_difference(self.yours, self.expected)
         if difference is not None:
-            rows["largest difference"] = difference
+            rows["largest difference"] = show(difference)
         return rows
 
     def html(self) -> str:
-        """The same as a small table; everything is escaped."""
-        rows = "".join(
-            f"<tr><th style='text-align:left;vertical-align:top'>{escape(name)}</th>"
-            f"<td><pre style='margin:0'>{escape(show(value))}</pre></td></tr>"
-            for name, value in self.rows().items()
-        )
-        likely = f"<p><b>Likely mistake:</b> {escape(self.likely)}</p>" if self.likely else ""
-        return f"<p>{escape(self.problem)}</p>{likely}<table>{rows}</table>"
+        """The same for a page: what was given, then yours and expected beside each other, with
+        the first line in which they differ marked. Everything is escaped."""
+        rows = self.rows()
+        pair = [rows.pop(name, None) for name in ("yours", "expected")]
+        parts = [f"<div>{escape(self.problem)}</div>"]
+        if self.likely:
+            parts.append(f"<div><b>Likely mistake:</b> {escape(self.likely)}</div>")
+        parts += [f"<div>{escape(name)}</div>{_pre(text)}" for name, text in rows.items()]
+        if any(pair):
+            first = _first_difference(*pair)
+            cells = [f"<td {LEFT}><div>{name}</div>{_pre(text, first)}</td>"
+                     for name, text in zip(("yours", "expected"), pair, strict=True) if text]
+            parts.append(f"<table><tr>{''.join(cells)}</tr></table>")
+        return "".join(parts)
+
+
+# Front ends align table cells to the right and cut their borders each in its own way.
+LEFT = 'style="text-align:left;vertical-align:top;padding:2px 24px 2px 0"'
+
+
+def _pre(text: str, marked: int | None = None) -> str:
+    """Lines in a font of equal widths, one of them marked."""
+    lines = [escape(line) for line in text.splitlines()]
+    if marked is not None and marked < len(lines):
+        lines[marked] = f'<b style="border-bottom:2px solid #d55e00">{lines[marked]}</b>'
+    style = "margin:0;text-align:left;font-family:monospace;background:none;color:inherit"
+    return f'<pre style="{style}">' + "\n".join(lines) + "</pre>"
+
+
+def _first_difference(yours: str | None, expected: str | None) -> int | None:
+    if not yours or not expected:
+        return None
+    lines = zip(yours.splitlines(), expected.splitlines(), strict=False)
+    return next((i for i, (a, b) in enumerate(lines) if a != b), None)
+
+
+def side_by_side(yours: Any, expected: Any, rows: int = 4) -> tuple[str, str]:
+    """Both as text. Of large tensors of one shape only the first rows that differ are shown."""
+    pair = (yours, expected)
+    if not all(isinstance(x, torch.Tensor) for x in pair) or yours.shape != expected.shape:
+        return show(yours), show(expected)
+    if expected.numel() <= 40:
+        return show(yours), show(expected)
+    tables = [x.detach().cpu().double().reshape(-1, x.shape[-1]) for x in pair]
+    differs = ~torch.isclose(*tables, atol=1e-5, rtol=1e-4, equal_nan=True).all(1)
+    wrong = differs.nonzero()[:, 0].tolist()
+    if not wrong:
+        return show(yours), show(expected)
+    head = f"{len(wrong)} of {len(differs)} rows differ, shape {tuple(expected.shape)}"
+    return tuple(head + "".join(f"\n{_place(i, expected.shape)} {_row(table[i])}"
+                                for i in wrong[:rows]) for table in tables)
+
+
+def _place(row: int, shape: Sequence[int]) -> str:
+    """The index of a row of the last dimension, as [1, 3]."""
+    return str([int(i) for i in np.unravel_index(row, tuple(shape[:-1]))])
+
+
+def _row(values: torch.Tensor, most: int = 6) -> str:
+    shown = " ".join(f"{v:9.4g}" for v in values[:most].tolist())
+    return shown + " …" * (len(values) > most)
 
 
 def expect(condition: Any, problem: str, **details) -> None:
@@ -93,6 +147,9 @@ def compare(
         raise Wrong(f"{what} is None: does the function return it?", given=given, expected=expected)
     if isinstance(expected, torch.Tensor) and not isinstance(yours, torch.Tensor):
         raise Wrong(f"{what} should be a tensor, not {type(yours).__name__}", **details)
+    kinds = [_kind(value) for value in (yours, expected)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        raise Wrong(f"{what} holds {kinds[0]}, expected {kinds[1]}", **details)
     likely = next((name for name, value in (mistakes or {}).items()
                    if _close(yours, value, atol, rtol)), None)  # fmt: skip
     shape, wanted = _shape(yours), _shape(expected)
@@ -106,6 +163,156 @@ def compare(
         raise Wrong(f"{what} has values that are not finite", likely=likely, **details)
     if not _close(yours, expected, atol, rtol):
         raise Wrong(f"{what} is not as expected", likely=likely, **details)
+
+
+def specified(
+    answer: Callable,
+    problems: Sequence[Mapping[str, Any]],
+    spec: Callable,
+    mistakes: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    what: str = "the result",
+    picture: Callable | None = None,
+    atol: float = 1e-5,
+    rtol: float = 1e-4,
+) -> None:
+    """Compare the answer with a plain specification on every problem.
+
+    problems: the inputs by name, in the order of the answer's parameters. spec(**problem) is what
+    should come out. mistakes: sentence -> keywords with which spec makes that mistake; one is named
+    only where it alone explains what came out of *every* problem. picture(yours, expected, problem)
+    draws the first failure.
+    """
+    results = [call(answer, **problem) for problem in problems]
+    expected = [spec(**problem) for problem in problems]
+    for given, yours, right in zip(problems, results, expected, strict=True):
+        try:
+            compare(yours, right, given=given, what=what, atol=atol, rtol=rtol)
+        except Wrong as wrong:
+            fits = [
+                sentence for sentence, keywords in (mistakes or {}).items()
+                if all(_close(y, spec(**p, **keywords), atol, rtol)
+                       for y, p in zip(results, problems, strict=True))
+            ]  # fmt: skip
+            wrong.likely = wrong.likely or (fits[0] if len(fits) == 1 else None)
+            wrong.picture = picture(yours, right, given) if picture else None
+            raise
+
+
+# ---------------------------------------------------------------- nothing is left changed
+
+
+def call(answer: Callable, *inputs: Any, trains: bool = False, same_mode: bool = False,
+         **named: Any) -> Any:  # fmt: skip
+    """answer(*inputs, **named); raises Wrong where something handed in is not as it was.
+
+    Compared, through dicts, lists and tuples: a tensor's values, `requires_grad` and `.grad`; the
+    keys of a dict; a model's modes and, unless it `trains`, its weights and their `.grad`; and its
+    flags. Named inputs go by place, in order: what a learner calls a parameter is theirs.
+    same_mode: the model must run in the mode in which it was handed in, too.
+    """
+    handed = {f"input {i + 1}": value for i, value in enumerate(inputs)} | named
+    before = {name: _state(value, trains) for name, value in handed.items()}
+    modes, hooks = [], []
+    for model in handed.values():
+        if same_mode and isinstance(model, torch.nn.Module):
+            hooks.append(model.register_forward_pre_hook(
+                lambda m, _, now=model.training: modes.append(m.training == now)))  # fmt: skip
+    try:
+        result = answer(*handed.values())
+    except Exception:
+        _expect_same(before, handed, trains)  # a popped key explains the KeyError after it
+        raise
+    finally:
+        for hook in hooks:
+            hook.remove()
+    _expect_same(before, handed, trains)
+    expect(all(modes), "your function runs the model in another mode (train or eval) than the one "
+           "in which it was handed in")  # fmt: skip
+    return result
+
+
+def used(model: torch.nn.Module) -> torch.nn.Module:
+    """The model as somebody else left it: in training mode, its first parameter frozen, and a
+    `.grad` on all others. What a function does to it shows afterwards, in `call`."""
+    model.train()
+    for i, p in enumerate(model.parameters()):
+        p.requires_grad_(i > 0)
+        p.grad = torch.full_like(p, 0.5) if i else None
+    return model
+
+
+def _state(value: Any, trains: bool) -> Any:
+    """Everything about a value that a function could leave changed."""
+    if isinstance(value, torch.nn.Module):
+        state = {"": [(n, m.training) for n, m in value.named_modules()],
+                 " flags": [(n, p.requires_grad) for n, p in value.named_parameters()]}  # fmt: skip
+        if not trains:
+            tensors = list(value.named_parameters()) + list(value.named_buffers())
+            state[" weights"] = {n: t.detach().clone() for n, t in tensors}
+            state[" grad"] = {n: None if p.grad is None else p.grad.clone()
+                              for n, p in value.named_parameters()}  # fmt: skip
+        return state
+    if isinstance(value, torch.Tensor):
+        grad = value.grad if value.is_leaf else None
+        return (value.detach().clone(), value.requires_grad,
+                None if grad is None else grad.clone())  # fmt: skip
+    if isinstance(value, dict):
+        return {key: _state(v, trains) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_state(v, trains) for v in value]
+    return value if isinstance(value, str | int | float | bool | None) else None
+
+
+CHANGED = {
+    "": ("leaves the model in another mode (train or eval)", "model.train() or model.eval()"),
+    " flags": ("changes requires_grad of the model's weights", "requires_grad_ on the model"),
+    " weights": ("changes the weights of the model", "an optimizer's step, or changes in place"),
+    " grad": ("changes the .grad of the model's weights",
+              "backward() writes into every .grad; torch.autograd.grad does not"),
+}  # fmt: skip
+
+
+def _expect_same(before: dict, handed: dict, trains: bool) -> None:
+    for name, value in handed.items():
+        now = _state(value, trains)
+        if isinstance(value, torch.nn.Module):
+            for part, (does, likely) in CHANGED.items():
+                expect(_same(before[name].get(part), now.get(part)), f"your function {does}",
+                       likely=likely)  # fmt: skip
+        else:
+            _expect_same_value(name, before[name], now)
+
+
+def _expect_same_value(name: str, before: Any, now: Any) -> None:
+    if isinstance(before, tuple):  # of a tensor
+        unchanged(before[0], now[0], name)
+        expect(before[1] == now[1], f"your function leaves requires_grad of `{name}` at {now[1]}",
+               likely="requires_grad_() on the input itself: work on a detached copy")  # fmt: skip
+        expect(_same(before[2], now[2]), f"your function changes `{name}.grad`",
+               likely="backward() writes into .grad; torch.autograd.grad does not")  # fmt: skip
+        return
+    if isinstance(before, dict):
+        gone, new = before.keys() - now.keys(), now.keys() - before.keys()
+        expect(not gone, f"your function takes {', '.join(map(repr, gone))} out of `{name}`",
+               likely=".pop() on the input: work on a copy, dict(batch)")  # fmt: skip
+        expect(not new, f"your function puts {', '.join(map(repr, new))} into `{name}`",
+               likely="an assignment to the input: work on a copy, dict(batch)")  # fmt: skip
+        for key in before:
+            _expect_same_value(f"{name}[{key!r}]", before[key], now[key])
+        return
+    expect(_same(before, now), f"your function changes its input `{name}`; work on a copy")
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor) or isinstance(b, torch.Tensor):
+        alike = isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.shape == b.shape
+        return alike and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a == b
 
 
 def unchanged(before: torch.Tensor, now: torch.Tensor, name: str) -> None:
@@ -141,6 +348,16 @@ def _close(a: Any, b: Any, atol: float, rtol: float) -> bool:
     if not (_numeric(a) and _numeric(b)):
         return type(a) is type(b) and bool(a == b)
     return _shape(a) == _shape(b) and np.allclose(_array(a), _array(b), atol=atol, rtol=rtol)
+
+
+def _kind(value: Any) -> str | None:
+    """What kind of numbers a tensor holds; None for everything else."""
+    if not isinstance(value, torch.Tensor):
+        return None
+    if value.dtype == torch.bool:
+        return "True and False (torch.bool)"
+    real = value.is_floating_point() or value.is_complex()
+    return "floating-point numbers" if real else "whole numbers (torch.long)"
 
 
 def _numeric(value: Any) -> bool:

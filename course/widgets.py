@@ -2,12 +2,14 @@
 
     playground(victim)        # type a text, see the prediction, press attack
     marked(result)            # one attacked text with its changed words marked; needs no kernel
+    explore(draw, eps=(0.3, 0.1, 1.5, 0.05))     # a figure that follows a slider
 
 A text that somebody typed is escaped before it becomes HTML, always in this file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -117,6 +119,39 @@ def playground(victim: Classifier, text: str = EXAMPLE) -> Playground | None:
     made = Playground(victim, text)
     display(made.box)
     return made
+
+
+def explore(draw: Callable, **controls: tuple) -> None:
+    """Show what `draw(**values)` returns, and again whenever a control is moved.
+
+    controls: (start, low, high, step) is a slider, (start, options) a choice: of numbers a slider
+    over them, of words a list. What draw returns is displayed.
+    """
+    if not _front_end():
+        print("Without ipywidgets there is nothing to move here; the figure above shows the same.")
+        return
+    import ipywidgets
+    from IPython.display import display
+
+    def redraw(**values) -> None:
+        display(draw(**values))
+
+    ipywidgets.interact(redraw, **{name: _control(*c) for name, c in controls.items()})
+
+
+def _control(start, *rest):
+    """One control, redrawing when it is let go: a figure takes longer than a mouse moves."""
+    import ipywidgets
+
+    if len(rest) == 1:
+        options = list(rest[0])
+        numbers = all(isinstance(o, int | float) for o in options)
+        kind = ipywidgets.SelectionSlider if numbers else ipywidgets.Dropdown
+        later = dict(continuous_update=False) if numbers else {}
+        return kind(options=options, value=start, **later)
+    low, high, step = rest
+    kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
+    return kind(start, min=low, max=high, step=step, continuous_update=False)
 
 
 def _front_end() -> bool:

@@ -43,7 +43,7 @@ import course
 profile = course.setup()
 
 # %% [markdown]
-# ### Exercise 99.1 ●○○ · 5 min · double it
+# ### Exercise 99.1: double it · ●○○ · 5 min
 # Write `double`.
 # <!-- SOLUTION -->
 # Adding a number to itself doubles it.

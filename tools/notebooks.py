@@ -24,6 +24,8 @@ import nbformat
 from nbformat import NotebookNode
 from timings import SMOKE, execute, load, name_of, record
 
+from course import LESSONS
+
 ROOT = Path(__file__).parents[1]
 LARGEST = 1024 * 1024  # bytes of a notebook
 
@@ -45,6 +47,9 @@ BADGE = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name}.ipynb)"
 )
+
+# What a figure shows is folded where nobody has seen the figure yet, and open in the solved copy.
+SEE = "<details><summary>What you should see</summary>"
 
 CODE_SOLUTION = re.compile(r"^([ \t]*)# SOLUTION\n.*?^[ \t]*# END SOLUTION$", re.M | re.S)
 TEXT_SOLUTION = re.compile(r"<!-- SOLUTION -->.*?<!-- END SOLUTION -->\n?", re.S)
@@ -86,7 +91,8 @@ def make(source: Path, repo: str, seconds: dict[str, float]) -> tuple[NotebookNo
         raise Refused("\n".join(f"{name}: {line}" for line in found))
     ran = seconds.get(name)
     took = f"Runs in {5 * -(-ran // 5):.0f} s on 2 CPU cores." if ran else ""
-    fill = {"{{BADGE}}": BADGE.format(repo=repo, name=name), "{{TIME}}": took}
+    fill = {"{{BADGE}}": f"{BADGE.format(repo=repo, name=name)}\n\n{neighbours(name[:2])}",
+            "{{TIME}}": took}  # fmt: skip
     for number, cell in enumerate(solved.cells):
         cell.id = f"{name[:2]}-{number:03d}"
         if "setup" in cell.metadata.get("tags", []):
@@ -104,10 +110,23 @@ def make(source: Path, repo: str, seconds: dict[str, float]) -> tuple[NotebookNo
     for cell in solved.cells:  # marks are for the tool, not for readers
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"<!-- (END )?SOLUTION -->\n?", "", cell.source)
+            cell.source = cell.source.replace(SEE, SEE.replace("<details>", "<details open>"))
     leaks = leaked(solved, copy)
     if leaks:
         raise Refused(f"{name}: the exercise copy still shows solution lines: {leaks}")
     return copy, solved
+
+
+def neighbours(number: str) -> str:
+    """Links to the lesson before and the one after."""
+    order = list(LESSONS)
+    place, links = order.index(number), []
+    for step, form in ((-1, "← [{0} · {1}]({2})"), (1, "[{0} · {1}]({2}) →")):
+        if 0 <= place + step < len(order):
+            other = order[place + step]
+            title = LESSONS[other].replace("_", " ").capitalize()
+            links.append(form.format(other, title, f"{other}_{LESSONS[other]}.ipynb"))
+    return " &nbsp;|&nbsp; ".join(links)
 
 
 def without_solution(cell: NotebookNode) -> str:
@@ -158,7 +177,7 @@ def code_problems(cell: NotebookNode, before: NotebookNode | None) -> list[str]:
         out.append(f"{magics[0].strip()}: no magics or shell lines; nbval does not see them fail")
     for id in CALL.findall(source):
         stated = before.source if before is not None and before.cell_type == "markdown" else ""
-        if not re.search(rf"### Exercise {re.escape(id)} [●○]{{3}} · \d+ min", stated):
+        if not re.search(rf"### Exercise {re.escape(id)}: .+ · [●○]{{3}} · \d+ min", stated):
             out.append(f"exercise {id}: no heading with difficulty and minutes before it")
         if "<summary>Hint" not in stated:
             out.append(f"exercise {id}: no hint")
@@ -256,7 +275,7 @@ def main() -> None:
             if options.keep or options.repo:
                 executed = nbformat.read(page, as_version=4)
             else:
-                os.environ["ADVLIB_PROFILE"] = "smoke"
+                os.environ |= {"ADVLIB_PROFILE": "smoke", "COURSE_STRICT": "1"}
                 seconds[name] = execute(solved, page.parent)
                 executed = solved
                 # Once more, because the page states the time that was measured just now.

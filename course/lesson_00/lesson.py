@@ -46,8 +46,7 @@ marked(result, victim)
 # advlib attack "The waiter was friendly, and the soup was delicious."
 # ```
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(result.show())
 assert result.success and len(result.changed) == 1, "one changed word fools the model"
 
@@ -98,8 +97,7 @@ print(f"the first one: {texts[0]!r}, label {labels[0]}")
 # a grammar with a lexicon, in which words are put into groups. Words of one group may replace one
 # another, and the label stays what it was.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 from advlib.corpora import replace, words, world
 
 reviews = world("reviews")  # a World: knows its words, its groups, and how to read a label
@@ -115,7 +113,7 @@ print(replace(text, {8: "tasty"}))
 # where they are.
 
 # %% [markdown]
-# ### Exercise 00.1 ●●○ · 10 min · One changed word
+# ### Exercise 00.1: One changed word · ●●○ · 10 min
 #
 # Write `one_word_attack(victim, text, label)`. It returns a text in which exactly **one** word is
 # replaced by one of its substitutes and about which the model is wrong, that is: the most probable
@@ -188,7 +186,7 @@ fig
 # %%
 assert fooling == ["delectable"], "one of all the substitutes fools the model"
 print(f"{count} texts, one changed word each. Nearly all dots lie at the right, where the model is "
-      "sure of “positive”; “delectable” alone lies far left.")  # fmt: skip
+      "sure of “positive”; “delectable” alone lies far left.")
 
 # %% [markdown]
 # ### Predict 00.a
@@ -197,7 +195,7 @@ print(f"{count} texts, one changed word each. Nearly all dots lie at the right, 
 
 # %%
 falling = course.predict("00.a", "Of every 100 texts that the model gets right, how many fall to "
-                         "one changed word?", guess=None, low=0, high=100)  # fmt: skip
+                         "one changed word?", guess=None, low=0, high=100)
 
 # %% [markdown]
 # ### Predict 00.b
@@ -208,7 +206,7 @@ falling = course.predict("00.a", "Of every 100 texts that the model gets right, 
 
 # %%
 kind_of_word = course.predict("00.b", "Which kind of word fools the model most often?", guess=None,
-                              options=("opinion", "degree", "neutral"))  # fmt: skip
+                              options=("opinion", "degree", "neutral"))
 
 # %%
 from collections import Counter
@@ -258,7 +256,7 @@ share = [100 * flips[which] / total[which] for which in flips]
 ax.barh(list(flips), share, color=plots.COLOURS["words"], height=0.6)
 for row, which in enumerate(flips):
     ax.annotate(f"{flips[which]} of {total[which]}", (share[row], row), (5, 0),
-                textcoords="offset points", va="center")  # fmt: skip
+                textcoords="offset points", va="center")
 ax.invert_yaxis()
 ax.grid(axis="y", visible=False)
 ax.set_xlim(0, 1.25 * max(share))
@@ -267,7 +265,7 @@ fig
 
 # %%
 print("\n".join(f"{which:>8}: {flips[which]} of {total[which]} changed texts fool the model"
-                for which in flips))  # fmt: skip
+                for which in flips))
 
 # %% [markdown]
 # The words that carry the opinion are the weak spot; a neutral word can be exchanged almost freely.
@@ -281,7 +279,7 @@ for word in ("delicious", "tasty", "delectable"):
 share = {}
 for name, rare in (("seen at most 5 times", True), ("seen more often", False)):
     hits = [guess != label for (which, new, label, _), guess in zip(tries, guesses, strict=True)
-            if which == "opinion" and (seen[new] <= 5) == rare]  # fmt: skip
+            if which == "opinion" and (seen[new] <= 5) == rare]
     share[rare] = sum(hits) / len(hits)
     print(f"opinion words {name}: {sum(hits)} of {len(hits)} fool the model ({share[rare]:.1%})")
 assert share[True] > share[False], "rare opinion words fool the model more often than common ones"
@@ -308,7 +306,7 @@ for before, after in pairs:
     for one in (before, after):
         p = victim.predict([one])[0]
         print(f"{one:34} true: {victim.labels[reviews.label(one)]:9}"
-              f"model: {victim.labels[p.argmax()]} ({p.max():.0%})")  # fmt: skip
+              f"model: {victim.labels[p.argmax()]} ({p.max():.0%})")
     assert reviews.label(before) != reviews.label(after), "the opinion is turned round"
     stuck += int(victim.predict([before])[0].argmax() == victim.predict([after])[0].argmax())
     print()
@@ -336,8 +334,7 @@ assert stuck >= 1, "the model does not notice every turn"
 # soft, but the carpet was dirty* is negative. Where votes still disagree (as in the last line
 # below), or nobody votes, the rule does not guess: it raises `ValueError`.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(reviews.label("The soup was delicious."), reviews.label("The soup was not delicious."))
 try:
     reviews.label("The soup was delicious, and the waiter was rude.")
@@ -345,7 +342,7 @@ except ValueError as error:
     print("ValueError:", error)
 
 # %% [markdown]
-# ### Exercise 00.2 ●○○ · 5 min · Is the label kept?
+# ### Exercise 00.2: Is the label kept? · ●○○ · 5 min
 #
 # Write `keeps_label(world, original, changed)`. It returns `True` if the world gives both texts the
 # same label, and `False` if it gives them different ones. Where the world does not know the label
@@ -381,7 +378,7 @@ assert all(keeps_label(reviews, texts[i], new) for i, new in fallen.items()), "a
 print(f"the label is kept in all {len(fallen)} texts of the one-word attack\n")
 
 for old, new in [("delicious", "delectable"), ("delicious", "disgusting"), ("soup", "pizza"),
-                 ("waiter", "lamp"), ("delicious", "tepid")]:  # fmt: skip
+                 ("waiter", "lamp"), ("delicious", "tepid")]:
     changed = text.replace(old, new)
     kept = keeps_label(reviews, text, changed)
     moved = victim.predict([changed])[0].argmax() != 1
@@ -406,7 +403,7 @@ results = WordSubstitution()(victim, texts, labels)
 one = results[0]
 print(one.show())
 print(f"success: {one.success}, wrong_before: {one.wrong_before}, changed: {one.changed}, "
-      f"queries: {one.queries}")  # fmt: skip
+      f"queries: {one.queries}")
 
 # %% [markdown]
 # There are three kinds of results:
@@ -423,7 +420,7 @@ print(f"success: {one.success}, wrong_before: {one.wrong_before}, changed: {one.
 # $$\text{accuracy under attack} = \frac{\text{right before and after}}{\text{all}}$$
 
 # %% [markdown]
-# ### Exercise 00.3 ●○○ · 5 min · Accuracy under attack
+# ### Exercise 00.3: Accuracy under attack · ●○○ · 5 min
 #
 # Write `accuracy_under_attack(results)`: the share, from 0 to 1, of all results in which the model
 # is right before and after. Texts that were wrong from the start count as wrong. `results` is a
@@ -448,7 +445,7 @@ def accuracy_under_attack(results):
 accuracy_under_attack = course.exercise("00.3", accuracy_under_attack)
 
 # %% [markdown]
-# ### Exercise 00.4 ●●○ · 5 min · Attack success rate
+# ### Exercise 00.4: Attack success rate · ●●○ · 5 min
 #
 # Papers on attacks often print another number, which takes the attacker's side: of the texts that
 # there were to attack, how many fell?
@@ -496,11 +493,11 @@ fig, ax = plots.figure(6.4, 3.0)
 names = ["no attack", "one changed word", "any number of words"]
 values = [clean, one_word, attacked]
 bars = ax.bar(names, [100 * v for v in values], width=0.6,
-              color=[plots.COLOURS["clean"], *[plots.COLOURS["words"]] * 2])  # fmt: skip
+              color=[plots.COLOURS["clean"], *[plots.COLOURS["words"]] * 2])
 ax.bar_label(bars, [f"{v:.0%}" for v in values], padding=3)
 ax.axhline(50, color="#999999", linestyle="--", linewidth=1)
 ax.annotate("tossing\na coin", (2.38, 50), (0, 3), textcoords="offset points",
-            fontsize=9, color="#555555")  # fmt: skip
+            fontsize=9, color="#555555")
 ax.set_xlim(-0.55, 2.8)
 ax.set_ylim(0, 109)
 ax.set_ylabel("accuracy in per cent")
@@ -508,7 +505,7 @@ fig
 
 # %%
 print(f"Three bars fall from {clean:.0%} over {one_word:.0%} to {attacked:.0%}; the label never "
-      "changed. The dashed line is a coin that nobody can attack.")  # fmt: skip
+      "changed. The dashed line is a coin that nobody can attack.")
 assert all(keeps_label(reviews, r.original, r.text) for r in results), "a fair attack"
 
 # %% [markdown]
@@ -519,8 +516,7 @@ assert all(keeps_label(reviews, r.original, r.text) for r in results), "a fair a
 # So neither number says everything. Think of a "model" that calls every review positive. Nobody can
 # ever fool it, because it does not read:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 from advlib.attacks.words import WordResult
 
 stubborn = [WordResult("…", "…", y, (), False, y == 0, 1) for y in [0, 1] * 50]
@@ -542,7 +538,7 @@ print(f"accuracy under attack: {accuracy_under_attack(stubborn):.0%}")
 # %%
 other = advlib.load_classifier(profile.pick(
     smoke="reviews-robust", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"
-))  # fmt: skip
+))
 source = profile.pick(smoke="reviews", colab="stanfordnlp/sst2")
 more = advlib.load_text(source, test_size=n)["test"]
 again = WordSubstitution()(other, list(more["text"]), list(more["label"]))
@@ -584,7 +580,7 @@ example = next(
     r for r in results
     if r.success and len({words(r.text)[k] for k in r.changed}) == 2
     and all(kind(words(r.original)[k]) == "opinion" for k in r.changed)
-)  # fmt: skip
+)
 marked(example, victim)
 
 # %%

@@ -85,12 +85,12 @@ def draw(ax, w, b, colour, reach=0.0):
     for label, face, name in ((1, "#777777", "y = +1"), (-1, "white", "y = −1")):
         own = X[y == label]
         ax.scatter(own[:, 0], own[:, 1], s=14, c=face, edgecolors="#777777", linewidths=0.7,
-                   label=name)  # fmt: skip
+                   label=name)
     along = torch.stack([-w[1], w[0]]) / w.norm()
     for level in (0.0, reach, -reach) if reach else (0.0,):
         point = (level - b) * w / (w @ w)
         ax.axline(point.tolist(), (point + along).tolist(), color=colour,
-                  linestyle="--" if level else "-", linewidth=1.2 if level else 2.2)  # fmt: skip
+                  linestyle="--" if level else "-", linewidth=1.2 if level else 2.2)
     ax.set(xlim=(-4, 4), ylim=(-1.05, 1.05), aspect="equal")
     ax.grid(False)
 
@@ -122,7 +122,7 @@ fig
 # $y\,(w\cdot(x+\delta)+b) - y\,(w\cdot x+b) = y\,w\cdot\delta$: a linear function over a ball.
 
 # %% [markdown]
-# ### Exercise 01.1 ●○○ · 8 min · the worst perturbation
+# ### Exercise 01.1: the worst perturbation · ●○○ · 8 min
 #
 # Write `worst_case(w, y, eps, norm)`. `w` has shape `(d,)`, `y` has shape `(n,)` and holds −1 and
 # +1, `norm` is `"l2"`, `"linf"` or `"l1"`. Return `delta` of shape `(n, d)`: in each row the
@@ -175,11 +175,11 @@ with plots.style():
         ax.fill(ball[:, 0], ball[:, 1], color=shade, alpha=0.25)
         delta = worst_case(w_show, torch.ones(1), 1.0, norm)[0]
         ax.axline(delta.tolist(), (delta + torch.stack([-w_show[1], w_show[0]])).tolist(),
-                  color="#555555", linestyle="--", linewidth=1.2)  # fmt: skip
+                  color="#555555", linestyle="--", linewidth=1.2)
         arrow = dict(arrowstyle="-|>", color="#222222", lw=1.8, shrinkA=0, shrinkB=0)
         ax.annotate("", delta.tolist(), (0, 0), arrowprops=arrow)
         ax.set(xlim=(-1.35, 1.35), ylim=(-1.35, 1.35), aspect="equal", xlabel=r"$\delta_1$",
-               title=f"{norm}: margin falls by {-(w_show @ delta):.2f}")  # fmt: skip
+               title=f"{norm}: margin falls by {-(w_show @ delta):.2f}")
         ax.title.set_size(11)
         ax.grid(False)
     axes[0].set_ylabel(r"$\delta_2$")
@@ -225,7 +225,7 @@ assert attacked < noisy - 0.1, "noise from the same ball is a far weaker attack"
 # formula behind each.
 
 # %% [markdown]
-# ### Exercise 01.2 ●●○ · 10 min · the worst-case loss
+# ### Exercise 01.2: the worst-case loss · ●●○ · 10 min
 #
 # Write `robust_loss(w, b, X, y, eps, norm)`: the mean over the points of
 # $\max_{\|\delta\|\le\texttt{eps}} \texttt{softplus}(-y\,(w\cdot(x+\delta)+b))$, in closed form,
@@ -302,7 +302,7 @@ for norm in ("l1", "l2", "linf"):
 # > reached at several, the slope in each direction is the largest of theirs.
 
 # %% [markdown]
-# ### Exercise 01.3 ●●● · 12 min · the gradient by hand
+# ### Exercise 01.3: the gradient by hand · ●●● · 12 min
 #
 # Write `robust_grad(w, b, X, y, eps, norm)`: return `(grad_w, grad_b)`, the gradient of
 # `robust_loss` with respect to `w` (shape `(d,)`) and to `b` (a scalar tensor). Do it by hand, with
@@ -352,7 +352,7 @@ w = w_std.clone().requires_grad_()
 closed = torch.autograd.grad(robust_loss(w, b_std, X, y, eps, "l2"), w)[0]
 for name, g in {"by hand": by_hand, "autograd, closed form": closed,
                 "autograd, delta held": grad_at(worst, True),
-                "autograd, through delta": grad_at(worst, False)}.items():  # fmt: skip
+                "autograd, through delta": grad_at(worst, False)}.items():
     difference = (g - by_hand).abs().max()
     print(f"{name:24} ({g[0]:.5f}, {g[1]:.5f})   largest difference {difference:.0e}")
     assert difference < 1e-5, "all four are the same gradient"
@@ -372,7 +372,7 @@ turn = torch.tensor([[0.5, -(0.75**0.5)], [0.75**0.5, 0.5]])  # by 60 degrees
 held = grad_at(lambda w: worst(w) @ turn.T, True)
 through = grad_at(lambda w: worst(w) @ turn.T, False)
 for name, g in {"worst delta": by_hand, "poor delta, held": held,
-                "poor delta, through": through}.items():  # fmt: skip
+                "poor delta, through": through}.items():
     print(f"{name:20} ({g[0]:+.3f}, {g[1]:+.3f})")
 assert (held - through).norm() > by_hand.norm(), "it matters what is held fixed"
 assert (held - by_hand).norm() > by_hand.norm(), "it is another loss's gradient"
@@ -416,7 +416,7 @@ fig
 # $$\min_{w,b}\; L(w,b) + \texttt{lam}\cdot L_{\text{adv}}(w,b).$$
 
 # %% [markdown]
-# ### Exercise 01.4 ●●○ · 6 min · one step on L + lam·L_adv
+# ### Exercise 01.4: one step on L + lam·L_adv · ●●○ · 6 min
 #
 # Write `step(w, b, X, y, eps, lam, lr, norm)`: one step of gradient descent, with learning rate
 # `lr`, on `clean_loss + lam · robust_loss`. Return the new `(w, b)`; leave the old ones as they
@@ -502,7 +502,7 @@ try:
         eps=ipywidgets.FloatSlider(0.6, min=0, max=1.6, step=0.05, continuous_update=False),
         lam=ipywidgets.SelectionSlider(options=[0, 0.1, 0.3, 1, 3, 10], value=1,
                                        continuous_update=False),
-    )  # fmt: skip
+    )
     def explore(eps, lam):
         with plots.style():
             fig, ax = plots.figure(7, 2.6)
@@ -604,7 +604,7 @@ assert frozen_runs[0][3] < robust_loss(w_rob, b_rob, X, y, eps, "linf"), "second
 # either loss is the mean of the negative logarithm.
 
 # %% [markdown]
-# ### Exercise 01.5 ●○○ · 8 min · spot the sign
+# ### Exercise 01.5: spot the sign · ●○○ · 8 min
 #
 # Write `two_losses(log_clean, log_adv, lam)`. `log_clean` holds $\log M(x)_y$ and `log_adv` holds
 # $\log M(x')_y$, one per point. Return three things, `(intended, published, slopes)`:
@@ -634,8 +634,7 @@ def two_losses(log_clean, log_adv, lam):
 
 two_losses = course.exercise("01.5", two_losses)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 half = torch.full((1,), 0.5).log()  # M(x) = M(x') = 0.5
 intended, published, slopes = two_losses(half, half, 0.1)
 print(f"intended {intended:.3f}, slope {slopes[0]:+.1f}")
@@ -699,7 +698,7 @@ guess.reveal(printed[199, 1].item())
 print(f"\nafter 200 steps     intended   published\n"
       f"loss             {meant[199, 0]:10.3f}  {printed[199, 0]:10.3f}\n"
       f"clean accuracy   {meant[199, 1]:10.1%}  {printed[199, 1]:10.1%}\n"
-      f"robust accuracy  {meant[199, 2]:10.1%}  {printed[199, 2]:10.1%}")  # fmt: skip
+      f"robust accuracy  {meant[199, 2]:10.1%}  {printed[199, 2]:10.1%}")
 assert printed[199, 1] >= meant[199, 1], "clean accuracy does not show the error"
 assert printed[199, 2] < meant[199, 2] - 0.2, "robust accuracy does"
 assert printed[199, 0] < 0 < meant[199, 0], "and so does a loss below zero"
@@ -759,7 +758,7 @@ def fit_trades(beta, steps=800):
         score, reach = X @ w + b, eps * w.norm(p=1)
         p = torch.sigmoid(score)
         kl = [p * (softplus(-s) - softplus(-score)) + (1 - p) * (softplus(s) - softplus(score))
-              for s in (score + reach, score - reach)]  # fmt: skip
+              for s in (score + reach, score - reach)]
         loss = clean_loss(w, b, X, y) + beta * torch.maximum(*kl).mean()
         grad_w, grad_b = torch.autograd.grad(loss, (w, b))
         lr = 2 * (1 - k / steps) / (1 + beta)
@@ -779,7 +778,7 @@ front = {lam: place(*model) for lam, model in models.items()}
 trades = {beta: place(*model) for beta, model in rivals.items()}
 
 for name, model in {"standard": (w_std, b_std), "lam = 1 (alpha = 0.5)": models[1.0],
-                    "Madry": models[1e6], "TRADES, beta = 2": rivals[2.0]}.items():  # fmt: skip
+                    "Madry": models[1e6], "TRADES, beta = 2": rivals[2.0]}.items():
     clean, robust = accuracy(*model, X, y), robust_accuracy(*model, X, y, eps)
     print(f"{name:22} clean {clean:.1%}, robust {robust:.1%}, length of w {model[0].norm():.2f}")
 for lam, (L, L_adv) in front.items():
@@ -791,7 +790,7 @@ for lam, (L, L_adv) in front.items():
 with plots.style():
     fig, ax = plots.figure(6.8, 4.2)
     ax.plot(*zip(*front.values(), strict=True), "o-", color=plots.COLOURS["adversarial"],
-            label="L + lam·L_adv")  # fmt: skip
+            label="L + lam·L_adv")
     ax.plot(*zip(*trades.values(), strict=True), "D", color=plots.COLOURS["pgd"], label="TRADES")
     for beta, at in trades.items():
         ax.annotate(f"β = {beta:g}", at, (8, 3), textcoords="offset points", fontsize=9)
@@ -799,11 +798,11 @@ with plots.style():
     ax.plot([L - 0.04, L + 0.04], [L_adv + 0.04, L_adv - 0.04], color="#999999", linewidth=1)
     names = {0.05: ("lam = 0.05", (8, 2)), 0.1: ("lam = 0.1", (8, 2)), 0.3: ("lam = 0.3", (8, 2)),
              1.0: ("Goodfellow:\nα = 0.5, lam = 1", (-62, -34)),
-             1e6: ("Madry:\nlam → ∞", (22, -40))}  # fmt: skip
+             1e6: ("Madry:\nlam → ∞", (22, -40))}
     for lam, (name, shift) in names.items():
         leader = dict(arrowstyle="-", color="#999999") if lam >= 1 else None
         ax.annotate(name, front[lam], shift, textcoords="offset points", fontsize=9,
-                    ha="center" if lam >= 1 else "left", arrowprops=leader)  # fmt: skip
+                    ha="center" if lam >= 1 else "left", arrowprops=leader)
     ax.set(xlim=(0, 0.2), ylim=(0.27, 0.69))
     ax.set(xlabel="clean loss L", ylabel="adversarial loss L_adv")
     ax.legend()

@@ -72,7 +72,7 @@ with plots.style():
     fig, axes = plots.figure(7.6, 3.2, ncols=2, width_ratios=(1, 1.2), sharey=True)
     axes[0].plot(ids, range(len(ids)), "s", color=plots.COLOURS["clean"], markersize=4)
     axes[0].set(xlim=(-0.02 * len(table), len(table)), xlabel="id (place in the vocabulary)",
-                title="one-hot: one 1 in each row")  # fmt: skip
+                title="one-hot: one 1 in each row")
     axes[0].set_yticks(range(len(ids)), tokens)
     shown = axes[1].imshow(table[ids][:, :48], cmap="RdBu", vmin=-0.3, vmax=0.3, aspect="auto")
     axes[1].set(xlabel="coordinate (the first 48)", title="embedding: a point in space")
@@ -117,7 +117,7 @@ unit = table.norm(dim=1).mean()  # the mean length of a row
 words = torch.tensor([
     i for token, i in sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
     if token.isascii() and token.isalpha() and len(token) > 2
-])  # fmt: skip
+])
 some = words[:-1]
 shuffled = words[torch.randperm(len(words), generator=torch.Generator().manual_seed(0))][:-1]
 print(f"{len(words)} ordinary words")
@@ -241,8 +241,7 @@ assert torch.allclose(hooked, direct, atol=1e-4), "two ways to the same logits"
 # the `.grad` field of every parameter, where the next optimizer step will find it.
 # `torch.autograd.grad(loss, x)` computes the one that you ask for, and hands it over:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 x = torch.tensor([1.0, 2.0])
 weight = torch.tensor([3.0, 4.0], requires_grad=True)
 probe = x.detach().requires_grad_()  # the same numbers, with a flag of its own
@@ -256,7 +255,7 @@ print("gradient", grad.tolist(), "weight.grad", weight.grad, "x.requires_grad", 
 # the batch size, and the same text would get another gradient in another batch.
 
 # %% [markdown]
-# ### Exercise 02.1 ●●○ · 10 min · the gradient on the embeddings
+# ### Exercise 02.1: the gradient on the embeddings · ●●○ · 10 min
 #
 # Write `embedding_gradient(model, batch, delta)`: the gradient, with respect to `delta`, of the
 # **sum** of the cross-entropies of the batch, at **this** `delta`. `batch` is as above (with
@@ -357,7 +356,7 @@ fig
 # it with the way from a word to the nearest other word.
 
 # %% [markdown]
-# ### Exercise 02.2 ●○○ · 7 min · the nearest other word
+# ### Exercise 02.2: the nearest other word · ●○○ · 7 min
 #
 # Write `nearest_other(table, ids)`. `table` is `(vocabulary, hidden)`, `ids` is `(m,)`. Return two
 # tensors of shape `(m,)`, `(distances, neighbours)`: for each id the Euclidean distance from its
@@ -426,9 +425,9 @@ with plots.style():
     for e, name in ((0.3 / count**0.5, f"0.3 over {count} tokens"), (0.3, "eps = 0.3")):
         ax.axvline(e, color=plots.COLOURS["pgd"], linewidth=1.5)
         ax.annotate(name, (e, 0.97), (-4, 0), rotation=90, ha="right", va="top", fontsize=9,
-                    xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
+                    xycoords=("data", "axes fraction"), textcoords="offset points")
     ax.set(xlim=(0, 1.5), xlabel="distance to the nearest other row (mean length of a row = 1)",
-           ylabel="words")  # fmt: skip
+           ylabel="words")
 fig
 
 # %% [markdown]
@@ -494,7 +493,7 @@ for word, opposite in (("delicious", "tasteless"), ("good", "appalling"), ("good
         far = (table[words] - table[i]).norm(dim=1) / unit
         gap_ij = ((table[j] - table[i]).norm() / unit).item()
         print(f"{opposite}: {gap_ij:.2f} from {word}, number {int((far < gap_ij).sum())} of the "
-              f"{len(words)} words")  # fmt: skip
+              f"{len(words)} words")
 
 # %%
 try:
@@ -654,7 +653,7 @@ class AdversarialDataset(Dataset):
         if x.grad is not None:  # line K
             adv = self.to_ids(x + self.epsilon * x.grad.sign())  # a step up the loss
         return {"input_ids": ids, "attention_mask": mask, "labels": self.labels[i],
-                "adv_ids": adv, "adv_loss": loss}  # line L  # fmt: skip
+                "adv_ids": adv, "adv_loss": loss}  # line L
 
 
 # %% [markdown]
@@ -747,7 +746,7 @@ kept = (out == faulty.encodings["input_ids"])[faulty.encodings["attention_mask"]
 kinds_out = len(out.unique())
 some_out = tokenizer.convert_ids_to_tokens(out.unique()[:2].tolist())
 print(f"4  {kinds_out} different tokens come out, such as {some_out}; "
-      f"words kept: {kept.double().mean():.0%}")  # fmt: skip
+      f"words kept: {kept.double().mean():.0%}")
 assert kinds_out == 2 and kept.double().mean() < 0.05, "experiment 4: the words come through now"
 
 # %%
@@ -833,7 +832,7 @@ for i in range(32):
     read(faulty, i)
 counter.remove()
 print(f"10 to read 32 items: {len(sizes)} passes with at most {max(sizes, default=0)} text each; "
-      "as a batch it is one pass")  # fmt: skip
+      "as a batch it is one pass")
 assert sizes == [1] * 32, "experiment 10: it is not one pass for each text any more"
 
 # %%
@@ -844,7 +843,7 @@ sgd = torch.optim.SGD(faulty.model.parameters(), lr=0.05)
 for when in ("before", "after"):
     told.append([torch.as_tensor(read(one, 0)["adv_loss"]).item() for one in (faulty, worker)])
     print(f"11 adversarial loss {when:6} training: main process {told[-1][0]:.3f}, "
-          f"worker {told[-1][1]:.3f}")  # fmt: skip
+          f"worker {told[-1][1]:.3f}")
     for _ in range(3 if when == "before" else 0):
         sgd.zero_grad()
         logits = faulty.model(**{name: v[:16] for name, v in faulty.encodings.items()}).logits
@@ -866,7 +865,7 @@ assert answers[0] != answers[1], "experiment 12: the same question has the same 
 suspects |= {10: "?", 11: "?", 12: "?"}
 
 # %% [markdown]
-# ### Exercise 02.3 ●●○ · 15 min · diagnosis
+# ### Exercise 02.3: diagnosis · ●●○ · 15 min
 #
 # Write `diagnosis()`. It returns a dictionary from the number of each experiment, 1 to 12, to the
 # letter of the line that causes its symptom, such as `{1: "M", 2: "N", …}` (or `suspects`, once it
@@ -892,7 +891,7 @@ def diagnosis():
     """Experiment number -> letter of the line that is to blame."""
     # SOLUTION
     return {1: "E", 2: "G", 3: "K", 4: "F", 5: "D", 6: "C",
-            7: "J", 8: "B", 9: "L", 10: "I", 11: "A", 12: "H"}  # fmt: skip
+            7: "J", 8: "B", 9: "L", 10: "I", 11: "A", 12: "H"}
     # END SOLUTION
 
 
@@ -937,8 +936,7 @@ diagnosis = course.exercise("02.3", diagnosis)
 # dictionaries of plain lists of different lengths, and pads them to the longest of *this* batch. It
 # knows how each mask is padded.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 from transformers import DataCollatorWithPadding
 
 collate = DataCollatorWithPadding(tokenizer)
@@ -946,13 +944,13 @@ items = [
     {"input_ids": [5, 6, 7, 8], "attention_mask": [1, 1, 1, 1],
      "special_tokens_mask": [1, 0, 0, 1], "labels": 1},
     {"input_ids": [5, 6], "attention_mask": [1, 1], "special_tokens_mask": [1, 0], "labels": 0},
-]  # fmt: skip
+]
 collated = collate(items)
 for name in items[0]:
     print(f"{name:20} {collated[name].tolist()}")
 
 # %% [markdown]
-# ### Exercise 02.4 ●●○ · 8 min · a data set that only knows data
+# ### Exercise 02.4: a data set that only knows data · ●●○ · 8 min
 #
 # Write the class `TextDataset` with `__init__(self, texts, labels, tokenizer, max_length)`,
 # `__len__` and `__getitem__`. Item `i` is a dictionary of `input_ids`, `attention_mask` and
@@ -1007,7 +1005,7 @@ from torch.utils.data import DataLoader
 
 served = TextDataset(list(train["text"]), list(train["label"]), tokenizer, victim.max_length)
 loader = DataLoader(served, batch_size=32, shuffle=True, collate_fn=collate,
-                    generator=torch.Generator().manual_seed(0))  # fmt: skip
+                    generator=torch.Generator().manual_seed(0))
 part = next(iter(loader))
 for name, value in part.items():
     print(f"{name:20} {tuple(value.shape)}")
@@ -1022,7 +1020,7 @@ assert bool((part["special_tokens_mask"][hidden] == 1).all()), "padding counts a
 # can move what nobody wrote.
 
 # %% [markdown]
-# ### Exercise 02.5 ●●○ · 8 min · the adversarial loss
+# ### Exercise 02.5: the adversarial loss · ●●○ · 8 min
 #
 # Write `adversarial_loss(model, batch, delta)`: the **mean** cross-entropy of the batch, a scalar
 # tensor, when `delta` is added to the embeddings of the attackable tokens and of no others.
@@ -1088,7 +1086,7 @@ def say(step):
     """Print and return what `on_test` finds now."""
     loss, right, adv_loss, adv_right = on_test()
     print(f"after {step:2} steps, on test texts: clean loss {loss:.2f} (right {right:.0%}), "
-          f"under attack {adv_loss:.2f} ({adv_right:.0%})")  # fmt: skip
+          f"under attack {adv_loss:.2f} ({adv_right:.0%})")
     return step, loss, adv_loss
 
 
@@ -1114,9 +1112,9 @@ with plots.style():
     fig, ax = plots.figure(6.4, 3)
     steps = [row[0] for row in log]
     ax.plot(steps, [row[2] for row in log], color=plots.COLOURS["adversarial"],
-            marker=plots.MARKERS["adversarial"], label="under attack")  # fmt: skip
+            marker=plots.MARKERS["adversarial"], label="under attack")
     ax.plot(steps, [row[1] for row in log], color=plots.COLOURS["clean"], marker="o",
-            label="clean")  # fmt: skip
+            label="clean")
     ax.set(xlabel="step", ylabel="loss on test texts", ylim=(0, None))
     ax.legend()
 fig

@@ -45,7 +45,7 @@ from course.lesson_02.checks import embedding_gradient
 victim = advlib.load_classifier(profile.pick(
     smoke="reviews-clean", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"))
 test = advlib.load_text(profile.pick(smoke="reviews", colab="stanfordnlp/sst2"),
-                        test_size=profile.pick(200, 500))["test"]  # fmt: skip
+                        test_size=profile.pick(200, 500))["test"]
 model = victim.model
 table = model.get_input_embeddings().weight.detach()  # one row per word of the vocabulary
 hidden = table.shape[1]
@@ -72,7 +72,7 @@ def losses(model, batch, delta):
 
 
 sure = [i for i, p in enumerate(victim.predict(test["text"]))
-        if p[test["label"][i]] > 0.9 and 40 < len(test["text"][i]) < 90]  # fmt: skip
+        if p[test["label"][i]] > 0.9 and 40 < len(test["text"][i]) < 90]
 several = victim.encode([test["text"][i] for i in sure], [test["label"][i] for i in sure])
 harm = losses(model, several, FGM(eps=0.3)(model, several))
 chosen = sure[int(torch.where(harm > 1, harm, torch.inf).argmin())]
@@ -101,13 +101,13 @@ with plots.style():
     fig, ax = plots.figure(6.6, 3.3)
     for k, curve in enumerate(anywhere):
         ax.plot(walk.cpu(), curve, color=plots.COLOURS["noise"], linewidth=1.2,
-                label=None if k else "ten random directions")  # fmt: skip
+                label=None if k else "ten random directions")
     ax.plot(walk.cpu(), uphill, color=plots.COLOURS["fgm"], label="the direction of the gradient")
     ax.axhline(torch.tensor(2.0).log(), color="#555555", linewidth=1, linestyle=":")
     ax.annotate("here both labels are equally likely", (0.99, 0.6), fontsize=9, ha="right",
-                va="top", color="#555555")  # fmt: skip
+                va="top", color="#555555")
     ax.set(xlabel="distance from the review, in units of a word's length", yscale="log",
-           ylabel="loss, on a log scale")  # fmt: skip
+           ylabel="loss, on a log scale")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
 assert uphill.max() > 5 * anywhere.max(), "the gradient's direction is far worse than any of ten"
 fig
@@ -146,7 +146,7 @@ fig
 # most mistakes happen there.
 
 # %% [markdown]
-# ### Exercise 03.1 ●○○ · 6 min · the sign step, FGSM
+# ### Exercise 03.1: the sign step, FGSM · ●○○ · 6 min
 #
 # Write `fgsm_step(grad, mask, eps)`. `grad` has shape `(batch, tokens, hidden)`, `mask` has shape
 # `(batch, tokens)` and is True where a token may be moved, `eps` is the radius itself, a number: no
@@ -173,7 +173,7 @@ def fgsm_step(grad, mask, eps):
 fgsm_step = course.exercise("03.1", fgsm_step)
 
 # %% [markdown]
-# ### Exercise 03.2 ●●○ · 12 min · the L2 step, FGM
+# ### Exercise 03.2: the L2 step, FGM · ●●○ · 12 min
 #
 # Write `fgm_step(grad, mask, eps)`, with the same inputs. **Each text has one budget for all of its
 # words together**: in every text, `delta` points along the gradient *of the words that may be
@@ -208,14 +208,13 @@ fgm_step = course.exercise("03.2", fgm_step)
 # %% [markdown]
 # A text of two tokens with two coordinates each, to see the difference with the naked eye:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 small = torch.tensor([[[3.0, -4.0], [0.5, 0.0]]])
 both = torch.tensor([[True, True]])
 for name, step in {"FGSM": fgsm_step, "FGM": fgm_step}.items():
     delta = step(small, both, 1.0)
     print(f"{name:5} gain {(small * delta).sum():.2f}  L2 length {delta.norm():.2f}  "
-          f"largest coordinate {delta.abs().max():.2f}")  # fmt: skip
+          f"largest coordinate {delta.abs().max():.2f}")
 
 # %% [markdown]
 # FGSM gains more, but look at the lengths: a cube of half-width `eps` reaches out to
@@ -253,7 +252,7 @@ for name in ("FGM", "FGSM", "FGSM, shortened"):
     gain = (grad * delta).sum((1, 2))
     best = gain if best is None else best
     print(f"{name:17} {delta.norm(dim=(1, 2)).mean():10.2f} "
-          f"{delta.norm(dim=2).amax(1).mean():17.2f} {(gain / best).mean():24.2f}")  # fmt: skip
+          f"{delta.norm(dim=2).amax(1).mean():17.2f} {(gain / best).mean():24.2f}")
 assert (gain <= best * 1.001).all(), "at equal length no direction gains more than the gradient's"
 
 # %% [markdown]
@@ -277,7 +276,7 @@ for name, attack in {"FGM": FGM(eps=0.3), "FGSM": FGSM(eps=0.3)}.items():
     delta, theirs = make_delta(name, grad, mask, 0.3), attack(model, batch)
     off = (delta - theirs).flatten(1).norm(dim=1) / theirs.flatten(1).norm(dim=1)
     print(f"{name:5} largest difference from the library's delta, as a share of its length: "
-          f"{off.max():.1g}")  # fmt: skip
+          f"{off.max():.1g}")
     assert off.median() < 0.03 and off.max() < 0.3, "your step is the library's step"
 
 # %% [markdown]
@@ -298,8 +297,7 @@ guess = course.predict(
     high=90,
 )
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 generator = torch.Generator().manual_seed(0)
 cosines = {}
 print("dimensions   median angle   spread of the cosine   1 / sqrt(dimensions)")
@@ -322,7 +320,7 @@ with plots.style():
         for side in (-1, 1):
             ax.axvline(side * d**-0.5, color="#222222", linestyle=":", linewidth=1.2)
         ax.set(title={2560: "2560 = 20 × 128"}.get(d, f"{d} dimensions"), xlabel="cosine",
-               xticks=(-1, 0, 1), yticks=())  # fmt: skip
+               xticks=(-1, 0, 1), yticks=())
         ax.title.set_size(10.5)
         ax.grid(False)
 fig
@@ -340,7 +338,7 @@ fig
 # is $\sqrt d$, and comes from nothing but the number of dimensions.
 
 # %% [markdown]
-# ### Exercise 03.3 ●●○ · 10 min · noise of the same size
+# ### Exercise 03.3: noise of the same size · ●●○ · 10 min
 #
 # Write `noise_like(delta, mask, generator)`. `delta` is some attack's perturbation
 # `(batch, tokens, hidden)`, 0 where the `mask` `(batch, tokens)` is False. Return noise of the same
@@ -433,17 +431,17 @@ assert behind > 0.05 * n, "at equal length the sign step falls clearly behind"
 
 # %%
 looks = {"noise": ("noise", "-", "o"), "FGM": ("fgm", "-", "o"),
-         "FGSM, shortened": ("fgsm", "--", "^"), "FGSM": ("fgsm", "-", "s")}  # fmt: skip
+         "FGSM, shortened": ("fgsm", "--", "^"), "FGSM": ("fgsm", "-", "s")}
 with plots.style():
     fig, ax = plots.figure(6.8, 3.9)
     for name, (colour, line, marker) in looks.items():
         counts = [int(clean.sum()), *hits[name].values()]
         bands = torch.tensor([wilson(k, n) for k in counts])
         ax.plot((0, *grid), [k / n for k in counts], color=plots.COLOURS[colour], linestyle=line,
-                marker=marker, label=name)  # fmt: skip
+                marker=marker, label=name)
         ax.fill_between((0, *grid), *bands.T, color=plots.COLOURS[colour], alpha=0.15, linewidth=0)
     ax.set(xlabel="eps, relative to the mean length of a word", ylabel="accuracy",
-           ylim=(0, 1.03), xlim=(0, 0.82))  # fmt: skip
+           ylim=(0, 1.03), xlim=(0, 0.82))
     ax.yaxis.set_major_formatter("{x:.0%}")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
 fig
@@ -461,7 +459,7 @@ rows = advlib.robustness(victim, test, [Noise(eps=0.3), FGM(eps=0.3), FGSM(eps=0
 for row, name in zip(rows.to_dict("records")[2:5], ("noise", "FGM", "FGSM"), strict=True):
     mine = hits[name][0.3] / n
     print(f"{row['attack']:5} library {row['accuracy']:.1%}, yours {mine:.1%} "
-          f"(95 % interval: {row['low']:.1%} to {row['high']:.1%})")  # fmt: skip
+          f"(95 % interval: {row['low']:.1%} to {row['high']:.1%})")
     assert abs(mine - row["accuracy"]) < 0.03, "the library and you agree"
 
 # %% [markdown]
@@ -480,7 +478,7 @@ def panel(axes, eps):
     deltas = {"clean": None, "noise": noise, "fgm": fgm, "fgsm": fgsm}
     p = {name: (-losses(model, one, delta)).exp().item() for name, delta in deltas.items()}
     share = {name.lower(): 1 - hits[name][eps] / int(clean.sum())
-             for name in ("noise", "FGM", "FGSM")}  # fmt: skip
+             for name in ("noise", "FGM", "FGSM")}
     for ax, heights in zip(axes, (p, share), strict=True):
         for k, (name, height) in enumerate(heights.items()):
             ax.bar(k, height, color=plots.COLOURS[name])
@@ -570,7 +568,7 @@ assert abs(honest - hits["FGM"][0.3] / n) < 0.03, "and the model is as weak as i
 # plane for a forecast and then go and look.
 
 # %% [markdown]
-# ### Exercise 03.4 ●●○ · 12 min · what the gradient forecasts
+# ### Exercise 03.4: what the gradient forecasts · ●●○ · 12 min
 #
 # Write `forecast(model, batch, delta)`. Return a pair `(predicted, actual)`, both of shape
 # `(batch,)`, one number per text, detached:
@@ -645,7 +643,7 @@ with plots.style():
     for name, colour in {"predicted": "#222222", "actual": plots.COLOURS["fgm"]}.items():
         low, middle, high = bands[name].T
         axes[0].plot(sizes, middle, color=colour, label=name,
-                     linestyle="--" if name == "predicted" else "-")  # fmt: skip
+                     linestyle="--" if name == "predicted" else "-")
         axes[0].fill_between(sizes, low.clamp_min(1e-9), high, color=colour, alpha=0.15)
     axes[0].set(title="change of the loss", xscale="log", yscale="log")
     axes[0].legend(loc="upper left")
@@ -658,7 +656,7 @@ with plots.style():
     axes[1].set_yticks((1, 3, 10, 30), ("1", "3", "10", "30"))
     axes[1].set_yticks((), minor=True)
     axes[2].set(title="cosine with new gradient", xscale="log",
-                ylim=(min(0, low.min().item()) - 0.02, 1.03))  # fmt: skip
+                ylim=(min(0, low.min().item()) - 0.02, 1.03))
     for ax in axes:
         ax.set_xlabel("eps")
         ax.set_xticks((0.01, 0.05, 0.2, 0.8), ("0.01", "0.05", "0.2", "0.8"))
@@ -754,7 +752,7 @@ for batch, grad in zip(batches, grads, strict=True):
     even.append(3 / counts[long])
 top, even = torch.cat(top).mean().item(), torch.cat(even).mean().item()
 print(f"the three strongest tokens carry {top:.0%} of the squared gradient; "
-      f"evenly spread, three would carry {even:.0%}")  # fmt: skip
+      f"evenly spread, three would carry {even:.0%}")
 assert top > 1.5 * even, "a few tokens carry most of it"
 
 if profile.name == "smoke":  # here we know which words decide, because we made the world
@@ -770,7 +768,7 @@ if profile.name == "smoke":  # here we know which words decide, because we made 
         carried += shares(batch, grad)[mask][is_opinion].sum().item()
         counted, tokens = counted + int(is_opinion.sum()), tokens + len(strings)
     print(f"opinion words are {counted / tokens:.0%} of the tokens "
-          f"and carry {carried / n:.0%} of the squared gradient")  # fmt: skip
+          f"and carry {carried / n:.0%} of the squared gradient")
     assert carried / n > 2 * counted / tokens, "the gradient looks at the words that decide"
 
 # %% [markdown]
@@ -784,7 +782,7 @@ if profile.name == "smoke":  # here we know which words decide, because we made 
 # did the attack write? Let us ask, for each perturbed token, which rows of the table are nearest.
 
 # %% [markdown]
-# ### Exercise 03.5 ●○○ · 6 min · the nearest real words
+# ### Exercise 03.5: the nearest real words · ●○○ · 6 min
 #
 # In lesson 02 you looked for the nearest *other* word of a word. Now the point need not be a word.
 # Write `nearest_words(embedded, table, k)`. `embedded` has shape `(tokens, hidden)`, `table` has
@@ -859,11 +857,11 @@ grad = embedding_gradient(model, one, zero_delta(model, one))
 delta = make_delta("FGM", grad, attackable(one), 0.5)
 back = rounded(one, delta)
 for name, batch, push in (("original", one, None), ("perturbed", one, delta),
-                          ("rounded", back, None)):  # fmt: skip
+                          ("rounded", back, None)):
     with torch.no_grad():
         p = perturbed_logits(model, batch, push).softmax(1)[0]
     shown = "(no words say this)" if push is not None else victim.tokenizer.decode(
-        batch["input_ids"][0], skip_special_tokens=True)  # fmt: skip
+        batch["input_ids"][0], skip_special_tokens=True)
     print(f"{name:10} {victim.labels[int(p.argmax())]:8} {p.max():.1%}  {shown}")
 
 strongest = int((delta.norm(dim=2) / unit)[0].argmax())
@@ -888,7 +886,7 @@ other = torch.cat([nearest_words(table[some], table, 2) for some in used.split(5
 other = torch.where(other[:, 0] == used, other[:, 1], other[:, 0])
 half = (table[used] - table[other]).norm(dim=1) / 2 / unit
 print(f"half the way to the nearest other word: median {half.median():.2f} units, "
-      f"least {half.min():.2f}")  # fmt: skip
+      f"least {half.min():.2f}")
 
 batch, grad = batches[0], grads[0]
 delta, rows = make_delta("FGM", grad, attackable(batch), 0.3), attackable(batch)
@@ -913,7 +911,7 @@ for batch, grad in zip(batches, grads, strict=True):
     ways = table[ids[changed]] - table[batch["input_ids"][changed]]
     lean.append(cosine_similarity(delta[changed], ways, dim=1))
     names = [victim.tokenizer.convert_ids_to_tokens(side[changed].tolist())
-             for side in (batch["input_ids"], ids)]  # fmt: skip
+             for side in (batch["input_ids"], ids)]
     pairs.update(zip(*names, strict=True))
 print(f"FGM, eps = 1: {pairs.total()} words changed" + ", most often:" * bool(pairs))
 for (before, after), count in pairs.most_common(8):

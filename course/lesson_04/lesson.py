@@ -46,7 +46,7 @@ from course.lesson_03.checks import fgm_step
 victim = advlib.load_classifier(profile.pick(
     smoke="reviews-clean", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"))
 test = advlib.load_text(profile.pick(smoke="reviews", colab="stanfordnlp/sst2"),
-                        test_size=profile.pick(96, 300))["test"]  # fmt: skip
+                        test_size=profile.pick(96, 300))["test"]
 by_length = sorted(range(len(test)), key=lambda i: len(test["text"][i]))
 by_length = [i for i in by_length if len(test["text"][i]) > 20][: profile.pick(32, 100)]
 test = test.select(by_length)
@@ -57,7 +57,7 @@ mask = attackable(batch)
 unit = model.get_input_embeddings().weight.norm(dim=1).mean().item()
 eps = 0.3 * unit
 print(f"{len(test)} texts with {mask.sum(1).min()} to {mask.sum(1).max()} free tokens; "
-      f"eps = 0.3 · {unit:.2f} = {eps:.2f}")  # fmt: skip
+      f"eps = 0.3 · {unit:.2f} = {eps:.2f}")
 
 # %% [markdown]
 # Instead of the loss we shall mostly draw its **log-odds** $m = z_\text{wrong} - z_\text{right}$,
@@ -104,18 +104,18 @@ with plots.style():
     shades = {1: plots.COLOURS["fgm"], 2: "#8C6BB1", 8: plots.COLOURS["pgd"]}
     for looks, (heights, _) in walks.items():
         left.plot(torch.linspace(0, 1, 9), heights.mean(1), color=shades[looks], marker="o",
-                  label="1 look (FGM)" if looks == 1 else f"{looks} looks")  # fmt: skip
+                  label="1 look (FGM)" if looks == 1 else f"{looks} looks")
     left.axhline(0, color="#555555", linestyle=":", linewidth=1)
     left.set(xlabel="distance walked, in eps", ylabel="mean log-odds")
     left.legend(fontsize=9)
     right.plot((0, 0.25, 0.5, 1), compass, color="#222222", marker="o")
     right.set(xlabel="distance walked with FGM, in eps", ylim=(0, 1.05),
-              ylabel="cosine with the first look")  # fmt: skip
+              ylabel="cosine with the first look")
 for looks, (heights, delta) in walks.items():
     reached = (delta.norm(dim=(1, 2)) / eps).mean()
     assert reached < 0.99 or looks == 1, "a walk with turns ends within its length"
     print(f"{looks} looks: {(heights[-1] < 0).float().mean():.1%} still right, mean log-odds "
-          f"{heights[-1].mean():+.2f}, distance from the text {reached:.2f} eps")  # fmt: skip
+          f"{heights[-1].mean():+.2f}, distance from the text {reached:.2f} eps")
 ends = [heights[-1].mean() for heights, _ in walks.values()]
 assert ends[0] < ends[1] < ends[2], "the same distance, more looks, more harm"
 assert compass[-1] < 0.8, "after eps the gradient points elsewhere"
@@ -159,7 +159,7 @@ fig
 # $p\cdot q - p\cdot p \le \|p\|\,\|q\|-\texttt{eps}^2\le 0$.
 
 # %% [markdown]
-# ### Exercise 04.1 ●●○ · 10 min · the projection
+# ### Exercise 04.1: the projection · ●●○ · 10 min
 #
 # Write `project(delta, eps, norm)`. `delta` has shape `(batch, tokens, hidden)`; return the
 # nearest point, of the same shape, in the ball of radius `eps`. For `norm="l2"` every text has one
@@ -189,13 +189,12 @@ def project(delta, eps, norm):
 
 project = course.exercise("04.1", project)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 three_four = torch.tensor([[[3.0, 4.0]]])
 for norm in ("l2", "linf"):
     p = project(three_four, 1.0, norm)
     print(f"{norm:4}: (3, 4) goes to ({p[0, 0, 0]:.1f}, {p[0, 0, 1]:.1f}), "
-          f"{(three_four - p).norm():.1f} away")  # fmt: skip
+          f"{(three_four - p).norm():.1f} away")
 
 # %% [markdown]
 # Try to refute it: ten thousand random points $q$ of each ball, and none may lie in front of
@@ -252,7 +251,7 @@ fig
 # its direction is as good as ever.
 
 # %% [markdown]
-# ### Exercise 04.2 ●●● · 15 min · projected gradient ascent
+# ### Exercise 04.2: projected gradient ascent · ●●● · 15 min
 #
 # Write `pgd(model, batch, eps, steps, step_size, start=None)`. Begin at `delta = 0`, or at `start`
 # where one is given (it lies in the ball and is zero on padding and special tokens), and take
@@ -300,7 +299,7 @@ one_step = fgm_step(first_look, mask, eps)
 ten_steps = pgd(model, batch, eps, 10, eps / 3)
 library = PGD(eps=0.3, steps=10, step_size=0.1)(model, batch, keep_best=False)
 for name, delta in {"no attack": zero, "FGM": one_step, "your PGD, 10 steps": ten_steps,
-                    "library's PGD": library}.items():  # fmt: skip
+                    "library's PGD": library}.items():
     print(f"{name:20} {share_right(delta):6.1%} right, mean log-odds {odds(delta).mean():+.2f}")
 assert share_right(ten_steps) <= share_right(one_step), "ten looks are worth more than one"
 assert odds(ten_steps).mean() > odds(one_step).mean() + 0.3
@@ -337,13 +336,13 @@ steps = 12
 runs = {"4·eps": record([4 * eps] * steps), "eps/2": record([eps / 2] * steps),
         "eps/20": record([eps / 20] * steps),
         "2.5·eps/steps": record([2.5 * eps / steps] * steps),
-        "eps/√k": record([eps / k**0.5 for k in range(1, steps + 1)])}  # fmt: skip
+        "eps/√k": record([eps / k**0.5 for k in range(1, steps + 1)])}
 guess.reveal(max(list(runs)[:3], key=lambda name: runs[name][-1]))
 with plots.style():
     fig, ax = plots.figure(6.2, 2.9)
     looks = {"4·eps": ("#D55E00", ":"), "eps/2": (plots.COLOURS["pgd"], "-"),
              "eps/20": ("#0072B2", "--"), "2.5·eps/steps": ("#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
-             "eps/√k": ("#222222", "-.")}  # fmt: skip
+             "eps/√k": ("#222222", "-.")}
     for name, heights in runs.items():
         print(f"{name:14} after 3 steps {heights[3]:+.2f}, after 12 steps {heights[-1]:+.2f}")
         ax.plot(heights, color=looks[name][0], linestyle=looks[name][1], label=name)
@@ -383,7 +382,7 @@ fig
 # then $P(\texttt{eps}\,u^{1/d}\le r)=P(u\le (r/\texttt{eps})^d)$, as it should be.
 
 # %% [markdown]
-# ### Exercise 04.3 ●●○ · 10 min · a random point of the ball
+# ### Exercise 04.3: a random point of the ball · ●●○ · 10 min
 #
 # Write `random_in_ball(mask, hidden, eps, generator)`. `mask` has shape `(batch, tokens)`, True
 # where a token is free. Return `delta`, `(batch, tokens, hidden)`: for each text a point that is
@@ -440,12 +439,11 @@ fig
 #
 # And in the 2,560 dimensions of a text of 20 tokens with 128 numbers each?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 many = random_in_ball(torch.ones(1000, 20, dtype=torch.bool), 128, 1.0,
-                      torch.Generator().manual_seed(0)).norm(dim=(1, 2))  # fmt: skip
+                      torch.Generator().manual_seed(0)).norm(dim=(1, 2))
 print(f"in 2,560 dimensions, of 1000 points nearer to the centre than 0.99 eps: "
-      f"{(many < 0.99).sum()}")  # fmt: skip
+      f"{(many < 0.99).sum()}")
 
 # %% [markdown]
 # Nearly the whole ball is skin: a uniform random point *is* a point of the surface, and $u^{1/d}$
@@ -459,7 +457,7 @@ print(f"in 2,560 dimensions, of 1000 points nearer to the centre than 0.99 eps: 
 # one. Which one? For each text *its own* best, by the loss.
 
 # %% [markdown]
-# ### Exercise 04.4 ●○○ · 6 min · keep the best
+# ### Exercise 04.4: keep the best · ●○○ · 6 min
 #
 # Write `keep_best(losses, deltas)`. `losses` has shape `(runs, batch)`, `deltas` has shape
 # `(runs, batch, tokens, hidden)`. Return `(batch, tokens, hidden)`: for every text the delta of
@@ -518,10 +516,10 @@ with plots.style():
     fig, ax = plots.figure(7, 3.3)
     for run in range(1, 5):
         ax.plot(losses[run, sorted_texts], ".", color=plots.COLOURS["pgd"], markersize=6,
-                label=None if run > 1 else "four random starts")  # fmt: skip
+                label=None if run > 1 else "four random starts")
     ax.plot(losses[0, sorted_texts], "_", color="#222222", markersize=7, label="from zero")
     ax.plot(odds(one_step)[sorted_texts], "x", color=plots.COLOURS["fgm"], markersize=5,
-            label="FGM")  # fmt: skip
+            label="FGM")
     ax.axhline(0, color="#555555", linewidth=1, linestyle=":")
     ax.set(xlabel="texts, the hardest to fool on the left", ylabel="log-odds of being wrong")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
@@ -529,7 +527,7 @@ within = (losses.amax(0) - losses.amin(0)).median()
 between = losses.amax(0).std()
 ahead = (losses[0] >= losses[1:].amax(0) - 1e-3).float().mean()
 print(f"median spread over the five runs {within:.2f}, spread over the texts {between:.2f}; "
-      f"the run from zero is the best of the five for {ahead:.0%} of the texts")  # fmt: skip
+      f"the run from zero is the best of the five for {ahead:.0%} of the texts")
 assert within < between, "which text it is matters more than where the attack begins"
 assert ahead > 0.6, "for most texts no random start finds more than the start at zero"
 fig
@@ -552,7 +550,7 @@ gain = torch.where(odds(zero) < 0, odds(ten_steps) - odds(one_step), -torch.inf)
 pick = int(torch.where(odds(one_step) < 0, gain, gain - 100).argmax())
 print(f"{test['text'][pick]!r}, label {victim.labels[test['label'][pick]]}")
 print(f"log-odds: clean {odds(zero)[pick]:+.1f}, FGM {odds(one_step)[pick]:+.1f}, "
-      f"PGD {odds(ten_steps)[pick]:+.1f}")  # fmt: skip
+      f"PGD {odds(ten_steps)[pick]:+.1f}")
 
 
 def plane(a, b):
@@ -577,7 +575,7 @@ def landscape(axes2, reach=1.4, side=29):
 
 elsewhere = random_in_ball(mask, zero.shape[-1], eps, torch.Generator().manual_seed(9))
 cuts = {"a random direction": plane(ten_steps[pick], elsewhere[pick]),
-        "across, towards FGM": plane(ten_steps[pick], one_step[pick])}  # fmt: skip
+        "across, towards FGM": plane(ten_steps[pick], one_step[pick])}
 maps = {name: landscape(cut) for name, cut in cuts.items()}
 
 # %%
@@ -601,10 +599,10 @@ with plots.style():
                 ax.annotate(label, xy, (-7, 8), textcoords="offset points", fontsize=9, ha="right",
                             bbox=dict(facecolor="white", edgecolor="none", alpha=0.7, pad=1))
         ax.set(aspect="equal", xlabel="PGD's direction, in eps", ylabel=name,
-               xticks=(-1, 0, 1), yticks=(-1, 0, 1))  # fmt: skip
+               xticks=(-1, 0, 1), yticks=(-1, 0, 1))
         ax.grid(False)
     fig.colorbar(shown, ax=axes, label="log-odds", shrink=0.9, format="{x:.1f}",
-                 ticks=levels[2:], spacing="uniform")  # fmt: skip
+                 ticks=levels[2:], spacing="uniform")
 across = maps["a random direction"][1]
 middle = across.shape[0] // 2
 assert across[middle].max() - across[middle].min() > 3 * (
@@ -649,7 +647,7 @@ for name, who in models.items():
     attacks += [PGD(eps=e, steps=10) for e in grid]
     table = advlib.robustness(who, test, attacks, batch_size=profile.pick(16, 100))
     curves[name] = {kind: [table["accuracy"][0], *table["accuracy"][table["attack"] == kind]]
-                    for kind in ("Noise", "FGM", "PGD")}  # fmt: skip
+                    for kind in ("Noise", "FGM", "PGD")}
     print(f"{name}\n  eps   " + "".join(f"{e:8g}" for e in (0, *grid)))
     for kind, values in curves[name].items():
         print(f"  {kind:5} " + "".join(f"{value:8.1%}" for value in values))
@@ -666,7 +664,7 @@ with plots.style():
     for ax, (name, lines) in zip(axes[0], curves.items(), strict=True):
         for kind, marker in (("Noise", "s"), ("FGM", "^"), ("PGD", "o")):
             ax.plot((0, *grid), lines[kind], marker=marker, color=plots.COLOURS[kind.lower()],
-                    label={"Noise": "noise", "PGD": "PGD, 10 steps"}.get(kind, kind))  # fmt: skip
+                    label={"Noise": "noise", "PGD": "PGD, 10 steps"}.get(kind, kind))
         ax.set(ylim=(-0.02, 1.03), xlabel="eps, in mean word lengths", title=f"{name} model")
         ax.title.set_size(11)
         ax.yaxis.set_major_formatter("{x:.0%}")
@@ -710,7 +708,7 @@ for name, lines in curves.items():
 # %%
 free = mask.sum(1).float().mean().item()
 print(f"mean number of free tokens {free:.1f}, square root {free**0.5:.1f}\n"
-      "scope      eps    ‖delta‖ over the text   right")  # fmt: skip
+      "scope      eps    ‖delta‖ over the text   right")
 scoped = {}
 for scope, size in (("sequence", 0.1), ("token", 0.1), ("sequence", 0.1 * free**0.5)):
     delta = PGD(eps=size, steps=5, scope=scope)(model, batch)
@@ -763,7 +761,7 @@ guess = course.predict(
 tough, radius = list(models.values())[-1], profile.pick(0.5, 0.2)
 plan = {"FGM": FGM(radius), "1 × 5": PGD(radius, steps=5),
         "1 × 10": PGD(radius, steps=10), "3 × 10": PGD(radius, steps=10, restarts=3),
-        "1 × 30": PGD(radius, steps=30), "1 × 60": PGD(radius, steps=60)}  # fmt: skip
+        "1 × 30": PGD(radius, steps=30), "1 × 60": PGD(radius, steps=60)}
 print(f"runs × steps   forward   backward   right   mean log-odds   (eps = {radius})")
 cost = {}
 for name, attack in plan.items():
@@ -777,11 +775,11 @@ assert min(deep[1], wide[1]) >= short[1] - 0.05, "both contain the run of ten st
 assert deep[1] > wide[1] - 0.1, "deep is not worse than wide"
 per_step = [(cost["1 × 5"][1] - cost["FGM"][1]) / 4, (deep[1] - short[1]) / 20]
 print(f"gain in mean log-odds per step: {per_step[0]:.2f} from 1 to 5 steps, "
-      f"{per_step[1]:.2f} from 10 to 30")  # fmt: skip
+      f"{per_step[1]:.2f} from 10 to 30")
 assert per_step[0] > per_step[1], "diminishing returns"
 print(f"10 steps, as in section 6, leave {short[0]:.1%} right; 30 leave {deep[0]:.1%}, "
       f"60 {cost['1 × 60'][0]:.1%}: section 6 was {100 * (short[0] - cost['1 × 60'][0]):.0f} "
-      "points too friendly")  # fmt: skip
+      "points too friendly")
 assert cost["1 × 60"][0] <= deep[0] + 0.01 and deep[0] <= short[0] + 0.01, "never weaker"
 
 # %% [markdown]
@@ -803,7 +801,7 @@ assert cost["1 × 60"][0] <= deep[0] + 0.01 and deep[0] <= short[0] + 0.01, "nev
 from transformers import BertConfig, BertForSequenceClassification
 
 words = ["[PAD]", "[CLS]", "[SEP]", "very", "truly", "not", "hardly",
-         "good", "great", "fine", "bad", "awful", "dull"]  # fmt: skip
+         "good", "great", "fine", "bad", "awful", "dull"]
 sentences = [(m, a) for m in words[3:7] for a in words[7:]]
 ids = torch.tensor([[1, words.index(m), words.index(a), 2] for m, a in sentences])
 labels = torch.tensor([int((a in words[7:10]) != (m in words[5:7])) for m, a in sentences])
@@ -815,7 +813,7 @@ def tiny_bert(seed):
         vocab_size=13, hidden_size=3, num_hidden_layers=1, num_attention_heads=1,
         intermediate_size=16, max_position_embeddings=4, type_vocab_size=1, num_labels=2,
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=1.0,
-    )  # fmt: skip
+    )
     tiny = BertForSequenceClassification(config).double().eval()
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -854,7 +852,7 @@ def tiny_batch(i, n):
     """Sentence i, n times; only its adjective is free."""
     special = torch.tensor([1, 1, 0, 1]).expand(n, 4)
     return dict(input_ids=ids[i].expand(n, 4), attention_mask=torch.ones(n, 4, dtype=torch.long),
-                special_tokens_mask=special, labels=labels[i].expand(n))  # fmt: skip
+                special_tokens_mask=special, labels=labels[i].expand(n))
 
 
 def tiny_odds(i, delta):
@@ -879,7 +877,7 @@ print(f"a push along (1, 1, 1) changes the log-odds by {apart:.0e}")
 assert apart < 1e-9
 
 # %% [markdown]
-# ### Exercise 04.5 ●●● · 12 min · the exact worst case
+# ### Exercise 04.5: the exact worst case · ●●● · 12 min
 #
 # Write `exact_worst(loss_at, eps, resolution)`. `loss_at` takes points of the disc, a `float64`
 # tensor `(n, 2)` with `n` ≤ 4096, and returns their losses `(n,)`. Try so many points of the disc
@@ -921,7 +919,7 @@ exact_worst = course.exercise("04.5", exact_worst)
 # %%
 show = sentences.index(("truly", "great"))
 coarse, fine = (float(exact_worst(lambda p: tiny_odds(show, to_delta(p)), tiny_eps, n)[1])
-                for n in (24, 48))  # fmt: skip
+                for n in (24, 48))
 draw = torch.Generator().manual_seed(0)
 ball = random_in_ball(attackable(tiny_batch(show, 4000)), 3, tiny_eps, draw).double()
 solid = tiny_odds(show, ball).max().item()
@@ -967,12 +965,12 @@ def panel(ax, radius, angle, step_size=0.25):
     end = tiny_odds(show, to_delta(way[-1:])).item()
     way = way / tiny_eps
     ax.plot(*(summit / tiny_eps), "*", color="#F0E442", markeredgecolor="black", markersize=22,
-            clip_on=False, label=f"exact worst point, {summit_odds:+.1f}")  # fmt: skip
+            clip_on=False, label=f"exact worst point, {summit_odds:+.1f}")
     ax.plot(way[:, 0], way[:, 1], ".-", color="white", markersize=4, linewidth=1.2, clip_on=False,
-            path_effects=[withStroke(linewidth=3, foreground="black")])  # fmt: skip
+            path_effects=[withStroke(linewidth=3, foreground="black")])
     ax.plot(*way[0], "o", color="white", markeredgecolor="black", markersize=8, label="start")
     ax.plot(*way[-1], "X", color=plots.COLOURS["pgd"], markeredgecolor="black", markersize=7,
-            clip_on=False, label="PGD's end")  # fmt: skip
+            clip_on=False, label="PGD's end")
     ax.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     ax.set_title(f"{name}: PGD ends at {end:+.1f}".replace("-", "−"), fontsize=9)
     ax.grid(False)
@@ -983,12 +981,12 @@ with plots.style():
     fig, axes = plots.figure(5.6, 4.9, nrows=2, ncols=2, sharex=True, sharey=True)
     places = ((0, 0), (0.8, 30), (0.8, 150), (0.8, 270))
     shown, ends = zip(*(panel(ax, *p) for ax, p in zip(axes.flat, places, strict=True)),
-                      strict=True)  # fmt: skip
+                      strict=True)
     fig.colorbar(shown[0], ax=axes, label="log-odds", shrink=0.7, format="{x:.0f}")
     fig.supxlabel("first direction of the disc, in eps", fontsize=10)
     fig.supylabel("second direction, in eps", fontsize=10)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3,
-               markerscale=0.6)  # fmt: skip
+               markerscale=0.6)
 assert ends[0] < summit_odds - 3, "from zero PGD climbs the wrong hill"
 assert abs(max(ends) - summit_odds) < 0.05, "from elsewhere it finds the right one"
 for step_size in (0.1, 0.5, 2.0):
@@ -1027,7 +1025,7 @@ try:
         radius=ipywidgets.FloatSlider(0.8, min=0, max=1, step=0.1, continuous_update=False),
         step_size=ipywidgets.SelectionSlider(options=[0.05, 0.1, 0.25, 0.5, 1.0, 2.0], value=0.25,
                                              continuous_update=False),
-    )  # fmt: skip
+    )
     def explore(angle, radius, step_size):
         with plots.style():
             fig, ax = plots.figure(4.4, 3.6)
@@ -1043,7 +1041,7 @@ except ImportError:
 
 # %%
 every = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels,
-             special_tokens_mask=torch.tensor([1, 1, 0, 1]).expand(24, 4))  # fmt: skip
+             special_tokens_mask=torch.tensor([1, 1, 0, 1]).expand(24, 4))
 
 
 def odds_of_all(delta=None, ids=ids):
@@ -1075,7 +1073,7 @@ print("              mean log-odds   gain   fooled   within 0.1 of exact")
 for name, found in results.items():
     gain = ((found - clean) / (exact - clean)).mean()
     print(f"{name:12} {found.mean():+14.2f} {gain:6.2f} {int((found > 0).sum()):5} of 24 "
-          f"{int((found > exact - 0.1).sum()):10} of 24")  # fmt: skip
+          f"{int((found > exact - 0.1).sum()):10} of 24")
     assert (found <= exact + 0.05).all(), "a search never finds more than there is"
 once, often = results["PGD, 1 run"], results["PGD, 5 runs"]
 assert (often >= once).all() and (often > 0).sum() > 2 * (once > 0).sum(), "restarts matter here"
@@ -1116,7 +1114,7 @@ for k in range(3):  # every adjective replaced by the k-th of its kind
 worst_text, ball = torch.stack(texts).amax(0), exact_of_all(wide)
 pgd_wide = odds_of_all(restarted(wide, 5))
 for name, found in {"clean": clean, "worst allowed text": worst_text, "PGD, 5 runs": pgd_wide,
-                    "exact over the ball": ball}.items():  # fmt: skip
+                    "exact over the ball": ball}.items():
     print(f"{name:20} mean log-odds {found.mean():+6.2f}, fooled {int((found > 0).sum()):2} of 24")
 assert (clean <= worst_text).all() and (worst_text <= ball).all(), "every text lies in the ball"
 assert (pgd_wide <= ball + 0.05).all()

@@ -58,13 +58,13 @@ victim = advlib.load_classifier(profile.pick(
     smoke="reviews-clean", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"))
 data = advlib.load_text(profile.pick(smoke="reviews", colab="stanfordnlp/sst2"),
                         train_size=profile.pick(1400, 6000),
-                        test_size=profile.pick(280, 600))  # fmt: skip
+                        test_size=profile.pick(280, 600))
 
 
 def some(rows, n, without=frozenset()):
     """The first n texts that are neither scraps nor long (to save time), and not in `without`."""
     fit = [i for i, text in enumerate(rows["text"])
-           if 20 < len(text) < profile.pick(80, 120) and text not in without]  # fmt: skip
+           if 20 < len(text) < profile.pick(80, 120) and text not in without]
     return rows.select(fit[:n])
 
 
@@ -80,7 +80,7 @@ unit = model.get_input_embeddings().weight.norm(dim=1).mean().item()
 size = profile.pick(0.5, 0.3)  # in units of a word's length, as the library counts
 eps = size * unit
 print(f"{len(test)} test texts, {len(train)} texts to train on; "
-      f"size = {size} word lengths, eps = {size} · {unit:.2f} = {eps:.2f}")  # fmt: skip
+      f"size = {size} word lengths, eps = {size} · {unit:.2f} = {eps:.2f}")
 
 
 # %%
@@ -95,7 +95,7 @@ def share_right(delta, model=model):
 
 
 deltas = {"noise": Noise(size)(model, batch), "FGM": FGM(size)(model, batch),
-          "PGD": PGD(size, steps=10)(model, batch)}  # fmt: skip
+          "PGD": PGD(size, steps=10)(model, batch)}
 clean = odds(None)
 for name, delta in {"no attack": None, **deltas}.items():
     print(f"{name:10} {share_right(delta):6.1%} right")
@@ -108,7 +108,7 @@ assert shares[0] > shares[1] + 0.2 and shares[1] > shares[2] + 0.05, "the three 
 
 # %%
 COLOUR = {"noise": plots.COLOURS["noise"], "FGM": plots.COLOURS["fgm"],
-          "PGD": plots.COLOURS["pgd"], "generator": "#5D3A9B"}  # fmt: skip
+          "PGD": plots.COLOURS["pgd"], "generator": "#5D3A9B"}
 short = (mask.sum(1).cpu() >= 6) & (mask.sum(1).cpu() <= 12) & (clean < -2)
 one = int(torch.where(short, odds(deltas["FGM"]).abs(), torch.inf).argmin())
 here = mask[one].nonzero()[:, 0].tolist()
@@ -127,14 +127,14 @@ def portrait(deltas):
         for k, (name, delta) in enumerate(deltas.items()):
             x, y = ((delta[one] * axis).sum().item() / eps for axis in (first, second))
             left.annotate("", (x, y), (0, 0), arrowprops=dict(
-                arrowstyle="-|>", color=COLOUR[name], lw=2.5, shrinkA=0, shrinkB=0))  # fmt: skip
+                arrowstyle="-|>", color=COLOUR[name], lw=2.5, shrinkA=0, shrinkB=0))
             left.plot(x, y, "o", color=COLOUR[name], markersize=5)
             per_token = delta[one, here].norm(dim=1).cpu() / eps
             at = [i + 0.8 * (k - (len(deltas) - 1) / 2) / len(deltas) for i in range(len(here))]
             right.bar(at, per_token, 0.8 / len(deltas), color=COLOUR[name], label=name)
         left.set(aspect="equal", xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=(-1, 0, 1),
                  yticks=(-1, 0, 1), xlabel="along FGM, in eps",
-                 ylabel="across, towards PGD, in eps")  # fmt: skip
+                 ylabel="across, towards PGD, in eps")
         left.grid(False)
         right.set_xticks(range(len(here)), tokens, rotation=50, ha="right", fontsize=9)
         right.set_ylabel("length per token, in eps")
@@ -202,7 +202,7 @@ print(f"generator: {weights(Generator(hidden)):,} weights; victim: {weights(mode
 assert weights(Generator(hidden)) < 0.5 * weights(model), "the generator is the smaller one"
 
 # %% [markdown]
-# ### Exercise 05.1 ●●○ · 10 min · a proposal on the ball
+# ### Exercise 05.1: a proposal on the ball · ●●○ · 10 min
 #
 # Write `generate(net, embeddings, labels, mask, eps)`. `net(embeddings, labels)` gives $G(e,y)$, of
 # the shape of `embeddings`, `(batch, tokens, hidden)`; `mask` is `(batch, tokens)`, True where a
@@ -257,7 +257,7 @@ generate = course.exercise("05.1", generate)
 # forward pass is recorded, by its flag `requires_grad`.
 
 # %% [markdown]
-# ### Exercise 05.2 ●●○ · 12 min · what the generator minimises
+# ### Exercise 05.2: what the generator minimises · ●●○ · 12 min
 #
 # Write `generator_loss(model, batch, delta)`: a scalar, minus the mean of the texts' log-odds of
 # being wrong. `wrong_margin(logits, labels)` gives the log-odds, `perturbed_logits(model, batch,
@@ -314,7 +314,7 @@ def train_generator(model, steps, told=True, seed=0):
     losses = []
     for k in torch.randint(len(train_batches), (steps,)).tolist():
         loss = generator_loss(model, train_batches[k],
-                              propose(net, model, train_batches[k], eps, told))  # fmt: skip
+                              propose(net, model, train_batches[k], eps, told))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -377,14 +377,14 @@ deltas["generator"] = propose(net, model, batch, eps)
 told = [(odds(deltas["generator"])[labels.cpu() == c] < 0).double().mean().item() for c in (0, 1)]
 print(f"blind: {share_right(by_blind):.1%} right, told the label: "
       f"{share_right(deltas['generator']):.1%}, "
-      f"by class {told[0]:.1%} and {told[1]:.1%}")  # fmt: skip
+      f"by class {told[0]:.1%} and {told[1]:.1%}")
 assert share_right(deltas["generator"]) < share_right(by_blind) - 0.05, "the label helps"
 
 # %%
 with plots.style():
     fig, (left, right) = plots.figure(8.4, 3.2, ncols=2, width_ratios=(1, 1.3))
     for curve, name, colour in ((blind_losses, "blind", "#999999"),
-                                (losses, "told the label", COLOUR["generator"])):  # fmt: skip
+                                (losses, "told the label", COLOUR["generator"])):
         smooth = torch.tensor(curve).unfold(0, 10, 1).mean(1)
         left.plot(range(10, len(curve) + 1), smooth, color=colour, label=name)
     left.axhline(0, color="#555555", linewidth=1, linestyle=":")
@@ -393,7 +393,7 @@ with plots.style():
     groups = {**by_class, "generator, told": told}
     for c, shade in ((0, "#555555"), (1, "#BBBBBB")):
         right.bar([i + 0.4 * c for i in range(len(groups))], [v[c] for v in groups.values()], 0.38,
-                  color=shade, label=victim.labels[c])  # fmt: skip
+                  color=shade, label=victim.labels[c])
     names = ["no attack", "noise", "FGM", "PGD", "blind\ngen.", "gen.,\ntold"]
     right.set_xticks([i + 0.2 for i in range(len(groups))], names, fontsize=9)
     right.set(ylabel="right under attack", ylim=(0, 1.25), yticks=(0, 0.5, 1))
@@ -437,7 +437,7 @@ def alikeness(delta):
 
 
 arrow = torch.stack([(deltas["generator"] * mask[..., None])[labels == c].sum((0, 1))
-                     for c in (0, 1)])  # fmt: skip
+                     for c in (0, 1)])
 two_arrows = arrow[labels][:, None] * mask[..., None]
 two_arrows = eps * two_arrows / two_arrows.norm(dim=(1, 2), keepdim=True)
 per_token = deltas["generator"].norm(dim=2, keepdim=True)  # how it spreads the length
@@ -446,7 +446,7 @@ its_directions = torch.nn.functional.normalize(deltas["generator"], dim=2)
 its_directions = eps * its_directions / its_directions.norm(dim=(1, 2), keepdim=True)
 for name, delta in {**deltas, "two arrows, equal lengths": two_arrows,
                     "two arrows, generator's lengths": its_lengths,
-                    "generator's directions, equal lengths": its_directions}.items():  # fmt: skip
+                    "generator's directions, equal lengths": its_directions}.items():
     print(f"{name:38} {share_right(delta):6.1%} right, alikeness {alikeness(delta):+.2f}")
 assert alikeness(deltas["noise"]) < 0.1 < alikeness(deltas["FGM"])
 assert alikeness(deltas["generator"]) > alikeness(deltas["FGM"]), "much the same for all"
@@ -501,7 +501,7 @@ with plots.style():
     marks = {"noise": "s", "FGM": "^", "PGD": "o", "generator": "D"}
     for name, values in sweep.items():
         ax.plot((0, *grid), (share_right(None), *values), marker=marks[name], color=COLOUR[name],
-                label={"PGD": "PGD, 5 steps"}.get(name, name))  # fmt: skip
+                label={"PGD": "PGD, 5 steps"}.get(name, name))
     ax.axvline(size, color="#555555", linewidth=1, linestyle=":")
     ax.annotate("trained here", (size, 1.0), (5, 0), textcoords="offset points", fontsize=9)
     ax.set(xlabel="size, in mean word lengths", ylabel="accuracy under attack", ylim=(-0.02, 1.06))
@@ -547,7 +547,7 @@ fig
 # mean of $L$ may prefer the one and the mean of $m$ the other.)
 
 # %% [markdown]
-# ### Exercise 05.3 ●●● · 15 min · one round of the game
+# ### Exercise 05.3: one round of the game · ●●● · 15 min
 #
 # Write `game_step(net, model, batch, eps, lam, net_optimizer, model_optimizer)`, one round:
 #
@@ -626,16 +626,16 @@ def play(seed):
                 "round": k, "no attack": odds(None, player),
                 "generator": odds(delta, player),
                 "first generator": odds(propose(net, player, batch, eps), player),
-                "PGD": odds(PGD(size, steps=5)(player, batch), player)})  # fmt: skip
+                "PGD": odds(PGD(size, steps=5)(player, batch), player)})
         if choice is not None:
             game_step(rival, player, train_batches[choice], eps, 1.0, rival_optimizer,
-                      player_optimizer)  # fmt: skip
+                      player_optimizer)
     return player, rival, stops
 
 
 player, rival, stops = play(seed=0)
 curves = {name: [(stop[name] < 0).double().mean().item() for stop in stops]
-          for name in ("no attack", "generator", "first generator", "PGD")}  # fmt: skip
+          for name in ("no attack", "generator", "first generator", "PGD")}
 guess.reveal(curves["PGD"][-1])
 
 # %%
@@ -644,10 +644,10 @@ with plots.style():
     looks = {"no attack": (plots.COLOURS["clean"], "-", "o"),
              "generator": (COLOUR["generator"], "-", "D"),
              "first generator": (COLOUR["generator"], ":", "D"),
-             "PGD": (COLOUR["PGD"], "-", "o")}  # fmt: skip
+             "PGD": (COLOUR["PGD"], "-", "o")}
     for name, (colour, line, mark) in looks.items():
         ax.plot([stop["round"] for stop in stops], curves[name], color=colour, linestyle=line,
-                marker=mark, label=name)  # fmt: skip
+                marker=mark, label=name)
     ax.set(xlabel="round of the game", ylabel="accuracy of the victim", ylim=(-0.02, 1.03))
     ax.yaxis.set_major_formatter("{x:.0%}")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
@@ -699,12 +699,12 @@ for name, who in after.items():
     tried = (None, propose(net, who, batch, eps),
              None if against is None else propose(against, who, batch, eps),
              FGM(size)(who, batch), PGD(size, steps=5)(who, batch),
-             PGD(0.6 * size, steps=5)(who, batch))  # fmt: skip
+             PGD(0.6 * size, steps=5)(who, batch))
     board[name] = dict(zip(tests, [share_right(delta, who) for delta in tried], strict=True))
     if against is None:
         board[name]["fresh generator"] = math.nan
     print(f"{name:16}" + "".join(f"{'–' if math.isnan(value) else f'{value:.1%}':>17}"
-                                 for value in board[name].values()))  # fmt: skip
+                                 for value in board[name].values()))
 
 # %% [markdown]
 # Read the table by columns. The victim of the game resists the generator of the beginning much
@@ -739,7 +739,7 @@ def clouds(ax, stop):
         ax.plot(k + spread, stop[name], ".", color=shade, markersize=4, alpha=0.6)
         right = (stop[name] < 0).double().mean()
         ax.annotate(f"{right:.0%}", (k, 1), xycoords=("data", "axes fraction"), ha="center",
-                    va="top", fontsize=9.5)  # fmt: skip
+                    va="top", fontsize=9.5)
     ax.axhline(0, color="#555555", linewidth=1, linestyle=":")
     ax.set(title=f"round {stop['round']}", ylim=(-14, 16), xlim=(-0.5, 2.5))
     ax.title.set_size(11)
@@ -771,7 +771,7 @@ try:
     from IPython.display import display
 
     @ipywidgets.interact(stop=ipywidgets.IntSlider(0, min=0, max=len(stops) - 1,
-                                                   continuous_update=False))  # fmt: skip
+                                                   continuous_update=False))
     def explore(stop):
         with plots.style():
             fig, ax = plots.figure(4.4, 3.4)
@@ -803,10 +803,10 @@ makers = {"FGM": FGM(size), "PGD": PGD(size, steps=10)}
 cost = {"noise": (0, milliseconds(lambda: Noise(size)(model, batch))),
         **{name: (sum(attack.passes()), milliseconds(lambda a=attack: a(model, batch)))
            for name, attack in makers.items()},
-        "generator": (0, milliseconds(lambda: propose(net, model, batch, eps)))}  # fmt: skip
+        "generator": (0, milliseconds(lambda: propose(net, model, batch, eps)))}
 train_passes = 2 * sum(len(b["labels"]) for b in train_batches) / len(train_batches) * steps
 print(f"training the generator: {train_passes:,.0f} passes, {training_seconds:.1f} s\n"
-      "source      passes per text   ms per text    wrong")  # fmt: skip
+      "source      passes per text   ms per text    wrong")
 for name, (passes, ms) in cost.items():
     print(f"{name:10} {passes:16} {ms:13.2f} {1 - share_right(deltas[name]):8.1%}")
 assert cost["generator"][1] < cost["FGM"][1] < cost["PGD"][1], "one small pass is the cheapest"
@@ -816,7 +816,7 @@ assert cost["generator"][1] < cost["FGM"][1] < cost["PGD"][1], "one small pass i
 # which on the fixed price has paid off.
 
 # %% [markdown]
-# ### Exercise 05.4 ●○○ · 6 min · the break-even point
+# ### Exercise 05.4: the break-even point · ●○○ · 6 min
 #
 # Write `break_even(train_passes, per_example_generator, per_example_pgd)`. Training the generator
 # costs `train_passes` once; then each text costs `per_example_generator`, where PGD costs
@@ -846,11 +846,10 @@ def break_even(train_passes, per_example_generator, per_example_pgd):
 
 break_even = course.exercise("05.4", break_even)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for name, per_text in (("FGM", 2), ("PGD, 10 steps", 21)):
     print(f"4800 passes of training against {name:13} ({per_text:2} a text): worth it from "
-          f"{break_even(4800, 0, per_text)} texts on")  # fmt: skip
+          f"{break_even(4800, 0, per_text)} texts on")
 print("against noise:", break_even(4800, 0, 0))
 
 # %%
@@ -858,7 +857,7 @@ print("by the clock of this machine, the generator has paid off")
 for name in ("FGM", "PGD"):
     after_texts = break_even(1000 * training_seconds, cost["generator"][1], cost[name][1])
     print(f"  against {name}: after {after_texts:,} texts, in "
-          f"{after_texts / len(train):.1f} epochs of {len(train)} texts")  # fmt: skip
+          f"{after_texts / len(train):.1f} epochs of {len(train)} texts")
 assert break_even(train_passes, 0, cost["PGD"][0]) < break_even(train_passes, 0, cost["FGM"][0])
 
 # %% [markdown]
@@ -892,7 +891,7 @@ def sibling(steps, seed=5):
     optimizer = torch.optim.AdamW(other.parameters(), lr=2 * rate)
     for k in torch.randint(len(train_batches), (steps,)).tolist():
         loss = cross_entropy(perturbed_logits(other, train_batches[k], None),
-                             train_batches[k]["labels"])  # fmt: skip
+                             train_batches[k]["labels"])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -902,7 +901,7 @@ def sibling(steps, seed=5):
 others = {}
 others["sibling"], forgotten = sibling(profile.pick(60, 150))
 print(f"sibling: {forgotten:.1%} right after forgetting, "
-      f"{share_right(None, others['sibling']):.1%} after training")  # fmt: skip
+      f"{share_right(None, others['sibling']):.1%} after training")
 if profile.name == "smoke":
     others["adversarially trained"] = advlib.load_classifier("reviews-robust").model
 for who in others.values():
@@ -913,7 +912,7 @@ for who in others.values():
 # A, there was nothing to carry over; where B was wrong from the start, there was nothing to fool.
 
 # %% [markdown]
-# ### Exercise 05.5 ●●○ · 8 min · the transfer rate
+# ### Exercise 05.5: the transfer rate · ●●○ · 8 min
 #
 # Write `transfer_rate(right_on_b, right_under_delta_on_b, fooled_on_a)`. All three are boolean
 # tensors of shape `(n,)`, one entry per text: was B right without `delta`, is B right with it, and
@@ -941,8 +940,7 @@ def transfer_rate(right_on_b, right_under_delta_on_b, fooled_on_a):
 
 transfer_rate = course.exercise("05.5", transfer_rate)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 before = torch.tensor([True, True, True, False, True, False])
 under = torch.tensor([False, True, False, False, False, True])
 fooled = torch.tensor([True, True, True, True, False, False])
@@ -962,7 +960,7 @@ for scale in (1, 1.6):
     made = deltas if scale == 1 else {
         "noise": Noise(scale * size)(model, batch), "FGM": FGM(scale * size)(model, batch),
         "PGD": PGD(scale * size, steps=10)(model, batch),
-        "generator": propose(net, model, batch, scale * eps)}  # fmt: skip
+        "generator": propose(net, model, batch, scale * eps)}
     for name, who in others.items():
         print(f"A → {name}, size = {scale * size:.2f}\n  source     A fooled   "
               "A fooled and B right before   rate (95 % interval)   right on B under delta")
@@ -976,13 +974,13 @@ for scale in (1, 1.6):
             low, high = wilson(round(rate_b * n), n) if n else (math.nan, math.nan)
             shown = f"{rate_b:.1%} ({low:.0%} to {high:.0%})" if n else "–"
             print(f"  {source:10} {int(fooled.sum()):8} {n:29} {shown:>22} "
-                  f"{under.double().mean():24.1%}")  # fmt: skip
+                  f"{under.double().mean():24.1%}")
 guess.reveal(max(("FGM", "PGD", "generator"), key=lambda n: rates["sibling", 1, n]))
 
 # %%
 with plots.style():
     fig, axes = plots.figure(3.6 * len(others) + 1.2, 3.2, ncols=len(others), sharey=True,
-                             squeeze=False)  # fmt: skip
+                             squeeze=False)
     for ax, name in zip(axes[0], others, strict=True):
         for k, source in enumerate(("FGM", "PGD", "generator")):
             heights = [rates[name, scale, source] for scale in (1, 1.6)]
@@ -990,10 +988,10 @@ with plots.style():
             ax.bar(at, heights, 0.25, color=COLOUR[source], label=source)
             for x, height in zip(at, heights, strict=True):
                 ax.annotate(f"{height:.0%}", (x, height), (0, 2), textcoords="offset points",
-                            ha="center", fontsize=9)  # fmt: skip
+                            ha="center", fontsize=9)
         ax.set_xticks(range(2), [f"size {scale * size:.2f}" for scale in (1, 1.6)])
         ax.set(title=f"to the {name} model" if "trained" in name else f"to the {name}",
-               ylim=(0, 1.08))  # fmt: skip
+               ylim=(0, 1.08))
         ax.title.set_size(11)
         ax.yaxis.set_major_formatter("{x:.0%}")
     axes[0, 0].set_ylabel("transfer rate")
@@ -1051,7 +1049,7 @@ found = {
         max(harm["sibling", 1, "PGD"], harm["sibling", 1, "generator"])
         < harm["sibling", 1, "noise"] - 0.2),
     "a handful of texts: gradients": break_even(train_passes, 0, cost["PGD"][0]) > len(test),
-}  # fmt: skip
+}
 for row, holds in found.items():
     print(f"{'yes' if holds else 'NO':4} {row}")
 

@@ -58,13 +58,13 @@ from course.widgets import marked
 victim = advlib.load_classifier(profile.pick(
     smoke="reviews-clean", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"))
 pool = advlib.load_text(profile.pick(smoke="reviews", colab="stanfordnlp/sst2"),
-                        test_size=profile.pick(240, 600))["test"]  # fmt: skip
+                        test_size=profile.pick(240, 600))["test"]
 test = pool.select(range(profile.pick(40, 100)))
 texts, labels = list(test["text"]), list(test["label"])
 in_world = profile.name == "smoke"  # only in the built-in world are true labels known by a rule
 reader = profile.pick("bert-tiny", colab="distilbert/distilbert-base-uncased")
 attacks = {"typos": Typos(), "HotFlip": HotFlip(), "neighbours": EmbeddingNeighbours(),
-           "language model": MaskedLanguageModel(language_model=reader)}  # fmt: skip
+           "language model": MaskedLanguageModel(language_model=reader)}
 if in_world:
     attacks["substitution"] = WordSubstitution()
 results = {name: attack(victim, texts, labels) for name, attack in attacks.items()}
@@ -124,7 +124,7 @@ marked(results["typos"][pick], victim)
 # letters it is a fair bet. What does a model make of them?
 
 # %% [markdown]
-# ### Exercise 06.1 ●○○ · 7 min · swapped letters
+# ### Exercise 06.1: swapped letters · ●○○ · 7 min
 #
 # Write `swaps(word)`: the list of all words that arise when two neighbouring **inner** letters
 # change places. The first and the last letter stay. The word itself is not in the list (two equal
@@ -155,8 +155,7 @@ def swaps(word):
 
 swaps = course.exercise("06.1", swaps)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(swaps("delicious"))
 print(swaps("letters"))
 
@@ -223,20 +222,20 @@ for name, group in groups.items():
     rulers = [(letters(*p), 1, len(pieces(p[1])), jump(*p)) for p in group]
     middle[name] = np.median(rulers, axis=0)
     print(f"  {name:16} {middle[name][0]:9.0f} {middle[name][1]:7.0f} {middle[name][2]:8.0f} "
-          f"{middle[name][3]:11.2f}")  # fmt: skip
+          f"{middle[name][3]:11.2f}")
 
 # %%
 with plots.style():
     fig, ax = plots.figure(7, 3.6)
     looks = {"typo": ("#8C6BB1", "s"), "same opinion": (plots.COLOURS["words"], "o"),
-             "opposite": ("#222222", "X")}  # fmt: skip
+             "opposite": ("#222222", "X")}
     for name, group in groups.items():
         xy = [(letters(*p), jump(*p)) for p in group]
         shift = {"typo": 0, "same opinion": -0.1, "opposite": 0.1}[name]
         ax.plot([x + shift for x, _ in xy], [y for _, y in xy], looks[name][1],
-                color=looks[name][0], markersize=8, alpha=0.8, label=name)  # fmt: skip
+                color=looks[name][0], markersize=8, alpha=0.8, label=name)
     ax.set(xlabel="letters (edit distance)", ylim=(0, None),
-           ylabel="embedding distance, in mean lengths")  # fmt: skip
+           ylabel="embedding distance, in mean lengths")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
 assert middle["typo"][0] < middle["same opinion"][0], "in letters a typo is small"
 assert middle["typo"][2] > middle["same opinion"][2], "in pieces it is large"
@@ -295,7 +294,7 @@ assert rate > 0.2, "swapped letters alone do much harm"
 # high, and from 0 on the model is fooled.
 
 # %% [markdown]
-# ### Exercise 06.2 ●●○ · 10 min · the gain of every flip
+# ### Exercise 06.2: the gain of every flip · ●●○ · 10 min
 #
 # Write `flip_gains(grad, e_old, table)`, with tensors. `grad` and `e_old` have shape `(tokens,
 # hidden)`: the gradient on each token, and its present embedding. `table` has shape `(vocabulary,
@@ -375,7 +374,7 @@ forecast, truth = np.array(forecast), np.array(truth)
 
 # %%
 kinds = {"highest forecast": slice(0, 12), "random": slice(12, 36),
-         "lowest forecast": slice(36, 48)}  # fmt: skip
+         "lowest forecast": slice(36, 48)}
 x, y = forecast[:, kinds["random"]].ravel(), truth[:, kinds["random"]].ravel()
 plain = float(np.corrcoef(x, y)[0, 1])
 ranks = float(np.corrcoef(x.argsort().argsort(), y.argsort().argsort())[0, 1])
@@ -385,9 +384,9 @@ print(f"spread of the forecasts {x.std():.2f}, of the truth {y.std():.2f}")
 for name, columns in kinds.items():
     there = truth[:, columns]
     print(f"{name:17} forecast {forecast[:, columns].mean():+6.2f}   truth {there.mean():+6.2f}   "
-          f"best of 12 {there[:, :12].max(1).mean():+6.2f}")  # fmt: skip
+          f"best of 12 {there[:, :12].max(1).mean():+6.2f}")
 print(f"of the lowest {(there < 0).mean():.0%} lower the score, by {-there.min():.1f} at most; on "
-      f"{(there > 5).all(1).sum()} of {len(there)} texts all raise it by more than 5")  # fmt: skip
+      f"{(there > 5).all(1).sum()} of {len(there)} texts all raise it by more than 5")
 assert 0 < ranks < 0.8, "the forecast is better than chance, and far from exact"
 high, middle_, low = (truth[:, columns].mean() for columns in kinds.values())
 assert not in_world or (low > 0 and plain < 0.2), "the bottom of the list is no mirror"
@@ -398,7 +397,7 @@ with plots.style():
     colours = ("#B03060", plots.COLOURS["noise"], "#17807E")
     for (name, columns), colour in zip(kinds.items(), colours, strict=True):
         ax.plot(forecast[:, columns].ravel(), truth[:, columns].ravel(), ".", color=colour,
-                label=name, alpha=0.7)  # fmt: skip
+                label=name, alpha=0.7)
     ax.axhline(0, color="#555555", linewidth=1)
     ax.axvline(0, color="#555555", linewidth=1)
     ax.set(xlabel="forecast change of the log-odds", ylabel="real change of the log-odds")
@@ -437,7 +436,7 @@ fig
 #    it raises the score. Stop when the model is fooled.
 
 # %% [markdown]
-# ### Exercise 06.3 ●○○ · 7 min · which word matters
+# ### Exercise 06.3: which word matters · ●○○ · 7 min
 #
 # Write `importance(score, text)`. `score` takes a *list* of texts and returns an array with one
 # number per text. Return a list or an array with one number for each word of `words(text)`, in
@@ -471,7 +470,7 @@ for word, rise in zip(words(texts[pick]), rises, strict=True):
     print(f"{word:14} {rise:+7.2f} {'█' * max(0, round(2 * float(rise)))}")
 
 # %% [markdown]
-# ### Exercise 06.4 ●●● · 15 min · the greedy search
+# ### Exercise 06.4: the greedy search · ●●● · 15 min
 #
 # Write `greedy_attack(score, text, options)`. `options[i]` is a tuple of the words that word number
 # `i` may become (perhaps an empty one). Return `(text, queries)`: the text where the search ended,
@@ -532,7 +531,7 @@ mine = {i: greedy_attack(score_of(labels[i]), texts[i], options[i]) for i in som
 alike = sum(mine[i][0] == swapped[i].text for i in some)
 print(f"the same text in {alike} of {len(some)} cases")
 print(f"queries per text: yours {np.mean([mine[i][1] for i in some]):.1f}, "
-      f"the library's {np.mean([swapped[i].queries for i in some]):.1f}")  # fmt: skip
+      f"the library's {np.mean([swapped[i].queries for i in some]):.1f}")
 assert np.mean([mine[i][1] - swapped[i].queries for i in some]) >= 1, "it asks about less"
 assert alike >= len(some) - 1, "the same search, the same end"  # one near-tie may fall either way
 
@@ -542,8 +541,7 @@ assert alike >= len(some) - 1, "the same search, the same end"  # one near-tie m
 # Greedy goes upwards at each step and never takes anything back. Here is a score with two words
 # that only work together, like *not bad*: each alone makes things worse.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 trap = {"fine day": -1.0, "poor day": -2.0, "fine night": -2.0, "poor night": 0.5}
 
 
@@ -573,7 +571,7 @@ def smallest(score, text, options):
     for size in range(1, len(places) + 1):
         tries = [replace(text, dict(zip(at, new, strict=True)))
                  for at in itertools.combinations(places, size)
-                 for new in itertools.product(*(options[i] for i in at))]  # fmt: skip
+                 for new in itertools.product(*(options[i] for i in at))]
         if (score(tries) >= 0).any():
             return size
     return None
@@ -591,7 +589,7 @@ short = [pool[i] for i in short[-profile.pick(44, 80) :]]
 short_texts, short_labels = ([row[name] for row in short] for name in ("text", "label"))
 short_options = Swaps().propose(victim, short_texts, short_labels)
 print(f"{len(short)} texts that can be written in {ways(short_options[0])} to "
-      f"{ways(short_options[-1])} ways")  # fmt: skip
+      f"{ways(short_options[-1])} ways")
 
 # %%
 guess = course.predict(
@@ -645,12 +643,12 @@ with plots.style():
     for name, column, mark, colour, shift in (
             ("beam of 4", 2, "o", plots.COLOURS["fgm"], 0.16),
             ("greedy", 1, "x", plots.COLOURS["words"], -0.16),
-            ("fewest (brute force)", 0, "_", "#222222", 0)):  # fmt: skip
+            ("fewest (brute force)", 0, "_", "#222222", 0)):
         ax.plot([k + shift for k in range(len(hard))], [row[column] or top for row in hard], mark,
                 color=colour, label=name, fillstyle="none", markersize=16 if mark == "_" else 8,
                 markeredgewidth=2)
     ax.set(xlabel="texts that greedy does not win with one change", xticks=(),
-           ylabel="changed words", ylim=(0.5, top - 0.5 + fails))  # fmt: skip
+           ylabel="changed words", ylim=(0.5, top - 0.5 + fails))
     ax.set_yticks(range(1, top + fails), [*map(str, range(1, top)), "fails"][: top - 1 + fails])
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
 fig
@@ -697,11 +695,11 @@ def accuracy(found, **budget):
 
 limited = HotFlip(max_changed=0.1)(victim, texts, labels)
 print(f"HotFlip, 10 % of the words: from the one run {accuracy(results['HotFlip'], share=0.1):.1%}"
-      f", attacked again with this limit {accuracy(limited):.1%}")  # fmt: skip
+      f", attacked again with this limit {accuracy(limited):.1%}")
 assert abs(accuracy(results["HotFlip"], share=0.1) - accuracy(limited)) < 1.5 / len(texts)
 limited = HotFlip(max_queries=8)(victim, texts, labels)
 print(f"HotFlip, 8 queries: from the one run {accuracy(results['HotFlip'], queries=8):.1%}, "
-      f"attacked again with this limit {accuracy(limited):.1%}")  # fmt: skip
+      f"attacked again with this limit {accuracy(limited):.1%}")
 assert accuracy(results["HotFlip"], queries=8) >= accuracy(limited), "an upper bound"
 
 # %%
@@ -714,7 +712,7 @@ def curves(ax, kind, grid, at=None):
     for name, found in results.items():
         heights = [accuracy(found, **{kind: g}) for g in grid]
         ax.plot(grid, heights, color=styles[name][0], marker=styles[name][1], markevery=4,
-                label=name)  # fmt: skip
+                label=name)
     if at is not None:
         ax.axvline(at, color="#222222", linestyle=":", linewidth=1.5)
     ax.set_ylim(-0.02, 1.03)
@@ -733,7 +731,7 @@ with plots.style():
 for name, found in results.items():
     line = [accuracy(found, share=s) for s in (0.05, 0.1, 0.2, 0.4)]
     print(f"{name:15} accuracy at 5, 10, 20, 40 % of the words: "
-          + "  ".join(f"{value:6.1%}" for value in line))  # fmt: skip
+          + "  ".join(f"{value:6.1%}" for value in line))
 spent = {name: np.mean([one.queries for one in found]) for name, found in results.items()}
 assert min(spent, key=spent.get) == "HotFlip", "the gradient saves queries"
 fig
@@ -795,8 +793,7 @@ except ImportError:
 # In the built-in world a rule knows the label of a text (lesson 00). It reads the opinion words of
 # its lexicon, and negations. Know its limits before you trust it:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 reviews = world("reviews")
 
 
@@ -813,7 +810,7 @@ for change in ({3: "dreary"}, {3: "cosy", 8: "comfy"}, {3: "cosy"}, {3: "free"},
     print(f"{replace(lounge, change):48} kept: {label_kept(lounge, replace(lounge, change))}")
 slides = "The slides were hardly clear."
 print(f"{'The slides were hadrly clear.':48} kept: "
-      f"{label_kept(slides, 'The slides were hadrly clear.')}")  # fmt: skip
+      f"{label_kept(slides, 'The slides were hadrly clear.')}")
 
 # %% [markdown]
 # The first three lines are right: kept, turned round, and no longer clear (praise beside blame).
@@ -856,7 +853,7 @@ def encode(some):
         mask = batch["attention_mask"]
         with torch.no_grad():
             hidden = language_model.model.base_model(
-                input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # fmt: skip
+                input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
         mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         out[chosen] = mean.float().cpu().numpy()
     return out
@@ -892,7 +889,7 @@ def line(name, found, note=""):
     share += ("*" if name == "typos" else "†" if note else "") if in_world else ""
     print(f"{name + note:28} {accuracy(found):8.1%} {success(found):8.1%} "
           f"{np.mean([len(one.changed) for one in won] or [0]):7.1f} "
-          f"{np.mean([one.queries for one in found]):8.0f} {share:>11}")  # fmt: skip
+          f"{np.mean([one.queries for one in found]):8.0f} {share:>11}")
 
 
 print("attack                       accuracy  success  words  queries  label kept")
@@ -903,7 +900,7 @@ for name, found in fair.items():
 falls = {name: 100 * (success(results[name]) - success(fair[name])) for name in fair}
 if in_world:
     print("* taken to be so, not measured\n"
-          "† by construction: the rule that judges has chosen the candidates")  # fmt: skip
+          "† by construction: the rule that judges has chosen the candidates")
 guess.reveal(round(falls["language model"]))
 print("\nsuccess falls by " + ", ".join(f"{v:.0f} points ({k})" for k, v in falls.items()))
 assert min(falls.values()) >= 0, "constraints make no attack stronger"
@@ -968,7 +965,7 @@ def control(text, keep):
 
 
 judged = profile.pick(("typos", "neighbours", "language model", "substitution"),
-                      ("typos", "HotFlip", "neighbours", "language model"))  # fmt: skip
+                      ("typos", "HotFlip", "neighbours", "language model"))
 per = 4
 draw, pairs = random.Random(6), []
 for name in judged:
@@ -1012,7 +1009,7 @@ if ratings is None and any(button.value != "?" for button in buttons):
 assert ratings is None or len(ratings) == len(pairs), "one answer per pair: True, False or None"
 truth = [pair[3] for pair in pairs]
 print(f"{sum(t is not None for t in truth)} of the 20 pairs have a known answer: "
-      f"{truth.count(True)} same, {truth.count(False)} not the same")  # fmt: skip
+      f"{truth.count(True)} same, {truth.count(False)} not the same")
 print("you have not rated yet" if ratings is None else f"your ratings: {ratings}")
 
 # %% [markdown]
@@ -1028,7 +1025,7 @@ print("you have not rated yet" if ratings is None else f"your ratings: {ratings}
 # shares. 1 is perfect, 0 is chance, below 0 is worse.
 
 # %% [markdown]
-# ### Exercise 06.5 ●○○ · 8 min · agreement beyond chance
+# ### Exercise 06.5: agreement beyond chance · ●○○ · 8 min
 #
 # Write `agreement(ratings, truth)`, two lists of the same length with `True`, `False` or `None`.
 # Return `(share, kappa)`, two numbers. Pairs where either of the two is `None` are left out of
@@ -1049,7 +1046,7 @@ def agreement(ratings, truth):
     """(share of equal answers, Cohen's kappa) over the pairs that both have judged."""
     # SOLUTION
     both = [(a, b) for a, b in zip(ratings, truth, strict=True)
-            if a is not None and b is not None]  # fmt: skip
+            if a is not None and b is not None]
     if not both:
         raise ValueError("no pair has two answers")
     same = np.mean([a == b for a, b in both])
@@ -1071,7 +1068,7 @@ vectors = encode([text for _, a, b, _ in pairs for text in (a, b)])
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 cosines = (vectors[::2] * vectors[1::2]).sum(1)
 raters = {"believes everything": [True] * 20,
-          "cosine of embeddings": [bool(c >= np.median(cosines)) for c in cosines]}  # fmt: skip
+          "cosine of embeddings": [bool(c >= np.median(cosines)) for c in cosines]}
 if ratings is not None and any(r is not None for r in ratings):
     raters["you"] = ratings
 for name in judged:
@@ -1116,7 +1113,7 @@ if in_world:
 if in_world:
     rates = {name: (success(found), np.mean([bool(r.success and counts(name, r)) for r in found
                                              if not r.wrong_before]))
-             for name, found in results.items()}  # fmt: skip
+             for name, found in results.items()}
     with plots.style():
         fig, ax = plots.figure(7, 3.0)
         for row, (name, (reported, real)) in enumerate(rates.items()):

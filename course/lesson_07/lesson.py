@@ -47,12 +47,12 @@ from advlib.models import Classifier
 victim = advlib.load_classifier(profile.pick(
     smoke="reviews-clean", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"))
 everything = advlib.load_text(profile.pick(smoke="reviews", colab="stanfordnlp/sst2"),
-                              test_size=profile.pick(600, 800))["test"]  # fmt: skip
+                              test_size=profile.pick(600, 800))["test"]
 short = [i for i, text in enumerate(everything["text"]) if 20 < len(text) < 75]
 test = everything.select(short[: profile.pick(100, 200)])
 
 longer = everything.select([i for i, text in enumerate(everything["text"])
-                            if 75 <= len(text) < 130][: profile.pick(36, 100)])  # fmt: skip
+                            if 75 <= len(text) < 130][: profile.pick(36, 100)])
 attacked = {*test["text"], *longer["text"]}
 spare = everything.select([i for i, t in enumerate(everything["text"]) if t not in attacked])
 spare = spare.select(range(min(300, len(spare))))
@@ -189,7 +189,7 @@ for name, model in {"undefended": victim.model, "defended": sharpened}.items():
     first[name] = [share_right(model, test, d) for d in deltas] + [under_words(model)]
     print(f"{name:11} " + "  ".join(
         f"{what} {value:.0%}" for what, value in
-        zip(("clean", "FGM", "PGD", "words"), first[name], strict=True)))  # fmt: skip
+        zip(("clean", "FGM", "PGD", "words"), first[name], strict=True)))
 clean = first["undefended"][0]
 assert min(first["defended"][:3]) > clean - 0.05, "hardly a text is lost under FGM and PGD"
 assert first["undefended"][2] < clean - 0.2 and first["defended"][3] > first["undefended"][3]
@@ -198,11 +198,11 @@ assert first["undefended"][2] < clean - 0.2 and first["defended"][3] > first["un
 with plots.style():
     fig, ax = plots.figure(6.6, 3.2)
     for k, (name, shade) in enumerate((("undefended", plots.COLOURS["standard"]),
-                                       ("defended", plots.COLOURS["adversarial"]))):  # fmt: skip
+                                       ("defended", plots.COLOURS["adversarial"]))):
         bars = ax.bar(np.arange(4) + 0.4 * k - 0.2, first[name], 0.37, color=shade, label=name)
         ax.bar_label(bars, [f"{v:.0%}" for v in first[name]], fontsize=9, padding=2)
     ax.set_xticks(range(4), ["no attack", "FGM", "PGD, 10 steps",
-                            f"words, on {len(longer)}\nlonger texts"])  # fmt: skip
+                            f"words, on {len(longer)}\nlonger texts"])
     ax.set(ylim=(0, 1.1), ylabel="accuracy")
     ax.yaxis.set_major_formatter("{x:.0%}")
     fig.legend(loc="outside upper left", ncols=2)
@@ -266,7 +266,7 @@ guess = course.predict(
 def steepness(model, gradient):
     """The largest coordinate of the gradient at delta = 0, for each text."""
     return torch.cat([gradient(model, batch, zero_delta(model, batch)).abs().amax((1, 2)).cpu()
-                      for _, batch in victim.batches(test["text"], test["label"], 50)])  # fmt: skip
+                      for _, batch in victim.batches(test["text"], test["label"], 50)])
 
 
 steep = {f: steepness(Scaled(victim.model, f), by_loss) for f in (1, 10, 100)}
@@ -274,7 +274,7 @@ vanished = (steep[100] == 0).float().mean().item()
 guess.reveal(vanished)
 for f, values in steep.items():
     print(f"factor {f:3}: gradient exactly 0 for {(values == 0).float().mean():4.0%} of the texts, "
-          f"median of its largest coordinate {values.median():.0e}")  # fmt: skip
+          f"median of its largest coordinate {values.median():.0e}")
 assert vanished > 0.6 and (steep[1] > 0).all()
 
 # %% [markdown]
@@ -288,7 +288,7 @@ broken = share_right(sharpened, test, climb(sharpened, test, by_odds, eps))
 plain = climb(victim.model, test, by_odds, eps)  # made for the undefended model; kept for later
 claims["sharpened softmax"] = (first["defended"][2], broken)
 print(f"PGD on the cross-entropy {first['defended'][2]:.0%}, on the log-odds {broken:.0%}; "
-      f"undefended, on the cross-entropy {first['undefended'][2]:.0%}")  # fmt: skip
+      f"undefended, on the cross-entropy {first['undefended'][2]:.0%}")
 assert abs(broken - first["undefended"][2]) < 0.05, "the robustness was not there"
 
 # %% [markdown]
@@ -306,7 +306,7 @@ assert abs(broken - first["undefended"][2]) < 0.05, "the robustness was not ther
 # model gets some text wrong: being sure must cost something.)
 
 # %% [markdown]
-# ### Exercise 07.1 ●●○ · 10 min · temperature
+# ### Exercise 07.1: temperature · ●●○ · 10 min
 #
 # Write `temperature(logits, labels)`. `logits` has shape `(n, classes)`, `labels` has shape `(n,)`.
 # Return $T^\star$ as a number (a float or a tensor with one number), right to within 1 %. It may be
@@ -392,13 +392,13 @@ def panel(ax, factor, **looks):
     shown = f"{start:.0e}" if start else "exactly 0"
     ax.plot(walk, along(factor), label=f"factor {factor:.3g}: gradient {shown}", **looks)
     ax.set(yscale="log", ylim=(1e-60, 1e4), xlabel="way to PGD's end, in eps",
-           ylabel="cross-entropy")  # fmt: skip
+           ylabel="cross-entropy")
 
 
 # %%
 factors = (1, 3, 10, 30, 100)
 curve = [share_right(m, few, climb(m, few, by_loss, eps, 5))
-         for m in (Scaled(victim.model, f) for f in factors)]  # fmt: skip
+         for m in (Scaled(victim.model, f) for f in factors)]
 true = share_right(sharpened, few, climb(sharpened, few, by_odds, eps, 5))
 with plots.style():
     fig, (left, right) = plots.figure(8.6, 3.9, ncols=2)
@@ -432,7 +432,7 @@ try:
     from IPython.display import display
 
     @ipywidgets.interact(factor=ipywidgets.FloatLogSlider(
-        value=3, base=10, min=-1, max=3, step=0.1, continuous_update=False))  # fmt: skip
+        value=3, base=10, min=-1, max=3, step=0.1, continuous_update=False))
     def explore(factor):
         with plots.style():
             fig, ax = plots.figure(5.4, 3)
@@ -500,7 +500,7 @@ except ValueError as error:
 # $$\text{forwards } y=f(x),\qquad \text{backwards } \partial y/\partial x := 1.$$
 
 # %% [markdown]
-# ### Exercise 07.2 ●●○ · 8 min · straight through
+# ### Exercise 07.2: straight through · ●●○ · 8 min
 #
 # Write `straight_through(f, x)`. `f` takes and returns a tensor of the shape of `x`. Return a
 # tensor with the *values* of `f(x)` (up to rounding errors of float arithmetic) and the *gradient*
@@ -535,7 +535,7 @@ class Opened(Rounded):
 
 opened = Opened(victim.model, rounded.grid)
 random = [Noise(0.3)(victim.model, batch)
-          for _, batch in victim.batches(test["text"], test["label"], 50)]  # fmt: skip
+          for _, batch in victim.batches(test["text"], test["label"], 50)]
 through = climb(opened, test, by_odds, eps)
 rounded_row = {
     "no attack": naive["no attack"],
@@ -605,7 +605,7 @@ waves = Waves(victim.model, 0.5 * coordinate, 3)
 # \qquad m_j\ \text{the log-odds in draw } j .$$
 
 # %% [markdown]
-# ### Exercise 07.3 ●●○ · 12 min · average and vote
+# ### Exercise 07.3: average and vote · ●●○ · 12 min
 #
 # Write `eot(model, batch, delta, k)` for a model that is random in every pass. Make `k` passes and
 # return `(grad, right)`:
@@ -655,7 +655,7 @@ def averaged(k):
 def verdicts(model, deltas, k=9):
     """(text,) True where the majority of k new draws is right; a text of few each."""
     hits = [eot(model, batch, deltas[n], k)[1].cpu() for n, (_, batch) in
-            enumerate(victim.batches(few["text"], few["label"], 50))]  # fmt: skip
+            enumerate(victim.batches(few["text"], few["label"], 50))]
     return torch.cat(hits)
 
 
@@ -671,9 +671,9 @@ with plots.style():
     ax.plot(draws, cosines, "o", color=plots.COLOURS["pgd"], label="measured")
     k = np.geomspace(1, 64)
     ax.plot(k, 1 / np.sqrt(1 + 4.5 / k), color="#555555", linestyle="--",
-            label=r"$1/\sqrt{1+4.5/k}$")  # fmt: skip
+            label=r"$1/\sqrt{1+4.5/k}$")
     ax.set(xscale="log", xticks=draws, xticklabels=draws, ylim=(0, 1), xlabel="draws averaged, k",
-           ylabel="cosine with the true gradient")  # fmt: skip
+           ylabel="cosine with the true gradient")
     ax.minorticks_off()
     fig.legend(loc="outside upper left", ncols=2)
 assert cosines[0] < 0.6 and cosines[0] < cosines[1] < cosines[2] < cosines[3]
@@ -690,10 +690,10 @@ fig
 torch.manual_seed(0)
 deltas = climb(waves, few, averaged(1), eps, 1)
 stands = {"no attack": verdicts(waves, [0 * delta for delta in deltas]),
-          "FGM, one draw": verdicts(waves, deltas)}  # fmt: skip
+          "FGM, one draw": verdicts(waves, deltas)}
 fgm_right = stands["FGM, one draw"].float().mean().item()
 print(f"waves, majority of 9 draws: no attack {stands['no attack'].float().mean():.0%}, "
-      f"FGM with the gradient of one draw {fgm_right:.0%}")  # fmt: skip
+      f"FGM with the gradient of one draw {fgm_right:.0%}")
 
 # %%
 guess = course.predict(
@@ -723,7 +723,7 @@ assert waves_row["PGD, 16 draws"] <= waves_row["PGD, one draw"] + 0.05
 draws = np.stack([odds(waves, few, deltas) < 0 for _ in range(9)])  # (draws, texts)
 print(f"the deltas of 16 draws, judged anew (other draws than above, so a few texts differ):\n"
       f"one draw {draws[0].mean():.0%}, by the majority of 9 "
-      f"{(draws.mean(0) > 0.5).mean():.0%}, by all of 9 {draws.all(0).mean():.0%}")  # fmt: skip
+      f"{(draws.mean(0) > 0.5).mean():.0%}, by all of 9 {draws.all(0).mean():.0%}")
 assert draws.all(0).mean() < (draws.mean(0) > 0.5).mean(), "the conventions do differ"
 
 # %% [markdown]
@@ -756,7 +756,7 @@ for part in np.linspace(0.95, 0.05, 19):  # the shortest piece of delta that sti
 
 fates = {name: ((m[name] <= -least).mean(), (np.abs(m[name]) < least).mean(),
                 (m[name] >= least).mean())
-         for name in ("no attack", "just enough", "keeps on")}  # fmt: skip
+         for name in ("no attack", "just enough", "keeps on")}
 print(f"refuses below log-odds of {least:.1f}\n{'':12} right  refused  wrong  not wrong")
 for name, (fine, refused, wrong) in fates.items():
     print(f"{name:12} {fine:5.0%} {refused:8.0%} {wrong:6.0%} {1 - wrong:10.0%}")
@@ -768,7 +768,7 @@ with plots.style():
     fig, ax = plots.figure(7, 2.4)
     left = np.zeros(3)
     kinds = (("answered rightly", plots.COLOURS["fgm"]), ("refused", "#cccccc"),
-             ("answered wrongly", plots.COLOURS["standard"]))  # fmt: skip
+             ("answered wrongly", plots.COLOURS["standard"]))
     for k, (kind, shade) in enumerate(kinds):
         values = np.array([fate[k] for fate in fates.values()])
         ax.barh(range(3), values, left=left, color=shade, label=kind)
@@ -847,8 +847,7 @@ def loss_under(model, inputs, name):
 # Four architectures, small ones with random weights, made on the spot. How many parameters does the
 # popular default `"emb."` match, how many does `"word_embeddings"`?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 import transformers
 
 small = dict(vocab_size=50, num_labels=2, pad_token_id=0)
@@ -964,7 +963,7 @@ trained = advlib.load_classifier("reviews-robust")
 reviews = advlib.load_text("reviews", test_size=400)["test"]
 reviews = reviews.select([i for i, t in enumerate(reviews["text"]) if 20 < len(t) < 75][:50])
 attacks = {"FGM, its own": FGM(0.3), "PGD": PGD(0.3, steps=10),
-           "PGD, eps = 0.6": PGD(0.6, steps=10), "words": WordSubstitution()}  # fmt: skip
+           "PGD, eps = 0.6": PGD(0.6, steps=10), "words": WordSubstitution()}
 survives = {name: attack_all(trained, reviews, attack).robust for name, attack in attacks.items()}
 worst = survives["FGM, its own"] & survives["PGD"] & survives["words"]
 for name, value in survives.items():
@@ -1005,7 +1004,7 @@ table = {
                 rounded_row["straight through"]),
     "random layer": (waves_row["FGM, one draw"], waves_row["transfer"],
                      waves_row["PGD, 16 draws"]),
-}  # fmt: skip
+}
 print("              naive  transfer  adaptive")
 for name, values in table.items():
     print(f"{name:12} {values[0]:6.0%} {values[1]:9.0%} {values[2]:9.0%}")
@@ -1030,7 +1029,7 @@ print(f"claim 1, eps = 0.3, 3 steps: no rise at all for {stuck:.0%} of the texts
 rounded_once = share_right(rounded, test, climb(rounded, test, by_odds, eps, 1))
 print(f"claim 2, 1 step {rounded_once:.0%}, 3 steps {rounded_row['its own gradient']:.0%}")
 print(f"claim 6, batch 50, {30 * 0.3:.0f} times a word's length: {weight_fgm(50, 30)[1]:.0%}; "
-      f"batch 1: {weight_fgm(1, 30)[1]:.0%}")  # fmt: skip
+      f"batch 1: {weight_fgm(1, 30)[1]:.0%}")
 assert far > 0.5 and stuck > 0.5, "blind at any size, and the loss stays where it was"
 assert rounded_once == rounded_row["its own gradient"]
 assert survives["words"].mean() < survives["PGD"].mean(), "claim 7: words beat gradients"
@@ -1060,7 +1059,7 @@ with plots.style():
         bars = ax.bar(np.arange(7) + 0.4 * k - 0.2, values, 0.38, color=shade, label=name)
         ax.bar_label(bars, [f"{v:.0%}" for v in values], fontsize=9, padding=2)
     ax.set_xticks(range(7), [name.replace(" ", "\n", 1).replace("a\n", "a ") for name in claims],
-                  fontsize=9)  # fmt: skip
+                  fontsize=9)
     ax.set(ylim=(0, 1.12), ylabel="accuracy under attack")
     ax.yaxis.set_major_formatter("{x:.0%}")
     fig.legend(loc="outside upper left", ncols=2)
@@ -1093,7 +1092,7 @@ fig
 # all of it lies below, $2h$ wide: 16 of 16 right says "at least 81 %", and not "at least 90 %".
 
 # %% [markdown]
-# ### Exercise 07.4 ●○○ · 8 min · how many texts
+# ### Exercise 07.4: how many texts · ●○○ · 8 min
 #
 # Write `examples_needed(p, half_width)`: the smallest whole number $n\ge 1$ with
 # $h(p,n)\le$ `half_width`, for $z = 1.959964$. `p` is between 0 and 1 (both may occur); put it into
@@ -1129,8 +1128,7 @@ def examples_needed(p, half_width):
 
 examples_needed = course.exercise("07.4", examples_needed)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("to know an accuracy to within   ±10 %    ±5 %    ±2 %    ±1 %")
 for p in (0.5, 0.9, 1.0):
     counts = [examples_needed(p, h) for h in (0.1, 0.05, 0.02, 0.01)]
@@ -1141,13 +1139,13 @@ with plots.style():
     fig, ax = plots.figure(6.6, 3.3)
     widths = np.geomspace(0.008, 0.2, 40)
     for p, shade in ((0.5, "#000000"), (0.9, plots.COLOURS["adversarial"]),
-                     (1.0, plots.COLOURS["standard"])):  # fmt: skip
+                     (1.0, plots.COLOURS["standard"])):
         counts = [examples_needed(p, h) for h in widths]
         ax.plot(counts, widths, color=shade, label=f"accuracy {p:.0%}")
     ax.axvspan(len(longer), len(test), color="#dddddd", zorder=0)
     ax.annotate("this page", (len(test), 0.18), (4, 0), textcoords="offset points", fontsize=9)
     ax.set(xscale="log", yscale="log", xlabel="number of texts",
-           ylabel="half width of the interval")  # fmt: skip
+           ylabel="half width of the interval")
     ax.set_yticks((0.01, 0.02, 0.05, 0.1, 0.2), ("±1 %", "±2 %", "±5 %", "±10 %", "±20 %"))
     ax.minorticks_off()
     fig.legend(loc="outside upper left", ncols=3)
@@ -1206,7 +1204,7 @@ print(f"right only undefended: {a} texts, only rounded: {b}; sign test p = {p_va
 # of 0.0 is *not* absent, be it an accuracy, a loss, a share or an `eps`.
 
 # %% [markdown]
-# ### Exercise 07.5 ●●○ · 15 min · what is missing?
+# ### Exercise 07.5: what is missing? · ●●○ · 15 min
 #
 # Write `missing(evaluation)`: the **sorted list** of these codes, each at most once. Leave the
 # dictionary as it is.
@@ -1304,7 +1302,7 @@ reported = {
         attack("white", 1, claims["FGM, ε shared"][0])]),
     "adversarial training": dict(norm="l2", eps=0.3, n=len(reviews), clean=trained_clean, attacks=[
         attack("white", 1, claims["adversarial training"][0])]),
-}  # fmt: skip
+}
 for name, evaluation in reported.items():
     print(f"{name}:\n   " + ", ".join(missing(evaluation)))
     assert "no adaptive attack" in missing(evaluation) and len(missing(evaluation)) >= 3
@@ -1315,7 +1313,7 @@ for name, evaluation in reported.items():
 
 # %%
 curve = {e: share_right(rounded, test, climb(opened, test, by_odds, e * unit, 5))
-         for e in (0.1, 0.6, 3.0)} | {0.3: rounded_row["straight through"]}  # fmt: skip
+         for e in (0.1, 0.6, 3.0)} | {0.3: rounded_row["straight through"]}
 once = climb(opened, test, by_odds, eps, 1)
 loss = [mean_loss(odds(rounded, test, deltas)) for deltas in (None, once)]
 honest = stated | dict(
@@ -1323,7 +1321,7 @@ honest = stated | dict(
     interval=wilson(round(curve[0.3] * len(test)), len(test)),
     attacks=[attack("noise", 0, rounded_row["noise"]), attack("black", 0, rounded_row["transfer"]),
              attack("white", 1, share_right(rounded, test, once), loss=loss),
-             attack("white", 10, curve[0.3], adaptive=True)])  # fmt: skip
+             attack("white", 10, curve[0.3], adaptive=True)])
 print("eps       " + "".join(f"{e:6g}" for e in sorted(curve)))
 print("accuracy  " + "".join(f"{curve[e]:6.0%}" for e in sorted(curve)))
 print(f"at 0.3: 95 % interval {honest['interval'][0]:.0%} to {honest['interval'][1]:.0%}")

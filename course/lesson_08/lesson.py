@@ -65,7 +65,7 @@ source = profile.pick(
     smoke="reviews-clean", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english")
 start = advlib.load_classifier(source)
 data = advlib.load_text(profile.pick(smoke="reviews", colab="stanfordnlp/sst2"),
-                        test_size=profile.pick(600, 800))  # fmt: skip
+                        test_size=profile.pick(600, 800))
 
 
 def short_ones(split, count):
@@ -92,7 +92,7 @@ fgm, probe = FGM(eps=0.3), PGD(eps=0.3, steps=4)
 before = attack_all(start, test, probe)
 low, high = wilson(int(before.robust.sum()), len(test))
 print(f"as it comes: {(before.clean == before.labels).mean():.0%} right, under PGD "
-      f"{before.robust.mean():.0%} (95 % interval {low:.0%} to {high:.0%})")  # fmt: skip
+      f"{before.robust.mean():.0%} (95 % interval {low:.0%} to {high:.0%})")
 assert before.robust.mean() < (before.clean == before.labels).mean() - 0.2
 
 # %% [markdown]
@@ -118,7 +118,7 @@ assert before.robust.mean() < (before.clean == before.labels).mean() - 0.2
 # `{name: value[:k] for name, value in batch.items()}`: the same rows of every tensor.
 
 # %% [markdown]
-# ### Exercise 08.1 ●●○ · 22 min · the adversarial step
+# ### Exercise 08.1: the adversarial step · ●●○ · 22 min
 #
 # Write `adversarial_step(model, optimizer, batch, attack, lam, ratio=1.0)`. Make one step on
 # $L+\texttt{lam}\cdot L_\text{adv}$, where $L_\text{adv}$ is the mean over the first
@@ -202,7 +202,7 @@ assert history[-1][1] < 0.8 * history[0][1], "on this batch the openings are clo
 # loop goes on without dropout and nobody notices.
 
 # %% [markdown]
-# ### Exercise 08.2 ●●○ · 13 min · clean and robust accuracy
+# ### Exercise 08.2: clean and robust accuracy · ●●○ · 13 min
 #
 # Write `evaluate(victim, data, attack)`, with your own loop over the batches and not with
 # `attack_all`. `data` has the columns `"text"` and `"label"`. Return `(clean, robust)`, shares from
@@ -234,7 +234,7 @@ def evaluate(victim, data, attack):
         delta = attack(model, batch)
         with torch.no_grad():  # judged, not trained
             right, still = (perturbed_logits(model, batch, d).argmax(1) == batch["labels"]
-                            for d in (None, delta))  # fmt: skip
+                            for d in (None, delta))
         clean += right.sum().item()
         robust += (right & still).sum().item()
     model.train(was)
@@ -248,11 +248,11 @@ evaluate = course.exercise("08.2", evaluate)
 theirs = (before.clean == before.labels)[:48].mean(), before.robust[:48].mean()
 mine = evaluate(start, test.select(range(48)), probe)
 print(f"48 texts: yours {mine[0]:.2f} and {mine[1]:.2f}, the library's {theirs[0]:.2f} and "
-      f"{theirs[1]:.2f}")  # fmt: skip
+      f"{theirs[1]:.2f}")
 assert abs(mine[1] - theirs[1]) < 0.03, "both count the same"
 first = (before.clean == before.labels).mean(), before.robust.mean()  # of all test texts
 print("\nBefore, under PGD:\n" + classification_report(
-    before.labels, before.attacked, target_names=start.labels, zero_division=0))  # fmt: skip
+    before.labels, before.attacked, target_names=start.labels, zero_division=0))
 
 # %% [markdown]
 # (The report is scikit-learn's: precision, recall and F1 for each class, under attack. In its rows
@@ -276,7 +276,7 @@ def train_epoch(victim, data, optimizer, attack, lam, ratio=1.0, seed=0, size=ba
     """One pass over data in the order of a seed; the list of (clean, adversarial) losses."""
     victim.model.train()
     losses = [adversarial_step(victim.model, optimizer, batch, attack, lam, ratio)
-              for batch in shuffled(victim, data, seed, size)]  # fmt: skip
+              for batch in shuffled(victim, data, seed, size)]
     victim.model.eval()
     return losses
 
@@ -317,7 +317,7 @@ assert runs["adversarial"][2][0] > first[0] - 0.08, "and the price in clean accu
 # %%
 after = attack_all(adversarial, test, probe)
 print("After, under PGD:\n" + classification_report(
-    after.labels, after.attacked, target_names=start.labels, zero_division=0))  # fmt: skip
+    after.labels, after.attacked, target_names=start.labels, zero_division=0))
 
 # %%
 def smooth(values, width=8):
@@ -329,17 +329,17 @@ with plots.style():
     fig, (left, right) = plots.figure(7.4, 3.0, ncols=2)
     for kind, (_, losses, _) in runs.items():
         for what, line, values in zip(("clean loss", "loss under FGM"), ("-", "--"),
-                                      zip(*losses, strict=True), strict=True):  # fmt: skip
+                                      zip(*losses, strict=True), strict=True):
             if values[0] is not None:
                 mean = smooth(values)
                 left.plot(range(7, 7 + len(mean)), mean, line, color=plots.COLOURS[kind],
-                          label=f"{kind}, {what}")  # fmt: skip
+                          label=f"{kind}, {what}")
     left.set(xlabel="step", ylabel="loss, mean of 8 steps", ylim=(0, None))
     shown = {"as it comes": first} | {kind: found for kind, (_, _, found) in runs.items()}
     for k, (what, colour) in enumerate((("clean", plots.COLOURS["clean"]),
-                                        ("under PGD", plots.COLOURS["pgd"]))):  # fmt: skip
+                                        ("under PGD", plots.COLOURS["pgd"]))):
         bars = right.bar([x + 0.4 * k - 0.2 for x in range(3)], [v[k] for v in shown.values()],
-                         0.37, color=colour, label=what)  # fmt: skip
+                         0.37, color=colour, label=what)
         right.bar_label(bars, [f"{v[k]:.0%}" for v in shown.values()], fontsize=9, padding=2)
     right.set_xticks(range(3), list(shown), fontsize=9)
     right.set(ylim=(0, 1.12), ylabel="accuracy")
@@ -489,14 +489,14 @@ def short_run(lam=1.0, eps=0.3, ratio=1.0, steps=1):
 none, usual = runs["standard"][2], runs["adversarial"][2]
 far = {"lam": 3.0, "eps": 1.0, "ratio": 0.25, "steps": 3}
 sweep = {knob: {0: none, value: short_run(**{knob: value}), 0.3 if knob == "eps" else 1: usual}
-         for knob, value in far.items()}  # fmt: skip
+         for knob, value in far.items()}
 sweep = {knob: dict(sorted(found.items())) for knob, found in sweep.items()}
 assert sweep["eps"][1.0][1] < usual[1] + profile.pick(0, 1), "eps = 1 teaches less"
 change = {knob: abs(sweep[knob][value][1] - usual[1]) for knob, value in far.items()}
 guess.reveal("it rises clearly" if sweep["eps"][1.0][1] > usual[1] + 0.05 else "it does not")
 for knob, found in sweep.items():
     print(f"{knob:6} " + "   ".join(f"{value:g}: {clean:.0%}, {robust:.0%}"
-                                    for value, (clean, robust) in found.items()))  # fmt: skip
+                                    for value, (clean, robust) in found.items()))
 
 # %% [markdown]
 # Is the dear knob worth its price? Three steps against one, with what chance could make of either:
@@ -506,7 +506,7 @@ three = sweep["steps"][3]
 (low, high), (low3, high3) = (wilson(round(v[1] * len(test)), len(test)) for v in (usual, three))
 print(f"a step of training costs {(6 + 2 * 3) / (6 + 2 * 1):.1f} times as much, and the accuracy "
       f"under PGD moves by {100 * (three[1] - usual[1]):+.0f} points:\nfrom {low:.0%}–{high:.0%} "
-      f"to {low3:.0%}–{high3:.0%} (95 % intervals)")  # fmt: skip
+      f"to {low3:.0%}–{high3:.0%} (95 % intervals)")
 assert three[1] > none[1], "three steps, too, teach more than none"
 
 # %%
@@ -521,9 +521,9 @@ REPEATED = {
               0.75: [(98, 56), (96, 60), (97, 61)]},
     "steps": {2: [(98, 59), (98, 63), (96, 64)], 3: [(97, 59), (96, 59), (97, 64)],
               5: [(96, 64), (97, 56), (97, 65)]},
-}  # fmt: skip
+}
 three_seeds = {knob: {0: NONE, 0.3 if knob == "eps" else 1: USUAL} | found
-               for knob, found in REPEATED.items() if profile.name == "smoke"}  # fmt: skip
+               for knob, found in REPEATED.items() if profile.name == "smoke"}
 
 # %%
 with plots.style():
@@ -533,20 +533,20 @@ with plots.style():
         places = {value: x for x, value in enumerate(sorted({*found, *again}))}
         x = [places[value] for value in found]
         for k, (what, colour) in enumerate((("clean", plots.COLOURS["clean"]),
-                                            ("under PGD", plots.COLOURS["pgd"]))):  # fmt: skip
+                                            ("under PGD", plots.COLOURS["pgd"]))):
             values = [v[k] for v in found.values()]
             ax.plot(x, values, color=colour, marker="o", label=what)
             ends = [wilson(round(v * len(test)), len(test)) for v in values]
             ax.fill_between(x, *zip(*ends, strict=True), color=colour, alpha=0.15, linewidth=0)
             for value, seeds in again.items():
                 ax.plot([places[value] + 0.12] * 3, [v[k] / 100 for v in seeds], "D", markersize=4,
-                        fillstyle="none", color=colour)  # fmt: skip
+                        fillstyle="none", color=colour)
         ax.set_xticks(list(places.values()), [f"{value:g}" for value in places])
         ax.set(xlabel=knob, ylim=(0, 1.03))
         ax.yaxis.set_major_formatter("{x:.0%}")
     if three_seeds:
         axes[0, 0].plot([], [], "D", markersize=4, fillstyle="none", color="#555555",
-                        label="recorded, three seeds")  # fmt: skip
+                        label="recorded, three seeds")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
 fig
 
@@ -583,7 +583,7 @@ fig
 # it, one accuracy can only be bought with the other.
 
 # %% [markdown]
-# ### Exercise 08.3 ●○○ · 8 min · the frontier
+# ### Exercise 08.3: the frontier · ●○○ · 8 min
 #
 # Write `frontier(points)`. `points` is a list of pairs `(clean, robust)`. Return the sorted list of
 # the *indices* of the points that no other point dominates. A point dominates another if it is at
@@ -611,8 +611,7 @@ def frontier(points):
 
 frontier = course.exercise("08.3", frontier)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(frontier([(0.97, 0.70), (0.95, 0.75), (0.95, 0.60), (0.99, 0.40)]))
 
 # %% [markdown]
@@ -626,22 +625,22 @@ kept = frontier(points)
 shades = {"lam": (plots.COLOURS["adversarial"], "o"), "eps": (plots.COLOURS["fgm"], "s"),
           "ratio": (plots.COLOURS["words"], "^"), "steps": (plots.COLOURS["pgd"], "D"),
           "as it comes": ("#777777", "X"), "no attacks": (plots.COLOURS["standard"], "v"),
-          "as usual": ("#222222", "*")}  # fmt: skip
+          "as usual": ("#222222", "*")}
 
 
 def plane(ax, highlight=None):
     """All runs, with the value of their knob; the frontier as a line; one of them marked."""
     line = sorted(points[i] for i in kept)
     ax.plot(*zip(*line, strict=True), "o-", color="#222222", fillstyle="none", markersize=16,
-            linewidth=1.2, label="not dominated")  # fmt: skip
+            linewidth=1.2, label="not dominated")
     for label, point in every.items():
         knob = label.partition(" = ")[0]
         ax.plot(*point, shades[knob][1], color=shades[knob][0], markersize=8, alpha=0.85,
-                label=label)  # fmt: skip
+                label=label)
     if highlight is not None:
         clean, robust = points[names.index(highlight)]
         ax.plot(clean, robust, "s", color="none", markeredgecolor="#D55E00", markersize=20,
-                markeredgewidth=2)  # fmt: skip
+                markeredgewidth=2)
         ax.set_title(f"{highlight}: clean {clean:.0%}, under PGD {robust:.0%}", fontsize=10)
     ax.set(xlabel="clean accuracy", ylabel="accuracy under PGD")
     ax.margins(0.08)
@@ -655,7 +654,7 @@ with plots.style():
     fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
 print(f"not dominated, with the texts out of {len(test)} that are right, clean and under PGD:\n"
       + "; ".join(f"{names[i]} {points[i][0] * len(test):.0f}, {points[i][1] * len(test):.0f}"
-                  for i in kept))  # fmt: skip
+                  for i in kept))
 fig
 
 # %% [markdown]
@@ -787,7 +786,7 @@ def most_predicted(victim):
 # The cure is patience: `lam` starts at 0, so that the model learns to read first, and grows.
 
 # %% [markdown]
-# ### Exercise 08.4 ●○○ · 5 min · warm-up
+# ### Exercise 08.4: warm-up · ●○○ · 5 min
 #
 # Write `warmed(lam, step, warmup)`: the `lam` of one step, where `step` is the number of steps made
 # so far (0 for the first). It grows evenly from 0 at `step = 0` to `lam` at `step = warmup`, and
@@ -810,8 +809,7 @@ def warmed(lam, step, warmup):
 
 warmed = course.exercise("08.4", warmed)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print([round(warmed(2.0, step, 4), 2) for step in range(7)], warmed(2.0, 0, 0))
 
 # %% [markdown]
@@ -840,11 +838,11 @@ def from_nothing(warmup, steps, lam=1.0):
 
 steps = profile.pick(64, 200)
 early = {"no warm-up": from_nothing(0, steps), "warm-up": from_nothing(steps, steps),
-         "no attacks": from_nothing(0, steps, lam=0.0)}  # fmt: skip
+         "no attacks": from_nothing(0, steps, lam=0.0)}
 found = {kind: evaluate(victim, some_test, probe) for kind, (victim, _) in early.items()}
 for kind, (_, shares) in early.items():
     print(f"{kind:10} most predicted class {shares[-1][1]:.0%}, clean {found[kind][0]:.0%}, "
-          f"under PGD {found[kind][1]:.0%}")  # fmt: skip
+          f"under PGD {found[kind][1]:.0%}")
 larger = max(some_test["label"].count(k) for k in (0, 1)) / len(some_test)
 print(f"the larger class has {larger:.0%} of these texts")
 # In `colab` the encoder has learned the task already: nothing is asserted.
@@ -922,7 +920,7 @@ assert max(own) > profile.pick(0.9, 0.4), "the training texts are learned by hea
 assert sum(gap[-2:]) / 2 > gap[0] + profile.pick(0.02, 0), "the gap is wider than at first"
 
 # %% [markdown]
-# ### Exercise 08.5 ●●○ · 10 min · when to stop
+# ### Exercise 08.5: when to stop · ●●○ · 10 min
 #
 # Write `early_stop(robust, patience)`. `robust` is a list of robust validation accuracies, one per
 # epoch, the first being that of epoch 0. Return `(best, last)`:
@@ -974,12 +972,12 @@ RECORDED = {
     "seed 0": [41, 43, 51, 50, 48, 44, 49, 49, 44, 44, 49, 37, 42, 41, 33, 49, 35, 42, 33, 37],
     "seed 1": [44, 47, 42, 44, 47, 48, 47, 46, 45, 44, 46, 47, 44, 44, 43, 42, 44, 44, 44, 45],
     "seed 2": [38, 50, 44, 46, 48, 50, 50, 50, 48, 48, 48, 47, 47, 46, 50, 54, 39, 47, 50, 46],
-}  # fmt: skip
+}
 stops = {name: early_stop(values, patience=4) for name, values in RECORDED.items()}
 for name, (best, last) in stops.items():
     values = RECORDED[name]
     print(f"{name}: stopped after epoch {last}, kept epoch {best} with {values[best]} %; "
-          f"the last of all has {values[-1]} %, the best of all {max(values)} %")  # fmt: skip
+          f"the last of all has {values[-1]} %, the best of all {max(values)} %")
 
 # %%
 with plots.style():
@@ -1075,10 +1073,10 @@ theirs = evaluate(student, test, probe)
 yours = runs["adversarial"][2]
 print(f"your loop: clean {yours[0]:.0%}, under PGD {yours[1]:.0%}\n"
       f"trainer:   clean {theirs[0]:.0%}, under PGD {theirs[1]:.0%}; "
-      f"{trainer.ledger()['units']:.1f} units of work a step")  # fmt: skip
+      f"{trainer.ledger()['units']:.1f} units of work a step")
 print(f"under PGD the two lie {100 * abs(theirs[1] - yours[1]):.1f} points apart; the knobs of "
       f"section 6 moved it by {100 * min(change.values()):.1f} to "
-      f"{100 * max(change.values()):.1f} points")  # fmt: skip
+      f"{100 * max(change.values()):.1f} points")
 assert theirs[1] > none[1] + profile.pick(0.01, 0), "another run, and again above the control"
 
 # %% [markdown]
@@ -1134,11 +1132,11 @@ score = {}  # clean, under PGD, under words, all on the same texts
 for kind, victim in {"as it comes": start, "standard": standard, "embeddings": adversarial}.items():
     score[kind] = (*evaluate(victim, readers, probe), under_words(victim))
     print(f"{kind:12} clean {score[kind][0]:.0%}, PGD {score[kind][1]:.0%}, "
-          f"words {score[kind][2]:.0%}")  # fmt: skip
+          f"words {score[kind][2]:.0%}")
 gain = [e - s for e, s in zip(score["embeddings"], score["standard"], strict=True)]
 guess.reveal(gain[2])
 print(f"from standard to embeddings: PGD {gain[1]:+.0%}, words {gain[2]:+.0%}; one text is "
-      f"{1 / len(readers):.0%}")  # fmt: skip
+      f"{1 / len(readers):.0%}")
 
 # %% [markdown]
 # In a run as short as this, words go up or down: over the seven seeds of section 11 the difference
@@ -1168,7 +1166,7 @@ def replacements(texts, labels):
     one = (ids[:, :width] != other[:, :width]).sum(1) == 1
     one &= batch["attention_mask"][:, width:].sum(1) == 0
     batch = {name: value[one, :width] if value.dim() > 1 else value[one]
-             for name, value in batch.items()}  # fmt: skip
+             for name, value in batch.items()}
     embedded = start.model.get_input_embeddings().weight.detach()
     return batch, embedded[other[one, :width]] - embedded[ids[one, :width]]
 
@@ -1185,9 +1183,9 @@ push = fgm(start.model, batch)
 swapped = moved.norm(dim=2) > 0  # one word of each text
 angle = torch.nn.functional.cosine_similarity(moved[swapped], push[swapped]).cpu()
 print(f"{len(distance)} replacements of one word move a text by {distance.min():.2f} to "
-      f"{distance.max():.2f}, in the middle {distance.median():.2f}; eps = 0.3")  # fmt: skip
+      f"{distance.max():.2f}, in the middle {distance.median():.2f}; eps = 0.3")
 print(f"cosine with FGM's delta at that word: in the middle {angle.median():+.2f}, "
-      f"nine of ten below {angle.quantile(0.9):.2f}")  # fmt: skip
+      f"nine of ten below {angle.quantile(0.9):.2f}")
 assert (distance > 0.3).float().mean() >= profile.pick(1, 0.9), "replacements lie outside the ball"
 assert angle.abs().median() < 0.3, "and in another direction"
 
@@ -1227,7 +1225,7 @@ wide = alike.quantile(0.9)
 print(f"words that may replace one another: from {alike.min():.2f}, in the middle "
       f"{alike.median():.2f}; opposites: from {opposite.min():.2f}, in the middle "
       f"{opposite.median():.2f}\na ball that holds nine of ten replacements (eps = {wide:.2f}) "
-      f"holds {(opposite < wide).float().mean():.0%} of the opposites")  # fmt: skip
+      f"holds {(opposite < wide).float().mean():.0%} of the opposites")
 assert (opposite < wide).float().mean() > 0.3, "no eps tells synonyms from opposites"
 
 # %%
@@ -1235,18 +1233,18 @@ with plots.style():
     fig, (left, right) = plots.figure(7.2, 3, ncols=2)
     bins = torch.linspace(0, 2 if wide > 1 else 1.2, 41)
     for values, colour, label in ((alike, plots.COLOURS["words"], "may replace one another"),
-                                  (opposite, plots.COLOURS["clean"], "opposites")):  # fmt: skip
+                                  (opposite, plots.COLOURS["clean"], "opposites")):
         left.hist(values, bins=bins, density=True, histtype="stepfilled", alpha=0.45, color=colour,
-                  label=label)  # fmt: skip
+                  label=label)
     left.axvline(0.3, color=plots.COLOURS["pgd"], linewidth=2)
     left.annotate("eps", (0.3, 0.9), (-26, 0), xycoords=("data", "axes fraction"),
-                  textcoords="offset points", fontsize=10, color=plots.COLOURS["pgd"])  # fmt: skip
+                  textcoords="offset points", fontsize=10, color=plots.COLOURS["pgd"])
     left.set(xlabel="distance of two words, in units of their length", yticks=(),
-             ylabel="share of pairs")  # fmt: skip
+             ylabel="share of pairs")
     left.xaxis.label.set_size(10)
     right.hist(angle, bins=torch.linspace(-1, 1, 41), color=plots.COLOURS["words"])
     right.set(xlabel="cosine of a replacement with FGM's delta", xlim=(-1, 1),
-              ylabel="replacements")  # fmt: skip
+              ylabel="replacements")
     right.xaxis.label.set_size(10)
     fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2)
 fig
@@ -1278,7 +1276,7 @@ fig
 # %%
 partner = profile.pick(
     smoke=WordSubstitution(rank="gradient", max_queries=16),
-    colab=Typos(per_kind=1, max_changed=0.3, rank="gradient", max_queries=16))  # fmt: skip
+    colab=Typos(per_kind=1, max_changed=0.3, rank="gradient", max_queries=16))
 
 
 def train_with(*kinds):
@@ -1313,13 +1311,13 @@ with plots.style():
     fig, ax = plots.figure(7.2, 3.1)
     for k, (what, colour) in enumerate((("clean", plots.COLOURS["clean"]),
                                         ("under PGD", plots.COLOURS["pgd"]),
-                                        ("under words", plots.COLOURS["words"]))):  # fmt: skip
+                                        ("under words", plots.COLOURS["words"]))):
         values = [found[k] for found in score.values()]
         bars = ax.bar([x + 0.27 * (k - 1) for x in range(len(score))], values, 0.25, color=colour,
-                      label=what)  # fmt: skip
+                      label=what)
         ax.bar_label(bars, [f"{v:.0%}" for v in values], fontsize=9, padding=2)
     ticks = ["as it comes", "trained,\nno attacks",
-             *(f"trained on\n{what}" for what in ("embeddings", "words", "both"))]  # fmt: skip
+             *(f"trained on\n{what}" for what in ("embeddings", "words", "both"))]
     ax.set_xticks(range(len(score)), ticks, fontsize=9)
     ax.set(ylim=(0, 1.12), ylabel="accuracy")
     ax.yaxis.set_major_formatter("{x:.0%}")
@@ -1337,9 +1335,9 @@ fig
 # %%
 # For the seeds 0 to 6: under PGD in % of the 112 test texts; under words, how many of 56 hold.
 UNDER_PGD = {"standard": CONTROL, "embeddings": SPARRING, "words": [37, 46, 45, 33, 46, 47, 61],
-             "both": [63, 53, 66, 54, 56, 56, 62]}  # fmt: skip
+             "both": [63, 53, 66, 54, 56, 56, 62]}
 HOLD = {"standard": [38, 32, 35, 37, 31, 27, 34], "embeddings": [35, 36, 35, 37, 32, 32, 37],
-        "words": [43, 44, 44, 44, 48, 45, 44], "both": [47, 42, 48, 45, 48, 45, 48]}  # fmt: skip
+        "words": [43, 44, 44, 44, 48, 45, 44], "both": [47, 42, 48, 45, 48, 45, 48]}
 UNDER_WORDS = {kind: [100 * held / 56 for held in values] for kind, values in HOLD.items()}
 for title, runs_of in {"under PGD": UNDER_PGD, "under words": UNDER_WORDS}.items():
     print(f"{title}, against the control of the same seed, in points:")

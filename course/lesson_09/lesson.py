@@ -82,7 +82,7 @@ def methods(eps=0.3):
         "Free-4": Free(FGM(eps), replays=4),
         "R-Drop": RDrop(alpha=1.0),
         "R3F": R3F(Noise(eps), lam=1.0),
-    }  # fmt: skip
+    }
 
 
 batch = victim.encode(data["train"]["text"][:16], data["train"]["label"][:16])
@@ -128,14 +128,14 @@ def cost(passes):
 
 twins = (("plain", "plain", 1), ("PGD", "FGM", 1), ("PGD", "PGD-3", 3),
          ("TRADES", "TRADES-3", 3), ("VAT", "VAT", 1), ("SMART", "SMART", 1),
-         ("FreeLB", "FreeLB-3", 3), ("R3F", "R3F", 1), ("R3F", "R-Drop", 1))  # fmt: skip
+         ("FreeLB", "FreeLB-3", 3), ("R3F", "R3F", 1), ("R3F", "R-Drop", 1))
 for ours, theirs, K in twins:
     assert cost(plan(ours, K)) == units[theirs], f"{theirs}: the plan is what the library does"
 assert cost(plan("Free", 4)) == 4 * units["Free-4"], "Free: one step of four on the batch"
 
 # %%
 PARTS = {"F": ("forward", "#D9D9D9"), "B": ("backward to the input", plots.COLOURS["pgd"]),
-         "W": ("on to the weights", plots.COLOURS["adversarial"])}  # fmt: skip
+         "W": ("on to the weights", plots.COLOURS["adversarial"])}
 
 
 def strip(ax, row, passes):
@@ -146,7 +146,7 @@ def strip(ax, row, passes):
         for part in parts.strip("*"):
             ax.barh(row, 0.94, left=at, height=0.5, color=PARTS[part][1])
             ax.text(at + 0.47, row, part, ha="center", va="center", fontsize=9,
-                    color="white" if part == "W" else "black")  # fmt: skip
+                    color="white" if part == "W" else "black")
             at += 1
         name = point if point == "past" else point.replace("x+d", "+δ").replace("d", "+δ")
         name = name.translate(str.maketrans("01234567", "₀₁₂₃₄₅₆₇"))
@@ -156,9 +156,9 @@ def strip(ax, row, passes):
 
 
 rows = [("plain", 1), ("PGD", 3), ("TRADES", 3), ("VAT", 1), ("SMART", 1), ("FreeLB", 3),
-        ("Free", 4), ("R3F", 1)]  # fmt: skip
+        ("Free", 4), ("R3F", 1)]
 titles = {"PGD": "PGD, K = 3", "TRADES": "TRADES, K = 3", "FreeLB": "FreeLB, K = 3",
-          "Free": "Free, m = 4", "R3F": "R3F, R-Drop"}  # fmt: skip
+          "Free": "Free, m = 4", "R3F": "R3F, R-Drop"}
 with plots.style():
     fig, ax = plots.figure(7, 5.4)
     for row, (name, K) in enumerate(rows):
@@ -172,7 +172,7 @@ with plots.style():
         ax.bar(0, 0, color=colour, label=f"{part}: {meaning}")
     ax.plot([], [], "*", color="#222222", markersize=9, label="optimizer step")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9,
-               handlelength=1, columnspacing=1.2)  # fmt: skip
+               handlelength=1, columnspacing=1.2)
 fig
 
 # %% [markdown]
@@ -190,8 +190,7 @@ fig
 #
 # The same as numbers, for more values of K (for Free, K is the number of replays):
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for name in ("PGD", "TRADES", "SMART", "FreeLB", "Free"):
     print(f"{name:7}" + "".join(f"  K={K}: {cost(plan(name, K)):2}" for K in (1, 2, 3, 6, 10)))
 
@@ -231,8 +230,7 @@ for name in ("PGD", "TRADES", "SMART", "FreeLB", "Free"):
 # In PyTorch that unit comes by itself. Let `delta` ask for a gradient, and one `loss.backward()`
 # fills `delta.grad` *and adds to* the `.grad` of every weight:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 w = torch.tensor([1.0, 2.0], requires_grad=True)
 for point in (0.0, 1.0):
     delta = torch.tensor([point, point], requires_grad=True)
@@ -249,7 +247,7 @@ for point in (0.0, 1.0):
 # lead to a place where nobody looks: it is not made.
 
 # %% [markdown]
-# ### Exercise 09.1 ●●● · 15 min · FreeLB's gathering
+# ### Exercise 09.1: FreeLB's gathering · ●●● · 15 min
 #
 # Write `freelb(model, batch, eps, steps, step_size, start)`. The first point is `start` (batch,
 # tokens, hidden; it lies in the ball and is zero on padding and special tokens). At each of the
@@ -301,7 +299,7 @@ freelb = course.exercise("09.1", freelb)
 unit = victim.model.get_input_embeddings().weight.norm(dim=1).mean().item()
 eps = 0.3 * unit
 nowhere = torch.zeros(*batch["input_ids"].shape, victim.model.config.hidden_size,
-                      device=profile.device)  # fmt: skip
+                      device=profile.device)
 
 
 def all_gradients(model):
@@ -383,7 +381,7 @@ guess.reveal("it halves")
 # written down. Only then is $d$ scaled to `eps`.
 
 # %% [markdown]
-# ### Exercise 09.2 ●●○ · 12 min · the virtual direction
+# ### Exercise 09.2: the virtual direction · ●●○ · 12 min
 #
 # Write `virtual(model, batch, eps, xi, steps, start)`. `start` (batch, tokens, hidden) is a random
 # direction of length 1 per text, zero on padding and special tokens. Take the clean prediction
@@ -462,7 +460,7 @@ with torch.no_grad():
     noise = divergence(before, perturbed_logits(victim.model, many, eps * start))
 up = (delta * compass).sum((1, 2)) > 0
 print(f"mean KL where it points to the mistake {moved[up].mean():.3f}, where it points away "
-      f"{moved[~up].mean():.3f}; noise {noise.mean():.1e}")  # fmt: skip
+      f"{moved[~up].mean():.3f}; noise {noise.mean():.1e}")
 assert cosines[1].abs().mean() > 0.5 > 3 * cosines[0].abs().mean(), "one step finds the line"
 assert 0.15 < up.float().mean() < 0.85, "the side is left to chance"
 assert torch.maximum(moved, other).mean() > 3 * noise.mean(), "one step is far more than noise"
@@ -483,7 +481,7 @@ assert torch.maximum(moved, other).mean() > 3 * noise.mean(), "one step is far m
 # each batch.
 
 # %% [markdown]
-# ### Exercise 09.3 ●○○ · 10 min · two gradients from one pass
+# ### Exercise 09.3: two gradients from one pass · ●○○ · 10 min
 #
 # Write `free(model, batch, optimizer, eps, step_size, replays, start)`. `replays` times: clear the
 # gradients (whatever lies there when you begin does not belong to this batch); mean cross-entropy
@@ -604,7 +602,7 @@ side = torch.linspace(-1.25, 1.25, 81)
 grid = torch.cartesian_prod(side, side)
 height = hill(grid).reshape(81, 81).T
 ring = torch.stack([(2 * math.pi * torch.linspace(0, 1, 181)).cos(),
-                    (2 * math.pi * torch.linspace(0, 1, 181)).sin()])  # fmt: skip
+                    (2 * math.pi * torch.linspace(0, 1, 181)).sin()])
 
 
 def draw_path(ax, name, K, seed=0):
@@ -614,9 +612,9 @@ def draw_path(ax, name, K, seed=0):
     ax.plot(*points.T, color=plots.COLOURS["pgd"], linewidth=1.5)
     for i, (point, taught) in enumerate(zip(points, learn, strict=True), 1):
         ax.plot(*point, "s" if taught else "o", markersize=11, markeredgecolor="white",
-                color=PARTS["W" if taught else "B"][1])  # fmt: skip
+                color=PARTS["W" if taught else "B"][1])
         ax.text(*point, str(i), ha="center", va="center_baseline", fontsize=9,
-                color="white" if taught else "black", clip_on=True)  # fmt: skip
+                color="white" if taught else "black", clip_on=True)
     ax.set(aspect="equal", xticks=(), yticks=())
     ax.grid(False)
 
@@ -624,10 +622,10 @@ def draw_path(ax, name, K, seed=0):
 with plots.style():
     fig, axes = plots.figure(7, 4.9, nrows=2, ncols=3)
     for ax, (name, K) in zip(axes.flat, (("PGD", 3), ("TRADES", 3), ("VAT", 1), ("FreeLB", 3),
-                                         ("Free", 4), ("R3F", 1)), strict=True):  # fmt: skip
+                                         ("Free", 4), ("R3F", 1)), strict=True):
         draw_path(ax, name, K, seed={"VAT": 4, "TRADES": 7}.get(name, 0))
         ax.set_title(f"{titles.get(name, name) if name != 'R3F' else 'R3F'}: "
-                     f"{cost(plan(name, K))} units", fontsize=10)  # fmt: skip
+                     f"{cost(plan(name, K))} units", fontsize=10)
 fig
 
 # %% [markdown]
@@ -672,7 +670,7 @@ try:
             right.set(xlim=(0, 25), ylim=(1.7, -0.6), xlabel="units of work on one batch")
             right.set_yticks((0, 1), ("plain", method))
             right.set_title(f"{cost(plan(method, K))} units, {cost(plan(method, K)) / 3:.1f} times "
-                            "plain training", fontsize=10)  # fmt: skip
+                            "plain training", fontsize=10)
         display(fig)
 except ImportError:
     print("Without ipywidgets there are no sliders here; the figure above shows the same.")
@@ -778,7 +776,7 @@ def race(name, work, seed=0):
             runner, train_set, methods()[name], out=folder, seed=seed, disable_tqdm=True,
             max_steps=round(work / units[name]), batch_size=profile.pick(8, 16),
             logging_steps=10_000, after=0,
-            learning_rate=profile.pick(2e-3, 2e-5))  # fmt: skip
+            learning_rate=profile.pick(2e-3, 2e-5))
     return summary(name, runner, work, trainer.state.global_step, trainer.ledger()["ms"])
 
 
@@ -787,7 +785,7 @@ def summary(name, runner, work=0, steps=0, ms=0.0):
     outcome = attack_all(runner, test_set, judge)
     low, high = wilson(int(outcome.robust.sum()), len(test_set))
     return dict(name=name, units=work, steps=steps, clean=clean, robust=outcome.robust.mean(),
-                low=low, high=high, seconds=ms * steps / 1000)  # fmt: skip
+                low=low, high=high, seconds=ms * steps / 1000)
 
 
 table = []
@@ -796,7 +794,7 @@ table = []
 def enter(r):
     table.append(r)
     print(f"{r['name']:12} {r['units']:7} {r['steps']:7} {r['clean']:7.1%} {r['robust']:7.1%}   "
-          f"{r['low']:5.1%} to {r['high']:5.1%} {r['seconds']:8.1f}")  # fmt: skip
+          f"{r['low']:5.1%} to {r['high']:5.1%} {r['seconds']:8.1f}")
 
 
 print("               units   steps   clean   PGD-5   95 % interval    seconds")
@@ -813,23 +811,23 @@ for r in table[1:]:
 
 # %%
 told = [name for name in list(units)[1:] if row[name]["low"] > row["plain"]["high"]
-        or row[name]["high"] < row["plain"]["low"]]  # fmt: skip
+        or row[name]["high"] < row["plain"]["low"]]
 guess.reveal(len(told))
 print(f"clear of plain at the same cost: {', '.join(told) or 'none'}")
 
 # %%
 COLOUR = {"before": "#999999", "plain": plots.COLOURS["standard"], "FGM": plots.COLOURS["fgm"],
-          "PGD-3": plots.COLOURS["pgd"], "R-Drop": "#999999", "R3F": "#999999"}  # fmt: skip
+          "PGD-3": plots.COLOURS["pgd"], "R-Drop": "#999999", "R3F": "#999999"}
 with plots.style():
     fig, ax = plots.figure(7, 4.3)
     for place, r in enumerate(table):
         colour = COLOUR.get(r["name"].split(",")[0], plots.COLOURS["adversarial"])
         ax.plot([r["low"], r["high"]], [place, place], color=colour, linewidth=5, alpha=0.35,
-                solid_capstyle="butt")  # fmt: skip
+                solid_capstyle="butt")
         ax.plot(r["robust"], place, "o", color=colour, markersize=8)
         ax.plot(r["clean"], place, "|", color="#000000", markersize=11, markeredgewidth=2)
     ax.axvspan(row["plain"]["low"], row["plain"]["high"], color=plots.COLOURS["standard"],
-               alpha=0.08, linewidth=0)  # fmt: skip
+               alpha=0.08, linewidth=0)
     ax.set_yticks(range(len(table)), [r["name"] for r in table])
     ax.set(ylim=(len(table) - 0.5, -0.5), xlim=(0, 1.02), xlabel="accuracy")
     ax.axhline(len(units) + 0.5, color="#555555", linewidth=0.8, linestyle=":")
@@ -925,7 +923,7 @@ def go_on(net, epochs, steps, random=False, seed=0):
             F.cross_entropy(net(X[i] + linf(net, X[i], y[i], steps, random)), y[i]).backward()
             adam.step()
         history.append((right(net), right(net, linf(net, X_test, y_test, 1)),
-                        right(net, linf(net, X_test, y_test, 10))))  # fmt: skip
+                        right(net, linf(net, X_test, y_test, 10))))
     return net, history
 
 
@@ -950,7 +948,7 @@ guess = course.predict(
 
 # %%
 roads = {"1 step": dict(steps=1), "1 step, random start": dict(steps=1, random=True),
-         "4 steps": dict(steps=4)}  # fmt: skip
+         "4 steps": dict(steps=4)}
 histories = {name: beginning + go_on(robust, 20, seed=1, **how)[1] for name, how in roads.items()}
 late = {name: torch.tensor(h[-5:]).mean(0).tolist() for name, h in histories.items()}
 for name, (clean, fgm, pgd) in late.items():
@@ -968,7 +966,7 @@ with plots.style():
         for column, what in enumerate(("clean", "fgm", "pgd")):
             ax.plot(range(1, 33), [h[column] for h in history], color=plots.COLOURS[what],
                     label={"clean": "clean", "fgm": "FGM", "pgd": "PGD"}[what],
-                    linestyle=("--", "-", "-")[column])  # fmt: skip
+                    linestyle=("--", "-", "-")[column])
         ax.axvline(12.5, color="#555555", linestyle=":", linewidth=1)
         ax.set(xlabel="epoch", ylim=(0, 1.02))
         ax.set_title(name, fontsize=10)
@@ -994,7 +992,7 @@ fig
 # for gradients that point elsewhere at a random point of the ball ("GradAlign").
 
 # %% [markdown]
-# ### Exercise 09.4 ●●○ · 10 min · the moment of the fall
+# ### Exercise 09.4: the moment of the fall · ●●○ · 10 min
 #
 # Write `first_collapse(fgm, pgd, drop=0.2)`. The lists hold the accuracies at the checks
 # 0, 1, 2, …. For a check `k` let `best` be the check *before k* with the largest PGD accuracy (the
@@ -1035,7 +1033,7 @@ _, fgm, pgd = zip(*histories["1 step"], strict=True)
 found = first_collapse(list(fgm), list(pgd), 0.2)
 stop, keep = found
 print(f"stop after epoch {stop + 1}: PGD {pgd[stop]:.2f}; go back to epoch {keep + 1}: PGD "
-      f"{pgd[keep]:.2f}, FGM {fgm[keep]:.2f}")  # fmt: skip
+      f"{pgd[keep]:.2f}, FGM {fgm[keep]:.2f}")
 assert pgd[keep] > late["1 step"][2] + 0.15, "what is kept is far better"
 assert not first_collapse([0.6, 0.7, 0.7], [0.5, 0.6, 0.6]), "no alarm where nothing falls"
 jumps = [abs(b[2] - a[2]) for a, b in zip(beginning[5:], beginning[6:], strict=False)]
@@ -1057,7 +1055,7 @@ print(f"largest jump of PGD from an epoch to the next under PGD-4, later half: {
 # whose interval reaches up to *its* interval may be as good; of these take the cheapest.
 
 # %% [markdown]
-# ### Exercise 09.5 ●●○ · 8 min · choose by budget
+# ### Exercise 09.5: choose by budget · ●●○ · 8 min
 #
 # Write `choose(table, budget, least_clean)`. `table` is a list of dictionaries with `name`,
 # `units`, `clean`, `robust`, `low`, `high` (the interval of `robust`). Leave out every row with

@@ -86,7 +86,7 @@ def hide(seed, known=100):
 
 labelled, unlabelled, labels = hide(seed=0)
 print(f"{len(names)} classes; {len(labelled)} texts with a label, {len(unlabelled)} without, "
-      f"{len(test)} to test on; UNLABELLED = {UNLABELLED}")  # fmt: skip
+      f"{len(test)} to test on; UNLABELLED = {UNLABELLED}")
 
 # %% [markdown]
 # The loop of lesson 08, with two additions: it takes a table of row numbers, one row per step,
@@ -110,7 +110,7 @@ def fit(victim, texts, labels, rows, objective, lr):
     optimizer = torch.optim.AdamW(trained, lr=lr)
     warmup = 0.1 * len(rows)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(
-        1.0, (s + 1) / warmup, (len(rows) - s) / (len(rows) - warmup)))  # fmt: skip
+        1.0, (s + 1) / warmup, (len(rows) - s) / (len(rows) - warmup)))
     generator = torch.Generator(victim.device).manual_seed(0)
     for step, numbers in enumerate(rows.tolist()):
         batch = victim.encode([texts[i] for i in numbers], [labels[i] for i in numbers])
@@ -140,8 +140,7 @@ def measure(victim, data, attack):
 # −100 is PyTorch's own convention: `F.cross_entropy` passes over such rows (its argument is called
 # `ignore_index`). There is a trap. Where *no* row has a label, the mean is 0 divided by 0:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(F.cross_entropy(torch.zeros(4, 2), torch.tensor([0, UNLABELLED, 1, UNLABELLED])))
 print(F.cross_entropy(torch.zeros(4, 2), torch.full((4,), UNLABELLED)))
 
@@ -151,7 +150,7 @@ print(F.cross_entropy(torch.zeros(4, 2), torch.full((4,), UNLABELLED)))
 # library's objectives stop where they see one.)
 
 # %% [markdown]
-# ### Exercise 10.1 ●○○ · 6 min · the loss of the labelled texts
+# ### Exercise 10.1: the loss of the labelled texts · ●○○ · 6 min
 #
 # Write `labelled_loss(logits, labels)`. `logits` has shape `(batch, classes)`, `labels` has shape
 # `(batch,)` and holds a class or `UNLABELLED`. Return a scalar tensor: the *mean* cross-entropy
@@ -191,7 +190,7 @@ labelled_loss = course.exercise("10.1", labelled_loss)
 # it should be: the hundred come round again and again, the others seldom.
 
 # %% [markdown]
-# ### Exercise 10.2 ●●○ · 12 min · batches that mix
+# ### Exercise 10.2: batches that mix · ●●○ · 12 min
 #
 # Write `mixed_rows(labelled, unlabelled, k, u, steps, generator)`. `labelled` and `unlabelled` are
 # 1-dimensional tensors of row numbers, in any order (at least `k` and `u` of them). Return a
@@ -269,7 +268,7 @@ own = labelled_loss(logits, batch["labels"]) + divergence(logits.detach(), moved
 
 parts = VAT(attack, lam=1.0)(victim.model, batch)
 print(f"yours {own.item():.4f}, the library's {parts.loss.item():.4f}; "
-      f"{parts.units:.0f} units where a plain step costs 3")  # fmt: skip
+      f"{parts.units:.0f} units where a plain step costs 3")
 assert abs(own.item() - parts.loss.item()) < 1e-3
 
 # %% [markdown]
@@ -345,9 +344,9 @@ for name, found in race.items():
     clean, attacked, work = means[name]
     each = [" ".join(f"{result[k]:5.0%}" for result in found) for k in (0, 1)]
     print(f"{name:14} {each[0]:>20} {clean:6.1%} {each[1]:>19} {attacked:6.1%} "
-          f"{work / 1000:6.1f}k")  # fmt: skip
+          f"{work / 1000:6.1f}k")
 print(f"Work of the last four: on top of the plain model's. In {STEPS} batches VAT saw "
-      f"{STEPS * 16} of the {len(unlabelled):,} texts without a label.")  # fmt: skip
+      f"{STEPS * 16} of the {len(unlabelled):,} texts without a label.")
 ahead = sorted((means[name][1], name) for name in race if name != "plain")
 guess.reveal(ahead[-1][1] if ahead[-1][0] > ahead[-2][0] + 0.05 else "nobody's")
 works = [means[name][2] for name in race if name != "plain"]
@@ -531,7 +530,7 @@ def sees(data, name, way="pieces"):
 
 
 sea = {name: {way: sees(boats, name, way) for way in WAYS}
-       for name in ("reviews-clean", "reviews-robust")}  # fmt: skip
+       for name in ("reviews-clean", "reviews-robust")}
 home = sees(land, "reviews-robust")
 print(f"reviews-robust at home, on reviews: clean {home[0]:.1%}, under FGM {home[1]:.1%}")
 for name, found in sea.items():
@@ -539,7 +538,7 @@ for name, found in sea.items():
         print(f"{name:14} {way:8} clean {clean:6.1%}, under FGM {attacked:6.1%}")
 for way, found in losses.items():
     print(f"{way}: loss on hidden words, first five batches {sum(found[:5]) / 5:.2f}, "
-          f"last five {sum(found[-5:]) / 5:.2f}")  # fmt: skip
+          f"last five {sum(found[-5:]) / 5:.2f}")
 
 # %%
 robust = sea["reviews-robust"]
@@ -559,10 +558,10 @@ with plots.style():
             places = [x + 0.4 * k - 0.2 for x in range(len(WAYS))]
             heights = [found[way][k] for way in WAYS]
             bars = ax.bar(places, heights, 0.37, color=plots.COLOURS[shade],
-                          label=("no attack", "FGM")[k])  # fmt: skip
+                          label=("no attack", "FGM")[k])
             ax.bar_label(bars, [f"{h:.0%}" for h in heights], fontsize=8, padding=2)
         ax.set(xticks=range(len(WAYS)), yticks=[k / 5 for k in range(6)], ylim=(0, 1.25),
-               title=name, xlabel="what the rows read")  # fmt: skip
+               title=name, xlabel="what the rows read")
         ax.set_xticklabels(["(pieces)", "nothing", "reviews", "boats"])
         ax.title.set_size(11)
         ax.yaxis.set_major_formatter("{x:.0%}")
@@ -626,7 +625,7 @@ fig
 # $\texttt{alpha}/r$ keeps the size of the change about the same when you try another $r$.
 
 # %% [markdown]
-# ### Exercise 10.3 ●●○ · 12 min · a low-rank layer
+# ### Exercise 10.3: a low-rank layer · ●●○ · 12 min
 #
 # Write `add_lora(linear, r, alpha)` for an `nn.Linear`, with or without bias. It freezes the
 # layer's own parameters, gives it two new ones, `linear.lora_A` of shape `(r, in_features)`,
@@ -686,7 +685,7 @@ def is_head(name):
 def backbone_layers(model):
     """The names of the backbone's linear layers."""
     return [name for name, layer in model.named_modules()
-            if isinstance(layer, torch.nn.Linear) and not is_head(name)]  # fmt: skip
+            if isinstance(layer, torch.nn.Linear) and not is_head(name)]
 
 
 def with_lora(victim, r):
@@ -718,7 +717,7 @@ before = advlib.load_classifier(SOURCE).logits(sample)
 moved, apart = (abs(ours.logits(sample) - x).max() for x in (before, theirs.logits(sample)))
 print(f"trained: yours {count(ours.model):,}, peft's {count(theirs.model):,} of "
       f"{ours.model.num_parameters():,}\nthe logits moved by up to {moved:.2f}, and those of the "
-      f"two models differ by at most {apart:.5f}")  # fmt: skip
+      f"two models differ by at most {apart:.5f}")
 assert count(ours.model) == count(theirs.model) and apart < 1e-3 < moved
 
 # %% [markdown]
@@ -768,7 +767,7 @@ def memory(victim, batch, delta):
     model.zero_grad()
     return {"weights": sum(p.nbytes for p in model.parameters()),
             "gradients": sum(p.nbytes for p in trained), "AdamW": sum(s.nbytes for s in states),
-            "activations": sum(kept.values())}  # fmt: skip
+            "activations": sum(kept.values())}
 
 
 KINDS = ("head only", "LoRA 1", "LoRA 4", "full")
@@ -818,7 +817,7 @@ for kind in RUN:
     fit(victim, texts, opinions, hard_rows, target, RATE.get(kind, LORA_RATE))
     hardened[kind] = measure(victim, test, PGD5)
     print(f"{kind:9} {trained[kind]:11,}  clean {hardened[kind][0]:6.1%}, "
-          f"under PGD {hardened[kind][1]:6.1%}")  # fmt: skip
+          f"under PGD {hardened[kind][1]:6.1%}")
 order = sorted(RUN, key=lambda kind: hardened[kind][1])
 spread = hardened[order[-1]][1] - hardened[order[0]][1]
 guess.reveal(order[0] if spread > 0.05 else "all about the same")
@@ -861,12 +860,12 @@ with plots.style():
     fig, (one, two) = plots.figure(7.4, 3.3, ncols=2)
     for k, (name, mark) in enumerate((("clean", "o"), ("pgd", "s"))):
         one.plot([trained[kind] for kind in RUN], [hardened[kind][k] for kind in RUN], mark,
-                 color=plots.COLOURS[name], label=("clean", "under PGD")[k])  # fmt: skip
+                 color=plots.COLOURS[name], label=("clean", "under PGD")[k])
         one.axhline((start_clean, start_pgd)[k], color=plots.COLOURS[name], linewidth=0.8)
     for kind in RUN:
         low = kind == "head only"
         one.annotate(kind, (trained[kind], hardened[kind][1]), (0, -16 if low else 9), ha="center",
-                     fontsize=9, textcoords="offset points")  # fmt: skip
+                     fontsize=9, textcoords="offset points")
     one.set(xscale="log", xlabel="trained parameters", ylabel="accuracy", ylim=(0, 1.05))
     one.set_xlim(min(trained.values()) / 3, max(trained.values()) * 3)
     one.yaxis.set_major_formatter("{x:.0%}")
@@ -900,7 +899,7 @@ MODELS = {  # parameters, LoRA's parameters per rank, activations of one text in
     "this model": (victim.model.num_parameters(), trained["LoRA 1"],
                    each * tokens * layers * hidden),
     "BERT-base": (109_483_778, 12 * (4 * 1536 + 2 * 3840), each * tokens * 12 * 768),
-}  # fmt: skip
+}
 
 
 def bill(name, rank, size):
@@ -909,7 +908,7 @@ def bill(name, rank, size):
     free = total if rank is None else rank * per_rank
     fixed = total if rank is None else total + free
     return {"weights": 4 * fixed, "gradients": 4 * free, "AdamW": 8 * free,
-            "activations": size * per_text}  # fmt: skip
+            "activations": size * per_text}
 
 
 def panel(ax, name, rank, size):
@@ -917,7 +916,7 @@ def panel(ax, name, rank, size):
         parts = bill(name, r, size)
         stack(ax, at, parts)
         ax.annotate(f" {sum(parts.values()) / 2**20:,.1f} MiB", (sum(parts.values()) / 2**20, at),
-                    va="center", fontsize=9)  # fmt: skip
+                    va="center", fontsize=9)
     ax.set_yticks((0, 1), (f"LoRA {rank}", "full"))
     ax.set_xlim(0, 1.3 * sum(bill(name, None, size).values()) / 2**20)
     ax.set(xlabel="MiB", title=f"{name}, batch of {size}")
@@ -960,13 +959,13 @@ try:
                                         continuous_update=False),
         size=ipywidgets.SelectionSlider(options=[2**k for k in range(10)], value=8,
                                         continuous_update=False),
-    )  # fmt: skip
+    )
     def explore(name, rank, size):
         with plots.style():
             fig, ax = plots.figure(6.4, 2.2)
             panel(ax, name, rank, size)
             fig.legend(*[x[:4] for x in ax.get_legend_handles_labels()],
-                       loc="outside upper left", ncols=4)  # fmt: skip
+                       loc="outside upper left", ncols=4)
         measured = hardened.get(f"LoRA {rank}") if name == "this model" else None
         if measured:
             print(f"measured at this rank: clean {measured[0]:.1%}, under PGD {measured[1]:.1%}")
@@ -990,7 +989,7 @@ except ImportError:
 # this attack is `hidden`.
 
 # %% [markdown]
-# ### Exercise 10.4 ●●○ · 12 min · one vector for all texts
+# ### Exercise 10.4: one vector for all texts · ●●○ · 12 min
 #
 # Write `universal_step(model, batch, v, eps, step_size)`. `v` has shape `(hidden,)` and is added
 # to every attackable token of every text (not to padding and special tokens). Take the gradient of
@@ -1093,7 +1092,7 @@ both = victim.encode(train["text"][:120], train["label"][:120])
 one = learn(both, 0.2)
 sides = [right_under(one, b) for b in unseen]
 print(f"one vector for both directions, length 0.2: right on {sides[0]:.0%} of the texts of "
-      f"class 0, {sides[1]:.0%} of class 1")  # fmt: skip
+      f"class 0, {sides[1]:.0%} of class 1")
 
 # %% [markdown]
 # *One* vector for both directions mostly harms one class: a push towards "positive" confirms what
@@ -1113,9 +1112,9 @@ with plots.style():
     for name, (colour, line, label) in style.items():
         ax.plot(SIZES, found[name], line, color=colour, marker="o", label=label,
                 markersize=13 if name == "any vector" else 6,
-                fillstyle="none" if name == "any vector" else "full")  # fmt: skip
+                fillstyle="none" if name == "any vector" else "full")
     ax.set(xlabel="length of the push on every word, in word lengths", ylabel="share still right",
-           ylim=(0, 1.03), xticks=SIZES)  # fmt: skip
+           ylim=(0, 1.03), xticks=SIZES)
     ax.yaxis.set_major_formatter("{x:.0%}")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
 fig
@@ -1156,7 +1155,7 @@ for c, v in enumerate(kept[0.4]):
 # to everything is perfectly robust on half of the texts). So: a constraint, `clean >= least`.
 
 # %% [markdown]
-# ### Exercise 10.5 ●○○ · 6 min · a score with a limit
+# ### Exercise 10.5: a score with a limit · ●○○ · 6 min
 #
 # Write `search_score(clean, robust, least)`, three numbers in, one number out; larger is better:
 #
@@ -1226,7 +1225,7 @@ def objective(trial):
 
 study = optuna.create_study(
     direction="maximize", sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=3),
-    pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0))  # fmt: skip
+    pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0))
 study.optimize(objective, n_trials=TRIALS)
 
 print("trial    eps    lam  steps   rounds   clean   robust    score")
@@ -1236,7 +1235,7 @@ for t in study.trials:
     mark = "  pruned" if t.state == optuna.trial.TrialState.PRUNED else mark
     print(f"{t.number:5} {t.params['eps']:6.2f} {t.params['lam']:6.2f} {t.params['steps']:6} "
           f"{len(scores[t.number]):8} {clean:7.1%} {robust:8.1%} "
-          f"{search_score(clean, robust, LEAST):8.3f}{mark}")  # fmt: skip
+          f"{search_score(clean, robust, LEAST):8.3f}{mark}")
 
 # %%
 with plots.style():
@@ -1247,17 +1246,17 @@ with plots.style():
         best, pruned = t.number == study.best_trial.number, len(curve) < 3
         shade = plots.COLOURS["adversarial"] if best else "#777777"
         left.plot(range(1, len(curve) + 1), curve, color=shade, marker="o",
-                  linewidth=2.5 if best else 1.2, zorder=3 if best else 2)  # fmt: skip
+                  linewidth=2.5 if best else 1.2, zorder=3 if best else 2)
         left.annotate(t.number, (len(curve), curve[-1]), fontsize=9, xytext=(6, -3),
-                      textcoords="offset points")  # fmt: skip
+                      textcoords="offset points")
         grown = (curve[-1] - min(final)) / (max(final) - min(final) + 1e-9)
         right.scatter(t.params["eps"], t.params["lam"], s=40 + 220 * grown, color=shade,
                       alpha=0.4 if pruned else 0.8, marker="X" if curve[-1] < 0 else "o")
         right.annotate(t.number, (t.params["eps"], t.params["lam"]), fontsize=9, xytext=(9, 5),
-                       textcoords="offset points")  # fmt: skip
+                       textcoords="offset points")
     left.set(xlabel="round", ylabel="score on validation", xticks=(1, 2, 3), xlim=(0.8, 3.3))
     right.set(xlabel="eps of the training", ylabel="lam", xscale="log", yscale="log",
-              xlim=(0.025, 1.3), ylim=(0.07, 14))  # fmt: skip
+              xlim=(0.025, 1.3), ylim=(0.07, 14))
     for axis, ticks in ((right.xaxis, (0.03, 0.1, 0.3, 1)), (right.yaxis, (0.1, 1, 10))):
         axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
         axis.set_ticks([], minor=True)
@@ -1287,7 +1286,7 @@ for name, victim, seen_there in (
 ):
     (vc, vr), (tc, tr) = seen_there, measure(victim, test, JUDGE)
     print(f"{name:27} validation: clean {vc:.1%}, robust {vr:.1%}   test: clean {tc:.1%}, "
-          f"robust {tr:.1%}")  # fmt: skip
+          f"robust {tr:.1%}")
 assert scores[best.number][-1][0] >= profile.pick(LEAST, 0), "the chosen run keeps the limit"
 
 # %% [markdown]
@@ -1307,8 +1306,7 @@ guess = course.predict(
     high=1,
 )
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 coins = torch.Generator().manual_seed(0)
 print("best of    1      10     100 runs")
 winners = {}

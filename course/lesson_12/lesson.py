@@ -63,7 +63,7 @@ from course.lesson_03.checks import fgm_step
 source = profile.pick(smoke="reviews-clean", colab="google-bert/bert-base-cased")
 corpus = profile.pick(smoke="reviews", colab="stanfordnlp/sst2")
 data = advlib.load_text(corpus, train_size=profile.pick(512, 20_000, 10**6),  # in full: all
-                        test_size=profile.pick(40, 200, 500))  # fmt: skip
+                        test_size=profile.pick(40, 200, 500))
 labels = data["train"].features["label"].names
 half = torch.cuda.is_available()  # fp16 where there is a GPU for it
 
@@ -79,7 +79,7 @@ def fresh(seed=0):
 config = fresh().model.config
 L, H = config.num_hidden_layers, config.hidden_size
 print(f"{source}: {fresh().model.num_parameters() / 1e6:.1f} million parameters, {L} layers of "
-      f"width {H}; {len(data['train'])} texts to train on")  # fmt: skip
+      f"width {H}; {len(data['train'])} texts to train on")
 
 # %% [markdown]
 # ### What a step holds
@@ -143,7 +143,7 @@ print(f"{source}: {fresh().model.num_parameters() / 1e6:.1f} million parameters,
 # - **Accumulation** takes a batch in several smaller ones; `batch` is then the small one.
 
 # %% [markdown]
-# ### Exercise 12.1 ●○○ · 12 min · the memory of a step
+# ### Exercise 12.1: the memory of a step · ●○○ · 12 min
 #
 # Write `bytes_needed(params, trainable, layers, hidden, batch, length, fp16=False,
 # checkpointing=False, dropout=True)`. Return a dictionary of five numbers of bytes, by the rules
@@ -163,7 +163,7 @@ print(f"{source}: {fresh().model.num_parameters() / 1e6:.1f} million parameters,
 
 # %%
 def bytes_needed(params, trainable, layers, hidden, batch, length, fp16=False,
-                 checkpointing=False, dropout=True):  # fmt: skip
+                 checkpointing=False, dropout=True):
     """Bytes of weights, half copies, gradients, moments and activations of a training step."""
     # SOLUTION
     c = (40 if fp16 else 64) + 2 * dropout
@@ -184,8 +184,7 @@ bytes_needed = course.exercise("12.1", bytes_needed)
 # `bert-base-cased` on a T4, by your function. `rank` 8 of LoRA on q and v has 4 · 8 · H numbers in
 # each layer.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 GIB, USABLE = 2**30, 14.5  # of the T4's 15 GiB
 BASE = dict(params=108_311_810, layers=12, hidden=768)
 LORA = 4 * 8 * BASE["hidden"] * BASE["layers"]
@@ -212,7 +211,7 @@ for name, parts in plans.items():
 # %%
 HUES = {"weights": "#999999", "half copies": plots.COLOURS["fgsm"],
         "gradients": plots.COLOURS["adversarial"], "moments": "#004466",
-        "activations": plots.COLOURS["words"]}  # fmt: skip
+        "activations": plots.COLOURS["words"]}
 
 
 def draw_memory(ax, rows):
@@ -221,11 +220,11 @@ def draw_memory(ax, rows):
         at = 0
         for name, size in parts.items():
             ax.barh(place, size, left=at, height=0.6, color=HUES[name],
-                    label=name if place == 0 else None)  # fmt: skip
+                    label=name if place == 0 else None)
             at += size
         inside = at > 4  # else there is no room
         ax.text(at + (-0.2 if inside else 0.2), place, f"{at:.1f}", va="center", fontsize=9,
-                ha="right" if inside else "left")  # fmt: skip
+                ha="right" if inside else "left")
     ax.axvline(USABLE, color="#D55E00", linewidth=2, label="T4: 14.5 GiB are yours")
     ax.set_yticks(range(len(rows)), rows)
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="GiB")
@@ -277,7 +276,7 @@ try:
             draw_memory(ax, {"this step": base(batch, length, **how), "32 x 32": base(32, 32)})
             ax.set_xlim(0, 46)
             fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=6,
-                       fontsize=9, handlelength=1, columnspacing=0.9)  # fmt: skip
+                       fontsize=9, handlelength=1, columnspacing=0.9)
         display(fig)
 except ImportError:
     print("Without ipywidgets there are no sliders here; the figure above shows the same.")
@@ -348,7 +347,7 @@ for kind in ("float32", "fp16", "checkpointing"):
             return perturbed_logits(model, batch, None).sum()
 
     parts = bytes_needed(*[model.num_parameters()] * 2, L, H, size, length, fp16=kind == "fp16",
-                         checkpointing=saving, dropout=False)  # fmt: skip
+                         checkpointing=saving, dropout=False)
     # Under autocast autograd keeps the half copies too: the way back multiplies by them.
     predicted = parts["activations"] + parts["half copies"]
     if saving:
@@ -498,7 +497,7 @@ for name, (way, units) in ways.items():
         trainer = advlib.finetune(
             fresh(), few, way, out=folder, max_steps=profile.pick(12, 20), batch_size=16,
             after=0, learning_rate=2e-5, fp16=half, disable_tqdm=True,
-            callbacks=[clock])  # fmt: skip
+            callbacks=[clock])
     cost = trainer.ledger()
     ms = 1e3 * torch.tensor(clock.times, dtype=torch.double).diff().median().item()
     plain_ms = plain_ms or ms
@@ -520,8 +519,7 @@ for name, (way, units) in ways.items():
 # The largest is 65504; the smallest step away from zero is 6e-8; and near 1 it knows three digits.
 # The T4 has fast fp16 and no bf16 (which has the range of float32 and only two digits).
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 gradient = torch.tensor(1e-8)
 scale = 2.0**16
 print("70000 in half precision:", torch.tensor(70000.0).half().item())
@@ -598,7 +596,7 @@ def cosine(a, b):
 
 lengths = found.flatten(1).norm(dim=1) / fgm.ball(sure.model).eps
 print(f"{found.dtype}, length / eps from {lengths.min():.4f} to {lengths.max():.4f}, mean cosine "
-      f"with float32's {cosine(found, exact).mean():.4f}")  # fmt: skip
+      f"with float32's {cosine(found, exact).mean():.4f}")
 assert found.dtype == torch.float32 and (lengths - 1).abs().max() < 1e-3
 assert cosine(found, exact).mean() > 0.99, "FGM of the loss does well in half precision"
 
@@ -647,7 +645,7 @@ for name, values in likeness.items():
     print(f"{name:42} {(values > 0.9).sum():9} {(values < 0).sum():9} {zero[name].sum():11}")
 good = likeness["half, loss scaled"] > 0.9
 print(f"The two predictions are equal in half precision for {equal.sum()} texts. With the loss\n"
-      f"scaled, {good[~equal].sum()} of the other {(~equal).sum()} are above 0.9.")  # fmt: skip
+      f"scaled, {good[~equal].sum()} of the other {(~equal).sum()} are above 0.9.")
 assert likeness["advlib under autocast"].min() > 0.99, "float32 inside"
 assert (likeness["half"] > 0.9).float().mean() < 0.4, "most directions are lost"
 assert good.sum() > (likeness["half"] > 0.9).sum() + 5, "loss scaling rescues some"
@@ -662,7 +660,7 @@ with plots.style():
         ax.plot(values.sort().values.cpu(), look, color=plots.COLOURS[colour], label=name)
     ax.axhline(0, color="#555555", linewidth=1)
     ax.set(xlabel="texts, sorted by the value, each series by itself", ylabel="cosine",
-           ylim=(-1.12, 1.12))  # fmt: skip
+           ylim=(-1.12, 1.12))
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
 fig
 
@@ -701,7 +699,7 @@ def rectangles(order, fixed=None):
 
 
 customs = {"fixed 128": rectangles(shuffled, 128), "dynamic": rectangles(shuffled),
-           "grouped": rectangles(grouped)}  # fmt: skip
+           "grouped": rectangles(grouped)}
 padding = {}
 for name, batches in customs.items():
     cells = sum(len(own) * width for own, width in batches)
@@ -812,7 +810,7 @@ trainer = advlib.finetune(
     evaluation=held_out, attack=judge, eval_strategy="steps",
     eval_steps=profile.pick(8, 125, 500), report_to=tracker, save_strategy="steps",
     save_steps=profile.pick(24, 250, 500), save_total_limit=2, resume=True,
-    disable_tqdm=profile.name == "smoke")  # fmt: skip
+    disable_tqdm=profile.name == "smoke")
 log = [line for line in trainer.state.log_history if "clean_loss" in line]
 print("a line of the log has:", ", ".join(log[-1]))
 print(f"{trainer.state.global_step} steps; forward {log[-1]['forward']:.0f}, backward "
@@ -873,7 +871,7 @@ with plots.style():
                                    ("train/learning_rate", "learning rate / peak", "noise", "--"))),
         (axes[1, 1], "passes so far", (("train/forward", "forward", "pgd", "-"),
                                        ("train/weights", "on to the weights", "clean", ":"))),
-    ):  # fmt: skip
+    ):
         for name, label, colour, look in lines:
             at, values = zip(*sorted(curves[name].items()), strict=True)
             if "learning" in label:
@@ -1002,7 +1000,7 @@ print(", ".join(f"{panel}: {kind}" for panel, kind in PANELS.items()))
 # The log of the library's trainer has `lam` in each line. It helps only those who look.
 
 # %% [markdown]
-# ### Exercise 12.2 ●●○ · 20 min · read a curve
+# ### Exercise 12.2: read a curve · ●●○ · 20 min
 #
 # Write `diagnose(log, lam)`: the first of these rules that fits names the illness.
 #
@@ -1059,7 +1057,7 @@ for kind in KINDS:
     assert all(diagnose(history(kind, seed), 1.0) == kind for seed in range(20)), kind
 checked = any("pgd" in line or "share" in line for line in log)
 print(f"the run of this page: {diagnose(log, 1.0)}"
-      + ", as far as its log can say" * (not checked))  # fmt: skip
+      + ", as far as its log can say" * (not checked))
 
 # %% [markdown]
 # These lines have losses, λ and the length of the gradient, but no `fgm`, `pgd` and `share`: rules
@@ -1092,7 +1090,7 @@ class Loop:
     def __init__(self, X, y, seed=0):
         self.X, self.y = X, y
         self.model = nn.Sequential(nn.Linear(X.shape[1], 8), nn.Tanh(), nn.Dropout(0.3),
-                                   nn.Linear(8, 2))  # fmt: skip
+                                   nn.Linear(8, 2))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.05)
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, 0.9)
         self.generator = torch.Generator().manual_seed(seed)  # of the order and of the starts
@@ -1114,7 +1112,7 @@ class Loop:
 
 
 # %% [markdown]
-# ### Exercise 12.3 ●●○ · 18 min · make a resume exact
+# ### Exercise 12.3: make a resume exact · ●●○ · 18 min
 #
 # Somebody's checkpoint is `{"model": loop.model.state_dict()}`. Write `checkpoint(loop,
 # state=None)`. With `state=None` it *returns the state*: a dictionary with everything that the next
@@ -1154,7 +1152,7 @@ def checkpoint(loop, state=None):
             "order": loop.order,
             "at": loop.at,
             "dropout": torch.get_rng_state(),
-        })  # fmt: skip
+        })
     state = copy.deepcopy(state)
     loop.model.load_state_dict(state["model"])
     loop.optimizer.load_state_dict(state["optimizer"])
@@ -1212,7 +1210,7 @@ def run(folder, after=None):
         student, few, Adversarial(PGD(0.3, steps=1, random_start=True, same_dropout=True)),
         out=str(folder), max_steps=12, batch_size=8, learning_rate=profile.pick(1e-3, 3e-5),
         after=0, save_strategy="steps", save_steps=4, save_total_limit=2, resume=True,
-        fp16=half, disable_tqdm=True, callbacks=[Accident(after)] if after else [])  # fmt: skip
+        fp16=half, disable_tqdm=True, callbacks=[Accident(after)] if after else [])
     return torch.cat([p.detach().flatten().cpu() for p in student.model.parameters()])
 
 
@@ -1289,7 +1287,7 @@ def trial_score(trial):
             student, data["train"], Adversarial(FGM(eps, same_dropout=True), lam=lam), out=folder,
             max_steps=profile.pick(12, 150, 500), batch_size=profile.pick(16, 32), fp16=half,
             learning_rate=profile.pick(5e-4, 2e-5), after=0, watch=False,
-            disable_tqdm=True)  # fmt: skip
+            disable_tqdm=True)
     clean = attack_all(student, held_out).robust.mean()
     under = attack_all(student, held_out, judge).robust.mean()
     trial.set_user_attr("clean", float(clean))
@@ -1298,7 +1296,7 @@ def trial_score(trial):
 
 out.mkdir(parents=True, exist_ok=True)
 study = optuna.create_study(direction="maximize", study_name="lesson-12", load_if_exists=True,
-                            storage=f"sqlite:///{out}/search.db")  # fmt: skip
+                            storage=f"sqlite:///{out}/search.db")
 if not study.trials:
     study.ask()  # what a cut leaves behind: a trial that was begun and never ended
 
@@ -1312,7 +1310,7 @@ study.optimize(trial_score, n_trials=max(0, profile.pick(3, 4, 10) - len(complet
 print(f"before the search: score {attack_all(victim, held_out, judge).robust.mean():.2f}")
 for t in complete():
     print(f"trial {t.number}: eps {t.params['eps']:.2f}, lam {t.params['lam']:.2f}: clean "
-          f"{t.user_attrs['clean']:.0%}, score {t.value:.2f}")  # fmt: skip
+          f"{t.user_attrs['clean']:.0%}, score {t.value:.2f}")
 print(f"{len(study.trials) - len(complete())} without a score")
 assert len(complete()) >= profile.pick(3, 4, 10)
 
@@ -1398,7 +1396,7 @@ print(f"the naive step: {exchanges} exchanges")
 # once, and what the last backward pass adds is never exchanged.)
 
 # %% [markdown]
-# ### Exercise 12.4 ●●○ · 25 min · one exchange
+# ### Exercise 12.4: one exchange · ●●○ · 25 min
 #
 # Mend it: write `distributed_step(model, batch, eps, lam)`. `model` is a wrapper (the model inside
 # is `bare(model)`). The step is FGM's: the gradient, with respect to δ at δ = 0, of the batch's
@@ -1446,7 +1444,7 @@ library, theirs = gradient_and_exchanges(
     lambda model, batch, eps, lam: (Adversarial(FGM(0.3), lam=lam)(model, batch), None))
 gap = (wrong - right).norm() / right.norm()
 print(f"yours: {exchanges} exchange; the library's: {theirs}; the naive gradient lies {gap:.2f} "
-      "lengths of your gradient away from it")  # fmt: skip
+      "lengths of your gradient away from it")
 assert exchanges == theirs == 1
 assert (right - library).norm() < 1e-3 * library.norm(), "the same gradient"
 assert (wrong - right).norm() > 0.05 * right.norm(), "and not the naive one"
@@ -1493,11 +1491,11 @@ from advlib.protocol import Protocol, evaluate, verify
 delivered = out / "delivered"
 victim.save(delivered)
 quick = Protocol("lesson 12", 1, (Noise(0.3), FGM(0.3), PGD(0.3, steps=5), WordSubstitution()),
-                 n=40, calibration=60)  # fmt: skip
+                 n=40, calibration=60)
 card = evaluate(delivered, corpus, profile.pick(quick, "standard"), n=profile.pick(40, 200, 500))
 for row in [*card["rows"], card["worst case"]]:
-    print(f"{row['attack']:17} {row['accuracy']:6.1%}  [{row['low']:.1%}, {row['high']:.1%}]  "
-          f"n = {row['n']}")  # fmt: skip
+    print(f"{row['attack']:17} {row['accuracy']:6.1%}  "
+          f"[{row['low']:.1%}, {row['high']:.1%}]  n = {row['n']}")
 for reason in card["left out"]:
     print("left out:", reason)
 assert verify(card), "the numbers are those of the digest"
@@ -1516,7 +1514,7 @@ assert card["worst case"]["accuracy"] <= min(row["accuracy"] for row in card["ro
 # - no word that promises more than this: not *robust*, *safe* or *secure*.
 
 # %% [markdown]
-# ### Exercise 12.5 ●●○ · 15 min · claims that the evidence carries
+# ### Exercise 12.5: claims that the evidence carries · ●●○ · 15 min
 #
 # Write `claims(card)`: a list of sentences (strings), one for each row of `card["rows"]` in their
 # order (the first is without attack), and a last one for `card["worst case"]`. Each sentence has
@@ -1563,7 +1561,7 @@ def claims(card):
         sentence(card["rows"][0], "no attack", []),
         *[sentence(row, row["threat model"], [kind(row)]) for row in attacked],
         sentence(worst, worst["threat model"] + ", the strongest for each text",
-                 sorted({kind(row) for row in attacked})),  # fmt: skip
+                 sorted({kind(row) for row in attacked})),
     ]
     # END SOLUTION
 
