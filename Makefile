@@ -22,7 +22,7 @@ run: $(VENV)/.installed  ## Fool a model and defend it, in some three minutes (A
 
 test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal $(ARGS)  # two at a time, one thread each
-	COURSE_STRICT=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 600 \
+	COURSE_STRICT=1 COURSE_RECORD=$$(mktemp -d)/record.json OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 600 \
 	  notebooks solutions
 
 lint: $(VENV)/.installed  ## Check the style of the code
@@ -41,7 +41,7 @@ colab-check:  ## Run every notebook with the versions that Colab ships (its torc
 	.venv-colab/bin/pip install -q --disable-pip-version-check -c .venv-colab/pins.txt torch
 	.venv-colab/bin/pip install -q --disable-pip-version-check -r .venv-colab/pins.txt ipython==7.34.0 nbval 'optuna>=5.0,<6'
 	.venv-colab/bin/pip install -q --disable-pip-version-check --force-reinstall --no-deps .
-	cd .venv-colab && COURSE_STRICT=1 OMP_NUM_THREADS=1 bin/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-cell-timeout 600 ../notebooks ../solutions
+	cd .venv-colab && COURSE_STRICT=1 COURSE_RECORD=$$(mktemp -d)/record.json OMP_NUM_THREADS=1 bin/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-cell-timeout 600 ../notebooks ../solutions
 
 browser-check: $(VENV)/.installed  ## Use the widgets of every solved notebook in a real browser
 	$(PIP) playwright

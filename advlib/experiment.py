@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import math
 import platform
 import shutil
@@ -234,6 +235,9 @@ class Run:
         check_folder(folder, need=10 * weights)  # three checkpoints with their optimiser states
         victim.model = prepare(victim.model, options)
         start, checkpoints = time.perf_counter(), folder / "checkpoints"
+        if options.report_to == "tensorboard":  # by default beside the checkpoints, which go
+            os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.folder / "tensorboard" / name)
+            print(f"tensorboard --logdir {self.folder / 'tensorboard'}")
         judged = dict(evaluation=self.held_out, attack=eps and PGD(eps, steps=3), floor=self.floor)
         trainer = finetune(
             victim, self.data["train"], objective, out=str(checkpoints),

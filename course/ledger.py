@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import re
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from importlib import import_module
 from typing import Any
 
+from course import LESSONS, record
 from course.checking import Exercise, Wrong, show
+from course.widgets import Shown
 
 RIGHT, OPEN, WRONG = "right", "not attempted", "wrong"
-WAIT = "(The cells below wait for this one: mend it, or put the raise NotImplementedError back.)"
+WAIT = "The cells below wait for this one: mend it, or put the raise NotImplementedError back."
 OURS = re.compile(r"[/\\](advlib|course)[/\\]")  # files that a learner did not write
 MARKS = {RIGHT: "●", OPEN: "○", WRONG: "✗"}
-
-
-@dataclass
-class Ledger:
-    """This session's answers and guesses, by id."""
-
-    answers: dict[str, str] = field(default_factory=dict)
-    guesses: dict[str, Prediction] = field(default_factory=dict)
-
-
-LEDGER = Ledger()
+# Both colours can be read on white and on black; text keeps the colour of the front end's theme.
+BOX = "border-left:4px solid {0};padding:4px 12px;margin:4px 0;text-align:left"
+GOOD, BAD = "#009e73", "#d55e00"
 
 
 class NotYet(Exception):
-    """Raised for a wrong answer: stops the notebook with the feedback alone, without a traceback
-    through the course's code."""
+    """Raised for a wrong answer: stops the notebook, without a traceback through the course's
+    code. lines: what a front end shows in red; the box above it has said the rest."""
+
+    def __init__(self, message: str, lines: list[str] | None = None):
+        super().__init__(message)
+        self.lines = lines or message.splitlines()
 
     def _render_traceback_(self) -> list[str]:  # IPython asks for this
-        return str(self).splitlines()
+        return self.lines
 
 
 def find(id: str) -> Exercise:
@@ -54,8 +53,10 @@ def exercise(id: str, answer: Any) -> Any:
         entry.check(answer)
     except Exception as error:
         return _judge(id, entry, error)
-    LEDGER.answers[id] = RIGHT
-    print(f"Exercise {id} ({entry.title}): right. The rest of the notebook uses your own version.")
+    record.keep_answer(id, RIGHT)
+    name = getattr(answer, "__name__", "your answer")
+    said = f"Exercise {id} ({entry.title}): right. From here on the page runs your own {name}."
+    _display(Shown(f'<div style="{BOX.format(GOOD)}">✓ {escape(said)}</div>', f"✓ {said}"))
     return answer
 
 
@@ -63,14 +64,16 @@ def _judge(id: str, entry: Exercise, error: Exception) -> Any:
     """The course's version for an empty stub; for all else the feedback, as an exception."""
     # PyTorch raises NotImplementedError too, for kernels that it lacks: the stub names itself.
     if isinstance(error, NotImplementedError) and str(error).startswith("Exercise"):
-        LEDGER.answers[id] = OPEN
+        record.keep_answer(id, OPEN)
         print(f"Exercise {id} ({entry.title}) is not attempted yet: the course's own version takes "
               "its place below.")  # fmt: skip
         return entry.course
-    LEDGER.answers[id] = WRONG
+    record.keep_answer(id, WRONG)
     if isinstance(error, Wrong):
-        _display(f"<h4>Exercise {escape(id)}: not yet</h4>{error.html()}", error.picture)
-        raise NotYet(f"Exercise {id}: not yet. {error}\n{WAIT}") from None
+        html = f'<div style="{BOX.format(BAD)}"><b>Exercise {escape(id)}: not yet</b>{error.html()}'
+        _display(Shown(f"{html}</div>", f"Exercise {id}: not yet. {error}"), error.picture)
+        red = [f"Exercise {id}: not yet. {WAIT}"] if _kernel() else None
+        raise NotYet(f"Exercise {id}: not yet. {error}\n({WAIT})", red) from None
     lines = traceback.extract_tb(error.__traceback__)
     own = [line for line in lines if not OURS.search(line.filename)] or lines
     raise NotYet(
@@ -89,12 +92,25 @@ class Prediction:
     low: float | None = None
     high: float | None = None
     result: float | str | None = None
+    unit: str = ""
 
     def reveal(self, result: float | str) -> None:
         """Show the guess beside the result, and remember how far off it was."""
         self.result = result
-        said = "no guess" if self.guess is None else show(self.guess)
-        print(f"{self.question}\n  your guess: {said}\n  result:     {show(result)}")
+        said = "no guess" if self.guess is None else self.text(self.guess)
+        print(f"{self.question}\n  your guess: {said}\n  result:     {self.text(result)}")
+        record.keep_guess(self.id, self.guess, result, self.low, self.high)
+
+    @property
+    def decimals(self) -> int:
+        """As many as a hundredth of the range needs."""
+        return max(0, 2 - math.floor(math.log10(self.high - self.low) + 0.05))
+
+    def text(self, value: float | str) -> str:
+        """A value of this question, with its unit."""
+        if not self.is_number or isinstance(value, str):
+            return show(value)
+        return f"{float(value):.{self.decimals}f}" + (f" {self.unit}" if self.unit else "")
 
     @property
     def is_number(self) -> bool:
@@ -119,12 +135,13 @@ def predict(
     low: float | None = None,
     high: float | None = None,
     options: tuple[str, ...] | None = None,
+    unit: str = "",
 ) -> Prediction:
     """Record a guess before the result is shown; call `.reveal(result)` on what comes back.
 
-    Give a range (low, high) or options. guess=None shows a slider or a choice where the front end
-    can (the guess is then where it was last moved to), and else asks for
-    `guess=`. Raises ValueError for a guess outside the range or the options.
+    Give a range (low, high), with the unit of the numbers if they have one, or options. guess=None
+    shows a slider or a choice where the front end can, and else asks for `guess=`. A slider that
+    was not moved is no guess. Raises ValueError for a guess outside the range or the options.
     """
     if (options is None) == (low is None or high is None):
         raise ValueError("predict() needs either low and high, or options")
@@ -132,8 +149,7 @@ def predict(
         raise ValueError(f"choose one of {options}, got {guess!r}")
     if guess is not None and options is None and not low <= guess <= high:
         raise ValueError(f"the guess must lie between {low} and {high}, got {guess}")
-    made = Prediction(id, question, guess, low, high)
-    LEDGER.guesses[id] = made
+    made = Prediction(id, question, guess, low, high, unit=unit)
     print(f"Predict: {question}")
     if guess is None and not _ask(made, options):
         allowed = f"one of {options}" if options else f"a number from {low} to {high}"
@@ -142,27 +158,43 @@ def predict(
 
 
 def progress(lesson: str | None = None) -> None:
-    """The ledger: every exercise of the lesson with its state, and how good the guesses were.
-
-    In a notebook the guesses that were numbers are also drawn, each beside its result.
-    """
-    answers = {i: a for i, a in LEDGER.answers.items() if lesson is None or i.startswith(lesson)}
+    """The record: a line a lesson of the whole course, and the next open exercise; for one lesson,
+    "03", each exercise with its state and how good the guesses were, first."""
+    answers, guesses = record.answers(), record.guesses()
     if lesson is not None:
-        answers = {i: answers.get(i, OPEN) for i in
-                   import_module(f"course.lesson_{lesson}.checks").EXERCISES}  # fmt: skip
-    for id, state in answers.items():
+        _one_lesson(lesson, answers, guesses)
+    print("  the course:")
+    following = None
+    for number, name in LESSONS.items():
+        ids = list(_exercises(number))
+        marks = "".join(MARKS[answers.get(id, OPEN)] for id in ids)
+        print(f"  {number} {name.replace('_', ' '):32} {marks}")
+        following = following or next((i for i in ids if answers.get(i) != RIGHT), None)
+    right = sum(answers.get(id) == RIGHT for n in LESSONS for id in _exercises(n))
+    then = f"next: {following} ({find(following).title})" if following else "all done"
+    print(f"  {right} of {sum(len(_exercises(n)) for n in LESSONS)} exercises right; {then}")
+
+
+def _exercises(lesson: str) -> dict[str, Exercise]:
+    return import_module(f"course.lesson_{lesson}.checks").EXERCISES
+
+
+def _one_lesson(lesson: str, answers: dict, guesses: dict) -> None:
+    states = {id: answers.get(id, OPEN) for id in _exercises(lesson)}
+    for id, state in states.items():
         print(f"  {MARKS[state]} {id}  {find(id).title}: {state}")
-    done = sum(state == RIGHT for state in answers.values())
-    print(f"  {done} of {len(answers)} exercises right")
-    made = [p for i, p in LEDGER.guesses.items()
-            if p.error is not None and (lesson is None or i.startswith(lesson))]  # fmt: skip
+    done = sum(state == RIGHT for state in states.values())
+    print(f"  {done} of {len(states)} exercises right")
+    made = [Prediction(id, "", g["guess"], g["low"], g["high"], g["result"])
+            for id, g in guesses.items() if id.startswith(lesson)]  # fmt: skip
+    made = [p for p in made if p.error is not None]
     numbers, choices = [p for p in made if p.is_number], [p for p in made if not p.is_number]
     if numbers:
         off = sum(p.error for p in numbers) / len(numbers)
         high = sum(p.guess > p.result for p in numbers)
         print(f"  guessed numbers ({len(numbers)}): on average {off:.0%} of the range off, "
               f"{high} of them too high")  # fmt: skip
-        _display(picture=_draw(numbers))
+        _display(None, _draw(numbers))
     if choices:
         right = sum(p.error == 0 for p in choices)
         print(f"  guessed choices ({len(choices)}): {right} right")
@@ -191,38 +223,51 @@ def _draw(numbers: list[Prediction]) -> Any:
 
 def _ask(made: Prediction, options: tuple[str, ...] | None) -> bool:
     """A widget that writes into the prediction; False where no front end can show one."""
+    if not _kernel():
+        return False
     try:
-        from IPython import get_ipython
-        from IPython.display import display
-
-        if get_ipython() is None:
-            return False
         import ipywidgets
+        from IPython.display import display
     except ImportError:
         return False
     if options:
-        widget = ipywidgets.ToggleButtons(options=list(options), value=None)
+        widget = shown = ipywidgets.ToggleButtons(options=list(options), value=None)
     else:
-        middle, step = (made.low + made.high) / 2, (made.high - made.low) / 100
-        widget = ipywidgets.FloatSlider(middle, min=made.low, max=made.high, step=step)
+        # The slider stands in the middle, where it says nothing; it counts once it was moved.
+        widget = ipywidgets.FloatSlider(
+            (made.low + made.high) / 2, min=made.low, max=made.high, step=10**-made.decimals,
+            readout=False, layout=ipywidgets.Layout(width="24em"),
+        )  # fmt: skip
+        said = ipywidgets.Label("not moved yet")
+        widget.observe(lambda change: setattr(said, "value", made.text(change["new"])), "value")
+        ends = [ipywidgets.Label(made.text(v)) for v in (made.low, made.high)]
+        shown = ipywidgets.HBox([ends[0], widget, ends[1], said])
 
     def note(change) -> None:
         made.guess = change["new"]
 
     widget.observe(note, names="value")
-    display(widget)
+    display(shown)
     return True
 
 
-def _display(html: str = "", picture: Any = None) -> None:
-    """Show HTML and a figure where there is a front end; the printed text says the same."""
+def _kernel() -> bool:
+    """Whether this is IPython, in which things can be displayed."""
     try:
         from IPython import get_ipython
-        from IPython.display import HTML, display
     except ImportError:
+        return False
+    return get_ipython() is not None
+
+
+def _display(shown: Shown | None, picture: Any = None) -> None:
+    """Show a box and a figure in a notebook; elsewhere the box is printed."""
+    if not _kernel():
+        if shown is not None:
+            print(shown.plain)
         return
-    if get_ipython() is not None:
-        if html:
-            display(HTML(html))
-        if picture is not None:
-            display(picture)
+    from IPython.display import display
+
+    for thing in (shown, picture):
+        if thing is not None:
+            display(thing)

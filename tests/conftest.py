@@ -120,3 +120,11 @@ def texts():
 @pytest.fixture
 def labels():
     return list(LABELS)
+
+
+@pytest.fixture(autouse=True)
+def own_record(tmp_path_factory, monkeypatch):
+    """What a test solves is kept in a file of its own."""
+    file = tmp_path_factory.mktemp("record") / "record.json"
+    monkeypatch.setenv("COURSE_RECORD", str(file))
+    return file

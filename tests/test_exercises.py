@@ -1,13 +1,28 @@
 """exercise(), predict(), progress(): right, not attempted, wrong, and nothing in between."""
 
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from course import cli, record
 from course import ledger as ledger_module
-from course.checking import Exercise, Wrong, compare, expect, show, unchanged
+from course.checking import (
+    Exercise,
+    Wrong,
+    call,
+    compare,
+    expect,
+    show,
+    small_bert,
+    specified,
+    unchanged,
+    used,
+)
+from course.claims import Claim, ClaimFailed, claim
 from course.ledger import exercise, predict, progress
 
 
@@ -29,7 +44,7 @@ def lesson_98(monkeypatch):
     module.EXERCISES = {"98.1": Exercise("the norm", check, course),
                         "98.2": Exercise("another", check, course)}  # fmt: skip
     monkeypatch.setitem(sys.modules, "course.lesson_98.checks", module)
-    monkeypatch.setattr(ledger_module, "LEDGER", ledger_module.Ledger())
+    monkeypatch.setattr(ledger_module, "LESSONS", {"98": "a_test"})
 
 
 def test_a_right_answer_is_kept(capsys):
@@ -81,7 +96,7 @@ def test_a_wrong_answer_stops_with_input_yours_expected_and_the_likely_mistake()
 def test_wrong_answers_are_named(answer, words):
     with pytest.raises(ledger_module.NotYet, match=words):
         exercise("98.1", answer)
-    assert ledger_module.LEDGER.answers["98.1"] == "wrong"
+    assert record.answers()["98.1"] == "wrong"
 
 
 def test_an_unknown_exercise_is_an_error():
@@ -173,3 +188,213 @@ def test_a_picture_is_shown_with_the_feedback(monkeypatch):
     with pytest.raises(ledger_module.NotYet, match="not so"):
         exercise("98.1", course)
     assert shown[0][1] == "the picture"
+
+
+def test_a_notebook_shows_one_box_and_one_red_line(monkeypatch):
+    shown = []
+    monkeypatch.setattr(ledger_module, "_kernel", lambda: True)
+    monkeypatch.setattr(ledger_module, "_display", lambda *what: shown.append(what[0]))
+    with pytest.raises(ledger_module.NotYet) as caught:
+        exercise("98.1", lambda x: x.square().sum())
+    (line,) = caught.value._render_traceback_()
+    assert line.startswith("Exercise 98.1: not yet.") and "expected" not in line
+    (box,) = shown
+    assert "you forgot the root" in box.html and "you forgot the root" in box.plain
+    assert box.html.count("<div>expected</div>") == 1 and "text-align:left" in box.html
+
+
+def test_the_first_difference_is_marked_and_only_wrong_rows_are_shown():
+    expected = torch.arange(120.0).reshape(4, 6, 5)
+    yours = expected.clone()
+    yours[1, 2, 3] = -1
+    yours[3] = 0
+    wrong = Wrong("no", yours=yours, expected=expected)
+    rows = wrong.rows()
+    assert rows["yours"].splitlines()[0] == "7 of 24 rows differ, shape (4, 6, 5)"
+    assert rows["yours"].splitlines()[1].startswith("[1, 2]") and "-1" in rows["yours"]
+    assert len(rows["expected"].splitlines()) == 5
+    assert "<b style" in wrong.html()
+
+
+def test_kinds_of_numbers_are_told_apart():
+    with pytest.raises(Wrong, match="floating-point numbers, expected whole numbers"):
+        compare(torch.tensor([1.0]), torch.tensor([1]))
+    with pytest.raises(Wrong, match="whole numbers .* expected True and False"):
+        compare(torch.tensor([1]), torch.tensor([True]))
+
+
+def model_and_batch():
+    model, batch = small_bert(0, labels=(0, 2, 1), classes=3)
+    return used(model), batch
+
+
+def clear(model, batch):
+    model.zero_grad()
+
+
+def pop(model, batch):
+    batch.pop("labels")
+
+
+def pop_and_fail(model, batch):
+    batch.pop("labels")
+    return batch["labels"]
+
+
+@pytest.mark.parametrize(
+    "answer, says",
+    [
+        (lambda m, b: m.eval(), "another mode"),
+        (lambda m, b: m.requires_grad_(True), "requires_grad of the model"),
+        (clear, "changes the .grad of the model"),
+        (lambda m, b: m(b["input_ids"], b["attention_mask"]).logits.sum().backward(), r"\.grad"),
+        (lambda m, b: m.classifier.bias.data.add_(1), "changes the weights"),
+        (pop, "takes 'labels' out"),
+        (pop_and_fail, "takes 'labels' out"),
+        (lambda m, b: b.update(more=1), "puts 'more' into"),
+        (lambda m, b: b["labels"].add_(1), "in place"),
+    ],
+)
+def test_what_an_answer_leaves_changed_is_seen(answer, says):
+    with pytest.raises(Wrong, match=says):
+        call(answer, *model_and_batch())
+
+
+def test_an_answer_that_leaves_all_as_it_was_passes():
+    call(lambda m, b: m(b["input_ids"], b["attention_mask"]), *model_and_batch())
+
+    def train(model, batch):
+        model.classifier.bias.data.add_(1)
+        model.zero_grad()
+
+    call(train, *model_and_batch(), trains=True)
+
+
+def test_another_mode_inside_is_seen_where_it_matters():
+    def quiet(model, batch):
+        model.eval()
+        model(batch["input_ids"], batch["attention_mask"])
+        model.train()
+
+    call(quiet, *model_and_batch())
+    with pytest.raises(Wrong, match="runs the model in another mode"):
+        call(quiet, *model_and_batch(), same_mode=True)
+
+
+def test_a_tensors_flags_and_grad_are_compared():
+    x = torch.ones(2)
+    with pytest.raises(Wrong, match="requires_grad of `x`"):
+        call(lambda x: x.requires_grad_(), x=x)
+    y = torch.ones(2, requires_grad=True)
+    with pytest.raises(Wrong, match=r"`y.grad`"):
+        call(lambda y: y.sum().backward(), y=y)
+
+
+def test_a_hint_is_given_only_where_one_mistake_explains_every_problem():
+    def spec(x, root=True, double=False):
+        return (2 if double else 1) * (x.square().sum().sqrt() if root else x.square().sum())
+
+    problems = [dict(x=torch.tensor([1.0, 0.0])), dict(x=torch.tensor([3.0, 4.0]))]
+    mistakes = {"the root is missing": {"root": False}, "twice": {"double": True}}
+    specified(lambda x: x.norm(), problems, spec, mistakes)
+    with pytest.raises(Wrong) as caught:
+        specified(lambda x: x.square().sum(), problems, spec, mistakes)
+    assert caught.value.likely == "the root is missing"
+    with pytest.raises(Wrong) as caught:
+        specified(lambda x: torch.tensor(7.0), problems, spec, mistakes)
+    assert caught.value.likely is None
+
+
+def test_a_slider_has_the_decimals_and_the_unit_of_its_quantity():
+    angle = ledger_module.Prediction("98.a", "?", None, 0, 90, unit="degrees")
+    assert angle.text(42.3) == "42 degrees"
+    assert ledger_module.Prediction("98.b", "?", None, 0, 1).text(0.5) == "0.50"
+    assert ledger_module.Prediction("98.c", "?", None, 0, 10).text(5) == "5.0"
+
+
+# ---------------------------------------------------------------- claims
+
+
+@pytest.fixture
+def claims(monkeypatch):
+    module = type(sys)("course.lesson_98.claims")
+    module.CLAIMS = {"98.more": Claim("More is more.", lambda a, b: a > b)}
+    monkeypatch.setitem(sys.modules, "course.lesson_98.claims", module)
+
+
+def test_a_claim_that_holds_says_so(claims, capsys):
+    claim("98.more", a=2, b=1)
+    assert capsys.readouterr().out == "✓ More is more.\n"
+
+
+def test_a_claim_that_fails_stops_the_builder_and_not_the_learner(claims, capsys, monkeypatch):
+    monkeypatch.delenv("COURSE_STRICT", raising=False)
+    claim("98.more", a=1, b=2)
+    out = capsys.readouterr().out
+    assert out.startswith("✗ Here it did not come out so: More is more.") and "a = 1" in out
+    claim("98.more", a=torch.ones(2), b=1)  # no truth value: not borne out, and no crash
+    assert "RuntimeError" in capsys.readouterr().out
+    monkeypatch.setenv("COURSE_STRICT", "1")
+    with pytest.raises(ClaimFailed, match="98.more: More is more"):
+        claim("98.more", a=1, b=2)
+    with pytest.raises(ValueError, match="no claim"):
+        claim("98.less", a=1)
+
+
+# ---------------------------------------------------------------- the record
+
+
+def test_the_record_outlives_the_kernel_and_shows_the_next_exercise(own_record, capsys):
+    exercise("98.1", course)
+    script = "from course import record; print(record.answers())"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "{'98.1': 'right'}"
+    progress()
+    assert "1 of 2 exercises right; next: 98.2 (another)" in capsys.readouterr().out
+
+
+def test_a_stub_that_is_run_again_takes_nothing_away():
+    def stub(x):
+        raise NotImplementedError("Exercise 98.1")
+
+    exercise("98.1", course)
+    exercise("98.1", stub)
+    assert record.answers()["98.1"] == "right"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"answers": 3, "guesses": {}}'])
+def test_a_broken_record_is_set_aside(own_record, content, capsys):
+    own_record.write_text(content)
+    assert record.answers() == {}
+    assert own_record.with_suffix(".broken.json").read_text() == content
+    assert "could not be read" in capsys.readouterr().out
+    record.keep_answer("98.1", "right")
+    assert record.answers() == {"98.1": "right"}
+
+
+def test_two_kernels_at_once_lose_nothing(own_record):
+    script = ("import sys; from course import record\n"
+              "for i in range(25): record.keep_answer(f'{sys.argv[1]}.{i}', 'right')")  # fmt: skip
+    both = [subprocess.Popen([sys.executable, "-c", script, n]) for n in ("10", "12")]
+    assert [p.wait() for p in both] == [0, 0]
+    assert len(record.answers()) == 50
+    assert not list(own_record.parent.glob("record.json.[0-9]*"))
+
+
+def test_a_record_that_cannot_be_written_stops_nobody(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COURSE_RECORD", str(tmp_path / "a file" / "record.json"))
+    (tmp_path / "a file").touch()
+    assert exercise("98.1", course) is course
+    assert "COURSE_RECORD names another" in capsys.readouterr().out
+
+
+def test_the_command_shows_the_course_and_writes_a_certificate(own_record, tmp_path, monkeypatch):
+    monkeypatch.setattr("course.cli.LESSONS", {"98": "a_test"})
+    exercise("98.1", course)
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(cli.app, ["progress", "--certificate", str(page), "--name", "<A>"])
+    assert done.exit_code == 0 and "98 a test" in done.output
+    text = page.read_text()
+    assert "98.1 the norm" in text and "1 of 2 exercises" in text and record.digest() in text
+    assert "&lt;A&gt;" in text and "<A>" not in text
+    assert CliRunner().invoke(cli.app, ["progress", "97"]).exit_code

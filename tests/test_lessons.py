@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import course
-from course import LESSONS, ledger
+from course import LESSONS, ledger, record
 from course.ledger import NotYet, exercise
 from course.lesson_00.checks import _results
 
@@ -41,7 +41,8 @@ def test_right_answers_are_accepted_and_kept(id, answer, capsys):
 
 @pytest.mark.parametrize("id, answer, says", WRONG)
 def test_wrong_answers_are_told_what_is_wrong(id, answer, says, monkeypatch):
-    def draw(html="", picture=None):
+    def draw(shown, picture=None):
+        assert shown.html and shown.plain
         if picture is not None:
             assert picture._repr_png_()
 
@@ -49,7 +50,7 @@ def test_wrong_answers_are_told_what_is_wrong(id, answer, says, monkeypatch):
     with pytest.raises(NotYet) as caught:
         exercise(id, answer)
     assert re.search(says, str(caught.value)), str(caught.value)
-    assert ledger.LEDGER.answers[id] == "wrong"
+    assert record.answers()[id] == "wrong"
 
 
 @pytest.mark.parametrize("id", EXERCISES)
@@ -76,3 +77,17 @@ def test_results_for_the_checks_of_lesson_00_hold_what_was_ordered():
     kinds = [(bool(r.success), bool(r.wrong_before)) for r in results]
     assert [kinds.count(k) for k in ((False, False), (True, False), (False, True))] == [4, 3, 2]
     assert any(r.changed and not r.success for r in results), "changed words are no sign"
+
+
+PAGES = {n: (Path(course.__file__).parent / f"lesson_{n}" / "lesson.py").read_text()
+         for n in LESSONS}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", LESSONS)
+def test_every_claim_of_a_page_exists_and_is_made(number):
+    made = re.findall(r"course\.claim\(\s*\"(.+?)\"", PAGES[number])
+    file = Path(course.__file__).parent / f"lesson_{number}" / "claims.py"
+    known = import_module(f"course.lesson_{number}.claims").CLAIMS if file.is_file() else {}
+    assert sorted(set(made)) == sorted(known)
+    for name, claim in known.items():
+        assert name.startswith(f"{number}.") and claim.sentence.rstrip().endswith(".")

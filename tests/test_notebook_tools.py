@@ -9,7 +9,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from course import LESSONS
-from course import ledger as ledger_module
 from course.checking import Exercise, compare
 
 import notebooks
@@ -83,7 +82,6 @@ def lesson_99(monkeypatch):
     module.EXERCISES = {"99.1": Exercise("double it", check_double, lambda x: 2 * x)}
     monkeypatch.setitem(sys.modules, "course.lesson_99.checks", module)
     monkeypatch.setitem(LESSONS, "99", "a_lesson")
-    monkeypatch.setattr(ledger_module, "LEDGER", ledger_module.Ledger())
 
 
 def build(tmp_path, text=LESSON, seconds=None):

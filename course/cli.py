@@ -1,0 +1,72 @@
+"""The command `course`: what a learner has done, without opening a page."""
+
+from __future__ import annotations
+
+from datetime import date
+from html import escape
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from course import LESSONS, ledger, record
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Adversarial examples: what was solved</title>
+<style>
+ body {{ font: 16px/1.5 sans-serif; max-width: 44em; margin: 3em auto; padding: 0 1em }}
+ td {{ padding: .1em 1.5em .1em 0; vertical-align: top }}
+ code {{ overflow-wrap: anywhere }}
+</style></head><body>
+<h1>Adversarial examples for language models</h1>
+<p>{name}{done} of {all} exercises are right, {day}.</p>
+<table>{rows}</table>
+<p>The record's SHA-256: <code>{digest}</code></p>
+<p>It names a record, it does not prove who solved it: the file <code>{file}</code> with this digest
+belongs to this page.</p>
+</body></html>
+"""
+
+
+@app.callback()
+def main() -> None:
+    pass
+
+
+@app.command()
+def progress(
+    lesson: Annotated[str | None, typer.Argument(help="Two digits: one lesson in full.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Write one page (HTML) with what was solved.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Whose name the page has.")] = "",
+) -> None:
+    """Show every lesson, its exercises and the next one that is open."""
+    if lesson is not None and lesson not in LESSONS:
+        raise typer.BadParameter(f"no lesson {lesson!r}: choose one of {', '.join(LESSONS)}")
+    print(f"{record.place()}")
+    ledger.progress(lesson)
+    if certificate is not None:
+        certificate.write_text(page(name), encoding="utf-8")
+        print(f"written: {certificate}")
+
+
+def page(name: str = "") -> str:
+    """The certificate as HTML; every text is escaped."""
+    answers, rows, total = record.answers(), [], 0
+    for number, title in LESSONS.items():
+        ids = list(ledger._exercises(number))
+        right = [f"{id} {ledger.find(id).title}" for id in ids if answers.get(id) == ledger.RIGHT]
+        total += len(ids)
+        cells = (number, title.replace("_", " "), f"{len(right)} of {len(ids)}", "; ".join(right))
+        rows.append("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
+    done = sum(state == ledger.RIGHT for state in answers.values())
+    return PAGE.format(name=f"{escape(name)}: " if name else "", done=done, all=total,
+                       day=date.today(), rows="\n".join(rows), digest=record.digest(),
+                       file=escape(record.place().name))  # fmt: skip
+
+
+if __name__ == "__main__":
+    app()
