@@ -66,7 +66,9 @@ def test_the_defaults_learn_on_a_strangers_data(files, tmp_path, monkeypatch):
     own here; its rate is named, for it is the one setting that depends on the model's size."""
     monkeypatch.setattr(training, "SMALL", 0)
     monkeypatch.setattr(experiment, "WORD_TEXTS", 20)
-    called = ["run", *map(str, files), "--no-curve", "--out", str(tmp_path / "out")]
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")  # set by the run, and restored after it
+    called = ["run", *map(str, files), "--no-curve", "--report-to", "tensorboard",
+              "--out", str(tmp_path / "out")]  # fmt: skip
     found = CliRunner().invoke(app, called, catch_exceptions=False)
     assert found.exit_code == 0, found.output
     assert "No --eps was given" in found.output and "80 to choose the checkpoint by" in found.output
@@ -78,6 +80,8 @@ def test_the_defaults_learn_on_a_strangers_data(files, tmp_path, monkeypatch):
     assert ("adversarial", "Typos") in rows and ("adversarial", "EmbeddingNeighbours") in rows
     used = report["recipe"]
     assert used["adversarial: steps"] == 253 and "After(" in used["adversarial: minimised"]
+    logs = {file.parent.name for file in tmp_path.glob("out/tensorboard/*/events*")}
+    assert logs == {"standard", "adversarial"}, "the logs outlive the checkpoints"
     assert 0.01 < used["eps"] < 1 and "validation texts" in used["adversarial: checkpoint"]
 
 
