@@ -147,11 +147,12 @@ def compare(
         raise Wrong(f"{what} is None: does the function return it?", given=given, expected=expected)
     if isinstance(expected, torch.Tensor) and not isinstance(yours, torch.Tensor):
         raise Wrong(f"{what} should be a tensor, not {type(yours).__name__}", **details)
-    kinds = [_kind(value) for value in (yours, expected)]
-    if None not in kinds and kinds[0] != kinds[1]:
-        raise Wrong(f"{what} holds {kinds[0]}, expected {kinds[1]}", **details)
     likely = next((name for name, value in (mistakes or {}).items()
                    if _close(yours, value, atol, rtol)), None)  # fmt: skip
+    kinds = [_kind(value) for value in (yours, expected)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        problem = f"{what} holds {kinds[0]}, expected {kinds[1]}"
+        raise Wrong(problem, likely=likely, **details)
     shape, wanted = _shape(yours), _shape(expected)
     if shape != wanted:
         raise Wrong(f"{what} has shape {shape}, expected {wanted}", likely=likely, **details)
