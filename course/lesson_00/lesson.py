@@ -28,6 +28,7 @@ profile = course.setup()
 
 # %%
 from advlib.attacks import WordSubstitution
+from course.lesson_00 import figures
 from course.widgets import marked
 
 victim = advlib.load_classifier("reviews-clean")
@@ -48,7 +49,7 @@ marked(result, victim)
 
 # %% tags=["nbval-check-output"]
 print(result.show())
-assert result.success and len(result.changed) == 1, "one changed word fools the model"
+course.claim("00.one_word", success=result.success, changed=result.changed)
 
 # %% [markdown]
 # ## How these pages work
@@ -159,37 +160,31 @@ print(one_word_attack(victim, "The soup was delicious.", 1))
 # that differs from it in one word.
 
 # %%
-import numpy as np
-
-from advlib import plots
-
-fig, ax = plots.figure(6.4, 3.6)
-tried = [i for i, some in enumerate(options) if some]
-count, fooling = 0, []
-for row, i in enumerate(tried):
-    positive = victim.predict([replace(text, {i: new}) for new in options[i]])[:, 1]
-    count += len(positive)
-    height = np.linspace(row - 0.3, row + 0.3, len(positive))  # side by side, so that all are seen
-    colours = [plots.COLOURS["words"] if p < 0.5 else plots.COLOURS["clean"] for p in positive]
-    ax.scatter(positive, height, c=colours, s=22, clip_on=False, zorder=3)
-    for new, p, h in zip(options[i], positive, height, strict=True):
-        if p < 0.5:
-            fooling.append(new)
-            ax.annotate(new, (p, h), (8, 0), textcoords="offset points", va="center")
-ax.axvline(0.5, color="#999999", linestyle="--", linewidth=1)
-ax.set_yticks(range(len(tried)), [words(text)[i] for i in tried])
-ax.invert_yaxis()
-ax.set_xlim(-0.02, 1.02)
-ax.set_xlabel("probability of “positive” after the word at the left was replaced")
-fig
-
-# %%
-assert fooling == ["delectable"], "one of all the substitutes fools the model"
-print(f"{count} texts, one changed word each. Nearly all dots lie at the right, where the model is "
-      "sure of “positive”; “delectable” alone lies far left.")
+tried, fooling = [], []
+for i, some in enumerate(options):
+    if some:
+        positive = victim.predict([replace(text, {i: new}) for new in some])[:, 1]
+        tried.append((words(text)[i], some, positive))
+        fooling += [new for new, p in zip(some, positive, strict=True) if p < 0.5]
+figures.one_word(tried)
 
 # %% [markdown]
-# ### Predict 00.a
+# *The figure: a row for each word that may be replaced, a dot for each of its substitutes, by how
+# probable the model finds “positive” with it. Left of the dashed line the model is fooled.*
+#
+# <details><summary>What you should see</summary>
+#
+# Nearly all dots lie at the right, where the model is sure of “positive”; “delectable” alone lies
+# far left.
+#
+# </details>
+
+# %%
+print(f"{sum(len(some) for some in options)} texts, one changed word each")
+course.claim("00.delectable", fooling=fooling)
+
+# %% [markdown]
+# ### Prediction 00.a: texts that fall to one word
 #
 # Take reviews that the model reads correctly. Of every 100, how many fall to *one* changed word?
 
@@ -198,7 +193,7 @@ falling = course.predict("00.a", "Of every 100 texts that the model gets right, 
                          "one changed word?", guess=None, low=0, high=100)
 
 # %% [markdown]
-# ### Predict 00.b
+# ### Prediction 00.b: the kind of word
 #
 # Some words of a review carry the opinion (*delicious*, *hated*). Some only make it stronger or
 # weaker (*very*, *simply*, *particularly*). All others are neutral (*soup*, *London*, *Sunday*).
@@ -209,21 +204,15 @@ kind_of_word = course.predict("00.b", "Which kind of word fools the model most o
                               options=("opinion", "degree", "neutral"))
 
 # %%
-from collections import Counter
-
 found = {i: one_word_attack(victim, texts[i], labels[i]) for i in right}
 fallen = {i: new for i, new in found.items() if new is not None}
 falling.reveal(round(100 * len(fallen) / len(right)))
-assert 0 < len(fallen) < len(right) / 2, "some texts fall to one word, most do not"
 
 # %%
-for i in list(fallen)[:4]:
-    pairs = zip(words(texts[i]), words(fallen[i]), strict=True)
-    change = {k: f"[{old} -> {new}]" for k, (old, new) in enumerate(pairs) if old != new}
-    print(replace(texts[i], change))
+course.claim("00.some_fall", fallen=len(fallen), right=len(right))
 
 # %% [markdown]
-# Nothing here is a trick of spelling or of grammar. To see which kind of word does it, we try
+# To see which kind of word does it, we try
 # every substitute of every word, and count how often each kind flips the model.
 
 # %%
@@ -248,24 +237,22 @@ for (which, _, label, _), guess in zip(tries, guesses, strict=True):
     total[which] += 1
     flips[which] += int(guess != label)
 kind_of_word.reveal(max(flips, key=flips.get))
-assert flips["opinion"] > flips["degree"] + flips["neutral"], "opinion words do most of it"
 
 # %%
-fig, ax = plots.figure(6.4, 2.4)
-share = [100 * flips[which] / total[which] for which in flips]
-ax.barh(list(flips), share, color=plots.COLOURS["words"], height=0.6)
-for row, which in enumerate(flips):
-    ax.annotate(f"{flips[which]} of {total[which]}", (share[row], row), (5, 0),
-                textcoords="offset points", va="center")
-ax.invert_yaxis()
-ax.grid(axis="y", visible=False)
-ax.set_xlim(0, 1.25 * max(share))
-ax.set_xlabel("changed texts that fool the model, in per cent")
-fig
+course.claim("00.kinds", flips=flips)
+figures.kinds(flips, total)
+
+# %% [markdown]
+# *The figure: for each kind of word, the share of its changes that fool the model.*
+#
+# Here are some of the texts that fell to one word. Nothing in them is a trick of spelling or of
+# grammar.
 
 # %%
-print("\n".join(f"{which:>8}: {flips[which]} of {total[which]} changed texts fool the model"
-                for which in flips))
+for i in list(fallen)[:4]:
+    pairs = zip(words(texts[i]), words(fallen[i]), strict=True)
+    change = {k: f"[{old} -> {new}]" for k, (old, new) in enumerate(pairs) if old != new}
+    print(replace(texts[i], change))
 
 # %% [markdown]
 # The words that carry the opinion are the weak spot; a neutral word can be exchanged almost freely.
@@ -273,6 +260,8 @@ print("\n".join(f"{which:>8}: {flips[which]} of {total[which]} changed texts foo
 # The model learned from labelled reviews. We count in how many of them each word stands.
 
 # %%
+from collections import Counter
+
 seen = Counter(w for t in advlib.load_text("reviews")["train"]["text"] for w in words(t.lower()))
 for word in ("delicious", "tasty", "delectable"):
     print(f"{word:>10}: {seen[word]:3} × in the training reviews")
@@ -282,7 +271,7 @@ for name, rare in (("seen at most 5 times", True), ("seen more often", False)):
             if which == "opinion" and (seen[new] <= 5) == rare]
     share[rare] = sum(hits) / len(hits)
     print(f"opinion words {name}: {sum(hits)} of {len(hits)} fool the model ({share[rare]:.1%})")
-assert share[True] > share[False], "rare opinion words fool the model more often than common ones"
+course.claim("00.rare", rare=share[True], common=share[False])
 
 # %% [markdown]
 # Among the substitutes that carry an opinion, rare ones fool the model several times as often as
@@ -301,17 +290,17 @@ pairs = [
     ("The webcam is never blurry.", "The webcam is never sharp."),
     ("The soup was delicious.", "The soup was bland."),
 ]
-stuck = 0
-for before, after in pairs:
-    for one in (before, after):
-        p = victim.predict([one])[0]
-        print(f"{one:34} true: {victim.labels[reviews.label(one)]:9}"
+true, says = [], []
+for pair in pairs:
+    true.append([reviews.label(one) for one in pair])
+    probabilities = victim.predict(list(pair))
+    says.append(probabilities.argmax(axis=1).tolist())
+    for one, label, p in zip(pair, true[-1], probabilities, strict=True):
+        print(f"{one:34} true: {victim.labels[label]:9}"
               f"model: {victim.labels[p.argmax()]} ({p.max():.0%})")
-    assert reviews.label(before) != reviews.label(after), "the opinion is turned round"
-    stuck += int(victim.predict([before])[0].argmax() == victim.predict([after])[0].argmax())
-    print()
+stuck = sum(before == after for before, after in says)
 print(f"in {stuck} of {len(pairs)} pairs the model says the same of both")
-assert stuck >= 1, "the model does not notice every turn"
+course.claim("00.turned", true=true, says=says)
 
 # %% [markdown]
 # A model can be wrong in both directions: it moves where it should stay, and it stays where it
@@ -374,8 +363,10 @@ keeps_label = course.exercise("00.2", keeps_label)
 # that the label is kept **and** the model's answer is not the label.
 
 # %%
-assert all(keeps_label(reviews, texts[i], new) for i, new in fallen.items()), "a fair attack"
-print(f"the label is kept in all {len(fallen)} texts of the one-word attack\n")
+kept = [keeps_label(reviews, texts[i], new) for i, new in fallen.items()]
+print(f"the label is kept in {sum(kept)} of the {len(kept)} texts of the one-word attack")
+course.claim("00.kept_by_one", kept=kept)
+print()
 
 for old, new in [("delicious", "delectable"), ("delicious", "disgusting"), ("soup", "pizza"),
                  ("waiter", "lamp"), ("delicious", "tepid")]:
@@ -485,31 +476,27 @@ print(f"accuracy without attack            {clean:.0%}")
 print(f"accuracy, one changed word         {one_word:.0%}")
 print(f"accuracy, any number of words      {attacked:.0%}   ({queries:.0f} queries a text)")
 print(f"attack success rate, any number    {success:.0%}")
-assert clean > one_word > attacked, "a stronger attacker leaves less accuracy"
-assert abs(attacked - clean * (1 - success)) < 1e-6, "how the two measures are related"
+course.claim("00.stronger", clean=clean, one_word=one_word, attacked=attacked)
+course.claim("00.related", clean=clean, attacked=attacked, success=success)
 
 # %%
-fig, ax = plots.figure(6.4, 3.0)
-names = ["no attack", "one changed word", "any number of words"]
-values = [clean, one_word, attacked]
-bars = ax.bar(names, [100 * v for v in values], width=0.6,
-              color=[plots.COLOURS["clean"], *[plots.COLOURS["words"]] * 2])
-ax.bar_label(bars, [f"{v:.0%}" for v in values], padding=3)
-ax.axhline(50, color="#999999", linestyle="--", linewidth=1)
-ax.annotate("tossing\na coin", (2.38, 50), (0, 3), textcoords="offset points",
-            fontsize=9, color="#555555")
-ax.set_xlim(-0.55, 2.8)
-ax.set_ylim(0, 109)
-ax.set_ylabel("accuracy in per cent")
-fig
-
-# %%
-print(f"Three bars fall from {clean:.0%} over {one_word:.0%} to {attacked:.0%}; the label never "
-      "changed. The dashed line is a coin that nobody can attack.")
-assert all(keeps_label(reviews, r.original, r.text) for r in results), "a fair attack"
+figures.accuracies(clean, one_word, attacked)
 
 # %% [markdown]
-# One of the assertions above is worth remembering:
+# *The figure: the accuracy without attack and under two attackers; the dashed line is a coin that
+# nobody can attack.*
+#
+# <details><summary>What you should see</summary>
+#
+# The bars fall from left to right, and in none of these texts has the label changed.
+#
+# </details>
+
+# %%
+course.claim("00.kept", kept=[keeps_label(reviews, r.original, r.text) for r in results])
+
+# %% [markdown]
+# One of the sentences above is worth remembering:
 #
 # $$\text{accuracy under attack} = \text{clean accuracy} \cdot (1 - \text{attack success rate})$$
 #
@@ -547,7 +534,7 @@ after = accuracy_under_attack(again)
 print(f"accuracy without attack: {before:.0%}, under attack: {after:.0%}")
 for r in [r for r in again if r.success][:3]:
     print(" ", r.show())
-assert after < before, "this one can be fooled too"
+course.claim("00.other", before=before, after=after)
 
 # %% [markdown]
 # On texts from the world, every one of these changes keeps the label. On other texts our groups of
@@ -576,11 +563,12 @@ play = playground(victim)
 # old word, underlined the new one; the cell after it has the same as plain text.
 
 # %%
-example = next(
+pairs_of_opinion = (
     r for r in results
     if r.success and len({words(r.text)[k] for k in r.changed}) == 2
     and all(kind(words(r.original)[k]) == "opinion" for k in r.changed)
 )
+example = next(pairs_of_opinion, result)
 marked(example, victim)
 
 # %%

@@ -48,11 +48,11 @@ import time
 import torch
 from torch.nn.functional import cross_entropy
 
-from advlib import plots
 from advlib.attacks import FGM, PGD, Noise
 from advlib.attacks.embedding import attackable, perturbed_logits, wrong_margin
 from advlib.evaluation import wilson
 from advlib.objectives import Adversarial
+from course.lesson_05 import figures
 
 victim = advlib.load_classifier(profile.pick(
     smoke="reviews-clean", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"))
@@ -97,62 +97,46 @@ def share_right(delta, model=model):
 deltas = {"noise": Noise(size)(model, batch), "FGM": FGM(size)(model, batch),
           "PGD": PGD(size, steps=10)(model, batch)}
 clean = odds(None)
-for name, delta in {"no attack": None, **deltas}.items():
-    print(f"{name:10} {share_right(delta):6.1%} right")
-shares = [share_right(delta) for delta in deltas.values()]
-assert shares[0] > shares[1] + 0.2 and shares[1] > shares[2] + 0.05, "the three that you know"
+right = {name: share_right(delta) for name, delta in {"no attack": None, **deltas}.items()}
+for name, share in right.items():
+    print(f"{name:10} {share:6.1%} right")
+course.claim("05.sources", right=right)
 
 # %% [markdown]
 # One review, and what these sources do to it. Left, the arrows in the plane that FGM's and PGD's
 # end points span; right, how the length is spread over the words.
 
 # %%
-COLOUR = {"noise": plots.COLOURS["noise"], "FGM": plots.COLOURS["fgm"],
-          "PGD": plots.COLOURS["pgd"], "generator": "#5D3A9B"}
 short = (mask.sum(1).cpu() >= 6) & (mask.sum(1).cpu() <= 12) & (clean < -2)
 one = int(torch.where(short, odds(deltas["FGM"]).abs(), torch.inf).argmin())
 here = mask[one].nonzero()[:, 0].tolist()
 tokens = victim.tokenizer.convert_ids_to_tokens(batch["input_ids"][one, here].tolist())
 
 
-def portrait(deltas):
-    """Arrows of one review's deltas in the plane of FGM and PGD, and their lengths per token."""
-    first = deltas["FGM"][one] / eps
-    second = deltas["PGD"][one] - (deltas["PGD"][one] * first).sum() * first
-    second = second / second.norm()
-    with plots.style():
-        fig, (left, right) = plots.figure(8, 3.3, ncols=2, width_ratios=(1, 1.5))
-        around = torch.linspace(0, 2 * torch.pi, 200)
-        left.plot(around.cos(), around.sin(), color="#999999", linestyle=":", linewidth=1)
-        for k, (name, delta) in enumerate(deltas.items()):
-            x, y = ((delta[one] * axis).sum().item() / eps for axis in (first, second))
-            left.annotate("", (x, y), (0, 0), arrowprops=dict(
-                arrowstyle="-|>", color=COLOUR[name], lw=2.5, shrinkA=0, shrinkB=0))
-            left.plot(x, y, "o", color=COLOUR[name], markersize=5)
-            per_token = delta[one, here].norm(dim=1).cpu() / eps
-            at = [i + 0.8 * (k - (len(deltas) - 1) / 2) / len(deltas) for i in range(len(here))]
-            right.bar(at, per_token, 0.8 / len(deltas), color=COLOUR[name], label=name)
-        left.set(aspect="equal", xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=(-1, 0, 1),
-                 yticks=(-1, 0, 1), xlabel="along FGM, in eps",
-                 ylabel="across, towards PGD, in eps")
-        left.grid(False)
-        right.set_xticks(range(len(here)), tokens, rotation=50, ha="right", fontsize=9)
-        right.set_ylabel("length per token, in eps")
-        fig.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=4)
-    return fig
+def of_one(deltas):
+    """The review's deltas in eps, (tokens, hidden) each."""
+    return {name: (delta[one] / eps).cpu() for name, delta in deltas.items()}
 
 
 print(f"{test['text'][one]!r}, label {victim.labels[test['label'][one]]}")
 for name, delta in deltas.items():
-    assert abs(delta[one].norm().item() - eps) < 0.02 * eps, "all have one length"
     print(f"log-odds of being wrong under {name:5} {odds(delta)[one]:+.1f}")
-portrait(deltas)
+lengths = {name: delta[one].norm().item() for name, delta in deltas.items()}
+course.claim("05.length", lengths=lengths, eps=eps)
+figures.portrait(of_one(deltas), here, tokens)
 
 # %% [markdown]
-# *The figure: left, FGM and PGD are arrows that reach the dotted circle of radius eps; they agree
-# in part. The noise is just as long, but what of it lies in this plane is a dot in the middle: it
-# points out of the page, into directions that do not matter. Right: noise spends the budget evenly
-# on all words, the gradient attacks put more on some words.*
+# *The figure: left, the arrows of the three sources in the plane of FGM and PGD; the dotted circle
+# has radius eps. Right, the length of each source's push at each token.*
+#
+# <details><summary>What you should see</summary>
+#
+# Left, FGM and PGD reach the circle; they agree in part. The noise is just as long, but what of it
+# lies in this plane is a dot in the middle: it points out of the page, into directions that do not
+# matter. Right: noise spends the budget evenly on all words, the gradient attacks put more on some
+# words.
+#
+# </details>
 #
 # ## 2 · A network that proposes
 #
@@ -199,7 +183,7 @@ def weights(module):
 
 
 print(f"generator: {weights(Generator(hidden)):,} weights; victim: {weights(model):,}")
-assert weights(Generator(hidden)) < 0.5 * weights(model), "the generator is the smaller one"
+course.claim("05.small", generator=weights(Generator(hidden)), victim=weights(model))
 
 # %% [markdown]
 # ### Exercise 05.1: a proposal on the ball · ●●○ · 10 min
@@ -322,6 +306,9 @@ def train_generator(model, steps, told=True, seed=0):
     return net.requires_grad_(False), losses
 
 
+# %% [markdown]
+# ### Prediction 05.a: a generator without labels
+
 # %%
 guess = course.predict(
     "05.a",
@@ -336,10 +323,12 @@ steps = profile.pick(120, 300)
 blind, blind_losses = train_generator(model, steps, told=False)
 by_blind = propose(blind, model, batch, eps, told=False)
 guess.reveal(share_right(by_blind))
+
+# %%
 untrained = propose(Generator(hidden).to(victim.device), model, batch, eps).detach()
-assert share_right(by_blind) < shares[0] - 0.2, "it learned something that noise does not have"
-assert share_right(untrained) > shares[0] - 0.1, "a generator without training is noise"
-assert all(p.grad is None for p in model.parameters()), "and the victim was not touched"
+course.claim("05.blind", noise=right["noise"], blind=share_right(by_blind),
+             untrained=share_right(untrained),
+             untouched=all(p.grad is None for p in model.parameters()))
 
 # %% [markdown]
 # Somewhere in the middle. Why? An average hides things. Look at the two classes apart:
@@ -348,14 +337,14 @@ assert all(p.grad is None for p in model.parameters()), "and the victim was not 
 print("right by class       " + "".join(f"{name:>12}" for name in victim.labels))
 by_class = {}
 for name, delta in {"no attack": None, **deltas, "blind generator": by_blind}.items():
-    right = odds(delta) < 0
-    by_class[name] = [right[labels.cpu() == c].double().mean().item() for c in (0, 1)]
+    held = odds(delta) < 0
+    by_class[name] = [held[labels.cpu() == c].double().mean().item() for c in (0, 1)]
     print(f"{name:20} " + "".join(f"{value:12.1%}" for value in by_class[name]))
 gap = {name: abs(a - b) for name, (a, b) in by_class.items()}
 spared = by_class["blind generator"].index(max(by_class["blind generator"]))
 surer = (odds(by_blind) < clean)[labels.cpu() == spared].double().mean().item()
 print(f"of the {victim.labels[spared]} texts, {surer:.0%} are made surer by the blind generator")
-assert gap["blind generator"] > gap["FGM"] + 0.15, "one class is attacked, the other is spared"
+course.claim("05.one_class", gap=gap)
 
 # %% [markdown]
 # It attacks one class and nearly spares the other. What happened is called **mode collapse**: there
@@ -378,44 +367,38 @@ told = [(odds(deltas["generator"])[labels.cpu() == c] < 0).double().mean().item(
 print(f"blind: {share_right(by_blind):.1%} right, told the label: "
       f"{share_right(deltas['generator']):.1%}, "
       f"by class {told[0]:.1%} and {told[1]:.1%}")
-assert share_right(deltas["generator"]) < share_right(by_blind) - 0.05, "the label helps"
+course.claim("05.told", told=share_right(deltas["generator"]), blind=share_right(by_blind))
 
 # %%
-with plots.style():
-    fig, (left, right) = plots.figure(8.4, 3.2, ncols=2, width_ratios=(1, 1.3))
-    for curve, name, colour in ((blind_losses, "blind", "#999999"),
-                                (losses, "told the label", COLOUR["generator"])):
-        smooth = torch.tensor(curve).unfold(0, 10, 1).mean(1)
-        left.plot(range(10, len(curve) + 1), smooth, color=colour, label=name)
-    left.axhline(0, color="#555555", linewidth=1, linestyle=":")
-    left.set(xlabel="step", ylabel="generator's loss (mean of 10 steps)")
-    left.legend()
-    groups = {**by_class, "generator, told": told}
-    for c, shade in ((0, "#555555"), (1, "#BBBBBB")):
-        right.bar([i + 0.4 * c for i in range(len(groups))], [v[c] for v in groups.values()], 0.38,
-                  color=shade, label=victim.labels[c])
-    names = ["no attack", "noise", "FGM", "PGD", "blind\ngen.", "gen.,\ntold"]
-    right.set_xticks([i + 0.2 for i in range(len(groups))], names, fontsize=9)
-    right.set(ylabel="right under attack", ylim=(0, 1.25), yticks=(0, 0.5, 1))
-    right.yaxis.set_major_formatter("{x:.0%}")
-    right.legend(ncols=2, loc="upper right")
-fig
+figures.training({"blind": blind_losses, "told the label": losses},
+                 {**by_class, "generator, told": told}, victim.labels)
 
 # %% [markdown]
 # *The figure: left, the generator's loss while it is trained, minus the mean log-odds of being
-# wrong, over equally many steps: it falls, and further with the label than without. Right, the
-# accuracy of each class under each source: the blind generator's pair of bars is the uneven one.*
+# wrong, over equally many steps. Right, the accuracy of each class under each source.*
+#
+# <details><summary>What you should see</summary>
+#
+# Left, the loss falls, and further with the label than without. Right, the blind generator's pair
+# of bars is the uneven one.
+#
+# </details>
 #
 # Here is the review of section 1 again, now with all three sources.
 
 # %%
-portrait(deltas)
+figures.portrait(of_one(deltas), here, tokens)
 
 # %% [markdown]
-# *The figure: as in section 1, with the generator's arrow. A good part of it lies in the plane that
-# the gradients span, though nobody asked for a gradient at this text; the rest points out of the
-# page. In the built-in world it spends nearly all of its length on one word, the one on which FGM
-# and PGD spend most, too.*
+# *The figure: as in section 1, with the generator's arrow and bars.*
+#
+# <details><summary>What you should see</summary>
+#
+# A good part of the generator's arrow lies in the plane that the gradients span, though nobody
+# asked for a gradient at this text; the rest points out of the page. In the built-in world it
+# spends nearly all of its length on one word, the one on which FGM and PGD spend most, too.
+#
+# </details>
 #
 # ### How many answers does it have?
 #
@@ -444,17 +427,15 @@ per_token = deltas["generator"].norm(dim=2, keepdim=True)  # how it spreads the 
 its_lengths = torch.nn.functional.normalize(two_arrows, dim=2) * per_token
 its_directions = torch.nn.functional.normalize(deltas["generator"], dim=2)
 its_directions = eps * its_directions / its_directions.norm(dim=(1, 2), keepdim=True)
+left_right, alike = {}, {}
 for name, delta in {**deltas, "two arrows, equal lengths": two_arrows,
                     "two arrows, generator's lengths": its_lengths,
                     "generator's directions, equal lengths": its_directions}.items():
-    print(f"{name:38} {share_right(delta):6.1%} right, alikeness {alikeness(delta):+.2f}")
-assert alikeness(deltas["noise"]) < 0.1 < alikeness(deltas["FGM"])
-assert alikeness(deltas["generator"]) > alikeness(deltas["FGM"]), "much the same for all"
-assert share_right(deltas["generator"]) < share_right(two_arrows) - 0.05, "it knows more than two"
+    left_right[name], alike[name] = share_right(delta), alikeness(delta)
+    print(f"{name:38} {left_right[name]:6.1%} right, alikeness {alike[name]:+.2f}")
+course.claim("05.alike", alike=alike, right=left_right)
 if profile.name == "smoke":
-    assert share_right(its_lengths) < share_right(two_arrows) - 0.3, "where to push counts"
-    assert share_right(its_directions) > share_right(two_arrows) - 0.15, "which way, hardly"
-    assert surer > 0.5, "the spared class is mostly made surer"
+    course.claim("05.where", right=left_right, surer=surer)
 
 # %% [markdown]
 # Two things are to be seen. The gradients' pushes are alike, too: there is something common to all
@@ -485,8 +466,7 @@ for name, delta in {"no attack": None, **deltas}.items():
 overlap = wilson(hits["FGM"], len(test)), wilson(hits["generator"], len(test))
 tied = overlap[0][0] < overlap[1][1] and overlap[1][0] < overlap[0][1]
 print(f"the intervals of FGM and the generator {'overlap' if tied else 'do not overlap'}")
-assert wilson(hits["generator"], len(test))[1] < wilson(hits["noise"], len(test))[0]
-assert hits["PGD"] < hits["generator"] - 0.05 * len(test), "no proposal beats ten looks"
+course.claim("05.equal_size", hits=hits, n=len(test))
 
 # %%
 grid = [k * size for k in (0.2, 0.4, 0.7, 1, 1.6)]
@@ -496,34 +476,24 @@ for e in grid:
     sweep["FGM"].append(share_right(FGM(e)(model, batch)))
     sweep["PGD"].append(share_right(PGD(e, steps=5)(model, batch)))
     sweep["generator"].append(share_right(propose(net, model, batch, e * unit)))
-with plots.style():
-    fig, ax = plots.figure(6.6, 3.4)
-    marks = {"noise": "s", "FGM": "^", "PGD": "o", "generator": "D"}
-    for name, values in sweep.items():
-        ax.plot((0, *grid), (share_right(None), *values), marker=marks[name], color=COLOUR[name],
-                label={"PGD": "PGD, 5 steps"}.get(name, name))
-    ax.axvline(size, color="#555555", linewidth=1, linestyle=":")
-    ax.annotate("trained here", (size, 1.0), (5, 0), textcoords="offset points", fontsize=9)
-    ax.set(xlabel="size, in mean word lengths", ylabel="accuracy under attack", ylim=(-0.02, 1.06))
-    ax.yaxis.set_major_formatter("{x:.0%}")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
 for e, *row in zip(grid, *sweep.values(), strict=True):
     print(f"size {e:4.2f}  " + "   ".join(f"{n} {v:6.1%}" for n, v in zip(sweep, row, strict=True)))
-g, f = sweep["generator"], sweep["FGM"]
-assert g[1] > f[1], "at small eps the gradient of this very text is better"
-assert g[-1] - f[-1] < g[1] - f[1] - 0.02, "at larger eps the generator makes up for it"
-least = [min(pair) for pair in zip(g, f, strict=True)]
-assert all(p <= low + 0.03 for p, low in zip(sweep["PGD"][:-1], least[:-1], strict=True))
-assert sweep["PGD"][-1] <= least[-1] + profile.pick(0.03, 0.08), "five steps may be few by then"
-fig
+course.claim("05.sweep", sweep=sweep, slack=profile.pick(0.03, 0.08))
+figures.sizes(size, grid, share_right(None), sweep)
 
 # %% [markdown]
 # *The figure: accuracy against the size under noise, FGM, PGD and the generator, which was trained
-# at the dotted line only. In the built-in world PGD is nowhere above another curve; at the largest
-# size five steps need not suffice: on a real encoder the generator was seen to pass them there. At
-# small sizes FGM is ahead of the generator (in the built-in world by three texts of 80 only: no
-# interval tells these two points apart); as the size grows, the generator makes up for it (in the
-# built-in world it overtakes FGM by far).*
+# at the dotted line only.*
+#
+# <details><summary>What you should see</summary>
+#
+# In the built-in world PGD is nowhere above another curve; at the largest size five steps need not
+# suffice: on a real encoder the generator was seen to pass them there. At small sizes FGM is ahead
+# of the generator (in the built-in world by three texts of 80 only: no interval tells these two
+# points apart); as the size grows, the generator makes up for it (in the built-in world it
+# overtakes FGM by far).
+#
+# </details>
 #
 # No gradient, and as good as one or better? That is no accident. At a small `eps` the loss is
 # nearly a plane, and there the gradient of *this* text is the best direction that exists (lesson
@@ -597,6 +567,8 @@ game_step = course.exercise("05.3", game_step)
 # The game begins with the trained generator and a copy of the victim. On the way we stop and ask
 # how the victim does: without attack, under the present generator, under the one of the beginning,
 # and under PGD, which has nothing to do with the game.
+#
+# ### Prediction 05.b: the victim of the game under PGD
 
 # %%
 guess = course.predict(
@@ -639,31 +611,22 @@ curves = {name: [(stop[name] < 0).double().mean().item() for stop in stops]
 guess.reveal(curves["PGD"][-1])
 
 # %%
-with plots.style():
-    fig, ax = plots.figure(6.6, 3.4)
-    looks = {"no attack": (plots.COLOURS["clean"], "-", "o"),
-             "generator": (COLOUR["generator"], "-", "D"),
-             "first generator": (COLOUR["generator"], ":", "D"),
-             "PGD": (COLOUR["PGD"], "-", "o")}
-    for name, (colour, line, mark) in looks.items():
-        ax.plot([stop["round"] for stop in stops], curves[name], color=colour, linestyle=line,
-                marker=mark, label=name)
-    ax.set(xlabel="round of the game", ylabel="accuracy of the victim", ylim=(-0.02, 1.03))
-    ax.yaxis.set_major_formatter("{x:.0%}")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
 print("round            " + " ".join(f"{stop['round']:6}" for stop in stops))
 for name, values in curves.items():
     print(f"{name:16} " + " ".join(f"{value:6.1%}" for value in values))
-assert curves["no attack"][-1] > curves["no attack"][0] - 0.2, "the victim has not forgotten"
-assert max(curves["generator"][2:]) > curves["generator"][0] + 0.15, "the victim learns to resist"
-assert curves["PGD"][-1] < curves["generator"][-1] - 0.2, "but what it resists is the generator"
-assert curves["PGD"][-1] < 0.4
-fig
+course.claim("05.game", curves=curves)
+figures.game([stop["round"] for stop in stops], curves)
 
 # %% [markdown]
-# *The figure: accuracy of the victim over the rounds of the game. Without attack it stays high, at
-# a price (the first row printed: some points below its beginning). Under the generator, which goes
-# on learning, it rises well above its beginning. Under PGD of the same size it stays low.*
+# *The figure: accuracy of the victim over the rounds of the game.*
+#
+# <details><summary>What you should see</summary>
+#
+# Without attack it stays high, at a price (the first row printed: some points below its beginning).
+# Under the generator, which goes on learning, it rises well above its beginning. Under PGD of the
+# same size it stays low.
+#
+# </details>
 #
 # The victim works on the task that it was set: to withstand **this opponent**. All the other points
 # of the ball are nobody's business in this game, and PGD finds them. Compare with the formula: the
@@ -719,67 +682,34 @@ for name, who in after.items():
 
 # %%
 game, control = board["after the game"], board["trained on FGM"]
-assert game["first generator"] > board["before"]["first generator"] + 0.15
-assert control["PGD at 0.6 eps"] > game["PGD at 0.6 eps"], "gradients teach what generators do not"
+course.claim("05.gradients", before=board["before"], game=game, control=control)
 if profile.name == "smoke":
-    assert game["no attack"] < board["before"]["no attack"], "the game has its price"
-    assert board["before"]["fresh generator"] < game["fresh generator"] < game["first generator"]
-    assert game["PGD at 0.6 eps"] < board["before"]["PGD at 0.6 eps"] + 0.05, "nothing gained there"
+    course.claim("05.price", before=board["before"], game=game)
 
 # %% [markdown]
 # Averages hide things again. The next figure has a dot for every text.
 
-
 # %%
-def clouds(ax, stop):
-    """Log-odds of all texts at one stop of the game: clean, under the generator, under PGD."""
-    spread = torch.rand(len(test), generator=torch.Generator().manual_seed(0)) * 0.6 - 0.3
-    for k, name in enumerate(("no attack", "generator", "PGD")):
-        shade = plots.COLOURS["clean"] if name == "no attack" else COLOUR[name]
-        ax.plot(k + spread, stop[name], ".", color=shade, markersize=4, alpha=0.6)
-        right = (stop[name] < 0).double().mean()
-        ax.annotate(f"{right:.0%}", (k, 1), xycoords=("data", "axes fraction"), ha="center",
-                    va="top", fontsize=9.5)
-    ax.axhline(0, color="#555555", linewidth=1, linestyle=":")
-    ax.set(title=f"round {stop['round']}", ylim=(-14, 16), xlim=(-0.5, 2.5))
-    ax.title.set_size(11)
-    ax.set_xticks(range(3), ("clean", "gener-\nator", "PGD"))
-    ax.grid(False)
-
-
-with plots.style():
-    fig, axes = plots.figure(8.4, 3.2, ncols=4, sharey=True)
-    for ax, k in zip(axes, (0, 1, 2, 4), strict=True):
-        clouds(ax, stops[k])
-    axes[0].set_ylabel("log-odds of being wrong")
-fig
+figures.clouds([stops[k] for k in (0, 1, 2, 4)])
 
 # %% [markdown]
 # *The figure: the log-odds of all test texts at four moments of the game, without attack, under the
 # generator of that moment, and under PGD; the numbers are the shares below the dotted line, where
-# the victim is right. The generator's cloud sinks; most of PGD's stays above the line. In the
-# built-in world all clouds shrink towards it, too: the first thing that the victim learns is not to
-# be so sure of itself.*
+# the victim is right.*
+#
+# <details><summary>What you should see</summary>
+#
+# The generator's cloud sinks; most of PGD's stays above the line. In the built-in world all clouds
+# shrink towards it, too: the first thing that the victim learns is not to be so sure of itself.
+#
+# </details>
 #
 # Move the slider through the game. (1) When does the generator's cloud fall, and does the generator
 # ever win it back? (2) Where PGD's log-odds become smaller: is that robustness? (Look at the
 # shares, and remember the model of lesson 03 whose logits were multiplied by 100.)
 
 # %%
-try:
-    import ipywidgets
-    from IPython.display import display
-
-    @ipywidgets.interact(stop=ipywidgets.IntSlider(0, min=0, max=len(stops) - 1,
-                                                   continuous_update=False))
-    def explore(stop):
-        with plots.style():
-            fig, ax = plots.figure(4.4, 3.4)
-            clouds(ax, stops[stop])
-            ax.set_ylabel("log-odds of being wrong")
-        display(fig)
-except ImportError:
-    print("Without ipywidgets there is no slider here; the figure above shows the same.")
+figures.explore_game(stops)
 
 # %% [markdown]
 # ## 6 · What it costs
@@ -809,7 +739,7 @@ print(f"training the generator: {train_passes:,.0f} passes, {training_seconds:.1
       "source      passes per text   ms per text    wrong")
 for name, (passes, ms) in cost.items():
     print(f"{name:10} {passes:16} {ms:13.2f} {1 - share_right(deltas[name]):8.1%}")
-assert cost["generator"][1] < cost["FGM"][1] < cost["PGD"][1], "one small pass is the cheapest"
+course.claim("05.cost", ms={name: ms for name, (_, ms) in cost.items()})
 
 # %% [markdown]
 # A fixed price and then nothing, against a price per text: there must be a number of texts from
@@ -858,7 +788,8 @@ for name in ("FGM", "PGD"):
     after_texts = break_even(1000 * training_seconds, cost["generator"][1], cost[name][1])
     print(f"  against {name}: after {after_texts:,} texts, in "
           f"{after_texts / len(train):.1f} epochs of {len(train)} texts")
-assert break_even(train_passes, 0, cost["PGD"][0]) < break_even(train_passes, 0, cost["FGM"][0])
+against = {name: break_even(train_passes, 0, cost[name][0]) for name in ("FGM", "PGD")}
+course.claim("05.break_even", against_pgd=against["PGD"], against_fgm=against["FGM"])
 
 # %% [markdown]
 # Who evaluates a model on a hundred texts does not earn the training back, not even against PGD,
@@ -904,8 +835,8 @@ print(f"sibling: {forgotten:.1%} right after forgetting, "
       f"{share_right(None, others['sibling']):.1%} after training")
 if profile.name == "smoke":
     others["adversarially trained"] = advlib.load_classifier("reviews-robust").model
-for who in others.values():
-    assert share_right(None, who) > 0.75, "model B must be good, else there is nothing to fool"
+course.claim("05.other_models",
+             right={name: share_right(None, who) for name, who in others.items()})
 
 # %% [markdown]
 # How to count? Not every text tells something about transfer. Where the `delta` did not even fool
@@ -946,6 +877,9 @@ under = torch.tensor([False, True, False, False, False, True])
 fooled = torch.tensor([True, True, True, True, False, False])
 print(f"{transfer_rate(before, under, fooled):.2f}, {transfer_rate(before, under, ~before):.2f}")
 
+# %% [markdown]
+# ### Prediction 05.c: whose delta carries over?
+
 # %%
 guess = course.predict(
     "05.c",
@@ -978,34 +912,21 @@ for scale in (1, 1.6):
 guess.reveal(max(("FGM", "PGD", "generator"), key=lambda n: rates["sibling", 1, n]))
 
 # %%
-with plots.style():
-    fig, axes = plots.figure(3.6 * len(others) + 1.2, 3.2, ncols=len(others), sharey=True,
-                             squeeze=False)
-    for ax, name in zip(axes[0], others, strict=True):
-        for k, source in enumerate(("FGM", "PGD", "generator")):
-            heights = [rates[name, scale, source] for scale in (1, 1.6)]
-            at = [i + 0.27 * (k - 1) for i in range(2)]
-            ax.bar(at, heights, 0.25, color=COLOUR[source], label=source)
-            for x, height in zip(at, heights, strict=True):
-                ax.annotate(f"{height:.0%}", (x, height), (0, 2), textcoords="offset points",
-                            ha="center", fontsize=9)
-        ax.set_xticks(range(2), [f"size {scale * size:.2f}" for scale in (1, 1.6)])
-        ax.set(title=f"to the {name} model" if "trained" in name else f"to the {name}",
-               ylim=(0, 1.08))
-        ax.title.set_size(11)
-        ax.yaxis.set_major_formatter("{x:.0%}")
-    axes[0, 0].set_ylabel("transfer rate")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
-assert rates["sibling", 1, "generator"] > 0.2, "what one habit does to A it does to relatives of A"
+course.claim("05.transfer", rate=rates["sibling", 1, "generator"])
 if profile.name == "smoke":
-    for name in others:
-        assert rates[name, 1, "generator"] > rates[name, 1, "PGD"], "the generator's rate leads"
-fig
+    course.claim("05.lead", generator={name: rates[name, 1, "generator"] for name in others},
+                 pgd={name: rates[name, 1, "PGD"] for name in others})
+figures.transfer(rates, list(others), size)
 
 # %% [markdown]
 # *The figure: the share of texts that also fool model B, among those that fooled A and that B was
-# right on, for two sizes. Bars of one colour belong to one source; noise is missing, because it
-# fooled nothing that could be carried over.*
+# right on, for two sizes. Bars of one colour belong to one source.*
+#
+# <details><summary>What you should see</summary>
+#
+# Noise is missing, because it fooled nothing that could be carried over.
+#
+# </details>
 #
 # In the built-in world the generator's rate leads at the first size, on both models; but read the
 # intervals before you believe in an order. They overlap there, and at the larger size PGD is level
