@@ -218,6 +218,7 @@ def _draw(numbers: list[Prediction]) -> Any:
     ax.set(xlim=(-0.03, 1.03), ylim=(len(numbers) - 0.5, -0.5))
     ax.grid(False)
     fig.legend(loc="outside upper left", ncols=2, frameon=False)
+    fig.alt = "; ".join(f"{p.id}: guess {show(p.guess)}, result {show(p.result)}" for p in numbers)
     return fig
 
 
