@@ -246,7 +246,7 @@ def state_time(copy: NotebookNode, name: str, root: Path = ROOT) -> None:
     took = re.search(r"Runs in (\d+) s", "".join(cell.source for cell in copy.cells))
     if took:
         file = root / "README.md"
-        row = rf"(\]\(notebooks/{name}\.ipynb\)\) \| \d+ min \| )\d+ s"
+        row = rf"(\]\(notebooks/{name}\.ipynb\).* \| \d+ min \| )\d+ s"
         file.write_text(re.sub(row, rf"\g<1>{took[1]} s", file.read_text()))
 
 
