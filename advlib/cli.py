@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 import sys
 import time
@@ -35,7 +37,7 @@ def plainly(command):
     return wrapped
 
 
-@app.command()
+@app.command(short_help="Train plain and adversarial, attack both, report.")
 @plainly
 @take(Options)
 def run(
@@ -62,7 +64,7 @@ def run(
     experiment(options, folder, "advlib " + shlex.join(sys.argv[1:]), with_curve=curve)
 
 
-@app.command()
+@app.command(short_help="Attack one text, or a file of texts.")
 @plainly
 def attack(
     text: Annotated[str | None, typer.Argument(help="The text to attack.")] = None,
@@ -134,7 +136,7 @@ def attack(
     y = int(before.argmax())
     _say("text", text, victim, before)
     result = change(victim, [text], [y])[0]
-    _say("words", result.show(), victim, victim.predict([result.text])[0])
+    _say("words", _coloured(result.show()), victim, victim.predict([result.text])[0])
     note = "the model is fooled" if result.success else "the model is not fooled"
     if hasattr(change, "world") and not any(change.options(text)):
         note = "no word of this text has known substitutes"
@@ -257,6 +259,14 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
     print(f"{out}: {_count(len(rows), 'row')}; 95 % Wilson intervals")
 
 
+def _coloured(shown: str) -> str:
+    """Changed words in colour where somebody sees them: on a terminal, unless NO_COLOR is set."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return shown
+    change = re.compile(r"\[[^\]]* -> [^\]]*\]")
+    return change.sub(lambda found: typer.style(found[0], fg="yellow", bold=True), shown)
+
+
 def _one_cell(text) -> str:
     """A text as it is; the two of a pair with a mark between."""
     return text if isinstance(text, str) else " ‖ ".join(text)
@@ -296,7 +306,7 @@ def _say(what: str, text: str, victim, probabilities) -> None:
     print(f"{what:>6}  {text}\n        -> {victim.labels[y]} ({probabilities[y]:.1%})")
 
 
-@app.command()
+@app.command(short_help="Measure a model by a fixed protocol.")
 @plainly
 def evaluate(
     model: Annotated[
@@ -376,7 +386,7 @@ def _table(rows: list[dict]) -> str:
     return pd.DataFrame(shown).to_string(index=False)
 
 
-@app.command()
+@app.command(short_help="Write a model's card from its evaluation.")
 @plainly
 def card(
     model: Annotated[Path, typer.Argument(help="The folder of the trained model.")],
@@ -412,7 +422,7 @@ def card(
     print(write_card(model, found, **{name: value for name, value in said.items() if value}))
 
 
-@app.command()
+@app.command(short_help="Write a model as ONNX, and compare.")
 @plainly
 def export(
     model: Annotated[str, typer.Argument(help="An embedded checkpoint or a model folder.")],
@@ -430,7 +440,7 @@ def export(
           f"largest difference of a logit from PyTorch's {gap:.1g}")  # fmt: skip
 
 
-@app.command()
+@app.command(short_help="Say what is installed and what is missing.")
 @plainly
 def doctor() -> None:
     """Say what is installed, which device and profile, what is missing and how to mend it."""

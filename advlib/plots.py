@@ -59,6 +59,14 @@ class Picture(Figure):
         size = {"width": round(80 * width), "height": round(80 * height)}
         return file.getvalue(), size | ({"alt": self.alt} if self.alt else {})
 
+    def _ipython_display_(self) -> None:
+        """Show this picture, and not what matplotlib's inline backend, which any widget switches
+        on, would make of it."""
+        from IPython.display import publish_display_data
+
+        png, metadata = self._repr_png_()
+        publish_display_data({"image/png": png, "text/plain": repr(self)}, {"image/png": metadata})
+
     def __repr__(self) -> str:  # what a front end without pictures shows
         return f"Figure: {self.alt}" if self.alt else super().__repr__()
 

@@ -524,3 +524,20 @@ def test_a_run_on_sentence_pairs(tmp_path):
                         "--model", tmp_path / "out" / "standard", "--attack", "DeepWordBug",
                         "--n", "4", "--out", tmp_path / "attacked.csv")  # fmt: skip
     assert code == 0 and "‖ it was good" in (tmp_path / "attacked.csv").read_text(), output
+
+
+def test_the_sentences_of_the_help_are_whole():
+    found = CliRunner().invoke(app, ["--help"]).output.split("Commands")[1]
+    assert "..." not in found and "…" not in found
+
+
+def test_changed_words_are_coloured_on_a_terminal_alone(monkeypatch):
+    from advlib import cli
+
+    text = "a [good -> fine] film"
+    assert cli._coloured(text) == text
+    monkeypatch.setattr(cli.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" in cli._coloured(text) and cli._coloured(text).endswith(" film")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert cli._coloured(text) == text
