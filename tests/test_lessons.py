@@ -4,6 +4,7 @@
 what the feedback must say).
 """
 
+import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -91,3 +92,13 @@ def test_every_claim_of_a_page_exists_and_is_made(number):
     assert sorted(set(made)) == sorted(known)
     for name, claim in known.items():
         assert name.startswith(f"{number}.") and claim.sentence.rstrip().endswith(".")
+
+
+@pytest.mark.parametrize("number", [n for n in LESSONS if "figures" in PAGES[n]])
+def test_every_figure_of_a_solved_page_is_there_in_words(number):
+    page = Path(course.__file__).parents[1] / "solutions" / f"{number}_{LESSONS[number]}.ipynb"
+    shown = [output for cell in json.loads(page.read_text())["cells"]
+             for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    assert shown
+    for output in shown:
+        assert len(output["metadata"]["image/png"].get("alt", "")) > 20
