@@ -55,14 +55,13 @@ def progress(
 
 def page(name: str = "") -> str:
     """The certificate as HTML; every text is escaped."""
-    answers, rows, total = record.answers(), [], 0
+    answers, rows, done, total = record.answers(), [], 0, 0
     for number, title in LESSONS.items():
         ids = list(ledger._exercises(number))
         right = [f"{id} {ledger.find(id).title}" for id in ids if answers.get(id) == ledger.RIGHT]
-        total += len(ids)
+        done, total = done + len(right), total + len(ids)
         cells = (number, title.replace("_", " "), f"{len(right)} of {len(ids)}", "; ".join(right))
         rows.append("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
-    done = sum(state == ledger.RIGHT for state in answers.values())
     return PAGE.format(name=f"{escape(name)}: " if name else "", done=done, all=total,
                        day=date.today(), rows="\n".join(rows), digest=record.digest(),
                        file=escape(record.place().name))  # fmt: skip

@@ -34,11 +34,11 @@ def read() -> dict[str, dict]:
     file = place()
     try:
         found = json.loads(file.read_text())
-        if all(isinstance(found[part], dict) for part in ("answers", "guesses")):
+        if _whole(found):
             return found
     except FileNotFoundError:
         return {"answers": {}, "guesses": {}}
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
         pass
     aside = file.with_suffix(".broken.json")
     try:
@@ -48,6 +48,13 @@ def read() -> dict[str, dict]:
     except OSError:
         pass
     return {"answers": {}, "guesses": {}}
+
+
+def _whole(found) -> bool:
+    """Whether this is what this file writes."""
+    return (all(isinstance(state, str) for state in found["answers"].values())
+            and all(guess.keys() == {"guess", "result", "low", "high"}
+                    for guess in found["guesses"].values()))  # fmt: skip
 
 
 def answers() -> dict[str, str]:
@@ -81,7 +88,7 @@ def _change(change) -> None:
             found = read()
             change(found)
             new = file.with_name(f"{file.name}.{os.getpid()}")
-            new.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+            new.write_text(json.dumps(found, indent=1, sort_keys=True, default=str) + "\n")
             os.replace(new, file)
     except (OSError, Timeout) as error:
         print(f"(Your progress could not be kept in {file}: {error}. COURSE_RECORD names another "

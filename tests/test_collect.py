@@ -36,6 +36,8 @@ def test_a_notebook_is_run_again_to_its_end_and_stored_outputs_are_forgotten(tmp
         'f = course.exercise("00.3", lambda *given: None)',
         'def g(*given):\n    raise NotImplementedError("Exercise 00.4")\n',
         'g = course.exercise("00.4", g)',
+        "from course.lesson_00.checks import EXERCISES",
+        'h = course.exercise("00.2", EXERCISES["00.2"].course)',
     )
     claim = nbformat.v4.new_output("stream", text="Exercise 00.3 (x): right. Exercise 00.1: right")
     nb.cells[0].outputs = [claim]
@@ -43,7 +45,8 @@ def test_a_notebook_is_run_again_to_its_end_and_stored_outputs_are_forgotten(tmp
     file.parent.mkdir()
     nbformat.write(nb, file)
     name, lesson, right, of, told = row(file, tmp_path, execute=True)
-    assert (name, lesson, right) == ("ann/my.ipynb", "00", "0") and int(of) >= 4
+    assert (name, lesson, right) == ("ann/my.ipynb", "00", "1") and int(of) >= 4
+    assert "00.2 right; " in told
     assert "00.1 not run; " in told and "00.3 wrong; 00.4 open" in told
     assert "00.3 right" in row(file, tmp_path, execute=False)[4]
 

@@ -362,7 +362,10 @@ def test_a_stub_that_is_run_again_takes_nothing_away():
     assert record.answers()["98.1"] == "right"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"answers": 3, "guesses": {}}'])
+@pytest.mark.parametrize("content", [
+    "", "{", "[]", "null", '{"answers": 3, "guesses": {}}',
+    '{"answers": {"98.1": 1}, "guesses": {}}', '{"answers": {}, "guesses": {"98.a": 3}}',
+])  # fmt: skip
 def test_a_broken_record_is_set_aside(own_record, content, capsys):
     own_record.write_text(content)
     assert record.answers() == {}
@@ -391,6 +394,7 @@ def test_a_record_that_cannot_be_written_stops_nobody(monkeypatch, tmp_path, cap
 def test_the_command_shows_the_course_and_writes_a_certificate(own_record, tmp_path, monkeypatch):
     monkeypatch.setattr("course.cli.LESSONS", {"98": "a_test"})
     exercise("98.1", course)
+    record.keep_answer("97.1", "right")  # of no lesson
     page = tmp_path / "page.html"
     done = CliRunner().invoke(cli.app, ["progress", "--certificate", str(page), "--name", "<A>"])
     assert done.exit_code == 0 and "98 a test" in done.output

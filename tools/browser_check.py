@@ -32,7 +32,7 @@ HANDLE = ".widget-slider .noUi-handle, .widget-slider .ui-slider-handle"
 
 def with_widgets() -> list[Path]:
     """The solved notebooks that make a widget on their page."""
-    made = re.compile(r"ipywidgets|playground\(|advlib\.predict\(")
+    made = re.compile(r"ipywidgets|figures\.explore|playground\(|course\.predict\(")
     return [p for p in sorted(ROOT.glob("solutions/[0-9][0-9]_*.ipynb"))
             if made.search(p.read_text())]  # fmt: skip
 
@@ -186,7 +186,8 @@ def check(page: Page, address: str, notebook: Path) -> str:
     run_all(page, address.format(name=notebook.name))
     ran = time.perf_counter() - start
     shot = SHOTS / notebook.stem
-    sliders = sum(use_sliders(page, i, shot) for i in cells_with(page, "ipywidgets.interact"))
+    moving = cells_with(page, "ipywidgets.interact") + cells_with(page, "figures.explore")
+    sliders = sum(use_sliders(page, i, shot) for i in moving)
     grounds = cells_with(page, "playground(victim")
     for place in grounds:
         use_playground(page, place, shot)
