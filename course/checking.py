@@ -83,7 +83,8 @@ def _pre(text: str, marked: int | None = None) -> str:
     lines = [escape(line) for line in text.splitlines()]
     if marked is not None and marked < len(lines):
         lines[marked] = f'<b style="border-bottom:2px solid #d55e00">{lines[marked]}</b>'
-    style = "margin:0;text-align:left;font-family:monospace;background:none;color:inherit"
+    style = ("margin:0;text-align:left;font-family:monospace;white-space:pre;background:none;"
+             "color:inherit")  # fmt: skip
     return f'<pre style="{style}">' + "\n".join(lines) + "</pre>"
 
 
@@ -116,7 +117,7 @@ def _place(row: int, shape: Sequence[int]) -> str:
     return str([int(i) for i in np.unravel_index(row, tuple(shape[:-1]))])
 
 
-def _row(values: torch.Tensor, most: int = 6) -> str:
+def _row(values: torch.Tensor, most: int = 3) -> str:
     shown = " ".join(f"{v:9.4g}" for v in values[:most].tolist())
     return shown + " …" * (len(values) > most)
 

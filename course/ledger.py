@@ -19,7 +19,7 @@ WAIT = "The cells below wait for this one: mend it, or put the raise NotImplemen
 OURS = re.compile(r"[/\\](advlib|course)[/\\]")  # files that a learner did not write
 MARKS = {RIGHT: "●", OPEN: "○", WRONG: "✗"}
 # Both colours can be read on white and on black; text keeps the colour of the front end's theme.
-BOX = "border-left:4px solid {0};padding:4px 12px;margin:4px 0;text-align:left"
+BOX = "border-left:4px solid {0};padding:4px 12px;margin:4px 0;text-align:left;overflow-x:auto"
 GOOD, BAD = "#009e73", "#d55e00"
 
 
@@ -239,13 +239,14 @@ def _ask(made: Prediction, options: tuple[str, ...] | None) -> bool:
             (made.low + made.high) / 2, min=made.low, max=made.high, step=10**-made.decimals,
             readout=False, layout=ipywidgets.Layout(width="24em"),
         )  # fmt: skip
-        said = ipywidgets.Label("not moved yet")
-        widget.observe(lambda change: setattr(said, "value", made.text(change["new"])), "value")
+        said = ipywidgets.Label("(not moved yet)", layout=ipywidgets.Layout(margin="0 0 0 2em"))
         ends = [ipywidgets.Label(made.text(v)) for v in (made.low, made.high)]
         shown = ipywidgets.HBox([ends[0], widget, ends[1], said])
 
     def note(change) -> None:
         made.guess = change["new"]
+        if not options:
+            said.value = f"your guess: {made.text(made.guess)}"
 
     widget.observe(note, names="value")
     display(shown)
