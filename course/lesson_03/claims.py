@@ -33,8 +33,8 @@ CLAIMS = {
         lambda fgm, n: fgm[0.8] - 0.03 * n < fgm[0.3] < fgm[0.05],
     ),
     "03.lengths": Claim(
-        "FGSM, the longer step, does at least as much as FGM at every eps (give or take 3 % of the "
-        "texts); at equal length it never does more, and somewhere clearly less.",
+        "Give or take 3 % of the texts, at every eps FGSM, the longer step, does at least as much "
+        "as FGM, and shortened to equal length it does no more; somewhere it falls clearly behind.",
         lambda hits, n: (
             all(
                 hits["FGSM"][eps] < k + 0.03 * n and k < hits["FGSM, shortened"][eps] + 0.03 * n
@@ -90,7 +90,7 @@ CLAIMS = {
     ),
     "03.opposites": Claim(
         "Most changed words turned into their opposites, and there the attack points to the new "
-        "word more than it does elsewhere.",
+        "word more than twice as much as to a neighbour elsewhere.",
         lambda turned, changed, lean, angle: (
             turned > 0.7 * changed and lean > 2 * angle.abs().median()
         ),
