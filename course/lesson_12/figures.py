@@ -109,7 +109,7 @@ def padding(customs, shares):
             ax.grid(False)
         axes[0].set_ylabel("texts of three batches")
         axes[0].invert_yaxis()
-        axes[0].legend(loc="center right", fontsize=9)
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     fig.alt = ("Three batches of each custom as horizontal lines, blue for text and grey for "
                f"padding. The share of padding: {told}.")  # fmt: skip
@@ -126,7 +126,7 @@ def tracked(curves):
             (axes[0, 1], "accuracy on validation texts",
              (("eval/accuracy", "no attack", "clean", "o-"),
               ("eval/robust_accuracy", "under PGD-3", "pgd", "s--"))),
-            (axes[1, 0], "share of the peak",
+            (axes[1, 0], "share of the largest value",
              (("train/lam", "λ", "words", "o-"),
               ("train/learning_rate", "learning rate", "noise", "s--"))),
             (axes[1, 1], "passes so far",
@@ -143,6 +143,8 @@ def tracked(curves):
                 ax.yaxis.set_major_formatter("{x:.0%}")
             ax.set_ylabel(title)
             ax.set_ylim(0, 1.02 if "accuracy" in title else None)
+            if title == "loss":  # room for the legend
+                ax.set_ylim(0, 1.3 * ax.dataLim.ymax)
             ax.legend(fontsize=9, loc="lower right" if "accuracy" in title else "best")
         for ax in axes[1]:
             ax.set_xlabel("step of the optimizer")
