@@ -1023,7 +1023,7 @@ figures.universal(SIZES, found)
 # *The figure: the share of texts that stay right against the length of the push on every word: one
 # random vector (open circles), noise (grey squares), the universal vectors on the texts that they
 # were made on (orange, dotted) and on unseen ones (orange, full), and FGM, made for each text
-# (blue, dashed).*
+# (green, dashed).*
 #
 # <details><summary>What you should see</summary>
 #
