@@ -103,13 +103,14 @@ def side_by_side(yours: Any, expected: Any, rows: int = 4) -> tuple[str, str]:
     if expected.numel() <= 40:
         return show(yours), show(expected)
     tables = [x.detach().cpu().double().reshape(-1, x.shape[-1]) for x in pair]
-    differs = ~torch.isclose(*tables, atol=1e-5, rtol=1e-4, equal_nan=True).all(1)
-    wrong = differs.nonzero()[:, 0].tolist()
+    differs = ~torch.isclose(*tables, atol=1e-5, rtol=1e-4, equal_nan=True)
+    wrong = differs.any(1).nonzero()[:, 0].tolist()
     if not wrong:
         return show(yours), show(expected)
     head = f"{len(wrong)} of {len(differs)} rows differ, shape {tuple(expected.shape)}"
-    return tuple(head + "".join(f"\n{_place(i, expected.shape)} {_row(table[i])}"
-                                for i in wrong[:rows]) for table in tables)
+    first = {i: int(differs[i].int().argmax()) for i in wrong[:rows]}  # column of the difference
+    return tuple(head + "".join(f"\n{_place(i, expected.shape)} {_row(table[i], first[i])}"
+                                for i in first) for table in tables)
 
 
 def _place(row: int, shape: Sequence[int]) -> str:
@@ -117,9 +118,11 @@ def _place(row: int, shape: Sequence[int]) -> str:
     return str([int(i) for i in np.unravel_index(row, tuple(shape[:-1]))])
 
 
-def _row(values: torch.Tensor, most: int = 3) -> str:
-    shown = " ".join(f"{v:9.4g}" for v in values[:most].tolist())
-    return shown + " …" * (len(values) > most)
+def _row(values: torch.Tensor, column: int, most: int = 3) -> str:
+    """Some numbers of a row, the one in `column` among them."""
+    start = max(0, min(column, len(values) - most))
+    shown = " ".join(f"{v:9.4g}" for v in values[start : start + most].tolist())
+    return "… " * (start > 0) + shown + " …" * (start + most < len(values))
 
 
 def expect(condition: Any, problem: str, **details) -> None:
