@@ -58,7 +58,7 @@ def sharpening(walk, margins, gradients: dict, accuracies: dict, true: float):
         for factor, look in LOOKS.items():
             _way(left, walk, margins, factor, gradients[factor], look)
         left.axhline(1e-45, color="#888888", linewidth=1.5)
-        left.text(0.02, 1e-50, "below the line: slope 0 in float32", fontsize=9, va="center")
+        left.text(0.02, 1e-50, "below: slope 0 in float32", fontsize=9, va="center")
         fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2)
         right.plot(list(accuracies), list(accuracies.values()), "o-", markersize=7,
                    color=plots.COLOURS["fgsm"], label="PGD on the cross-entropy")  # fmt: skip
@@ -104,7 +104,7 @@ def averaging(cosines: dict):
         ax.plot(k, 1 / np.sqrt(1 + 4.5 / k), color="#555555", linestyle="--",
                 label=r"$1/\sqrt{1+4.5/k}$")  # fmt: skip
         ax.set(xscale="log", ylim=(0, 1), xlabel="draws averaged, k",
-               ylabel="cosine with the true gradient")  # fmt: skip
+               ylabel="cosine with\nthe true gradient")  # fmt: skip
         ax.set_xticks(list(cosines), [str(k) for k in cosines])
         ax.minorticks_off()
         fig.legend(loc="outside upper left", ncols=2)

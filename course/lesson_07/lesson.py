@@ -583,8 +583,8 @@ waves = Waves(victim.model, 0.5 * coordinate, 3)
 #   `k` passes (is the `argmax` of the logits). A tie goes to the attacker.
 #
 # `perturbed_logits(model, batch, delta)` is one pass; `wrong_margin(logits, labels)` the log-odds.
-# Set no seed. Exactly `k` passes: use each one for both results. Leave `delta` and the `.grad` of
-# the model's parameters alone.
+# Set no seed. Exactly `k` passes: use each one for both results. Leave `delta`, `batch` and the
+# model as they are, and every `.grad`, too.
 #
 # <details><summary>Hint</summary>
 #
