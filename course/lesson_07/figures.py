@@ -42,12 +42,15 @@ def first_attacks(accuracies: dict, longer: int):
     return fig
 
 
+def _size(gradient: float) -> str:
+    return f"{gradient:.0e}" if gradient else "exactly 0"
+
+
 def _way(ax, walk, margins, factor: float, gradient: float, look: tuple) -> None:
     """The cross-entropy log(1 + e^m) on the way, with the factor before the logits."""
     colour, mark, line = look
-    shown = f"{gradient:.0e}" if gradient else "exactly 0"
     ax.plot(walk, np.logaddexp(0, factor * margins), color=colour, marker=mark, linestyle=line,
-            markevery=5, label=f"factor {factor:.3g}: gradient {shown}")  # fmt: skip
+            markevery=5, label=f"factor {factor:.3g}: gradient {_size(gradient)}")  # fmt: skip
     ax.set(yscale="log", ylim=(1e-60, 1e4), xlabel="way to PGD's end, in ε", ylabel="cross-entropy")
 
 
@@ -88,7 +91,7 @@ def explore_factor(walk, margins, gradient_of) -> None:
             gradient = gradient_of(factor)
             _way(ax, walk, margins, factor, gradient, ("#000000", "o", "-"))
             fig.legend(loc="outside upper left")
-        fig.alt = f"Cross-entropy of the text with the factor {factor:g}; gradient {gradient:.0e}."
+        fig.alt = f"Cross-entropy with the factor {factor:g}; gradient {_size(gradient)}."
         return fig
 
     explore(draw, factor=(FACTORS[15], FACTORS))
