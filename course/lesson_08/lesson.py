@@ -7,8 +7,8 @@
 #
 # - write the step that minimises `L + lam·L_adv`, and the loop and the evaluation around it;
 # - turn its knobs, `lam`, `eps`, `ratio` and `steps`, and read the price in a frontier;
-# - see a training collapse, and mend it; see one learn its training texts by heart, and find out
-#   what early stopping can do for it;
+# - see a training collapse, and mend it; train on few texts for long, and find out what early
+#   stopping can do;
 # - do it all again with one call of `finetune`, which makes an `AdversarialTrainer`;
 # - measure whether a defence against pushes of embeddings helps against *words*.
 #
@@ -52,7 +52,6 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 from transformers import set_seed
 
-from advlib import plots
 from advlib.attacks import FGM, PGD, Typos, WordSubstitution
 from advlib.attacks.embedding import perturbed_logits, wrong_margin
 from advlib.corpora import replace, world
@@ -60,6 +59,7 @@ from advlib.evaluation import attack_all, wilson
 from advlib.models import Classifier
 from advlib.objectives import Adversarial, Words
 from advlib.training import finetune
+from course.lesson_08 import figures
 
 source = profile.pick(
     smoke="reviews-clean", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english")
@@ -93,10 +93,17 @@ before = attack_all(start, test, probe)
 low, high = wilson(int(before.robust.sum()), len(test))
 print(f"as it comes: {(before.clean == before.labels).mean():.0%} right, under PGD "
       f"{before.robust.mean():.0%} (95 % interval {low:.0%} to {high:.0%})")
-assert before.robust.mean() < (before.clean == before.labels).mean() - 0.2
+course.claim("08.before", clean=(before.clean == before.labels).mean(), robust=before.robust.mean())
 
 # %% [markdown]
 # ## 2 · One step
+
+# %%
+figures.loop()
+
+# %% [markdown]
+# *The figure: one step of adversarial training. Pink is the attacker's part, blue the defender's;
+# the dashed arrow leads to the next step.*
 #
 # What a step does, in this order:
 #
@@ -185,8 +192,7 @@ optimizer = adamw(student.model)
 history = [adversarial_step(student.model, optimizer, batch, fgm, lam=1.0) for _ in range(6)]
 for step, (clean, adv) in enumerate(history):
     print(f"step {step}: clean loss {clean:.3f}, adversarial loss {adv:.3f}")
-assert history[0][1] > 2 * history[0][0], "the attack finds what the clean loss does not show"
-assert history[-1][1] < 0.8 * history[0][1], "on this batch the openings are closed"
+course.claim("08.openings", history=history)
 
 # %% [markdown]
 # The attacker begins anew at each step and finds less and less, with relapses (the steps are
@@ -249,7 +255,7 @@ theirs = (before.clean == before.labels)[:48].mean(), before.robust[:48].mean()
 mine = evaluate(start, test.select(range(48)), probe)
 print(f"48 texts: yours {mine[0]:.2f} and {mine[1]:.2f}, the library's {theirs[0]:.2f} and "
       f"{theirs[1]:.2f}")
-assert abs(mine[1] - theirs[1]) < 0.03, "both count the same"
+course.claim("08.count", yours=mine[1], library=theirs[1])
 first = (before.clean == before.labels).mean(), before.robust.mean()  # of all test texts
 print("\nBefore, under PGD:\n" + classification_report(
     before.labels, before.attacked, target_names=start.labels, zero_division=0))
@@ -282,6 +288,8 @@ def train_epoch(victim, data, optimizer, attack, lam, ratio=1.0, seed=0, size=ba
 
 
 # %% [markdown]
+# ### Prediction 08.a: two epochs of sparring
+#
 # Two students, both from the same start: one goes on with ordinary training (`lam = 0`), the other
 # has a sparring partner (`lam = 1`). The first is the **control**: without it one could not tell
 # what the attacks did from what a few more epochs did.
@@ -306,13 +314,15 @@ for kind, lam in {"standard": 0.0, "adversarial": 1.0}.items():
     runs[kind] = student, losses, evaluate(student, test, probe)
 
 guess.reveal(runs["adversarial"][2][1])
+
+# %%
 print(f"{'as it comes':12} clean {first[0]:.0%}, under PGD {first[1]:.0%}")
 for kind, (_, _, (clean, robust)) in runs.items():
     print(f"{kind:12} clean {clean:.0%}, under PGD {robust:.0%}")
 standard, adversarial = runs["standard"][0], runs["adversarial"][0]
-rise = runs["adversarial"][2][1] - runs["standard"][2][1]
-assert rise > profile.pick(0.01, 0.03), "it is the sparring that helps, not the epochs"
-assert runs["adversarial"][2][0] > first[0] - 0.08, "and the price in clean accuracy is small"
+course.claim("08.sparring", adversarial=runs["adversarial"][2][1],
+             standard=runs["standard"][2][1], least=profile.pick(0.01, 0.03))
+course.claim("08.price", after=runs["adversarial"][2][0], before=first[0])
 
 # %%
 after = attack_all(adversarial, test, probe)
@@ -320,40 +330,19 @@ print("After, under PGD:\n" + classification_report(
     after.labels, after.attacked, target_names=start.labels, zero_division=0))
 
 # %%
-def smooth(values, width=8):
-    """The mean of the last `width` values, at each step that has so many."""
-    return [sum(values[k - width : k]) / width for k in range(width, len(values) + 1)]
-
-
-with plots.style():
-    fig, (left, right) = plots.figure(7.4, 3.0, ncols=2)
-    for kind, (_, losses, _) in runs.items():
-        for what, line, values in zip(("clean loss", "loss under FGM"), ("-", "--"),
-                                      zip(*losses, strict=True), strict=True):
-            if values[0] is not None:
-                mean = smooth(values)
-                left.plot(range(7, 7 + len(mean)), mean, line, color=plots.COLOURS[kind],
-                          label=f"{kind}, {what}")
-    left.set(xlabel="step", ylabel="loss, mean of 8 steps", ylim=(0, None))
-    shown = {"as it comes": first} | {kind: found for kind, (_, _, found) in runs.items()}
-    for k, (what, colour) in enumerate((("clean", plots.COLOURS["clean"]),
-                                        ("under PGD", plots.COLOURS["pgd"]))):
-        bars = right.bar([x + 0.4 * k - 0.2 for x in range(3)], [v[k] for v in shown.values()],
-                         0.37, color=colour, label=what)
-        right.bar_label(bars, [f"{v[k]:.0%}" for v in shown.values()], fontsize=9, padding=2)
-    right.set_xticks(range(3), list(shown), fontsize=9)
-    right.set(ylim=(0, 1.12), ylabel="accuracy")
-    right.yaxis.set_major_formatter("{x:.0%}")
-    left.legend(fontsize=9)
-    fig.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=2)
-fig
+figures.trainings(runs, first)
 
 # %% [markdown]
 # *The figure: left, the losses of both trainings, each point the mean of eight steps (single ones
-# jump, since a batch has few texts). The adversarial loss begins high and comes down. The clean
-# loss, 0.001 in section 2, is far above that in *both* runs: the rate is large and dropout is on,
-# so a model that was finished is shaken. Right, the accuracies on the test texts: the adversarial
-# run withstands PGD on more of them than its control.*
+# jump, since a batch has few texts). Right, the accuracies on the test texts.*
+#
+# <details><summary>What you should see</summary>
+#
+# The adversarial loss begins high and comes down. The clean loss, 0.001 in section 2, is far above
+# that in *both* runs: the rate is large and dropout is on, so a model that was finished is shaken.
+# The adversarial run withstands PGD on more of the test texts than its control.
+#
+# </details>
 #
 # Under ordinary training the robust accuracy *wanders*: with other seeds the control of the
 # built-in world ended above the start as well as below it. So compare with the control and not with
@@ -429,10 +418,9 @@ for name, found in trials.items():
     chosen = min(found, key=lambda lr: found[lr][0])
     print(f"{name:6}", "  ".join(f"{lr:.0e}: {loss:.2f}" for lr, (loss, _) in found.items()),
           f"  chosen {chosen:.0e}, on test {both_losses(found[chosen][1], some_test):.2f}")
-adam, decayed = ([loss for loss, _ in trials[name].values()] for name in ("Adam", "AdamW"))
-for found in trials.values():
-    assert min(loss for loss, _ in found.values()) < begin, "the best rate lowers the loss"
-assert max(abs(a - b) for a, b in zip(adam, decayed, strict=True)) < 0.05, "decay plays no part"
+losses = {name: [loss for loss, _ in found.values()] for name, found in trials.items()}
+course.claim("08.best-rate", losses=losses, before=begin)
+course.claim("08.decay", adam=losses["Adam"], adamw=losses["AdamW"])
 
 # %% [markdown]
 # Rates that are three times apart can mean progress and harm, and what is a good rate for Adam is
@@ -464,6 +452,8 @@ assert max(abs(a - b) for a, b in zip(adam, decayed, strict=True)) < 0.05, "deca
 # one seed. They show directions, and no third digits. More values, with three seeds each, were
 # recorded before and are drawn beside them. (All are shown on the test texts: here we look, and
 # choose nothing.)
+#
+# ### Prediction 08.b: a partner with a long reach
 
 # %%
 guess = course.predict(
@@ -491,12 +481,15 @@ far = {"lam": 3.0, "eps": 1.0, "ratio": 0.25, "steps": 3}
 sweep = {knob: {0: none, value: short_run(**{knob: value}), 0.3 if knob == "eps" else 1: usual}
          for knob, value in far.items()}
 sweep = {knob: dict(sorted(found.items())) for knob, found in sweep.items()}
-assert sweep["eps"][1.0][1] < usual[1] + profile.pick(0, 1), "eps = 1 teaches less"
 change = {knob: abs(sweep[knob][value][1] - usual[1]) for knob, value in far.items()}
 guess.reveal("it rises clearly" if sweep["eps"][1.0][1] > usual[1] + 0.05 else "it does not")
+
+# %%
 for knob, found in sweep.items():
     print(f"{knob:6} " + "   ".join(f"{value:g}: {clean:.0%}, {robust:.0%}"
                                     for value, (clean, robust) in found.items()))
+if profile.name == "smoke":  # on other data so short a run tells nothing about this
+    course.claim("08.too-far", far=sweep["eps"][1.0][1], usual=usual[1])
 
 # %% [markdown]
 # Is the dear knob worth its price? Three steps against one, with what chance could make of either:
@@ -507,7 +500,7 @@ three = sweep["steps"][3]
 print(f"a step of training costs {(6 + 2 * 3) / (6 + 2 * 1):.1f} times as much, and the accuracy "
       f"under PGD moves by {100 * (three[1] - usual[1]):+.0f} points:\nfrom {low:.0%}–{high:.0%} "
       f"to {low3:.0%}–{high3:.0%} (95 % intervals)")
-assert three[1] > none[1], "three steps, too, teach more than none"
+course.claim("08.three-steps", three=three[1], none=none[1])
 
 # %%
 # Recorded in the built-in world: (clean, under PGD) in %, for the seeds 0 to 2 of section 11.
@@ -526,29 +519,7 @@ three_seeds = {knob: {0: NONE, 0.3 if knob == "eps" else 1: USUAL} | found
                for knob, found in REPEATED.items() if profile.name == "smoke"}
 
 # %%
-with plots.style():
-    fig, axes = plots.figure(7.4, 4.6, nrows=2, ncols=2, sharey=True)
-    for ax, (knob, found) in zip(axes.flat, sweep.items(), strict=True):
-        again = three_seeds.get(knob, {})
-        places = {value: x for x, value in enumerate(sorted({*found, *again}))}
-        x = [places[value] for value in found]
-        for k, (what, colour) in enumerate((("clean", plots.COLOURS["clean"]),
-                                            ("under PGD", plots.COLOURS["pgd"]))):
-            values = [v[k] for v in found.values()]
-            ax.plot(x, values, color=colour, marker="o", label=what)
-            ends = [wilson(round(v * len(test)), len(test)) for v in values]
-            ax.fill_between(x, *zip(*ends, strict=True), color=colour, alpha=0.15, linewidth=0)
-            for value, seeds in again.items():
-                ax.plot([places[value] + 0.12] * 3, [v[k] / 100 for v in seeds], "D", markersize=4,
-                        fillstyle="none", color=colour)
-        ax.set_xticks(list(places.values()), [f"{value:g}" for value in places])
-        ax.set(xlabel=knob, ylim=(0, 1.03))
-        ax.yaxis.set_major_formatter("{x:.0%}")
-    if three_seeds:
-        axes[0, 0].plot([], [], "D", markersize=4, fillstyle="none", color="#555555",
-                        label="recorded, three seeds")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
-fig
+figures.knobs(sweep, three_seeds, len(test))
 
 # %% [markdown]
 # *The figure: clean accuracy (black) and accuracy under PGD at eps = 0.3 (pink) on the test texts,
@@ -622,40 +593,10 @@ every = {"as it comes": first, "no attacks": none, "as usual": usual}
 every |= {f"{knob} = {value:g}": sweep[knob][value] for knob, value in far.items()}
 names, points = list(every), list(every.values())
 kept = frontier(points)
-shades = {"lam": (plots.COLOURS["adversarial"], "o"), "eps": (plots.COLOURS["fgm"], "s"),
-          "ratio": (plots.COLOURS["words"], "^"), "steps": (plots.COLOURS["pgd"], "D"),
-          "as it comes": ("#777777", "X"), "no attacks": (plots.COLOURS["standard"], "v"),
-          "as usual": ("#222222", "*")}
-
-
-def plane(ax, highlight=None):
-    """All runs, with the value of their knob; the frontier as a line; one of them marked."""
-    line = sorted(points[i] for i in kept)
-    ax.plot(*zip(*line, strict=True), "o-", color="#222222", fillstyle="none", markersize=16,
-            linewidth=1.2, label="not dominated")
-    for label, point in every.items():
-        knob = label.partition(" = ")[0]
-        ax.plot(*point, shades[knob][1], color=shades[knob][0], markersize=8, alpha=0.85,
-                label=label)
-    if highlight is not None:
-        clean, robust = points[names.index(highlight)]
-        ax.plot(clean, robust, "s", color="none", markeredgecolor="#D55E00", markersize=20,
-                markeredgewidth=2)
-        ax.set_title(f"{highlight}: clean {clean:.0%}, under PGD {robust:.0%}", fontsize=10)
-    ax.set(xlabel="clean accuracy", ylabel="accuracy under PGD")
-    ax.margins(0.08)
-    ax.xaxis.set_major_formatter("{x:.1%}")
-    ax.yaxis.set_major_formatter("{x:.0%}")
-
-
-with plots.style():
-    fig, ax = plots.figure(7, 4)
-    plane(ax)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
 print(f"not dominated, with the texts out of {len(test)} that are right, clean and under PGD:\n"
       + "; ".join(f"{names[i]} {points[i][0] * len(test):.0f}, {points[i][1] * len(test):.0f}"
                   for i in kept))
-fig
+figures.plane(every, kept)
 
 # %% [markdown]
 # *The figure: every short run of section 6 and the start; clean accuracy to the right, accuracy
@@ -676,23 +617,7 @@ fig
 # The widget turns a knob through the runs of this page, and marks where each lands.
 
 # %%
-try:
-    import ipywidgets
-    from IPython.display import display
-
-    @ipywidgets.interact(
-        knob=list(far),
-        place=ipywidgets.IntSlider(1, min=0, max=2, continuous_update=False),
-    )
-    def explore(knob, place):
-        value = list(sweep[knob])[place]
-        own = f"{knob} = {value:g}"
-        with plots.style():
-            fig, ax = plots.figure(5.4, 3.4)
-            plane(ax, own if own in every else "as usual" if value else "no attacks")
-        display(fig)
-except ImportError:
-    print("Without ipywidgets there is no slider here; the figure above shows the same.")
+figures.explore_plane(every, kept, sweep)
 
 # %% [markdown]
 # ## 8 · Dropout: which network is attacked?
@@ -740,9 +665,9 @@ for kind, same in {"eval mode": False, "same dropout": True}.items():
 print("mean log-odds     without dropout    mask seed 1   other masks")
 for kind, row in table.items():
     print(f"made in: {kind:12} {row[0]:10.2f} {row[1]:14.2f} {row[2]:13.2f}")
-assert table["eval mode"][0] > table["same dropout"][0], "stronger in the network it is made for"
-assert table["same dropout"][1] > table["eval mode"][1]
-assert model.training, "the attack has put the mode back"
+course.claim("08.dropout", without={kind: row[0] for kind, row in table.items()},
+             with_mask={kind: row[1] for kind, row in table.items()})
+course.claim("08.mode", training=model.training)
 
 # %% [markdown]
 # Read the columns, not the rows (how easily it is harmed differs from network to network). In each
@@ -845,29 +770,24 @@ for kind, (_, shares) in early.items():
           f"under PGD {found[kind][1]:.0%}")
 larger = max(some_test["label"].count(k) for k in (0, 1)) / len(some_test)
 print(f"the larger class has {larger:.0%} of these texts")
-# In `colab` the encoder has learned the task already: nothing is asserted.
-least, most = profile.pick(smoke=(0.9, 0.85), colab=(0, 1.1))
-assert early["no warm-up"][1][-1][1] > least, "it says the same to all"
-assert early["warm-up"][1][-1][1] < most, "with warm-up it does not"
-assert early["no attacks"][1][-1][1] < most, "nor where nobody attacks"
+if profile.name == "smoke":  # in `colab` the encoder has learned the task already
+    course.claim("08.collapse", shares={kind: found[-1][1] for kind, (_, found) in early.items()})
 
 # %%
-with plots.style():
-    fig, ax = plots.figure(6.2, 2.9)
-    looks = ("#D55E00", "s", "--"), ("#0072B2", "o", "-"), ("#777777", "v", ":")
-    for (kind, (_, shares)), (colour, mark, line) in zip(early.items(), looks, strict=True):
-        ax.plot(*zip(*shares, strict=True), line, color=colour, marker=mark, label=kind)
-    ax.set(xlabel="step", ylabel="share of the class\npredicted most", ylim=(0.45, 1.05))
-    ax.yaxis.set_major_formatter("{x:.0%}")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
-fig
+figures.shares(early)
 
 # %% [markdown]
 # *The figure: the share of 64 test texts that get the most frequent prediction, while a newborn
-# model is trained. In the built-in world all begin at 100 %: a fresh head says one thing to
-# everybody. Against a strong partner without warm-up (orange, dashed) it ends there; with warm-up
-# (blue) it comes down to about 60 %, near the share of the larger class among these texts, as it
-# does without attacks (grey, dotted).*
+# model is trained: without warm-up (orange, dashed), with warm-up (blue), without attacks (grey,
+# dotted).*
+#
+# <details><summary>What you should see</summary>
+#
+# In the built-in world all begin at 100 %: a fresh head says one thing to everybody. Against a
+# strong partner without warm-up the share ends there; with warm-up it comes down to about 60 %,
+# near the share of the larger class among these texts, as it does without attacks.
+#
+# </details>
 #
 # So short a run does not make a good reader of the second model (64 % of 64 texts, where the
 # larger class alone would give 59 %), but it no longer says the same to all. What a collapse does
@@ -880,15 +800,12 @@ fig
 # than the model with warm-up has, which at least looks at the texts. Who looks at robust accuracy
 # alone would pick it.
 #
-# ## 10 · Learning the sparring partner by heart
+# ## 10 · The same few texts, over and over
 #
-# In ordinary training, a model that is trained too long on too few texts does not get much worse:
-# its test accuracy levels off. Rice, Wong and Kolter (2020) found that adversarial training is
-# different: on images the *robust* test accuracy rises, has a best moment, and then **falls**,
-# while the robust training accuracy goes on rising. They call it robust over-fitting. Stopping at
-# the best moment gained as much as virtually all improvements of adversarial training until then.
+# ### Prediction 08.c: seen and unseen texts
 #
-# We try to provoke it: 48 texts, over and over.
+# A model is trained on 48 texts for a long time. Below, every epoch is measured on these texts and
+# on others.
 
 # %%
 guess = course.predict(
@@ -912,12 +829,20 @@ for epoch in range(4):
     history.append((evaluate(student, handful, probe)[1], *evaluate(student, others, probe)))
 own, clean, robust = map(list, zip(*history, strict=True))
 guess.reveal(robust[own.index(max(own))])
+
+# %%
 print("epoch       " + " ".join(f"{e:4}" for e in range(4)))
 for what, values in {"train, PGD": own, "valid., PGD": robust, "valid.": clean}.items():
     print(f"{what:11} " + " ".join(f"{v:4.0%}" for v in values))
-gap = [a - b for a, b in zip(own, robust, strict=True)]
-assert max(own) > profile.pick(0.9, 0.4), "the training texts are learned by heart"
-assert sum(gap[-2:]) / 2 > gap[0] + profile.pick(0.02, 0), "the gap is wider than at first"
+course.claim("08.by-heart", own=own, least=profile.pick(0.9, 0.4))
+course.claim("08.gap", own=own, validation=robust, least=profile.pick(0.02, 0))
+
+# %% [markdown]
+# In ordinary training, a model that is trained too long on too few texts does not get much worse:
+# its test accuracy levels off. Rice, Wong and Kolter (2020) found that adversarial training is
+# different: on images the *robust* test accuracy rises, has a best moment, and then **falls**,
+# while the robust training accuracy goes on rising. They call it robust over-fitting. Stopping at
+# the best moment gained as much as virtually all improvements of adversarial training until then.
 
 # %% [markdown]
 # ### Exercise 08.5: when to stop · ●●○ · 10 min
@@ -980,33 +905,20 @@ for name, (best, last) in stops.items():
           f"the last of all has {values[-1]} %, the best of all {max(values)} %")
 
 # %%
-with plots.style():
-    fig, (left, right) = plots.figure(7.4, 3.3, ncols=2, width_ratios=(2, 3))
-    left.plot(own, color=plots.COLOURS["pgd"], linestyle="--", label="48 training texts, PGD")
-    left.plot(robust, color=plots.COLOURS["pgd"], marker="o", label="validation, PGD")
-    left.plot(clean, color=plots.COLOURS["clean"], label="validation, clean")
-    left.set_xticks(range(len(own)))
-    left.set(xlabel="epoch (two passes each)", ylabel="accuracy", ylim=(0, 1.03))
-    left.set_title("this page's run", fontsize=10)
-    left.legend(fontsize=9, loc=(0.04, 0.03))
-    looks = zip(stops.items(), ("#D55E00", "#0072B2", "#222222"), "osD", strict=True)
-    for (name, (best, last)), colour, mark in looks:
-        values = [v / 100 for v in RECORDED[name]]
-        right.plot(values, color=colour, alpha=0.3)
-        right.plot(values[: last + 1], color=colour)
-        right.plot(best, values[best], mark, color=colour, markersize=9, label=f"kept, {name}")
-    right.set(xlabel="epoch (two passes each)", xticks=range(0, 20, 3), ylim=(0.3, 0.62))
-    right.set_title("recorded: validation, PGD", fontsize=10)
-    right.legend(fontsize=9, loc="upper right", ncols=3, columnspacing=1, handletextpad=0.3)
-    for ax in (left, right):
-        ax.yaxis.set_major_formatter("{x:.0%}")
-fig
+figures.by_heart(own, robust, clean, RECORDED, stops)
 
 # %% [markdown]
-# *The figure: left, 48 texts are trained on over and over; the robust accuracy on themselves goes
-# to the top, that on validation texts stays far below. Right, with an axis of its own, three
-# recorded longer runs, pale after the epoch at which a patience of four stops them; the marks are
-# the epochs that are kept.*
+# *The figure: left, 48 texts are trained on over and over, with the robust accuracy on themselves
+# and both accuracies on validation texts. Right, with an axis of its own, three recorded longer
+# runs, pale after the epoch at which a patience of four stops them; the marks are the epochs that
+# are kept.*
+#
+# <details><summary>What you should see</summary>
+#
+# The robust accuracy on the training texts goes to the top, that on validation texts stays far
+# below.
+#
+# </details>
 #
 # Be careful with the word. What we have shown is the **gap**: a robust accuracy on training texts
 # says nothing about others. It opens within the first epochs, and then stays about as wide. Whether
@@ -1046,7 +958,7 @@ begin = torch.cat([p.detach().flatten() for p in start.model.parameters()])
 step_length = (weights["yours"] - begin).norm()
 apart = (weights["yours"] - weights["library"]).norm() / step_length
 print(f"the two steps differ by {apart:.0e} of their length")
-assert apart < 0.01, "the library makes your step"
+course.claim("08.library", apart=apart)
 
 # %% [markdown]
 # And now a whole training. The last arguments undo what the trainer does by default and your loop
@@ -1077,7 +989,7 @@ print(f"your loop: clean {yours[0]:.0%}, under PGD {yours[1]:.0%}\n"
 print(f"under PGD the two lie {100 * abs(theirs[1] - yours[1]):.1f} points apart; the knobs of "
       f"section 6 moved it by {100 * min(change.values()):.1f} to "
       f"{100 * max(change.values()):.1f} points")
-assert theirs[1] > none[1] + profile.pick(0.01, 0), "another run, and again above the control"
+course.claim("08.again", robust=theirs[1], control=none[1], least=profile.pick(0.01, 0))
 
 # %% [markdown]
 # This is the repetition that section 6 promised. The two runs have the *same* setting; only the
@@ -1092,10 +1004,11 @@ CONTROL, SPARRING = [36, 32, 54, 57, 46, 41, 52], [61, 67, 58, 65, 58, 55, 63]
 TOO_FAR = [54, 49, 53, 40, 44, 38, 50]  # eps = 1; clean 96, 80, 96, 63, 84, 90, 90
 for name, values in {"control": CONTROL, "sparring": SPARRING, "eps = 1": TOO_FAR}.items():
     print(f"{name:8} from {min(values)} % to {max(values)} %")
-for name, values in {"its control": CONTROL, "eps = 1": TOO_FAR}.items():
+rivals = {"its control": CONTROL, "eps = 1": TOO_FAR}
+for name, values in rivals.items():
     ahead = [s - c for s, c in zip(SPARRING, values, strict=True)]
-    print(f"sparring is ahead of {name} in every seed, by {min(ahead)} to {max(ahead)} points")
-    assert min(ahead) > 0
+    print(f"sparring against {name}, by seed: from {min(ahead):+} to {max(ahead):+} points")
+course.claim("08.every-seed", sparring=SPARRING, others=rivals)
 
 # %% [markdown]
 # That the sparring helps holds in every seed, and that `eps = 1` teaches less. *How much* does not:
@@ -1104,6 +1017,8 @@ for name, values in {"its control": CONTROL, "eps = 1": TOO_FAR}.items():
 # To know it one needs several seeds of each, and longer runs (lesson 07).
 #
 # ## 12 · And words?
+#
+# ### Prediction 08.d: from pushes to words
 #
 # Nobody can type a `delta`. The hope behind all of this was that whoever withstands pushes of the
 # embeddings withstands new words as well. Is it so? The attacker now has words: in the built-in
@@ -1131,10 +1046,12 @@ def under_words(victim):
 score = {}  # clean, under PGD, under words, all on the same texts
 for kind, victim in {"as it comes": start, "standard": standard, "embeddings": adversarial}.items():
     score[kind] = (*evaluate(victim, readers, probe), under_words(victim))
-    print(f"{kind:12} clean {score[kind][0]:.0%}, PGD {score[kind][1]:.0%}, "
-          f"words {score[kind][2]:.0%}")
 gain = [e - s for e, s in zip(score["embeddings"], score["standard"], strict=True)]
 guess.reveal(gain[2])
+
+# %%
+for kind, (clean, robust, typed) in score.items():
+    print(f"{kind:12} clean {clean:.0%}, PGD {robust:.0%}, words {typed:.0%}")
 print(f"from standard to embeddings: PGD {gain[1]:+.0%}, words {gain[2]:+.0%}; one text is "
       f"{1 / len(readers):.0%}")
 
@@ -1186,8 +1103,8 @@ print(f"{len(distance)} replacements of one word move a text by {distance.min():
       f"{distance.max():.2f}, in the middle {distance.median():.2f}; eps = 0.3")
 print(f"cosine with FGM's delta at that word: in the middle {angle.median():+.2f}, "
       f"nine of ten below {angle.quantile(0.9):.2f}")
-assert (distance > 0.3).float().mean() >= profile.pick(1, 0.9), "replacements lie outside the ball"
-assert angle.abs().median() < 0.3, "and in another direction"
+course.claim("08.outside", distance=distance, least=profile.pick(1, 0.9))
+course.claim("08.elsewhere", angle=angle)
 
 # %% [markdown]
 # Could a larger `eps` hold the words? Then it must not hold too much. We compare the distances of
@@ -1214,7 +1131,7 @@ for group in groups:
 nearest = min(torch.cdist(some, table).topk(2, largest=False)[0][:, 1].min().item()
               for some in table.split(1000))  # the first of the two is the token itself
 print(f"the nearest two tokens of this vocabulary are {nearest:.2f} apart")
-assert nearest > profile.pick(0.3, 0), "no text of other words lies in the ball"
+course.claim("08.nearest", nearest=nearest, bound=profile.pick(0.3, 0))
 
 # %% [markdown]
 # Suppose a ball that holds nine of ten replacements. How many opposites does it hold?
@@ -1226,34 +1143,22 @@ print(f"words that may replace one another: from {alike.min():.2f}, in the middl
       f"{alike.median():.2f}; opposites: from {opposite.min():.2f}, in the middle "
       f"{opposite.median():.2f}\na ball that holds nine of ten replacements (eps = {wide:.2f}) "
       f"holds {(opposite < wide).float().mean():.0%} of the opposites")
-assert (opposite < wide).float().mean() > 0.3, "no eps tells synonyms from opposites"
+course.claim("08.synonyms", opposite=opposite, wide=wide)
 
 # %%
-with plots.style():
-    fig, (left, right) = plots.figure(7.2, 3, ncols=2)
-    bins = torch.linspace(0, 2 if wide > 1 else 1.2, 41)
-    for values, colour, label in ((alike, plots.COLOURS["words"], "may replace one another"),
-                                  (opposite, plots.COLOURS["clean"], "opposites")):
-        left.hist(values, bins=bins, density=True, histtype="stepfilled", alpha=0.45, color=colour,
-                  label=label)
-    left.axvline(0.3, color=plots.COLOURS["pgd"], linewidth=2)
-    left.annotate("eps", (0.3, 0.9), (-26, 0), xycoords=("data", "axes fraction"),
-                  textcoords="offset points", fontsize=10, color=plots.COLOURS["pgd"])
-    left.set(xlabel="distance of two words, in units of their length", yticks=(),
-             ylabel="share of pairs")
-    left.xaxis.label.set_size(10)
-    right.hist(angle, bins=torch.linspace(-1, 1, 41), color=plots.COLOURS["words"])
-    right.set(xlabel="cosine of a replacement with FGM's delta", xlim=(-1, 1),
-              ylabel="replacements")
-    right.xaxis.label.set_size(10)
-    fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2)
-fig
+figures.distances(alike, opposite, wide, angle)
 
 # %% [markdown]
 # *The figure: left, how far two opinion words lie apart, for words that may replace one another and
-# for opposites: all of them farther than eps = 0.3 (the line), and the two overlap widely. Right,
-# the cosine between the move of a replaced word and the push that FGM makes at that word: around
-# 0, as for directions that have nothing to do with one another.*
+# for opposites, with eps = 0.3 as a line. Right, the cosine between the move of a replaced word and
+# the push that FGM makes at that word.*
+#
+# <details><summary>What you should see</summary>
+#
+# All words lie farther apart than eps, and the two kinds of pairs overlap widely. The cosines lie
+# around 0, as for directions that have nothing to do with one another.
+#
+# </details>
 #
 # **The ball of the training holds no text at all but the one in its middle**: even the nearest two
 # tokens of this vocabulary are 0.37 apart. The model has learned to be steady within 0.3 of a
@@ -1302,32 +1207,22 @@ for name, kinds in {"words": ["words"], "both": ["words", "embeddings"]}.items()
 for kind, (clean, robust, typed) in score.items():
     print(f"{kind:12} clean {clean:.0%}, PGD {robust:.0%}, words {typed:.0%}")
 margin = profile.pick(0.02, -0.05)  # typos, in `colab`, take a longer training than this one
-for name in ("words", "both"):
-    assert score[name][2] > score["standard"][2] + margin, "train on what you will meet"
-assert score["both"][1] > score["standard"][1] + margin, "both together: better against pushes"
+course.claim("08.words", under={kind: typed for kind, (_, _, typed) in score.items()},
+             margin=margin)
+course.claim("08.both", both=score["both"][1], standard=score["standard"][1], margin=margin)
 
 # %%
-with plots.style():
-    fig, ax = plots.figure(7.2, 3.1)
-    for k, (what, colour) in enumerate((("clean", plots.COLOURS["clean"]),
-                                        ("under PGD", plots.COLOURS["pgd"]),
-                                        ("under words", plots.COLOURS["words"]))):
-        values = [found[k] for found in score.values()]
-        bars = ax.bar([x + 0.27 * (k - 1) for x in range(len(score))], values, 0.25, color=colour,
-                      label=what)
-        ax.bar_label(bars, [f"{v:.0%}" for v in values], fontsize=9, padding=2)
-    ticks = ["as it comes", "trained,\nno attacks",
-             *(f"trained on\n{what}" for what in ("embeddings", "words", "both"))]
-    ax.set_xticks(range(len(score)), ticks, fontsize=9)
-    ax.set(ylim=(0, 1.12), ylabel="accuracy")
-    ax.yaxis.set_major_formatter("{x:.0%}")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
-fig
+figures.partners(score)
 
 # %% [markdown]
 # *The figure: clean accuracy, accuracy under PGD and under words, for the start, the control
-# without attacks, and three partners; all four trainings had the same batches. The two that met
-# embeddings lead against PGD, the two that met words lead against words.*
+# without attacks, and three partners; all four trainings had the same batches.*
+#
+# <details><summary>What you should see</summary>
+#
+# The two that met embeddings lead against PGD, the two that met words lead against words.
+#
+# </details>
 #
 # One seed, 56 texts, one text is two points. So here are seven seeds of the same four trainings,
 # *recorded* in the built-in world (`python benchmarks/recorded_08.py seeds`).
