@@ -14,52 +14,64 @@ HATCH = {"clean": "", "under PGD": "//", "under words": ".."}
 
 
 def loop():
-    """One step of adversarial training, as a diagram."""
-    boxes = {
-        "batch": (0.2, 1.7, "batch", "texts, labels", "#EEEEEE"),
-        "attack": (2.5, 2.9, "attack", "the model is\nheld still", "#F3DCE8"),
-        "delta": (4.9, 2.9, "δ", "at most eps", "#F3DCE8"),
-        "clean": (7.3, 0.5, "clean loss L", "texts\nas they are", "#D9E8F2"),
-        "adv": (7.3, 2.9, "loss L_adv", "texts + δ", "#D9E8F2"),
-        "step": (9.7, 1.7, "step of the\nmodel", "δ is held still", "#D9E8F2"),
+    """One step of adversarial training, as a diagram: whose turn it is, and what is held still."""
+    pink, blue = ("#FBF1F6", "#E8B9D2"), ("#EDF5FA", "#BBD8EA")  # of a turn, of what moves in it
+    turns = {
+        "the attacker's turn: weights θ held still": (2.3, 2.45, 3.5, 2.75, pink[0]),
+        "the defender's turn: δ held still": (6.3, 0.15, 5.9, 5.05, blue[0]),
     }
-    wide, high = 1.75, 1.35
+    boxes = {
+        "batch": (0.1, 1.75, 1.7, "texts, labels", "#EEEEEE"),
+        "δ climbs": (2.9, 2.8, 2.3, "up the loss,\nas far as eps", pink[1]),
+        "$L_{adv}$": (6.6, 2.8, 2.0, "loss of the\ntexts + δ", "white"),
+        "$L$": (6.6, 0.6, 2.0, "loss of the\ntexts as they are", "white"),
+        "θ descends": (9.55, 1.7, 2.35, "one step down\n$L$ + lam·$L_{adv}$", blue[1]),
+    }
+    high = 1.45
     with plots.style():
-        fig, ax = plots.figure(7.4, 3.2)
-        for x, y, title, note, colour in boxes.values():
-            shape = FancyBboxPatch((x, y), wide, high, boxstyle="round,pad=0,rounding_size=0.12",
-                                   facecolor=colour, edgecolor="#555555", linewidth=1)  # fmt: skip
-            ax.add_patch(shape)
-            tall = "\n" in title
-            ax.text(x + wide / 2, y + high * (0.64 if tall else 0.7), title, ha="center",
-                    va="center", fontsize=10, fontweight="bold")  # fmt: skip
-            ax.text(x + wide / 2, y + high * (0.2 if tall else 0.33), note, ha="center",
-                    va="center", fontsize=9)  # fmt: skip
+        fig, ax = plots.figure(7.4, 3.5)
+
+        def box(x, y, wide, high, colour, edge):
+            ax.add_patch(FancyBboxPatch(
+                (x, y), wide, high, boxstyle="round,pad=0,rounding_size=0.12", facecolor=colour,
+                edgecolor=edge, linewidth=1))  # fmt: skip
+
+        for title, (x, y, wide, tall, colour) in turns.items():
+            box(x, y, wide, tall, colour, "none")
+            whose, still = title.split(": ")
+            ax.text(x + wide / 2, y + tall - 0.28, whose, ha="center", va="center", fontsize=10)
+            ax.text(x + wide / 2, y + tall - 0.66, still, ha="center", va="center", fontsize=9,
+                    color="#555555", style="italic")  # fmt: skip
+        for title, (x, y, wide, note, colour) in boxes.items():
+            box(x, y, wide, high, colour, "#555555")
+            ax.text(x + wide / 2, y + high * 0.76, title, ha="center", va="center", fontsize=10,
+                    fontweight="bold")  # fmt: skip
+            ax.text(x + wide / 2, y + high * 0.34, note, ha="center", va="center", fontsize=9)
 
         def arrow(begin, end, bend="arc3", dashed=False):
             ax.annotate("", end, begin, arrowprops=dict(
                 arrowstyle="-|>", color="#555555", linewidth=1.4, shrinkA=0, shrinkB=0,
                 connectionstyle=bend, linestyle=(0, (4, 3)) if dashed else "-"))  # fmt: skip
 
-        arrow((1.1, 3.05), (2.5, 3.6), "angle,angleA=90,angleB=0,rad=6")
-        arrow((1.1, 1.7), (7.3, 1.15), "angle,angleA=-90,angleB=0,rad=6")
-        arrow((4.25, 3.6), (4.9, 3.6))
-        arrow((6.65, 3.6), (7.3, 3.6))
-        arrow((9.05, 3.6), (10.6, 3.05), "angle,angleA=0,angleB=90,rad=6")
-        arrow((9.05, 1.15), (10.6, 1.7), "angle,angleA=0,angleB=-90,rad=6")
-        ax.text(9.85, 3.75, "· lam", ha="center", fontsize=10)
-        ax.plot([11.45, 11.75, 11.75, 3.375], [2.4, 2.4, 4.95, 4.95], color="#555555",
+        arrow((0.95, 3.2), (2.9, 3.53), "angle,angleA=90,angleB=0,rad=6")
+        arrow((0.95, 1.75), (6.6, 1.32), "angle,angleA=-90,angleB=0,rad=6")
+        arrow((5.2, 3.53), (6.6, 3.53))
+        ax.text(6.05, 3.63, "δ", ha="center", va="bottom", fontsize=10)
+        arrow((8.6, 3.53), (10.72, 3.15), "angle,angleA=0,angleB=90,rad=6")
+        ax.text(9.3, 3.62, "· lam", ha="center", va="bottom", fontsize=9)
+        arrow((8.6, 1.32), (10.72, 1.7), "angle,angleA=0,angleB=-90,rad=6")
+        ax.plot([11.9, 12.4, 12.4, 4.05], [2.42, 2.42, 5.6, 5.6], color="#555555",
                 linewidth=1.4, linestyle=(0, (4, 3)))  # fmt: skip
-        arrow((3.375, 4.95), (3.375, 4.25))
-        ax.text(7.4, 5.03, "the next batch meets the new weights", ha="center", va="bottom",
-                fontsize=9)  # fmt: skip
-        ax.set(xlim=(0, 12), ylim=(0.2, 5.6))
+        arrow((4.05, 5.6), (4.05, 5.2))
+        ax.text(8.2, 5.68, "the next batch meets the new θ", ha="center", va="bottom", fontsize=9)
+        ax.set(xlim=(0, 12.5), ylim=(0.1, 6.1))
         ax.axis("off")
     fig.alt = (
-        "A diagram of one step: the batch goes to the attack, which holds the model still and "
-        "makes δ. The texts as they are give the clean loss, the texts with δ the adversarial loss "
-        "times lam; on both together the model makes its step with δ held still. A dashed arrow "
-        "leads back to the attack: the next batch meets the new weights."
+        "A diagram of one step in two turns. In the attacker's turn the weights θ are held still, "
+        "and δ climbs towards a larger loss, as far as eps. In the defender's turn δ is held "
+        "still: the texts as they are give the loss L, the texts with δ the loss L_adv, and θ "
+        "makes one step down L + lam·L_adv. A dashed arrow leads back to the attacker: the next "
+        "batch meets the new θ."
     )
     return fig
 
@@ -234,32 +246,53 @@ def by_heart(own, robust, clean, recorded, stops):
     return fig
 
 
-def distances(alike, opposite, wide, angle):
-    """Left how far words lie apart, right the cosine of a replacement with FGM's push."""
+def _histogram(ax, values, bins, colour, line="-", label=None):
+    ax.hist(values, bins=bins, density=True, histtype="stepfilled", alpha=0.35, color=colour)
+    ax.hist(values, bins=bins, density=True, histtype="step", color=colour, linestyle=line,
+            linewidth=1.6, label=label)  # fmt: skip
+
+
+def _mark(ax, x, label, line="-", left=True):
+    """A line across, with its name beside it."""
+    ax.axvline(x, color=PGD, linewidth=2, linestyle=line)
+    ax.annotate(label, (x, 0.97), (-5 if left else 5, 0), xycoords=("data", "axes fraction"),
+                textcoords="offset points", fontsize=10, color="#222222", va="top",
+                ha="right" if left else "left")  # fmt: skip
+
+
+def outside(distance, angle):
+    """Left how far a replaced word moves a text, right the cosine with FGM's push."""
     with plots.style():
-        fig, (left, right) = plots.figure(7.2, 3.2, ncols=2)
-        bins = torch.linspace(0, 2 if wide > 1 else 1.2, 41)
-        for values, colour, line, label in (
-            (alike, WORDS, "-", "may replace one another"),
-            (opposite, CLEAN, "--", "opposites"),
-        ):
-            left.hist(values, bins=bins, density=True, histtype="stepfilled", alpha=0.35,
-                      color=colour)  # fmt: skip
-            left.hist(values, bins=bins, density=True, histtype="step", color=colour,
-                      linestyle=line, linewidth=1.4, label=label)  # fmt: skip
-        left.axvline(0.3, color=PGD, linewidth=2)
-        left.annotate("eps", (0.3, 0.9), (-26, 0), xycoords=("data", "axes fraction"),
-                      textcoords="offset points", fontsize=10, color=PGD)  # fmt: skip
-        left.set(yticks=(), ylabel="share of pairs")
-        left.set_xlabel("distance of two words, in lengths of a word", fontsize=10)
+        fig, (left, right) = plots.figure(7.2, 3, ncols=2)
+        end = max(1.2, 1.05 * distance.max().item())
+        left.hist(distance, bins=torch.linspace(0, end, 49), color=WORDS)
+        _mark(left, 0.3, "eps")
+        left.set(xlim=(0, end), ylabel="number of replacements")
+        left.set_xlabel("how far the text moves, in lengths of a word", fontsize=10)
         right.hist(angle, bins=torch.linspace(-1, 1, 41), color=WORDS)
         right.set(xlim=(-1, 1), ylabel="number of replacements")
-        right.set_xlabel("cosine of a replacement with FGM's push", fontsize=10)
-        fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2)
-    fig.alt = (f"Left, histograms of the distances of words that may replace one another (median "
-               f"{alike.median():.2f}) and of opposites (median {opposite.median():.2f}), with a "
-               "line at eps = 0.3. Right, a histogram of the cosines of replacements with FGM's "
-               f"push, median {angle.median():+.2f}.")  # fmt: skip
+        right.set_xlabel("cosine with FGM's push at that word", fontsize=10)
+    fig.alt = (f"Left, a histogram of how far one replaced word moves a text: from "
+               f"{distance.min():.2f} to {distance.max():.2f}, with a line at eps = 0.3. Right, a "
+               f"histogram of the cosines with FGM's push, median {angle.median():+.2f}.")
+    return fig
+
+
+def distances(alike, opposite, wide):
+    """How far words lie apart that may replace one another, and opposites."""
+    with plots.style():
+        fig, ax = plots.figure(6.4, 3)
+        bins = torch.linspace(0, 2 if wide > 1 else 1.2, 41)
+        _histogram(ax, alike, bins, WORDS, label="may replace one another")
+        _histogram(ax, opposite, bins, CLEAN, "--", label="opposites")
+        _mark(ax, 0.3, "eps")
+        _mark(ax, wide, "nine of ten\nreplacements", (0, (2, 1.5)), left=False)
+        ax.set(yticks=(), ylabel="share of pairs", xlim=(0, bins[-1]),
+               xlabel="distance of two words, in lengths of a word")  # fmt: skip
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    fig.alt = (f"Histograms of the distances of words that may replace one another (median "
+               f"{alike.median():.2f}) and of opposites (median {opposite.median():.2f}), with "
+               f"lines at eps = 0.3 and at {wide:.2f}, within which nine of ten replacements lie.")
     return fig
 
 

@@ -7,13 +7,13 @@
 #
 # - write the step that minimises `L + lam·L_adv`, and the loop and the evaluation around it;
 # - turn its knobs, `lam`, `eps`, `ratio` and `steps`, and read the price in a frontier;
-# - see a training collapse, and mend it; train on few texts for long, and find out what early
-#   stopping can do;
+# - see a training collapse, and mend it;
 # - do it all again with one call of `finetune`, which makes an `AdversarialTrainer`;
 # - measure whether a defence against pushes of embeddings helps against *words*.
 #
-# **Time** {{TIME}} About 110 minutes for you. If you have less, run the cells of sections 5
-# (optimisers) and 8 (dropout) without reading: nothing later needs what they say.
+# **Time** {{TIME}} About 75 minutes for you. Three appendices, another 35 minutes, are optional:
+# over-fitting and early stopping (with exercise 08.5), optimisers and dropout, and why no `eps` can
+# stand for words. Nothing else needs them.
 #
 # **Before** Lessons 01 (`L + lam·L_adv`), 03 and 04 (FGM and PGD), 06 (words).
 
@@ -53,7 +53,7 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from advlib.attacks import FGM, PGD, Typos, WordSubstitution
-from advlib.attacks.embedding import perturbed_logits, wrong_margin
+from advlib.attacks.embedding import perturbed_logits
 from advlib.corpora import replace, world
 from advlib.evaluation import attack_all, wilson
 from advlib.models import Classifier
@@ -80,8 +80,8 @@ test = short_ones("test", profile.pick(112, 300))
 print(f"{len(train)} texts to train on, {len(validation)} to choose by, {len(test)} to report on")
 
 # %% [markdown]
-# Three sets, three jobs: we train on the first, *choose* by the second (a learning rate, an epoch),
-# and report on the third, which nothing was chosen by.
+# Three sets, three jobs: we train on the first, *choose* by the second (an epoch and a learning
+# rate, in the appendices), and report on the third, which nothing was chosen by.
 #
 # The model that we start from was trained in the ordinary way. The yardstick of this lesson is PGD
 # with four steps at `eps = 0.3`, and training will mostly use FGM, which is cheaper: a partner who
@@ -151,19 +151,6 @@ figures.loop()
 def adversarial_step(model, optimizer, batch, attack, lam, ratio=1.0):
     """One update on L + lam * L_adv; returns (clean loss, adversarial loss or None)."""
     # SOLUTION
-    attacked = round(ratio * len(batch["labels"])) if lam else 0
-    clean = cross_entropy(perturbed_logits(model, batch, None), batch["labels"])
-    loss, adv = clean, None
-    if attacked:
-        part = {name: value[:attacked] for name, value in batch.items()}
-        delta = attack(model, part, keep_best=False)
-        adv = cross_entropy(perturbed_logits(model, part, delta), part["labels"])
-        loss = clean + lam * adv
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return clean.item(), adv if adv is None else adv.item()
-    # END SOLUTION
 
 
 adversarial_step = course.exercise("08.1", adversarial_step)
@@ -233,19 +220,6 @@ course.claim("08.openings", history=history)
 def evaluate(victim, data, attack):
     """(clean, robust) accuracy; robust: right before and after the attack."""
     # SOLUTION
-    model, was = victim.model, victim.model.training
-    model.eval()
-    clean = robust = 0
-    for _, batch in victim.batches(data["text"], data["label"]):
-        delta = attack(model, batch)
-        with torch.no_grad():  # judged, not trained
-            right, still = (perturbed_logits(model, batch, d).argmax(1) == batch["labels"]
-                            for d in (None, delta))
-        clean += right.sum().item()
-        robust += (right & still).sum().item()
-    model.train(was)
-    return clean / len(data), robust / len(data)
-    # END SOLUTION
 
 
 evaluate = course.exercise("08.2", evaluate)
@@ -347,7 +321,7 @@ figures.trainings(runs, first)
 # Under ordinary training the robust accuracy *wanders*: with other seeds the control of the
 # built-in world ended above the start as well as below it. So compare with the control and not with
 # the start. The adversarial run lay above its own control with every seed that we tried (seven; the
-# numbers come in section 11).
+# numbers come in section 8).
 #
 # ### What a step costs
 #
@@ -357,85 +331,7 @@ figures.trainings(runs, first)
 # times** the price. PGD with `steps` steps costs `6 + 2·steps`. (Lesson 09 keeps the books, and
 # makes it cheaper.)
 #
-# ## 5 · Which optimiser?
-#
-# An optimiser is a rule that makes an update of a weight $\theta$ out of gradients. $\eta$ is the
-# learning rate, $w$ the strength of the *decay*.
-#
-# | | the update | |
-# |---|---|---|
-# | SGD | $-\eta\,m$ | $m$: a fading *sum* of the gradients so far (momentum, as in PyTorch) |
-# | Adam | $-\eta\,m/\sqrt v$ | fading *averages*: $m$ of the gradient, $v$ of its square |
-# | AdamW | $-\eta\,(m/\sqrt v + w\,\theta)$ | Adam, and every weight shrinks a little |
-#
-# Who compares them at *one* learning rate compares nothing: SGD's step is proportional to the
-# gradient, Adam's is about $\eta$ however small the gradient. **Fair** means: to each its own
-# learning rate, the same number of trials, the same batches, the choice by the validation texts,
-# and one look at the test texts at the end.
-
-# %%
-makers = {
-    "SGD": (lambda model, lr: torch.optim.SGD(model.parameters(), lr, momentum=0.9),
-            profile.pick(5, 100)),
-    "Adam": (lambda model, lr: torch.optim.Adam(model.parameters(), lr), 1),
-    "AdamW": (adamw, 1),
-}  # how each is made, and its middle learning rate, as a multiple of the page's
-
-
-def both_losses(victim, data):
-    """L + L_adv under FGM, in eval mode: what the optimiser was asked to make small."""
-    total = 0.0
-    for chosen, batch in victim.batches(data["text"], data["label"], 128):
-        for delta in (None, fgm(victim.model, batch)):
-            with torch.no_grad():
-                logits = perturbed_logits(victim.model, batch, delta)
-            total += len(chosen) * cross_entropy(logits, batch["labels"]).item()
-    return total / len(data)
-
-
-# %% [markdown]
-# Nine short trainings: three optimisers, each at three learning rates.
-
-# %%
-part, judges = train.select(range(profile.pick(60, 480))), validation.select(range(64))
-trials = {}
-for name, (make, scale) in makers.items():
-    trials[name] = {}
-    for factor in (0.3, 1, 3):
-        set_seed(0)
-        student, lr = fresh(), rate * scale * factor
-        train_epoch(student, part, make(student.model, lr), fgm, lam=1.0)
-        trials[name][lr] = both_losses(student, judges), student
-
-# %% [markdown]
-# In each row the rate that does best on the validation texts is chosen, and only this one model is
-# shown to the test texts.
-
-# %%
-begin, some_test = both_losses(start, judges), test.select(range(64))
-print(f"before: {begin:.2f}, on test {both_losses(start, some_test):.2f}")
-for name, found in trials.items():
-    chosen = min(found, key=lambda lr: found[lr][0])
-    print(f"{name:6}", "  ".join(f"{lr:.0e}: {loss:.2f}" for lr, (loss, _) in found.items()),
-          f"  chosen {chosen:.0e}, on test {both_losses(found[chosen][1], some_test):.2f}")
-losses = {name: [loss for loss, _ in found.values()] for name, found in trials.items()}
-course.claim("08.best-rate", losses=losses, before=begin)
-course.claim("08.decay", adam=losses["Adam"], adamw=losses["AdamW"])
-
-# %% [markdown]
-# Rates that are three times apart can mean progress and harm, and what is a good rate for Adam is
-# not one for SGD, whose rates here are larger. With its best rate each optimiser lowers the loss;
-# where two are close, so few steps do not tell them apart. At *one* common rate the table would
-# have had a winner and a loser, and another winner at another rate. (If the best of three lies at
-# an end of its row, one should try on beyond it. And a serious comparison has more rates, longer
-# runs and several seeds.)
-#
-# Adam and AdamW are the same here to two digits, and must be: in so few steps AdamW's decay shrinks
-# the weights by a factor that rounds to 1. It matters in long trainings. Text models are nearly
-# always trained with AdamW, because the gradients of their layers differ by orders of magnitude,
-# and one learning rate must do for all; we stay with it.
-#
-# ## 6 · Four knobs
+# ## 5 · Four knobs
 #
 # | knob | turns | if it is 0 or small | if it is large |
 # |---|---|---|---|
@@ -503,7 +399,7 @@ print(f"a step of training costs {(6 + 2 * 3) / (6 + 2 * 1):.1f} times as much, 
 course.claim("08.three-steps", three=three[1], none=none[1])
 
 # %%
-# Recorded in the built-in world: (clean, under PGD) in %, for the seeds 0 to 2 of section 11.
+# Recorded in the built-in world: (clean, under PGD) in %, for the seeds 0 to 2 of section 8.
 NONE, USUAL = [(98, 36), (97, 32), (98, 54)], [(98, 61), (97, 67), (99, 58)]
 REPEATED = {
     "lam": {0.3: [(97, 55), (97, 58), (97, 50)], 3: [(98, 58), (98, 59), (98, 57)],
@@ -529,14 +425,12 @@ figures.knobs(sweep, three_seeds, len(test))
 # The small diamonds are recorded runs in the built-in world, three seeds for each value.*
 #
 # Read it with the bands in mind: the way up from 0 stands out, but two neighbours whose bands
-# overlap are not to be told apart by these runs. And the bands leave out the scatter of *training*
-# itself, over orders of the texts and dropout. The diamonds show it: the usual run alone lies
-# anywhere from 55 % to 67 % over the seven seeds of section 11. Several values lie below it in all
-# three of their seeds; but three coins, too, fall alike once in four times, and all of them are
-# compared with the same three usual runs: so the order of most settings is not settled. `eps = 1`
-# is another matter: below the usual run in each of seven seeds, by 5 to 25 points (section 11
-# prints them). A partner who may move a text by the length of a whole word can make a good text
-# from a bad one; in the built-in world he taught less than a partner of the size that will be met.
+# overlap are not to be told apart. And the bands leave out the scatter of *training* itself, over
+# orders of the texts and dropout. The diamonds show it: the usual run alone lies anywhere from 55 %
+# to 67 % over the seven seeds of section 8. So the order of most settings is not settled. `eps = 1`
+# is another matter: below the usual run in each of seven seeds, by 5 to 25 points. A partner who
+# may move a text by the length of a whole word can make a good text from a bad one; in the built-in
+# world he taught less than a partner of the size that will be met.
 #
 # And `steps`: from 0 to 1 is the difference between no partner and one. In our run of the built-in
 # world the next two steps, at one and a half times the price, changed nothing that these texts
@@ -545,7 +439,7 @@ figures.knobs(sweep, three_seeds, len(test))
 # `docs/results/defence-reviews.md`: there PGD-3 ends some points above FGM.
 
 # %% [markdown]
-# ## 7 · The frontier
+# ## 6 · The frontier
 #
 # Two accuracies cannot be put in one order: is 97 % clean and 70 % robust better than 95 % and
 # 75 %? It depends on what a mistake costs, and that is not for the trainer to say. But some runs
@@ -573,11 +467,6 @@ figures.knobs(sweep, three_seeds, len(test))
 def frontier(points):
     """The indices of the points that no other dominates, sorted."""
     # SOLUTION
-    def beats(p, q):
-        return p[0] >= q[0] and p[1] >= q[1] and (p[0] > q[0] or p[1] > q[1])
-
-    return [i for i, q in enumerate(points) if not any(beats(p, q) for p in points)]
-    # END SOLUTION
 
 
 frontier = course.exercise("08.3", frontier)
@@ -599,7 +488,7 @@ print(f"not dominated, with the texts out of {len(test)} that are right, clean a
 figures.plane(every, kept)
 
 # %% [markdown]
-# *The figure: every short run of section 6 and the start; clean accuracy to the right, accuracy
+# *The figure: every short run of section 5 and the start; clean accuracy to the right, accuracy
 # under PGD upwards. Up and to the right is better. The runs that no other run dominates have a
 # ring. The line joins the rings for the eye only: no run lies on it, and none is promised there.*
 #
@@ -620,63 +509,7 @@ figures.plane(every, kept)
 figures.explore_plane(every, kept, sweep)
 
 # %% [markdown]
-# ## 8 · Dropout: which network is attacked?
-#
-# In training mode dropout switches off a random tenth of the signals, and draws anew at each pass.
-# So a model in training is not one network but a lottery of networks. Which one should the partner
-# attack?
-#
-# - **Eval-mode attack** (the library's default): the network without dropout, which is the one that
-#   will be used in the end. The two passes of the step then draw their own masks.
-# - **`same_dropout=True`**: the very network of this step. All inner steps, and the pass that
-#   trains, see one and the same mask, because the library sets the random number generator back
-#   before each pass. (FreeLB, a method of lesson 09 that trains on *every* point of the ascent and
-#   not just the last, works in this way.)
-# - What one should *not* do: attack in training mode with a new mask at each inner step. The
-#   gradient then points now here, now there.
-#
-# What difference does it make? We attack 48 texts in the first two ways, and try each `delta` on
-# three networks: without dropout, with the mask of seed 1 (for which the second `delta` is made),
-# and with six other masks. We measure the harm by `wrong_margin`: the log-odds of a wrong answer,
-# 0 where right and wrong are equally likely, below 0 where the text is read right. **Larger, that
-# is less negative, means more harm.**
-
-# %%
-some = start.encode(test["text"][:48], test["label"][:48])
-model = fresh().model.train()
-
-
-def loss_with_mask(delta, seed):
-    """Mean log-odds of being wrong, with the dropout mask that belongs to this seed."""
-    set_seed(seed)
-    with torch.no_grad():
-        return wrong_margin(perturbed_logits(model, some, delta), some["labels"]).mean().item()
-
-
-table = {}
-for kind, same in {"eval mode": False, "same dropout": True}.items():
-    attack = FGM(eps=0.3, same_dropout=same)
-    set_seed(1)
-    delta = attack(model, some, keep_best=False)
-    own, others = loss_with_mask(delta, 1), [loss_with_mask(delta, seed) for seed in range(2, 8)]
-    model.eval()
-    table[kind] = loss_with_mask(delta, 0), own, sum(others) / len(others)
-    model.train()
-print("mean log-odds     without dropout    mask seed 1   other masks")
-for kind, row in table.items():
-    print(f"made in: {kind:12} {row[0]:10.2f} {row[1]:14.2f} {row[2]:13.2f}")
-course.claim("08.dropout", without={kind: row[0] for kind, row in table.items()},
-             with_mask={kind: row[1] for kind, row in table.items()})
-course.claim("08.mode", training=model.training)
-
-# %% [markdown]
-# Read the columns, not the rows (how easily it is harmed differs from network to network). In each
-# of the first two, the `delta` that was made for that network is the stronger one. On *other* masks
-# the one made without dropout is about as good or better, since it knows what the masks have in
-# common. For training both are fine, and papers differ. What matters is to know which of the two
-# one does, and never to report a robust accuracy in training mode: that is a lottery too.
-#
-# ## 9 · A partner who is too strong, too early
+# ## 7 · A partner who is too strong, too early
 #
 # So far we began with a model that could already read reviews. Now with one that cannot: an encoder
 # with a fresh head, which knows nothing about opinions, and a partner with a large `eps`. Every
@@ -728,8 +561,6 @@ def most_predicted(victim):
 def warmed(lam, step, warmup):
     """lam at this step of a linear warm-up."""
     # SOLUTION
-    return lam * min(1.0, step / warmup) if warmup else lam
-    # END SOLUTION
 
 
 warmed = course.exercise("08.4", warmed)
@@ -761,7 +592,7 @@ def from_nothing(warmup, steps, lam=1.0):
     return victim, shares
 
 
-steps = profile.pick(64, 200)
+steps, some_test = profile.pick(64, 200), test.select(range(64))
 early = {"no warm-up": from_nothing(0, steps), "warm-up": from_nothing(steps, steps),
          "no attacks": from_nothing(0, steps, lam=0.0)}
 found = {kind: evaluate(victim, some_test, probe) for kind, (victim, _) in early.items()}
@@ -800,138 +631,7 @@ figures.shares(early)
 # than the model with warm-up has, which at least looks at the texts. Who looks at robust accuracy
 # alone would pick it.
 #
-# ## 10 · The same few texts, over and over
-#
-# ### Prediction 08.c: seen and unseen texts
-#
-# A model is trained on 48 texts for a long time. Below, every epoch is measured on these texts and
-# on others.
-
-# %%
-guess = course.predict(
-    "08.c",
-    "a model withstands PGD on (nearly) all of 48 training texts. On which share of 64 validation "
-    "texts?",
-    guess=None,
-    low=0,
-    high=1,
-)
-
-# %%
-handful, others = train.select(range(48)), validation.select(range(64))
-set_seed(0)
-student = fresh()
-optimizer = adamw(student.model, profile.pick(rate, 2 * rate))
-history = []
-for epoch in range(4):
-    for turn in range(2):  # "an epoch" is two passes here, to save evaluations
-        train_epoch(student, handful, optimizer, fgm, 1.0, seed=2 * epoch + turn, size=16)
-    history.append((evaluate(student, handful, probe)[1], *evaluate(student, others, probe)))
-own, clean, robust = map(list, zip(*history, strict=True))
-guess.reveal(robust[own.index(max(own))])
-
-# %%
-print("epoch       " + " ".join(f"{e:4}" for e in range(4)))
-for what, values in {"train, PGD": own, "valid., PGD": robust, "valid.": clean}.items():
-    print(f"{what:11} " + " ".join(f"{v:4.0%}" for v in values))
-course.claim("08.by-heart", own=own, least=profile.pick(0.9, 0.4))
-course.claim("08.gap", own=own, validation=robust, least=profile.pick(0.02, 0))
-
-# %% [markdown]
-# In ordinary training, a model that is trained too long on too few texts does not get much worse:
-# its test accuracy levels off. Rice, Wong and Kolter (2020) found that adversarial training is
-# different: on images the *robust* test accuracy rises, has a best moment, and then **falls**,
-# while the robust training accuracy goes on rising. They call it robust over-fitting. Stopping at
-# the best moment gained as much as virtually all improvements of adversarial training until then.
-
-# %% [markdown]
-# ### Exercise 08.5: when to stop · ●●○ · 10 min
-#
-# Write `early_stop(robust, patience)`. `robust` is a list of robust validation accuracies, one per
-# epoch, the first being that of epoch 0. Return `(best, last)`:
-#
-# - `last`: the epoch after which training ends. That is the first epoch at which `patience` epochs
-#   in a row have passed without a new best; if it never comes to that, the last of the list. A
-#   **new best** is strictly larger than everything before it. (Epoch 0 always is one.)
-# - `best`: the epoch whose weights are kept, the last new best up to `last`. What comes after
-#   `last` is never seen: in earnest it would not have been trained.
-#
-# With `patience = 2`, `[0.2, 0.5, 0.4, 0.5, 0.9]` gives `(1, 3)`. The list is not empty, and
-# `patience` at least 1. Leave the list as it is.
-#
-# <details><summary>Hint</summary>
-#
-# Go through the list with `enumerate` and remember where the best so far stood. How many epochs
-# without a new best have passed at epoch `e`? The distance from `best` to `e`.
-#
-# </details>
-
-
-# %%
-def early_stop(robust, patience):
-    """(best, last): the epoch to keep and the epoch after which to stop."""
-    # SOLUTION
-    best = 0
-    for epoch, value in enumerate(robust):
-        if value > robust[best]:
-            best = epoch
-        if epoch - best >= patience:
-            break
-    return best, epoch
-    # END SOLUTION
-
-
-early_stop = course.exercise("08.5", early_stop)
-
-# %% [markdown]
-# Four epochs are too few to see a stop, and a long run is too dear for this page. So here are three
-# that were made before, with three seeds: the same loop and the same 48 texts, the same attack and
-# learning rate in the built-in world, but **twenty** epochs of two passes and 129 validation texts.
-# These numbers are *recorded*, and nothing is trained in this cell:
-# `python benchmarks/recorded_08.py by-heart` makes them again, in two minutes on one core. (A
-# machine that rounds otherwise may get other digits.)
-
-# %%
-# Robust accuracy (PGD, 4 steps, eps = 0.3) on 129 validation texts, in %, after each epoch.
-RECORDED = {
-    "seed 0": [41, 43, 51, 50, 48, 44, 49, 49, 44, 44, 49, 37, 42, 41, 33, 49, 35, 42, 33, 37],
-    "seed 1": [44, 47, 42, 44, 47, 48, 47, 46, 45, 44, 46, 47, 44, 44, 43, 42, 44, 44, 44, 45],
-    "seed 2": [38, 50, 44, 46, 48, 50, 50, 50, 48, 48, 48, 47, 47, 46, 50, 54, 39, 47, 50, 46],
-}
-stops = {name: early_stop(values, patience=4) for name, values in RECORDED.items()}
-for name, (best, last) in stops.items():
-    values = RECORDED[name]
-    print(f"{name}: stopped after epoch {last}, kept epoch {best} with {values[best]} %; "
-          f"the last of all has {values[-1]} %, the best of all {max(values)} %")
-
-# %%
-figures.by_heart(own, robust, clean, RECORDED, stops)
-
-# %% [markdown]
-# *The figure: left, 48 texts are trained on over and over, with the robust accuracy on themselves
-# and both accuracies on validation texts. Right, with an axis of its own, three recorded longer
-# runs, pale after the epoch at which a patience of four stops them; the marks are the epochs that
-# are kept.*
-#
-# <details><summary>What you should see</summary>
-#
-# The robust accuracy on the training texts goes to the top, that on validation texts stays far
-# below.
-#
-# </details>
-#
-# Be careful with the word. What we have shown is the **gap**: a robust accuracy on training texts
-# says nothing about others. It opens within the first epochs, and then stays about as wide. Whether
-# the validation curve *falls*, as on images, depends on the seed here: one of the three falls by
-# fourteen points, one stays where it was, and one has its best moment late, long after the stop.
-# (On 129 texts a point has a 95 % interval of about nine points to either side, so even the
-# fourteen are no more than a strong hint.) So early stopping saves half of the work or more and the
-# bad end of the first run, and it costs a few points in the third: patience is a bet.
-#
-# In earnest one keeps `copy.deepcopy(model.state_dict())` at each new best, and puts it back at the
-# end with `load_state_dict`. And note what chose the epoch: *robust* accuracy, on validation texts.
-#
-# ## 11 · The same in ten lines
+# ## 8 · The same in ten lines
 #
 # What you wrote is what `AdversarialTrainer` does, with everything that a long training needs
 # around it: checkpoints, resuming, mixed precision, several GPUs, logs. `finetune` makes one and
@@ -987,14 +687,14 @@ print(f"your loop: clean {yours[0]:.0%}, under PGD {yours[1]:.0%}\n"
       f"trainer:   clean {theirs[0]:.0%}, under PGD {theirs[1]:.0%}; "
       f"{trainer.ledger()['units']:.1f} units of work a step")
 print(f"under PGD the two lie {100 * abs(theirs[1] - yours[1]):.1f} points apart; the knobs of "
-      f"section 6 moved it by {100 * min(change.values()):.1f} to "
+      f"section 5 moved it by {100 * min(change.values()):.1f} to "
       f"{100 * max(change.values()):.1f} points")
 course.claim("08.again", robust=theirs[1], control=none[1], least=profile.pick(0.01, 0))
 
 # %% [markdown]
-# This is the repetition that section 6 promised. The two runs have the *same* setting; only the
+# This is the repetition that section 5 promised. The two runs have the *same* setting; only the
 # order of the texts and the dropout masks differ. Two runs show little of what chance in training
-# can do; here are seven seeds of the two runs of section 4, and of section 6's with `eps = 1`,
+# can do; here are seven seeds of the two runs of section 4, and of section 5's with `eps = 1`,
 # *recorded* in the built-in world (`python benchmarks/recorded_08.py seeds`).
 
 # %%
@@ -1013,12 +713,12 @@ course.claim("08.every-seed", sparring=SPARRING, others=rivals)
 # %% [markdown]
 # That the sparring helps holds in every seed, and that `eps = 1` teaches less. *How much* does not:
 # it is one setting, and see how far its runs lie apart. Hold against that by how much the other
-# knobs of section 6 moved the accuracy (the line above): the order of those settings is not known.
+# knobs of section 5 moved the accuracy (the line above): the order of those settings is not known.
 # To know it one needs several seeds of each, and longer runs (lesson 07).
 #
-# ## 12 · And words?
+# ## 9 · And words?
 #
-# ### Prediction 08.d: from pushes to words
+# ### Prediction 08.c: from pushes to words
 #
 # Nobody can type a `delta`. The hope behind all of this was that whoever withstands pushes of the
 # embeddings withstands new words as well. Is it so? The attacker now has words: in the built-in
@@ -1026,7 +726,7 @@ course.claim("08.every-seed", sparring=SPARRING, others=rivals)
 
 # %%
 guess = course.predict(
-    "08.d",
+    "08.c",
     "training on embeddings raised the accuracy under PGD above that of the control. By how much "
     "does it change the accuracy under words (0.1: ten points up, -0.1: ten points down)?",
     guess=None,
@@ -1056,7 +756,7 @@ print(f"from standard to embeddings: PGD {gain[1]:+.0%}, words {gain[2]:+.0%}; o
       f"{1 / len(readers):.0%}")
 
 # %% [markdown]
-# In a run as short as this, words go up or down: over the seven seeds of section 11 the difference
+# In a run as short as this, words go up or down: over the seven seeds of section 8 the difference
 # lay between -5 and +9 points (*recorded*; the figures come at the end of this section). A gain
 # under PGD promises none under words. (Longer trainings with three seeds are
 # in `docs/results/defence-reviews.md`: there FGM gains some points under words, few beside its gain
@@ -1106,66 +806,24 @@ print(f"cosine with FGM's delta at that word: in the middle {angle.median():+.2f
 course.claim("08.outside", distance=distance, least=profile.pick(1, 0.9))
 course.claim("08.elsewhere", angle=angle)
 
-# %% [markdown]
-# Could a larger `eps` hold the words? Then it must not hold too much. We compare the distances of
-# opinion words that may replace one another (*great* and *excellent*) with those of opposites of
-# the same kind (*great* and *terrible*).
-
 # %%
-table = start.model.get_input_embeddings().weight.detach().cpu() / unit
-
-
-def rows_of(words):
-    """The embeddings of those words that are a single token."""
-    ids = [start.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
-    return table[[i[0] for i in ids if len(i) == 1]]
-
-
-alike, opposite = [], []
-groups = world("reviews").groups
-for group in groups:
-    if group.endswith("+") and group[:-1] + "-" in groups:
-        good, bad = rows_of(groups[group]), rows_of(groups[group[:-1] + "-"])
-        alike += [torch.pdist(good), torch.pdist(bad)]
-        opposite.append(torch.cdist(good, bad).flatten())
-nearest = min(torch.cdist(some, table).topk(2, largest=False)[0][:, 1].min().item()
-              for some in table.split(1000))  # the first of the two is the token itself
-print(f"the nearest two tokens of this vocabulary are {nearest:.2f} apart")
-course.claim("08.nearest", nearest=nearest, bound=profile.pick(0.3, 0))
+figures.outside(distance, angle)
 
 # %% [markdown]
-# Suppose a ball that holds nine of ten replacements. How many opposites does it hold?
-
-# %%
-alike, opposite = torch.cat(alike), torch.cat(opposite)
-wide = alike.quantile(0.9)
-print(f"words that may replace one another: from {alike.min():.2f}, in the middle "
-      f"{alike.median():.2f}; opposites: from {opposite.min():.2f}, in the middle "
-      f"{opposite.median():.2f}\na ball that holds nine of ten replacements (eps = {wide:.2f}) "
-      f"holds {(opposite < wide).float().mean():.0%} of the opposites")
-course.claim("08.synonyms", opposite=opposite, wide=wide)
-
-# %%
-figures.distances(alike, opposite, wide, angle)
-
-# %% [markdown]
-# *The figure: left, how far two opinion words lie apart, for words that may replace one another and
-# for opposites, with eps = 0.3 as a line. Right, the cosine between the move of a replaced word and
-# the push that FGM makes at that word.*
+# *The figure: left, how far the replacement of one word moves a text, with eps = 0.3 as a line.
+# Right, the cosine between that move and the push that FGM makes at that word.*
 #
 # <details><summary>What you should see</summary>
 #
-# All words lie farther apart than eps, and the two kinds of pairs overlap widely. The cosines lie
-# around 0, as for directions that have nothing to do with one another.
+# All replacements lie beyond eps. The cosines lie around 0, as for directions that have nothing to
+# do with one another.
 #
 # </details>
 #
-# **The ball of the training holds no text at all but the one in its middle**: even the nearest two
-# tokens of this vocabulary are 0.37 apart. The model has learned to be steady within 0.3 of a
-# word's length, in the direction of its own gradient; a new word goes farther, and elsewhere. What
-# carries over, where anything does, is a by-product. And a larger `eps` is no way out, because
-# distance does not tell synonyms from opposites: a ball that holds the ones holds many of the
-# others, and no model can be right on both.
+# **Replacements lie outside the ball of the training.** The model has learned to be steady within
+# 0.3 of a word's length, in the direction of its own gradient; a new word goes farther, and
+# elsewhere. What carries over, where anything does, is a by-product. And a larger `eps` is no way
+# out: a ball that holds the synonyms holds many opposites, too (appendix C).
 #
 # ### So train on words
 #
@@ -1248,6 +906,9 @@ for title, runs_of in {"under PGD": UNDER_PGD, "under words": UNDER_WORDS}.items
 # the longer trainings of the results page the accuracy under words comes close to the clean one
 # (96.1 against 97.8 %), and under PGD there is little that ordinary training has not: 41.6 ± 6.0
 # against 35.1 ± 4.8.
+
+# %% [markdown]
+# ### What was learned
 #
 # It is the oldest result of the subject, seen once more: **a model becomes robust against what it
 # was trained against**, and what lies beyond that is not promised. So the threat model comes first:
@@ -1264,7 +925,7 @@ for title, runs_of in {"under PGD": UNDER_PGD, "under words": UNDER_WORDS}.items
 #   accuracy. Which point is best is a question of costs, not of training.
 # - A partner who is too strong too early can make a fresh model **collapse** to one class: watch
 #   the share of the most predicted class.
-# - A robust *training* accuracy means nothing. Stop by robust accuracy on validation texts.
+# - The epoch to keep is chosen by *robust* accuracy on *validation* texts (appendix A).
 # - Robust against pushes of embeddings is not robust against words: words lie outside the ball.
 #
 # ## What could go wrong
@@ -1300,11 +961,333 @@ for title, runs_of in {"under PGD": UNDER_PGD, "under words": UNDER_WORDS}.items
 #   1711.05101.
 #
 # > **Ethics** The threat model of this lesson: in training and for the yardstick an attacker who
-# > knows the model and pushes the embeddings of a text by at most `eps` in L2; in section 12 one
+# > knows the model and pushes the embeddings of a text by at most `eps` in L2; in section 9 one
 # > who may replace words and sees the scores. Adversarial training is the defender's tool, and its
 # > danger is a false sense of safety: "adversarially trained" on a model card, without saying
 # > against whom, promises more than anybody has measured. It also has a price in energy, and
 # > whoever deploys the model owes the users the clean accuracy that they have lost.
+
+# %% [markdown]
+# ## Appendix A (optional, 16 min): the same few texts, over and over
+#
+# ### Prediction 08.d: seen and unseen texts
+#
+# A model is trained on 48 texts for a long time. Below, every epoch is measured on these texts and
+# on others.
+
+# %%
+guess = course.predict(
+    "08.d",
+    "a model withstands PGD on (nearly) all of 48 training texts. On which share of 64 validation "
+    "texts?",
+    guess=None,
+    low=0,
+    high=1,
+)
+
+# %%
+handful, others = train.select(range(48)), validation.select(range(64))
+set_seed(0)
+student = fresh()
+optimizer = adamw(student.model, profile.pick(rate, 2 * rate))
+history = []
+for epoch in range(4):
+    for turn in range(2):  # "an epoch" is two passes here, to save evaluations
+        train_epoch(student, handful, optimizer, fgm, 1.0, seed=2 * epoch + turn, size=16)
+    history.append((evaluate(student, handful, probe)[1], *evaluate(student, others, probe)))
+own, clean, robust = map(list, zip(*history, strict=True))
+guess.reveal(robust[own.index(max(own))])
+
+# %%
+print("epoch       " + " ".join(f"{e:4}" for e in range(4)))
+for what, values in {"train, PGD": own, "valid., PGD": robust, "valid.": clean}.items():
+    print(f"{what:11} " + " ".join(f"{v:4.0%}" for v in values))
+course.claim("08.by-heart", own=own, least=profile.pick(0.9, 0.4))
+course.claim("08.gap", own=own, validation=robust, least=profile.pick(0.02, 0))
+
+# %% [markdown]
+# In ordinary training, a model that is trained too long on too few texts does not get much worse:
+# its test accuracy levels off. Rice, Wong and Kolter (2020) found that adversarial training is
+# different: on images the *robust* test accuracy rises, has a best moment, and then **falls**,
+# while the robust training accuracy goes on rising. They call it robust over-fitting. Stopping at
+# the best moment gained as much as virtually all improvements of adversarial training until then.
+
+# %% [markdown]
+# ### Exercise 08.5: when to stop · ●●○ · 10 min
+#
+# Write `early_stop(robust, patience)`. `robust` is a list of robust validation accuracies, one per
+# epoch, the first being that of epoch 0. Return `(best, last)`:
+#
+# - `last`: the epoch after which training ends. That is the first epoch at which `patience` epochs
+#   in a row have passed without a new best; if it never comes to that, the last of the list. A
+#   **new best** is strictly larger than everything before it. (Epoch 0 always is one.)
+# - `best`: the epoch whose weights are kept, the last new best up to `last`. What comes after
+#   `last` is never seen: in earnest it would not have been trained.
+#
+# With `patience = 2`, `[0.2, 0.5, 0.4, 0.5, 0.9]` gives `(1, 3)`. The list is not empty, and
+# `patience` at least 1. Leave the list as it is.
+#
+# <details><summary>Hint</summary>
+#
+# Go through the list with `enumerate` and remember where the best so far stood. How many epochs
+# without a new best have passed at epoch `e`? The distance from `best` to `e`.
+#
+# </details>
+
+
+# %%
+def early_stop(robust, patience):
+    """(best, last): the epoch to keep and the epoch after which to stop."""
+    # SOLUTION
+
+
+early_stop = course.exercise("08.5", early_stop)
+
+# %% [markdown]
+# Four epochs are too few to see a stop, and a long run is too dear for this page. So here are three
+# that were made before, with three seeds: the same loop and the same 48 texts, the same attack and
+# learning rate in the built-in world, but **twenty** epochs of two passes and 129 validation texts.
+# These numbers are *recorded*, and nothing is trained in this cell:
+# `python benchmarks/recorded_08.py by-heart` makes them again, in two minutes on one core. (A
+# machine that rounds otherwise may get other digits.)
+
+# %%
+# Robust accuracy (PGD, 4 steps, eps = 0.3) on 129 validation texts, in %, after each epoch.
+RECORDED = {
+    "seed 0": [41, 43, 51, 50, 48, 44, 49, 49, 44, 44, 49, 37, 42, 41, 33, 49, 35, 42, 33, 37],
+    "seed 1": [44, 47, 42, 44, 47, 48, 47, 46, 45, 44, 46, 47, 44, 44, 43, 42, 44, 44, 44, 45],
+    "seed 2": [38, 50, 44, 46, 48, 50, 50, 50, 48, 48, 48, 47, 47, 46, 50, 54, 39, 47, 50, 46],
+}
+stops = {name: early_stop(values, patience=4) for name, values in RECORDED.items()}
+for name, (best, last) in stops.items():
+    values = RECORDED[name]
+    print(f"{name}: stopped after epoch {last}, kept epoch {best} with {values[best]} %; "
+          f"the last of all has {values[-1]} %, the best of all {max(values)} %")
+
+# %%
+figures.by_heart(own, robust, clean, RECORDED, stops)
+
+# %% [markdown]
+# *The figure: left, 48 texts are trained on over and over, with the robust accuracy on themselves
+# and both accuracies on validation texts. Right, with an axis of its own, three recorded longer
+# runs, pale after the epoch at which a patience of four stops them; the marks are the epochs that
+# are kept.*
+#
+# <details><summary>What you should see</summary>
+#
+# The robust accuracy on the training texts goes to the top, that on validation texts stays far
+# below.
+#
+# </details>
+#
+# Be careful with the word. What we have shown is the **gap**: a robust accuracy on training texts
+# says nothing about others. It opens within the first epochs, and then stays about as wide. Whether
+# the validation curve *falls*, as on images, depends on the seed here: one of the three falls by
+# fourteen points, one stays where it was, and one has its best moment late, long after the stop.
+# (On 129 texts a point has a 95 % interval of about nine points to either side, so even the
+# fourteen are no more than a strong hint.) So early stopping saves half of the work or more and the
+# bad end of the first run, and it costs a few points in the third: patience is a bet.
+#
+# In earnest one keeps `copy.deepcopy(model.state_dict())` at each new best, and puts it back at the
+# end with `load_state_dict`. And note what chose the epoch: *robust* accuracy, on validation texts.
+
+# %% [markdown]
+# ## Appendix B (optional, 15 min): optimisers and dropout
+#
+# ### Which optimiser?
+#
+# An optimiser is a rule that makes an update of a weight $\theta$ out of gradients. $\eta$ is the
+# learning rate, $w$ the strength of the *decay*.
+#
+# | | the update | |
+# |---|---|---|
+# | SGD | $-\eta\,m$ | $m$: a fading *sum* of the gradients so far (momentum, as in PyTorch) |
+# | Adam | $-\eta\,m/\sqrt v$ | fading *averages*: $m$ of the gradient, $v$ of its square |
+# | AdamW | $-\eta\,(m/\sqrt v + w\,\theta)$ | Adam, and every weight shrinks a little |
+#
+# Who compares them at *one* learning rate compares nothing: SGD's step is proportional to the
+# gradient, Adam's is about $\eta$ however small the gradient. **Fair** means: to each its own
+# learning rate, the same number of trials, the same batches, the choice by the validation texts,
+# and one look at the test texts at the end.
+
+# %%
+makers = {
+    "SGD": (lambda model, lr: torch.optim.SGD(model.parameters(), lr, momentum=0.9),
+            profile.pick(5, 100)),
+    "Adam": (lambda model, lr: torch.optim.Adam(model.parameters(), lr), 1),
+    "AdamW": (adamw, 1),
+}  # how each is made, and its middle learning rate, as a multiple of the page's
+
+
+def both_losses(victim, data):
+    """L + L_adv under FGM, in eval mode: what the optimiser was asked to make small."""
+    total = 0.0
+    for chosen, batch in victim.batches(data["text"], data["label"], 128):
+        for delta in (None, fgm(victim.model, batch)):
+            with torch.no_grad():
+                logits = perturbed_logits(victim.model, batch, delta)
+            total += len(chosen) * cross_entropy(logits, batch["labels"]).item()
+    return total / len(data)
+
+
+# %% [markdown]
+# Nine short trainings: three optimisers, each at three learning rates.
+
+# %%
+part, judges = train.select(range(profile.pick(60, 480))), validation.select(range(64))
+trials = {}
+for name, (make, scale) in makers.items():
+    trials[name] = {}
+    for factor in (0.3, 1, 3):
+        set_seed(0)
+        student, lr = fresh(), rate * scale * factor
+        train_epoch(student, part, make(student.model, lr), fgm, lam=1.0)
+        trials[name][lr] = both_losses(student, judges), student
+
+# %% [markdown]
+# In each row the rate that does best on the validation texts is chosen, and only this one model is
+# shown to the test texts.
+
+# %%
+begin = both_losses(start, judges)
+print(f"before: {begin:.2f}, on test {both_losses(start, some_test):.2f}")
+for name, found in trials.items():
+    chosen = min(found, key=lambda lr: found[lr][0])
+    print(f"{name:6}", "  ".join(f"{lr:.0e}: {loss:.2f}" for lr, (loss, _) in found.items()),
+          f"  chosen {chosen:.0e}, on test {both_losses(found[chosen][1], some_test):.2f}")
+losses = {name: [loss for loss, _ in found.values()] for name, found in trials.items()}
+course.claim("08.best-rate", losses=losses, before=begin)
+course.claim("08.decay", adam=losses["Adam"], adamw=losses["AdamW"])
+
+# %% [markdown]
+# Rates that are three times apart can mean progress and harm, and what is a good rate for Adam is
+# not one for SGD, whose rates here are larger. With its best rate each optimiser lowers the loss;
+# where two are close, so few steps do not tell them apart. At *one* common rate the table would
+# have had a winner and a loser, and another winner at another rate. (If the best of three lies at
+# an end of its row, one should try on beyond it. And a serious comparison has more rates, longer
+# runs and several seeds.)
+#
+# Adam and AdamW are the same here to two digits, and must be: in so few steps AdamW's decay shrinks
+# the weights by a factor that rounds to 1. It matters in long trainings. Text models are nearly
+# always trained with AdamW, because the gradients of their layers differ by orders of magnitude,
+# and one learning rate must do for all; we stay with it.
+#
+# ### Dropout: which network is attacked?
+#
+# In training mode dropout switches off a random tenth of the signals, and draws anew at each pass.
+# So a model in training is not one network but a lottery of networks. Which one should the partner
+# attack?
+#
+# - **Eval-mode attack** (the library's default): the network without dropout, which is the one that
+#   will be used in the end. The two passes of the step then draw their own masks.
+# - **`same_dropout=True`**: the very network of this step. All inner steps, and the pass that
+#   trains, see one and the same mask, because the library sets the random number generator back
+#   before each pass. (FreeLB, a method of lesson 09 that trains on *every* point of the ascent and
+#   not just the last, works in this way.)
+# - What one should *not* do: attack in training mode with a new mask at each inner step. The
+#   gradient then points now here, now there.
+#
+# What difference does it make? We attack 48 texts in the first two ways, and try each `delta` on
+# three networks: without dropout, with the mask of seed 1 (for which the second `delta` is made),
+# and with six other masks. We measure the harm by `wrong_margin`: the log-odds of a wrong answer,
+# 0 where right and wrong are equally likely, below 0 where the text is read right. **Larger, that
+# is less negative, means more harm.**
+
+# %%
+from advlib.attacks.embedding import wrong_margin
+
+some = start.encode(test["text"][:48], test["label"][:48])
+model = fresh().model.train()
+
+
+def loss_with_mask(delta, seed):
+    """Mean log-odds of being wrong, with the dropout mask that belongs to this seed."""
+    set_seed(seed)
+    with torch.no_grad():
+        return wrong_margin(perturbed_logits(model, some, delta), some["labels"]).mean().item()
+
+
+table = {}
+for kind, same in {"eval mode": False, "same dropout": True}.items():
+    attack = FGM(eps=0.3, same_dropout=same)
+    set_seed(1)
+    delta = attack(model, some, keep_best=False)
+    own, others = loss_with_mask(delta, 1), [loss_with_mask(delta, seed) for seed in range(2, 8)]
+    model.eval()
+    table[kind] = loss_with_mask(delta, 0), own, sum(others) / len(others)
+    model.train()
+print("mean log-odds     without dropout    mask seed 1   other masks")
+for kind, row in table.items():
+    print(f"made in: {kind:12} {row[0]:10.2f} {row[1]:14.2f} {row[2]:13.2f}")
+course.claim("08.dropout", without={kind: row[0] for kind, row in table.items()},
+             with_mask={kind: row[1] for kind, row in table.items()})
+course.claim("08.mode", training=model.training)
+
+# %% [markdown]
+# Read the columns, not the rows (how easily it is harmed differs from network to network). In each
+# of the first two, the `delta` that was made for that network is the stronger one. On *other* masks
+# the one made without dropout is about as good or better, since it knows what the masks have in
+# common. For training both are fine, and papers differ. What matters is to know which of the two
+# one does, and never to report a robust accuracy in training mode: that is a lottery too.
+
+# %% [markdown]
+# ## Appendix C (optional, 4 min): why no `eps` can stand for words
+#
+# Could a larger `eps` hold the words? Then it must not hold too much. We compare the distances of
+# opinion words that may replace one another (*great* and *excellent*) with those of opposites of
+# the same kind (*great* and *terrible*).
+
+# %%
+table = start.model.get_input_embeddings().weight.detach().cpu() / unit
+
+
+def rows_of(words):
+    """The embeddings of those words that are a single token."""
+    ids = [start.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+    return table[[i[0] for i in ids if len(i) == 1]]
+
+
+alike, opposite = [], []
+groups = world("reviews").groups
+for group in groups:
+    if group.endswith("+") and group[:-1] + "-" in groups:
+        good, bad = rows_of(groups[group]), rows_of(groups[group[:-1] + "-"])
+        alike += [torch.pdist(good), torch.pdist(bad)]
+        opposite.append(torch.cdist(good, bad).flatten())
+nearest = min(torch.cdist(some, table).topk(2, largest=False)[0][:, 1].min().item()
+              for some in table.split(1000))  # the first of the two is the token itself
+print(f"the nearest two tokens of this vocabulary are {nearest:.2f} apart")
+course.claim("08.nearest", nearest=nearest, bound=profile.pick(0.3, 0))
+
+# %% [markdown]
+# Suppose a ball that holds nine of ten replacements. How many opposites does it hold?
+
+# %%
+alike, opposite = torch.cat(alike), torch.cat(opposite)
+wide = alike.quantile(0.9)
+print(f"words that may replace one another: from {alike.min():.2f}, in the middle "
+      f"{alike.median():.2f}; opposites: from {opposite.min():.2f}, in the middle "
+      f"{opposite.median():.2f}\na ball that holds nine of ten replacements (eps = {wide:.2f}) "
+      f"holds {(opposite < wide).float().mean():.0%} of the opposites")
+course.claim("08.synonyms", opposite=opposite, wide=wide)
+
+# %%
+figures.distances(alike, opposite, wide)
+
+# %% [markdown]
+# *The figure: how far two opinion words lie apart, for words that may replace one another and for
+# opposites, with eps = 0.3 and the ball that holds nine of ten replacements as lines.*
+#
+# <details><summary>What you should see</summary>
+#
+# All words lie farther apart than eps, and the two kinds of pairs overlap widely.
+#
+# </details>
+#
+# In the built-in world the ball of the training holds no text at all but the one in its middle:
+# even the nearest two tokens of its vocabulary are 0.37 apart. And a larger `eps` is no way out,
+# because distance does not tell synonyms from opposites: a ball that holds the ones holds many of
+# the others, and no model can be right on both.
 
 # %%
 course.progress("08")
