@@ -745,7 +745,7 @@ WRONG = [
     ("08.5", stop_like(lambda r, p, best, last: (r.index(min(r[: last + 1])), last)),
      "smallest"),
     ("08.5", stop_like(lambda r, p, best, last: (r[best], last)), "whole number"),
-    ("08.5", stop_like(lambda r, p, best, last: best), "two epochs"),
+    ("08.5", stop_like(lambda r, p, best, last: best), "two things"),
     ("08.5", stop_like(lambda r, p, best, last: (best, r.reverse() or last)),
      "changes its input"),
     ("08.5", stop_from_zero, "not as expected"),

@@ -638,7 +638,7 @@ def _variants(robust: list[float], patience: int) -> dict[str, tuple[int, int]]:
         "a tie counts as a new best: an equal value is not one, only a strictly larger (> and not "
         ">=)": (where, tied),
         "one too many: where it never stops, last is the last epoch of the list, and the epochs "
-        "are counted from 0": (best, n),
+        "are counted from 0": (best, last if last - best >= patience else n),
         "it never stops, and the length of the list is one more than its last epoch": (top, n),
         "it looks into the future: epochs after the stop are never trained": (top, last),
         "it never stops: patience is ignored": (top, end),
@@ -657,7 +657,7 @@ def _variants(robust: list[float], patience: int) -> dict[str, tuple[int, int]]:
         "the smallest value: this is an accuracy and not a loss": (low.index(min(low)), last),
     } | {
         f"a gain as small as {gain:g} is not counted: a new best is any strictly larger value":
-            _with_gain(robust, patience, gain) for gain in (0.001, 0.005, 0.01, 0.05)
+            _with_gain(robust, patience, gain) for gain in (0.001, 0.01, 0.05)
     }  # fmt: skip
 
 
@@ -730,13 +730,10 @@ def _dominance_slips(points) -> dict[str, list[int]]:
     def free(beats) -> list[int]:
         return [i for i in n if not any(beats(j, i) for j in n)]
 
-    def rounded(digits) -> list[int]:
-        return _undominated([(round(x, digits), round(y, digits)) for x, y in points])
-
+    hull = _hull(points, right)
     return {
-        "the accuracies are rounded before they are compared: take them as they are": rounded(3),
-        "the accuracies are rounded to whole per cents before they are compared: take them as "
-        "they are": rounded(2),
+        "the accuracies are rounded before they are compared: take them as they are":
+            _undominated([(round(x, 2), round(y, 2)) for x, y in points]),
         "a point that is equal in the robust accuracy and larger in the clean one dominates too":
             free(lambda j, i: a[j] >= a[i] and b[j] > b[i]),
         "a point that is equal in the clean accuracy and larger in the robust one dominates too":
@@ -746,6 +743,8 @@ def _dominance_slips(points) -> dict[str, list[int]]:
         "these are the dominated ones": [i for i in n if i not in right],
         "`or` in place of `and`: a point is dominated only by one that is at least as large in "
         "BOTH": free(lambda j, i: a[j] > a[i] or b[j] > b[i]),
+        "`or` in place of `and`: a point that is larger in one and smaller in the other dominates "
+        "nothing": free(lambda j, i: (a[j] >= a[i] or b[j] >= b[i]) and points[j] != points[i]),
         "points.index(…) finds the first of equal points twice: go through with enumerate":
             sorted(points.index(points[i]) for i in right),
         "a point stays though another is better in one and equal in the other: that is enough to "
@@ -759,7 +758,9 @@ def _dominance_slips(points) -> dict[str, list[int]]:
         "only the highest robust accuracy": [i for i in n if b[i] == max(b)],
         "only the highest clean accuracy": [i for i in n if a[i] == max(a)],
         "the convex hull: a point in a dent is dominated by no single point, and stays":
-            _hull(points, right),
+            hull,
+        "the convex hull, and of two equal points one: a point in a dent stays, and so do both "
+        "equal ones": [i for i in hull if points[i] not in points[:i]],
         "only the two ends: what lies between them belongs to the frontier too":
             sorted({a.index(max(a)), b.index(max(b))}),
         "the largest sum only: a frontier has no exchange rate":

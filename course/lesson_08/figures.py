@@ -108,13 +108,14 @@ def trainings(runs, first, width=8):
                             for k in range(width, len(values) + 1)]  # fmt: skip
                     left.plot(range(width - 1, width - 1 + len(mean)), mean, line,
                               color=plots.COLOURS[kind], marker=plots.MARKERS[kind],
-                              markevery=0.15, label=f"{kind}, {what}")  # fmt: skip
+                              fillstyle="none" if line == "--" else "full", markevery=0.15,
+                              label=f"{kind}, {what}")  # fmt: skip
         left.set(xlabel="step", ylabel=f"loss, mean of {width} steps", ylim=(0, None))
         shown = {"as it comes": first} | {kind: found for kind, (_, _, found) in runs.items()}
         _bars(right, list(shown.values()), ("clean", "under PGD"), (CLEAN, PGD))
         right.set_xticks(range(len(shown)), list(shown), fontsize=9)
         _percent(right, ylim=(0, 1.12), ylabel="accuracy on test texts")
-        left.legend(fontsize=9)
+        left.legend(fontsize=9, handlelength=3.4)
         fig.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     ends = "; ".join(_say(kind, values) for kind, values in shown.items())
     fig.alt = ("Left, the losses of the standard and the adversarial training against the step. "
@@ -288,7 +289,7 @@ def distances(alike, opposite, wide):
         _mark(ax, 0.3, "eps")
         _mark(ax, wide, "nine of ten\nreplacements", (0, (2, 1.5)), left=False)
         ax.set(yticks=(), ylabel="share of pairs", xlim=(0, bins[-1]),
-               xlabel="distance of two words, in lengths of a word")  # fmt: skip
+               ylim=(0, 1.3 * ax.get_ylim()[1]), xlabel="distance of two words, in lengths of a word")  # fmt: skip
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     fig.alt = (f"Histograms of the distances of words that may replace one another (median "
                f"{alike.median():.2f}) and of opposites (median {opposite.median():.2f}), with "
