@@ -289,7 +289,8 @@ def distances(alike, opposite, wide):
         _mark(ax, 0.3, "eps")
         _mark(ax, wide, "nine of ten\nreplacements", (0, (2, 1.5)), left=False)
         ax.set(yticks=(), ylabel="share of pairs", xlim=(0, bins[-1]),
-               ylim=(0, 1.3 * ax.get_ylim()[1]), xlabel="distance of two words, in lengths of a word")  # fmt: skip
+               ylim=(0, 1.3 * ax.get_ylim()[1]))  # fmt: skip
+        ax.set_xlabel("distance of two words, in lengths of a word")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     fig.alt = (f"Histograms of the distances of words that may replace one another (median "
                f"{alike.median():.2f}) and of opposites (median {opposite.median():.2f}), with "
