@@ -50,14 +50,6 @@ def _loss(w: Tensor, b: Tensor, X: Tensor, y: Tensor, eps: float, norm: str) -> 
     return softplus(-y * (moved @ w.double() + b.double())).mean()
 
 
-def _gradient(objective, w: Tensor, b: Tensor, h: float = 1e-5) -> tuple[Tensor, Tensor]:
-    """Central finite differences of objective(w, b)."""
-    w, b = w.detach().double(), b.detach().double()
-    steps = h * torch.eye(len(w), dtype=torch.double)
-    by_w = [(objective(w + s, b) - objective(w - s, b)) / (2 * h) for s in steps]
-    return torch.stack(by_w), (objective(w, b + h) - objective(w, b - h)) / (2 * h)
-
-
 def _problem(seed: int, n: int, d: int, norm: str) -> dict:
     """A random problem: w far from zero in every coordinate and without near-ties."""
     g = torch.Generator().manual_seed(seed)
@@ -127,16 +119,16 @@ def check_worst_case(answer) -> None:
         problems = [{name: p[name] for name in ("w", "y", "eps", "norm")}
                     for p in _problems(110, norm)]  # fmt: skip
         problems[2]["w"] *= 1e-6
-        try:
+        try:  # loosely: how much harm it does is compared below
             _specified(_part(answer, "delta", 0), problems, _search, _wrong_deltas, what="delta",
-                       picture=_ball_picture)  # fmt: skip
+                       picture=_ball_picture, atol=1e-3, rtol=2e-3)  # fmt: skip
         except Wrong as wrong:
             if wrong.problem == "delta is not as expected":
-                wrong.problem = _harm(wrong.yours, **wrong.given)
+                wrong.problem = _harm(wrong.yours, **wrong.given) or wrong.problem
             raise
-        for k in range(2):  # two coordinates alike: either is right, not both
-            w = torch.tensor([1.0, -1.0, 0.5, -0.3]).roll(k)
-            given = dict(w=w, y=torch.tensor([1.0, -1.0]), eps=0.4, norm=norm)
+        alike = dict(w=torch.tensor([0.5, 1.0, -1.0]), y=torch.tensor([1.0, -1.0]), eps=0.4,
+                     norm=norm)  # fmt: skip
+        for given in (*problems, alike):  # of coordinates alike either is right, not both
             delta = call(answer, **given)
             problem = _harm(delta, **given)
             expect(problem is None, problem, given=given, yours=delta, expected=_search(**given))
