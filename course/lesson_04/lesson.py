@@ -153,10 +153,10 @@ figures.walks(walks, parts, compass)
 # ### Exercise 04.1: the projection · ●●○ · 10 min
 #
 # Write `project(delta, eps, norm)`. `delta` has shape `(batch, tokens, hidden)`; return the
-# nearest point, of the same shape and dtype, in the ball of radius `eps`. For `norm="l2"` every text
-# has one ball of its own, over all its tokens and coordinates together; for `norm="linf"` it is the
-# cube. Texts that are inside come back as they are; a text with `delta = 0` must not become `nan`;
-# do not change the input in place.
+# nearest point, of the same shape and dtype, in the ball of radius `eps`. For `norm="l2"` every
+# text has one ball of its own, over all its tokens and coordinates together; for `norm="linf"` it
+# is the cube. Texts that are inside come back as they are; a text with `delta = 0` must not become
+# `nan`; do not change the input in place.
 #
 # <details><summary>Hint</summary>
 #
