@@ -291,10 +291,9 @@ def _one_noise(answer, seed: int, size: tuple[int, int, int]) -> None:
     expect(noise.isfinite().all(), "the result has values that are not finite", **details,
            likely="0/0: where nothing may be perturbed, or delta is zero, the noise is "
            "zero")  # fmt: skip
-    expect(not torch.equal(noise, delta), "delta itself comes back: nothing is random",
-           **details)  # fmt: skip
+    expect(not torch.equal(noise, delta), "delta comes back: nothing is random", **details)
     expect(not _along(noise, ~mask).any(), "there is noise on padding or special tokens",
-           **details, likely="the mask is forgotten")  # fmt: skip
+           **details, likely="the mask is forgotten" if noise[0][~mask[0]].all() else None)
     size_now, wanted = (t.double().flatten(1).norm(dim=1) for t in (noise, delta))
     if not torch.allclose(size_now, wanted, rtol=1e-3, atol=1e-6):
         raise Wrong(f"the lengths of the noise are {_few(size_now)}, those of delta {_few(wanted)}",
@@ -365,8 +364,6 @@ def _statistics(answer) -> None:
         return torch.allclose(a.double(), b.expand_as(a).double(), rtol=1e-3)
 
     for wrong, problem, likely in (
-        (cosine.abs().mean() >= 0.4,
-         "the noise is not random enough: its direction is that of delta", "delta is still in it"),
         (alike(by_word, by_word[:, :1]), "all tokens of a text have the same noise",
          "drawn once per text, for all its tokens: draw delta's whole shape"),
         (alike(by_word, by_word[..., :1]), "all coordinates of a token have the same noise",
@@ -496,8 +493,6 @@ def _facts(model, batch, delta: Tensor) -> SimpleNamespace:
 _ODDS = "this is for the log-odds of a wrong answer: asked is the cross-entropy"
 _OWN = "this is for the model's own label: asked is the loss of the true one, batch['labels']"
 _PROBABILITY = "this is for the probability of the true label: asked is the cross-entropy"
-_COSINE = "this is the cosine between g and delta: asked is g·delta, lengths and all"
-_FGM = "this is for the FGM step: asked is g·delta for the delta that is given"
 _OF_PREDICTED = {
     "predicted and actual have changed places": lambda f: f.change,
     "the gradient is taken at delta: the forecast may only know the gradient at zero":
@@ -511,15 +506,15 @@ _OF_PREDICTED = {
     "wrong sign: the loss changes by + g·delta": lambda f: -f.slope,
     "the loss at zero is in it: asked is the change": lambda f: f.start + f.slope,
     "the absolute value is taken: a forecast has a sign": lambda f: f.slope.abs(),
-    "divided by the length of delta: this is the slope along delta": lambda f: f.slope / f.length,
     "g·delta is averaged over tokens and coordinates: sum them":
         lambda f: f.slope / f.delta[0].numel(),
     _ODDS: lambda f: f.slopes["odds"],
     _OWN: lambda f: f.slopes["own"],
     _PROBABILITY: lambda f: f.slopes["probability"],
-    _COSINE: lambda f: f.slope / f.size / f.length,
-    f"{_COSINE} (g on the words)": lambda f: f.slope / f.on_words / f.length,
-    _FGM: lambda f: f.on_words * f.length,
+    "this is the cosine between g and delta: asked is g·delta, lengths and all":
+        lambda f: f.slope / f.size / f.length,
+    "this is for the FGM step: asked is g·delta for the delta that is given":
+        lambda f: f.on_words * f.length,
     "this is ‖g‖·‖delta‖, the most that a delta of this length could gain: asked is g·delta":
         lambda f: f.size * f.length,
     "one number per token: sum over the tokens too, dim=(1, 2)":

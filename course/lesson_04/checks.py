@@ -114,26 +114,30 @@ def check_project(answer) -> None:
 
 
 def _two_points(answer, norm: str):
-    """A plane with the ball, where the point was, where it went and where it should have gone."""
-    delta, eps = torch.tensor([[[1.6, 0.5]]]), 1.0
-    right = _nearest(delta, eps, norm).flatten()
-    yours = None
+    """Where a point was, where it went and where it should have gone."""
+    delta, yours = torch.tensor([[[1.6, 0.5]]]), None
     with contextlib.suppress(Exception):  # an answer for one shape only has no such picture
-        yours = answer(delta.clone(), eps, norm)
+        yours = answer(delta.clone(), 1.0, norm)
     if not isinstance(yours, Tensor) or yours.numel() != 2:
         return None
+    return _plane(1.0, {
+        "delta": (delta, "o", "#222222", 9),
+        "expected": (_nearest(delta, 1.0, norm), "s", plots.COLOURS["fgm"], 9),
+        "yours": (yours.detach(), "X", plots.COLOURS["standard"], 9),
+    }, norm)  # fmt: skip
+
+
+def _plane(eps: float, shown: dict[str, tuple], norm: str = "l2"):
+    """The ball in the plane, with points: name -> (points, mark, colour, size of the mark)."""
     angle = torch.linspace(0, 2 * math.pi, 361)
     edge = torch.stack([angle.cos(), angle.sin()], 1)
     edge = eps * edge / edge.norm(p=2 if norm == "l2" else math.inf, dim=1, keepdim=True)
     with plots.style():
         fig, ax = plots.figure(4.4, 3.4)
-        ax.fill(edge[:, 0], edge[:, 1], color=plots.COLOURS["pgd"], alpha=0.2)
-        for point, name, colour, mark in (
-            (delta.flatten(), "delta", "#222222", "o"),
-            (right, "expected", plots.COLOURS["fgm"], "s"),
-            (yours.detach().flatten(), "yours", plots.COLOURS["standard"], "X"),
-        ):
-            ax.plot(*point.tolist(), mark, color=colour, markersize=9, label=name, alpha=0.8)
+        ax.plot(*edge.T, color="#222222", linewidth=1)
+        for name, (points, mark, colour, size) in shown.items():
+            ax.plot(*points.reshape(-1, 2).T, mark, color=colour, markersize=size, label=name,
+                    alpha=0.8)  # fmt: skip
         ax.set(aspect="equal", xlabel="coordinate 1", ylabel="coordinate 2")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper")
     return fig
@@ -305,11 +309,12 @@ def check_random_in_ball(answer) -> None:
         given = {"mask": f"{len(mask)} texts of 4 tokens, 0 to 3 of them free", "hidden": hidden,
                  "eps": eps}  # fmt: skip
         delta = _points(answer, mask, hidden, eps, seed, given)
-        picture = _cloud(delta[2 * n : 3 * n, 1, :2].double(), eps)
+        picture = _plane(eps, {"yours, one free token": (
+            delta[2 * n : 3 * n, 1, :2], ".", plots.COLOURS["noise"], 2)})  # fmt: skip
         for turn, k in enumerate((3, 2, 1)):
             part = delta[turn * n : (turn + 1) * n, 1 : k + 1].double()
-            _one_cloud(part.flatten(1), hidden * k, 4 * hidden, eps,
-                       given | {"free tokens": k}, delta, mask, picture)  # fmt: skip
+            _one_cloud(part, [hidden * count for count in (mask.sum(), mask.sum(1).float().mean())],
+                       4 * hidden, eps, given | {"free tokens": k}, picture)  # fmt: skip
     one = torch.tensor([[False, True, True]])
     _points(answer, one, 2, 0.6, 433, dict(mask=one, hidden=2, eps=0.6))
 
@@ -341,6 +346,9 @@ def _points(answer, mask: Tensor, hidden: int, eps: float, seed: int, given) -> 
            "and should stay 0", given=given, yours=delta[-1])  # fmt: skip
     expect((delta[~mask] == 0).all(), "delta is not zero where the mask is False", given=given,
            yours=delta[0], likely="the mask is ignored: multiply by mask[..., None]")  # fmt: skip
+    expect(len(mask) == 1 or abs(delta.double().norm() - eps) > 1e-3 * eps, "the whole batch "
+           "together has norm eps: each text should have a point of its own ball", given=given,
+           likely="the norm is taken over the whole batch")  # fmt: skip
     return delta
 
 
@@ -362,25 +370,21 @@ def _masked_late(r: Tensor, d: int, d_padded: int) -> float:
     return (below[0] - below[1]).abs().max().item()
 
 
-def _one_cloud(points: Tensor, d: int, d_padded: int, eps: float, given, delta, mask,
-               picture) -> None:  # fmt: skip
+def _one_cloud(tokens: Tensor, of_batch, d_padded: int, eps: float, given, picture) -> None:
+    """The points of texts with equally many free tokens, (texts, tokens, hidden). of_batch: how
+    many free coordinates the batch has, in all and in the mean."""
+    points, hidden = tokens.flatten(1), tokens.shape[2]
+    d = points.shape[1]
     limit = 2.2 / len(points) ** 0.5  # passed by chance once in ten thousand
     r = points.norm(dim=1) / eps
     unit = points / points.norm(dim=1, keepdim=True).clamp_min(1e-12)
     spread = d * torch.linalg.eigvalsh(unit.T @ unit / len(unit)).max()  # 1 where all is even
-    whole = delta.double().norm().item()
-    expect(abs(whole - eps) > 1e-3 * eps, "the whole batch together has norm eps: each text should "
-           "have a point of its own ball", given=given,
-           likely="the norm is taken over the whole batch")  # fmt: skip
-    hidden = given["hidden"]
-    token = points.view(len(points), -1, hidden).norm(dim=2) / eps
-    d_batch = int(mask.sum()) * hidden
     known = {
         "always on the surface: the radius is missing": (r - 1).abs().max() < 1e-5,
         "d is counted over the whole batch: each text has its own number of free coordinates":
-            _far(r**d_batch) < limit or _far(r ** (d_batch / len(mask))) < limit,
+            min(_far(r**count) for count in of_batch) < limit,
         "each token has a ball of its own: it is one ball for the whole text":
-            token.max() <= 1 + 1e-4 and r.max() > 1.05,
+            tokens.norm(dim=2).max() <= eps * (1 + 1e-4) and r.max() > 1.05,
         "one radius for the whole batch: each text needs a number of its own":
             r.std() < 1e-3,
         "eps is missing": (r * eps).max() <= 1 + 1e-4 and _far((r * eps) ** d) < limit,
@@ -392,7 +396,6 @@ def _one_cloud(points: Tensor, d: int, d_padded: int, eps: float, given, delta, 
             _far(r ** (d / hidden)) < limit,
         "d is `hidden`: a text with several free tokens has more coordinates":
             d != hidden and _far(r**hidden) < limit,
-        "the radius is u ** d; it must be u ** (1 / d)": _far(r ** (1 / d)) < limit,
         "a cube instead of a ball: every coordinate is drawn from −eps to eps":
             points.abs().max() <= eps * 1.001 and r.max() > 1.05,
         "the direction is normalised before the mask: what the mask takes away is then missing":
@@ -417,7 +420,7 @@ def _one_cloud(points: Tensor, d: int, d_padded: int, eps: float, given, delta, 
     expect(uneven < 0.1, "the directions are not even: the diagonals are more frequent",
            given=given, picture=picture, likely="a cube instead of a ball: directions come from "
            "torch.randn, which has none that it likes better")  # fmt: skip
-    _tokens_differ(points.view(len(points), -1, hidden), given)
+    _tokens_differ(tokens, given)
     expect(spread < 1.3, "the directions are not even: some coordinates get more than others",
            given=given, picture=picture)  # fmt: skip
 
@@ -438,17 +441,6 @@ def _tokens_differ(tokens: Tensor, given) -> None:
            "equally far: a uniform point has tokens of all lengths", given=given,
            likely="each token is normalised alone: the norm is the whole text's, dim=(1, "
            "2)")  # fmt: skip
-
-
-def _cloud(points: Tensor, eps: float):
-    with plots.style():
-        fig, ax = plots.figure(3.6, 3.4)
-        angle = torch.linspace(0, 2 * math.pi, 200)
-        ax.plot(eps * angle.cos(), eps * angle.sin(), color="#222222", linewidth=1)
-        ax.plot(points[:, 0], points[:, 1], ".", markersize=2, color=plots.COLOURS["noise"])
-        ax.set(aspect="equal", title="your points for one free token")
-        ax.title.set_size(10)
-    return fig
 
 
 # ---------------------------------------------------------------- 04.4
@@ -629,16 +621,8 @@ def _largest_hole(points: Tensor, eps: float) -> float:
 
 
 def _grid(points: Tensor, peak: Tensor, eps: float):
-    with plots.style():
-        fig, ax = plots.figure(3.8, 3.4)
-        angle = torch.linspace(0, 2 * math.pi, 200)
-        ax.plot(eps * angle.cos(), eps * angle.sin(), color="#222222", linewidth=1)
-        ax.plot(points[:, 0], points[:, 1], ".", markersize=2, color=plots.COLOURS["pgd"],
-                label="tried")  # fmt: skip
-        ax.plot(*peak.tolist(), "*", markersize=12, color=plots.COLOURS["fgm"], label="the top")
-        ax.set(aspect="equal")
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
-    return fig
+    return _plane(eps, {"tried": (points, ".", plots.COLOURS["pgd"], 2),
+                        "the top": (peak, "*", plots.COLOURS["fgm"], 12)})  # fmt: skip
 
 
 # ---------------------------------------------------------------- the course's own functions
