@@ -108,7 +108,6 @@ _GENERATE = {  # what to change in the specification
     "not normalised: eps times what the network says": dict(stretch=False),
     "neither eps nor a length: this is what the network says": dict(stretch=False, power=0.0),
     "the embeddings were added: delta is the push alone": dict(added=True),
-    "delta is zero": dict(sign=0.0),
     "the sign is turned around": dict(sign=-1.0),
 }  # fmt: skip
 
@@ -431,8 +430,6 @@ _GAME = {  # what to change in the specification
         dict(keep_net=True, keep_model=True),
     "zero_grad comes after the step: what .grad held before the round is added": dict(late=True),
     "the generator's loss flows into the victim's parameters": dict(mixed=1.0),
-    "one loss for both players: the victim also minimises the generator's loss, or climbs it":
-        dict(mixed=-1.0),
 }  # fmt: skip
 
 
