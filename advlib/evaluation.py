@@ -28,10 +28,10 @@ from tqdm.auto import tqdm
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from advlib.attacks.embedding import attack_mode, perturbed_logits, wrong_margin
-from advlib.attacks.in_words import UNCHECKED
 from advlib.data import texts_of
 from advlib.models import Classifier
 
+UNCHECKED = ", meaning unchecked"  # what a row of `robustness` says behind the repr
 MAJORITY = "majority class"  # the row of a model that gives every text the same answer
 
 

@@ -9,8 +9,8 @@ import advlib
 HOME = Path(advlib.__file__).parent
 # Each room may import from rooms before it, never from one after it.
 ROOMS = [
-    "corpora", "data", "models", "runtime", "perturbation", "attacks", "objectives", "training",
-    "options", "evaluation", "protocol", "deploy", "plots", "html_report", "experiment", "cli",
+    "corpora", "data", "models", "perturbation", "attacks", "objectives", "training", "evaluation",
+    "plots", "app",
 ]  # fmt: skip
 
 

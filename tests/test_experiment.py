@@ -11,10 +11,11 @@ from datasets import Dataset
 from typer.testing import CliRunner
 
 import advlib
-from advlib import experiment, training
+from advlib import training
+from advlib.app import experiment
+from advlib.app.cli import app
+from advlib.app.experiment import propose_eps
 from advlib.attacks import FGM, PGD
-from advlib.cli import app
-from advlib.experiment import propose_eps
 
 MANY = Dataset.from_dict({"text": [f"{t} {w}" for t in TEXTS for w in ("slow", "warm", "plot")],
                           "label": [y for y in LABELS for _ in range(3)]})  # fmt: skip

@@ -2,6 +2,7 @@
 
 import pytest
 
+from advlib.app.in_words import UNCHECKED, in_words
 from advlib.attacks import (
     A2T,
     FGM,
@@ -21,7 +22,6 @@ from advlib.attacks import (
     VirtualAdversarial,
     WordSubstitution,
 )
-from advlib.attacks.in_words import UNCHECKED, in_words
 from advlib.attacks.search import HardLabel, KeepWords, LabelRule, Targeted
 
 TEXT = "the embeddings of the whole text move by at most 0.3 of a mean token embedding"

@@ -8,6 +8,8 @@ from datasets import Dataset
 from transformers import DataCollatorWithPadding
 
 import advlib
+from advlib.app.experiment import probe, token_weights
+from advlib.app.options import Options
 from advlib.attacks import (
     FGM,
     FGSM,
@@ -36,10 +38,8 @@ from advlib.attacks.words import (
 from advlib.corpora import replace, words, world
 from advlib.data import data_hash, texts_of
 from advlib.evaluation import calibrate, robustness
-from advlib.experiment import probe, token_weights
 from advlib.models import ModelError
 from advlib.objectives import Adversarial, Free, FreeLB, Words
-from advlib.options import Options
 from advlib.training import finetune, tokenize
 
 # Unknown words, an empty text on either side, and lengths that differ.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-UNCHECKED = ", meaning unchecked"  # what a row of `advlib.robustness` says behind the repr
+from advlib.evaluation import UNCHECKED
 
 
 def in_words(threat_model: str) -> str | None:

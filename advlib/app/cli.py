@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from advlib.options import Options, take
+from advlib.app.options import Options, take
 
 app = typer.Typer(
     help="Attack language models, train them against it, and measure both honestly.",
@@ -53,7 +53,7 @@ def run(
     ] = None,
 ) -> None:
     """Train a standard and an adversarial model on the same data, attack both, and report."""
-    from advlib.experiment import experiment
+    from advlib.app.experiment import experiment
 
     folder = resume or out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
     if resume:
@@ -204,10 +204,9 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
     import numpy as np
     from tqdm.auto import tqdm
 
-    from advlib.attacks.in_words import UNCHECKED
+    from advlib.app.experiment import check_folder
     from advlib.data import read_file, texts_of
-    from advlib.evaluation import wilson
-    from advlib.experiment import check_folder
+    from advlib.evaluation import UNCHECKED, wilson
 
     rows = read_file(data, **columns)[:n]
     whole = rows.notna().all(axis=1)
@@ -344,9 +343,9 @@ def evaluate(
     The numbers of the card are sealed by a checksum: the same model on the same texts gets the
     same one again, on another machine up to a query or a text on the very edge.
     """
-    from advlib.experiment import check_folder
-    from advlib.protocol import evaluate as measure
-    from advlib.protocol import publish
+    from advlib.app.experiment import check_folder
+    from advlib.app.protocol import evaluate as measure
+    from advlib.app.protocol import publish
 
     check_folder(out, need=1e6)
     card = measure(model, data, protocol, eps=eps, n=n, progress=True, test=test, text=text,
@@ -407,7 +406,7 @@ def card(
     """
     import json
 
-    from advlib.deploy import write_card
+    from advlib.app.deploy import write_card
 
     try:
         found = json.loads(evaluation.read_text("utf-8"))
@@ -429,8 +428,8 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder of model.onnx.")] = Path("runs/export"),
 ) -> None:
     """Write a model as ONNX, with its tokenizer, and check it against the original."""
-    from advlib.deploy import export_onnx
-    from advlib.experiment import check_folder
+    from advlib.app.deploy import export_onnx
+    from advlib.app.experiment import check_folder
     from advlib.models import load_classifier
 
     victim = load_classifier(model, device="cpu")
@@ -444,7 +443,7 @@ def export(
 @plainly
 def doctor() -> None:
     """Say what is installed, which device and profile, what is missing and how to mend it."""
-    from advlib.runtime import doctor as look
+    from advlib.app.doctor import doctor as look
 
     lines = look()
     print("\n".join(lines))

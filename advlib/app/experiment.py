@@ -23,15 +23,15 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 from transformers import set_seed
 
+from advlib.app.options import Options, check_same, objective_of, prepare, record
+from advlib.app.report import result_sentence, warnings, write_report
 from advlib.attacks import FGM, PGD, Noise, WordSubstitution, for_text
 from advlib.attacks.search import WordResult
 from advlib.corpora import WORLDS
 from advlib.corpora.engine import Text, parts_of
 from advlib.data import data_hash, load_text, texts_of
 from advlib.evaluation import Outcome, attack_all, collapse, compare, majority, summarise
-from advlib.html_report import result_sentence, warnings, write_report
 from advlib.models import Classifier, embedded_checkpoints, load_classifier
-from advlib.options import Options, check_same, objective_of, prepare, record
 from advlib.training import ONE_CLASS, finetune, is_real
 
 MODELS = ("standard", "adversarial")

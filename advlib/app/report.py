@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from advlib import plots
-from advlib.attacks.in_words import in_words
+from advlib.app.in_words import in_words
 from advlib.corpora import replace, words
 from advlib.evaluation import MAJORITY, duration, short, some
 

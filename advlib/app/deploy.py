@@ -21,11 +21,11 @@ import transformers
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from advlib.app.in_words import in_words
+from advlib.app.protocol import verify, weights_hash
 from advlib.attacks.embedding import attack_mode
-from advlib.attacks.in_words import in_words
 from advlib.evaluation import MAJORITY, duration, some
 from advlib.models import Classifier, ModelError, quiet
-from advlib.protocol import verify, weights_hash
 
 TOLERANCE = 1e-4  # between two logits; float32 in another order of sums stays well below
 # What goes wrong first: words of several lengths, other scripts, nothing, and more than fits.
@@ -39,7 +39,7 @@ PROBES = ("good", "The soup was cold, and nobody came back to ask.", "Ünïcöd�
 def model_card(card: dict, labels: list[str], training: dict | None = None, **metadata) -> str:
     """A Hugging Face model card as Markdown with YAML front matter.
 
-    card: what `advlib.protocol.evaluate` returned; every number of the page comes from it.
+    card: what `advlib.app.protocol.evaluate` returned; every number of the page comes from it.
     labels: the model's class names. training: how it was made, name -> value, where that is known.
     metadata: what only a person can say, as `huggingface_hub.ModelCardData` names it: license,
         base_model, language. What is not given is left out.
