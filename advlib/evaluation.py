@@ -27,8 +27,9 @@ from torch.nn.functional import softplus
 from tqdm.auto import tqdm
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from advlib.attacks.embedding import attack_mode, perturbed_logits, wrong_margin
+from advlib.attacks.embedding import wrong_margin
 from advlib.data import texts_of
+from advlib.embeddings import attack_mode, perturbed_logits
 from advlib.models import Classifier
 
 UNCHECKED = ", meaning unchecked"  # what a row of `robustness` says behind the repr

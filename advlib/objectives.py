@@ -50,19 +50,21 @@ from advlib.attacks.embedding import (
     EmbeddingAttack,
     Noise,
     VirtualAdversarial,
+    divergence,
+)
+from advlib.attacks.words import WordAttack
+from advlib.corpora.engine import Text
+from advlib.data import texts_of
+from advlib.embeddings import (
     attack_mode,
     attackable,
     autocasts,
     bare,
-    divergence,
     has_dropout,
     perturbed_logits,
     random_state,
     zero_delta,
 )
-from advlib.attacks.words import WordAttack
-from advlib.corpora.engine import Text
-from advlib.data import texts_of
 from advlib.models import Classifier
 
 GRADIENT = (FGM, FGSM, PGD)  # attacks that climb the loss

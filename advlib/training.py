@@ -41,18 +41,11 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 
-from advlib.attacks.embedding import (
-    NOT_INPUTS,
-    Divergence,
-    EmbeddingAttack,
-    VirtualAdversarial,
-    attack_mode,
-    perturbed_logits,
-    wrong_margin,
-)
+from advlib.attacks.embedding import Divergence, EmbeddingAttack, VirtualAdversarial, wrong_margin
 from advlib.attacks.words import WordAttack
 from advlib.data import texts_of
-from advlib.models import Classifier, quiet
+from advlib.embeddings import attack_mode, perturbed_logits
+from advlib.models import NOT_INPUTS, Classifier, quiet
 from advlib.objectives import UNLABELLED, WEIGHT, After, Clean, Objective, RDrop
 
 SMALL = 2_000_000  # weights; below are the embedded models and their like

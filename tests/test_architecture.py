@@ -9,8 +9,8 @@ import advlib
 HOME = Path(advlib.__file__).parent
 # Each room may import from rooms before it, never from one after it.
 ROOMS = [
-    "corpora", "data", "models", "perturbation", "attacks", "objectives", "training", "evaluation",
-    "plots", "app",
+    "corpora", "data", "models", "embeddings", "perturbation", "attacks", "objectives", "training",
+    "evaluation", "plots", "app",
 ]  # fmt: skip
 
 

@@ -14,20 +14,22 @@ from torch import nn
 from advlib.attacks.embedding import (
     FGM,
     FGSM,
-    NOT_INPUTS,
     PGD,
     Divergence,
     EmbeddingAttack,
     Noise,
     VirtualAdversarial,
+    wrong_margin,
+)
+from advlib.embeddings import (
     attack_mode,
     attackable,
     has_dropout,
     perturbed_logits,
     shifted,
-    wrong_margin,
     zero_delta,
 )
+from advlib.models import NOT_INPUTS
 
 
 def brief(attack):

@@ -20,7 +20,7 @@ from advlib.attacks import (
     UniversalTrigger,
     WordSubstitution,
 )
-from advlib.attacks.embedding import attackable, perturbed_logits, zero_delta
+from advlib.embeddings import attackable, perturbed_logits, zero_delta
 from advlib.evaluation import (
     MAJORITY,
     Outcome,

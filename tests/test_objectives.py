@@ -14,9 +14,9 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from advlib import load_classifier
 from advlib.attacks import FGM, PGD, Divergence, Noise, VirtualAdversarial, WordSubstitution
-from advlib.attacks.embedding import perturbed_logits, zero_delta
 from advlib.attacks.words import EmbeddingNeighbours, HardLabel, HotFlip
 from advlib.corpora import world
+from advlib.embeddings import perturbed_logits, zero_delta
 from advlib.objectives import (
     R3F,
     SMART,

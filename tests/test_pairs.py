@@ -24,7 +24,6 @@ from advlib.attacks import (
     VirtualAdversarial,
     WordSubstitution,
 )
-from advlib.attacks.embedding import NOT_INPUTS, attackable
 from advlib.attacks.search import WordResult
 from advlib.attacks.words import (
     HardLabel,
@@ -37,8 +36,9 @@ from advlib.attacks.words import (
 )
 from advlib.corpora import replace, words, world
 from advlib.data import data_hash, texts_of
+from advlib.embeddings import attackable
 from advlib.evaluation import calibrate, robustness
-from advlib.models import ModelError
+from advlib.models import NOT_INPUTS, ModelError
 from advlib.objectives import Adversarial, Free, FreeLB, Words
 from advlib.training import finetune, tokenize
 

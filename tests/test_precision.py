@@ -15,7 +15,7 @@ from test_objectives import DATA, LABELS, NAMES, TEXTS, make_victim, objective_n
 
 from advlib import load_classifier, load_text
 from advlib.attacks import PGD, Divergence, VirtualAdversarial
-from advlib.attacks.embedding import perturbed_logits
+from advlib.embeddings import perturbed_logits
 from advlib.objectives import Adversarial
 from advlib.training import finetune
 

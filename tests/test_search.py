@@ -250,7 +250,8 @@ def test_hotflip_s_estimate_is_the_slope_of_the_score(victim):
     """(e_v − e_w)·g against the score a hundredth of the way from w to v, in double precision."""
     from copy import deepcopy
 
-    from advlib.attacks.embedding import perturbed_logits, wrong_margin, zero_delta
+    from advlib.attacks.embedding import wrong_margin
+    from advlib.embeddings import perturbed_logits, zero_delta
 
     double = advlib.models.Classifier(deepcopy(victim.model).double(), victim.tokenizer)
     text, label = "The waiter was friendly, and the soup was good.", 1

@@ -126,7 +126,7 @@ def attack(
         return _attack_file(data, change, lambda: load_classifier(model), out, n, columns)
     change = _word_attack(attack or "WordSubstitution", given)
     from advlib.attacks import PGD, Noise
-    from advlib.attacks.embedding import perturbed_logits
+    from advlib.embeddings import perturbed_logits
 
     if not text.strip():
         raise ValueError("the text is empty: give one with words")

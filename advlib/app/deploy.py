@@ -23,7 +23,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from advlib.app.in_words import in_words
 from advlib.app.protocol import verify, weights_hash
-from advlib.attacks.embedding import attack_mode
+from advlib.embeddings import attack_mode
 from advlib.evaluation import MAJORITY, duration, some
 from advlib.models import Classifier, ModelError, quiet
 

@@ -25,9 +25,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from advlib.attacks.embedding import PARTS
 from advlib.corpora import replace, words, world
 from advlib.corpora.engine import WORD, Text, parts_of
+from advlib.embeddings import PARTS
 from advlib.models import Classifier
 
 # Scores that differ by less are equal: padding to another length shifts logits by about 1e-6.

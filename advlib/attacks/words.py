@@ -25,14 +25,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from advlib.attacks.embedding import (
-    attack_mode,
-    check_part,
-    embedding_table,
-    perturbed_logits,
-    wrong_margin,
-    zero_delta,
-)
+from advlib.attacks.embedding import wrong_margin
 from advlib.attacks.search import (
     Constraint,
     EditDistance,
@@ -54,6 +47,7 @@ from advlib.attacks.search import (
 )
 from advlib.corpora import words, world
 from advlib.corpora.engine import WORD, Text, parts_of
+from advlib.embeddings import attack_mode, check_part, embedding_table, perturbed_logits, zero_delta
 from advlib.models import Classifier, load_language_model
 
 __all__ = [
