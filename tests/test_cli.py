@@ -262,7 +262,7 @@ def table_of(file):
 
 def test_attack_a_file_keeps_every_row_and_every_character(odd, tmp_path):
     import advlib
-    from advlib.attacks import for_text
+    from advlib.app.recipes import for_text
     from advlib.evaluation import wilson
 
     out = tmp_path / "deep" / "out.csv"
@@ -354,13 +354,12 @@ def test_labels_of_the_file_find_the_model_s_classes(names, words, tmp_path):
     [
         ([], "give one text to attack, or a file of them with --data"),
         (["a text", "--data", "x.csv"], "give one text to attack, or a file"),
-        (["--data", "x.csv"], "say which attack with --attack: one of A2T, BERTAttack"),
+        (["--data", "x.csv"], "say which attack with --attack: one of A2T, DeepWordBug"),
         (["--data", "x.csv", "--attack", "Fooler"], "no word attack 'Fooler': one of A2T"),
         (["--data", "x.csv", "--attack", "Typos"], "there is no file x.csv"),
         (["--data", "odd.csv", "--attack", "TextFooler"], "TextFooler needs word vectors"),
         (["--data", "odd.csv", "--attack", "A2T", "--vectors", "v"], "there is no file v"),
         (["--data", "odd.csv", "--attack", "PWWS"], "PWWS needs synonyms"),
-        (["--data", "odd.csv", "--attack", "BERTAttack"], "BERTAttack needs a masked language"),
         (["--data", "odd.csv", "--attack", "Typos", "--thesaurus", "t"], "Typos has no thesaurus"),
         (["--data", "odd.csv", "--attack", "Typos", "--label", "mood"], "no column 'mood'"),
         (["--data", "three.csv", "--attack", "Typos"], "the labels of the data are a, b, c"),

@@ -17,7 +17,6 @@ from advlib.attacks import (
     HotFlip,
     Noise,
     Typos,
-    UniversalTrigger,
     WordSubstitution,
 )
 from advlib.embeddings import attackable, perturbed_logits, zero_delta
@@ -423,12 +422,11 @@ def test_attacks_of_both_kinds_work_on_a_calibrated_model(clean_model, reviews):
     calibrated = calibrate(clean_model, reviews[1])
     attacks = [Noise(0.3), FGSM(0.3), PGD(0.3, steps=2, restarts=2), WordSubstitution(),
                Typos(max_changed=0.2),
-               HotFlip(k=2), EmbeddingNeighbours(k=2), UniversalTrigger(("awful",))]  # fmt: skip
+               HotFlip(k=2), EmbeddingNeighbours(k=2)]  # fmt: skip
     a, b = (robustness(v, few, attacks) for v in (clean_model, calibrated))
     np.testing.assert_array_equal(a["accuracy"], b["accuracy"])  # two classes: scale is nothing
     assert (b["accuracy"][2:] < 1).any()
-    changed = a.set_index("attack")["changed"]
-    assert np.isnan(changed["UniversalTrigger"]) and changed["HotFlip"] >= 1
+    assert a.set_index("attack")["changed"]["HotFlip"] >= 1
 
 
 @pytest.mark.parametrize("wrong", [False, True])

@@ -1,7 +1,6 @@
 """Objectives: the gradient is that of the formula, whichever way it is computed."""
 
 import copy
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from advlib import load_classifier
 from advlib.attacks import FGM, PGD, Divergence, Noise, VirtualAdversarial, WordSubstitution
-from advlib.attacks.words import EmbeddingNeighbours, HardLabel, HotFlip
+from advlib.attacks.words import EmbeddingNeighbours, HotFlip
 from advlib.corpora import world
 from advlib.embeddings import perturbed_logits, zero_delta
 from advlib.objectives import (
@@ -1099,13 +1098,12 @@ def others_for_counting(victim):
         "power": VAT(VirtualAdversarial(0.3, steps=3)),
         "half of the words": Words(NEAR, victim, DATA, ratio=0.5),
         "words by deletion": Words(EmbeddingNeighbours(k=4, rank="delete"), victim, DATA),
-        "hard label": Words(replace(NEAR, goal=HardLabel()), victim, DATA),
         "hotflip": Words(HotFlip(k=3), victim, DATA),
     }
 
 
 OTHERS = ["half", "three from random", "two steps", "power", "half of the words",
-          "words by deletion", "hard label", "hotflip"]  # fmt: skip
+          "words by deletion", "hotflip"]  # fmt: skip
 
 
 @pytest.mark.parametrize(

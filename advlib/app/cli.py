@@ -94,7 +94,7 @@ def attack(
         typer.Option(help="For PWWS: a file with a group of synonyms a line, or 'wordnet'."),
     ] = None,
     language_model: Annotated[
-        str | None, typer.Option(help="For BERTAttack: a folder with a masked language model.")
+        str | None, typer.Option(help="For MaskedLanguageModel: a folder with one [bert-tiny].")
     ] = None,
     text_column: Annotated[
         str | None, typer.Option("--text", help="Name of the column with the texts.")
@@ -159,11 +159,12 @@ def _word_attack(name: str | None, given: dict):
     """The word attack of that name, in any case, with the settings that were given."""
     from dataclasses import fields, replace
 
-    import advlib.attacks as attacks
+    from advlib import attacks
+    from advlib.app import recipes
 
-    kinds = {n.lower(): getattr(attacks, n) for n in attacks.__all__ if n != "WordAttack"}
-    kinds = {n: kind for n, kind in kinds.items()
-             if isinstance(kind, type) and issubclass(kind, attacks.WordAttack)}  # fmt: skip
+    there = {n: getattr(home, n) for home in (attacks, recipes) for n in home.__all__}
+    kinds = {n.lower(): there[n] for n in sorted(there) if isinstance(there[n], type)
+             and issubclass(there[n], attacks.WordAttack) and n != "WordAttack"}  # fmt: skip
     kind = kinds.get((name or "").lower())
     if kind is None:
         known = ", ".join(k.__name__ for k in kinds.values())
@@ -174,7 +175,7 @@ def _word_attack(name: str | None, given: dict):
         if option not in {f.name for f in fields(kind)}:
             raise ValueError(f"{kind.__name__} has no {option.replace('_', ' ')}: leave "
                              f"--{option.replace('_', '-')} out")  # fmt: skip
-    usual = {type(a): a for a in attacks.for_text()}  # as in `--protocol text`
+    usual = {type(a): a for a in recipes.for_text()}  # as in `--protocol text`
     return replace(usual[kind], **given) if kind in usual else kind(**given)
 
 

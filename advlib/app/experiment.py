@@ -24,8 +24,9 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from advlib.app.options import Options, check_same, objective_of, prepare, record
+from advlib.app.recipes import for_text
 from advlib.app.report import result_sentence, warnings, write_report
-from advlib.attacks import FGM, PGD, Noise, WordSubstitution, for_text
+from advlib.attacks import FGM, PGD, Noise, WordSubstitution
 from advlib.attacks.search import WordResult
 from advlib.corpora import WORLDS
 from advlib.corpora.engine import Text, parts_of

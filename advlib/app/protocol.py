@@ -17,7 +17,8 @@ from pathlib import Path
 
 from torch import nn
 
-from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution, for_text
+from advlib.app.recipes import for_text
+from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
 from advlib.attacks.words import KeepWords
 from advlib.corpora import WORLDS
 from advlib.data import load_text, texts_hash
