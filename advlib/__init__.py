@@ -17,7 +17,7 @@ _HOME = {
     "robustness": "evaluation",
     "report": "evaluation",
     "AdversarialTrainer": "training",
-    "finetune": "training",
+    "finetune": "finetuning",
 }
 
 __all__ = ["__version__", *_HOME]

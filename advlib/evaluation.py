@@ -19,15 +19,11 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 from sklearn.metrics import classification_report, f1_score
-from torch import nn
-from torch.nn.functional import softplus
 from tqdm.auto import tqdm
-from transformers.modeling_outputs import SequenceClassifierOutput
 
-from advlib.attacks.embedding import wrong_margin
+from advlib.calibration import calibrate
 from advlib.data import texts_of
 from advlib.embeddings import attack_mode, perturbed_logits
 from advlib.models import Classifier
@@ -72,7 +68,7 @@ def attack_all(
     if not texts:
         raise ValueError("there are no texts to evaluate on")
     start = time.perf_counter()
-    clean = verdict(victim.logits(texts, batch_size), labels)
+    clean = answers(victim.logits(texts, batch_size), labels)
     if attack is None:
         return Outcome(clean, clean, labels, 1, 0, time.perf_counter() - start)
     bar = tqdm(total=len(texts), desc=type(attack).__name__, disable=not progress, leave=False)
@@ -84,7 +80,7 @@ def attack_all(
         else:
             results = attack(victim, texts, labels)
             bar.update(len(texts))
-            attacked = verdict(victim.logits([r.text for r in results], batch_size), labels)
+            attacked = answers(victim.logits([r.text for r in results], batch_size), labels)
             forward, backward = np.mean([r.queries for r in results]), 0
     seconds = time.perf_counter() - start
     return Outcome(clean, attacked, labels, float(forward), backward, seconds, results)
@@ -101,12 +97,12 @@ def _embeddings(victim, texts, labels, clean, attack, batch_size, bar) -> np.nda
             with torch.no_grad():
                 logits = perturbed_logits(victim.model, batch, delta)
             hit = [right[i] for i in chosen]
-            attacked[hit] = verdict(logits.cpu().numpy(), labels[hit])
+            attacked[hit] = answers(logits.cpu().numpy(), labels[hit])
             bar.update(len(chosen))
     return attacked
 
 
-def verdict(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def answers(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The predicted classes, where a tie between the label and another class goes to the other."""
     others, rows = logits.copy(), np.arange(len(labels))
     others[rows, labels] = -np.inf
@@ -306,75 +302,11 @@ def short(name: str, most: int = 40) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def some(names: list[str], most: int = 12) -> list[str]:
-    """The first names, each short, and how many more there are."""
-    rest = len(names) - most
-    return [*map(short, names[:most]), *[f"{rest} more"] * (rest > 0)]
-
-
 def quoted(name: str) -> str:
     return f"“{short(name)}”"
 
 
-def duration(seconds: float) -> str:
-    """A time with three digits and its unit."""
-    size, unit = (3600, "h") if seconds >= 3600 else (60, "min") if seconds >= 600 else (1, "s")
-    return f"{seconds / size:.3g} {unit}"
-
-
-# ---------------------------------------------------------------------- calibration
-
-
-class Tempered(nn.Module):
-    """A model whose logits are divided by a temperature; the model itself is left as it is."""
-
-    def __init__(self, model: nn.Module, temperature: float):
-        super().__init__()
-        self.model, self.temperature = model, temperature
-        self.config, self.training = model.config, model.training
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.model.get_input_embeddings()
-
-    def forward(self, **inputs) -> SequenceClassifierOutput:
-        return SequenceClassifierOutput(logits=self.model(**inputs).logits / self.temperature)
-
-
-@dataclass
-class Calibrated(Classifier):
-    """A classifier whose probabilities mean what they say; it predicts as the original does."""
-
-    model: Tempered
-
-    @property
-    def temperature(self) -> float:
-        return self.model.temperature
-
-
-def calibrate(victim: Classifier, data: Dataset, batch_size: int | None = None) -> Calibrated:
-    """Divide the logits by the one temperature T under which the labels of `data` are likeliest.
-
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv 1706.04599, section
-    4.2. T > 1 takes confidence away. It is looked for from 1/20 to 20 times the mean size of the
-    margins, so logits twenty times as large get a T twenty times as large. Where all of `data` is
-    right no T is best, and the smallest is taken. T has three digits, more than the data can tell.
-    """
-    if not len(data):
-        raise ValueError("calibration needs texts with labels, and there are none")
-    labels = torch.as_tensor(victim.classes(data["text"], data["label"]))
-    logits = torch.from_numpy(victim.logits(texts_of(data), batch_size)).double()
-    unit = float(wrong_margin(logits, labels).abs().mean()) or 1.0
-
-    def loss(log_t: float) -> float:
-        return float(softplus(wrong_margin(logits / (unit * math.exp(log_t)), labels)).mean())
-
-    edge = math.log(20)
-    best = unit * math.exp(minimize_scalar(loss, bounds=(-edge, edge), method="bounded").x)
-    return Calibrated(Tempered(victim.model, float(f"{best:.3g}")), victim.tokenizer)
+# ---------------------------------------------------------------------- beside the rows
 
 
 def report(victim: Classifier, data: Dataset, attack=None) -> str:

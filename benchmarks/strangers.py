@@ -29,9 +29,9 @@ from transformers import set_seed
 
 import advlib
 from advlib.attacks import FGM, PGD
+from advlib.finetuning import finetune
 from advlib.models import load_classifier
 from advlib.objectives import Adversarial
-from advlib.training import finetune
 
 from common import table, write
 

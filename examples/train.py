@@ -27,7 +27,7 @@ from advlib.app.experiment import EMBEDDED_EPS, REAL_EPS, what_was_done, write_j
 from advlib.app.options import Options, check_same, objective_of, prepare, record, take
 from advlib.attacks import FGM, PGD, Noise
 from advlib.data import data_hash
-from advlib.training import BEST, is_real
+from advlib.finetuning import BEST, is_real
 
 
 def note(out: Path, settings: dict) -> None:

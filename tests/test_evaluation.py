@@ -23,6 +23,7 @@ from advlib.embeddings import attackable, perturbed_logits, zero_delta
 from advlib.evaluation import (
     MAJORITY,
     Outcome,
+    answers,
     attack_all,
     calibrate,
     collapse,
@@ -30,7 +31,6 @@ from advlib.evaluation import (
     macro_f1,
     report,
     robustness,
-    verdict,
     wilson,
 )
 from advlib.models import Classifier
@@ -209,7 +209,7 @@ def test_no_attack_makes_a_model_better_and_the_worst_case_is_the_worst(clean_mo
 def test_a_tie_counts_for_the_attacker():
     labels = np.array([0, 1, 1, 0])
     logits = np.array([[2, 2, 1], [2, 2, 1], [1, 3, 2], [np.nan, 0, 0]], dtype=np.float32)
-    assert list(verdict(logits, labels) == labels) == [False, False, True, False]
+    assert list(answers(logits, labels) == labels) == [False, False, True, False]
 
 
 # ---------------------------------------------------------------------- is that anything?

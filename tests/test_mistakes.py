@@ -12,9 +12,10 @@ from advlib.app.cli import app
 from advlib.app.experiment import read_training
 from advlib.attacks import FGM, PGD, Divergence, Typos, VirtualAdversarial
 from advlib.evaluation import attack_all, calibrate
+from advlib.finetuning import finetune
 from advlib.models import Classifier, ModelError, load_classifier, load_language_model
 from advlib.objectives import VAT, Adversarial
-from advlib.training import AdversarialTrainer, finetune
+from advlib.training import AdversarialTrainer
 
 
 def few(labels):

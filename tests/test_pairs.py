@@ -35,9 +35,10 @@ from advlib.corpora import replace, words, world
 from advlib.data import data_hash, texts_of
 from advlib.embeddings import attackable
 from advlib.evaluation import calibrate, robustness
+from advlib.finetuning import finetune
 from advlib.models import NOT_INPUTS, ModelError
 from advlib.objectives import Adversarial, Free, FreeLB, Words
-from advlib.training import finetune, tokenize
+from advlib.training import tokenize
 
 # Unknown words, an empty text on either side, and lengths that differ.
 PAIRS = [

@@ -1,8 +1,6 @@
 """The word attacks by name: what they need, propose and rank, against brute force."""
 
 import gzip
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -26,6 +24,7 @@ from advlib.attacks import (
     HotFlip,
     MaskedLanguageModel,
     Typos,
+    WordAttack,
     WordSubstitution,
 )
 from advlib.attacks.words import (
@@ -82,7 +81,7 @@ def truth(victim, text=TEXT):
         (TextFooler, "TextFooler needs word vectors: vectors=FILE.*counter-fit.*'model'"),
         (A2T, "A2T needs word vectors: vectors=FILE"),
         (lambda: TextFooler(vectors="none.txt"), "TextFooler finds no word vectors.*none.txt"),
-        (PWWS, "PWWS needs synonyms: thesaurus=FILE.*pip install wn.*wn download"),
+        (PWWS, "PWWS needs synonyms: thesaurus=FILE with one group"),
         (lambda: DeepWordBug(kinds=("slip",)), "kinds must be some of"),
         (lambda: DeepWordBug(kinds=()), "kinds must be some of"),
         (lambda: TextFooler(vectors="model", k=0), "k must be"),
@@ -289,6 +288,18 @@ def options_and_weights(victim, text, label, thesaurus):
             return end.value
 
 
+def test_saliency_ranks_the_greedy_search_too(two, thesaurus):
+    """The same order as PWWS, in which the other synonyms are looked at again."""
+
+    class Greedy(PWWS):
+        scored = WordAttack.scored
+
+    label = truth(two)
+    pwws = PWWS(thesaurus=thesaurus)(two, [TEXT], [label])[0]
+    again = order_of_words(Greedy(thesaurus=thesaurus), two, TEXT, label)
+    assert pwws.changed and set(pwws.changed) <= set(again)
+
+
 def test_deepwordbug_s_score_is_head_and_tail(two):
     label = truth(two)
 
@@ -351,40 +362,6 @@ def test_pwws_keeps_capitals_and_takes_several_words(two, tmp_path):
     assert options == [("Motion picture",), ("motion picture",)]
     results = PWWS(thesaurus=str(tmp_path / "t.txt"))(two, ["the film was good"], [0])
     assert results[0].text in ("the film was good", "the motion picture was good")
-
-
-def test_a_wordnet_is_asked_through_wn(two, monkeypatch):
-    class Error(Exception):
-        pass
-
-    class Synset:
-        def __init__(self, *lemmas):
-            self.lemmas = lambda: list(lemmas)
-
-    class Wordnet:
-        def __init__(self, lexicon=None, *, lang=None, lemmatizer=None):
-            if (lexicon, lang) not in (("mini:1", None), (None, "en")):
-                raise Error(f"no lexicon found with lang={lang!r} and lexicon={lexicon!r}")
-            assert lemmatizer is morphy.morphy
-
-        def words(self, word):
-            return [types.SimpleNamespace(lemma=lambda: word.removesuffix("s"))]
-
-        def synsets(self, word):
-            return [Synset("film", "movie", "moving picture"), Synset("shoot", "Film", "movie")]
-
-    morphy = types.SimpleNamespace(morphy=object())
-    fake = types.SimpleNamespace(Wordnet=Wordnet, Error=Error, morphy=morphy)
-    monkeypatch.setitem(sys.modules, "wn", fake)
-    monkeypatch.setitem(sys.modules, "wn.morphy", morphy)
-    for name in ("wordnet", "mini:1"):
-        (options,) = PWWS(thesaurus=name).propose(two, ["film Films"], [0])
-        assert options == [("movie", "shoot"), ("Movie", "Shoot")], "no phrase, not itself, once"
-    with pytest.raises(ValueError, match="wn has no such wordnet .*oewn:2000.*wn download"):
-        PWWS(thesaurus="oewn:2000")
-    monkeypatch.setitem(sys.modules, "wn", None)
-    with pytest.raises(ValueError, match="package wn is not installed: `pip install wn`"):
-        PWWS(thesaurus="wordnet")
 
 
 # ---------------------------------------------------------------------- letters

@@ -90,8 +90,7 @@ def attack(
         typer.Option(help="For TextFooler, A2T: a file of word vectors, or 'model' for its own."),
     ] = None,
     thesaurus: Annotated[
-        str | None,
-        typer.Option(help="For PWWS: a file with a group of synonyms a line, or 'wordnet'."),
+        str | None, typer.Option(help="For PWWS: a file with a group of synonyms a line.")
     ] = None,
     language_model: Annotated[
         str | None, typer.Option(help="For MaskedLanguageModel: a folder with one [bert-tiny].")
@@ -344,9 +343,12 @@ def evaluate(
     The numbers of the card are sealed by a checksum: the same model on the same texts gets the
     same one again, on another machine up to a query or a text on the very edge.
     """
+    import pandas as pd
+
     from advlib.app.experiment import check_folder
     from advlib.app.protocol import evaluate as measure
     from advlib.app.protocol import publish
+    from advlib.app.rows import cells
 
     check_folder(out, need=1e6)
     card = measure(model, data, protocol, eps=eps, n=n, progress=True, test=test, text=text,
@@ -355,7 +357,8 @@ def evaluate(
     print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
           f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip
     print(f"! {card['warning']}\n" if "warning" in card else "", end="")
-    print(_table([*card["rows"], card["worst case"], card["majority class"]]))
+    rows = [*card["rows"], card["worst case"], card["majority class"]]
+    print(pd.DataFrame(map(cells, rows)).to_string(index=False))
     print("".join(f"\nleft out: {attack}" for attack in card["left out"]))
     if "classes" in card:
         pairs = ", ".join(f"{ours!r} for {theirs!r}" for ours, theirs in card["classes"].items())
@@ -363,27 +366,6 @@ def evaluate(
     print(f"temperature {card['calibration']['temperature']:g}\ndigest {card['digest']}\n"
           f"{out / 'card.json'}, {out / 'leaderboard.md'}"
           + (" (one row more)" if new else " (the row was there)"))  # fmt: skip
-
-
-def _table(rows: list[dict]) -> str:
-    import pandas as pd
-
-    def number(value, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    shown = [{
-        "attack": row["attack"],
-        "accuracy [95 %]": f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]",
-        "calibrated": f"{row['calibrated']:.1%}",
-        "macro-F1": f"{row['macro_f1']:.2f}",
-        "classes": row["classes"],
-        "success": number(row["success"], ".1%"),
-        "changed": number(row["changed"], ".1f"),
-        "queries": number(row["queries"], ".1f"),
-        "passes": number(row["forward"], ".0f") + " + " + number(row["backward"], ".0f"),
-        "seconds": number(row["seconds"], ".1f"),
-    } for row in rows]  # fmt: skip
-    return pd.DataFrame(shown).to_string(index=False)
 
 
 @app.command(short_help="Write a model's card from its evaluation.")

@@ -50,11 +50,11 @@ class TextFooler(EmbeddingNeighbours):
     The paper's: words ranked by leaving each out; the 50 nearest in counter-fitted vectors with a
     cosine of at least 0.7 (the released code says 0.5); stop words stay; greedy.
 
-    Different here: part of speech and sentence similarity are checked only where they are given as
-    constraints, of the whole text (the code compares a window of 15 words). Among replacements that
-    fool the model the paper takes the one whose sentence is most similar, this the one that fools
-    it most. The paper's importance has a second term where leaving a word out changes the class.
-    Negations stay too.
+    Different here: part of speech is not checked, and sentence similarity only where it is given as
+    a constraint, of the whole text (the code compares a window of 15 words). Among replacements
+    that fool the model the paper takes the one whose sentence is most similar, this the one that
+    fools it most. The paper's importance has a second term where leaving a word out changes the
+    class. Negations stay too.
 
     vectors: a file of word vectors (see `word_vectors`), or "model" for the victim's own table.
     k, least: how many neighbours, and their smallest cosine.
@@ -93,10 +93,10 @@ class A2T(TextFooler):
     costs one query in all; the 20 nearest in counter-fitted vectors with a cosine of at least 0.8;
     a tenth of the words may change, or `at_least` 4; stop words stay; greedy.
 
-    Different here: as for `TextFooler`, part of speech and similarity (0.9, DistilBERT) are checked
-    where they are given. The gradient is that of the log-odds and not of the loss, which for two
-    classes ranks words alike. The tenth is rounded down, where the recipe rounds up. A2T-MLM is
-    `MaskedLanguageModel(k=20, rank="gradient-l1", max_changed=0.1)`.
+    Different here: as for `TextFooler`, part of speech is not checked, and similarity (0.9,
+    DistilBERT) where it is given. The gradient is that of the log-odds and not of the loss, which
+    for two classes ranks words alike. The tenth is rounded down, where the recipe rounds up.
+    A2T-MLM is `MaskedLanguageModel(k=20, rank="gradient-l1", max_changed=0.1)`.
     """
 
     k: int = 20
@@ -122,8 +122,7 @@ class PWWS(WordAttack):
     other classes); synonyms of all parts of speech are tried; for more than two classes,
     probabilities are those of the label against its strongest rival.
 
-    thesaurus: a file (see `synonyms`), "wordnet" for an English wordnet that the package `wn` has,
-        or the name of one of its lexicons, such as "oewn:2024".
+    thesaurus: a file (see `synonyms`).
     """
 
     thesaurus: str = ""
@@ -133,10 +132,7 @@ class PWWS(WordAttack):
     def __post_init__(self):
         super().__post_init__()
         if not self.thesaurus:
-            raise ValueError(
-                "PWWS needs synonyms: thesaurus=FILE with one group of synonyms a line, or "
-                "thesaurus='wordnet' after `pip install wn` and `python -m wn download oewn:2024`"
-            )
+            raise ValueError("PWWS needs synonyms: thesaurus=FILE with one group a line")
         synonyms(self.thesaurus)
 
     def propose(self, victim, texts, labels):
@@ -150,6 +146,11 @@ class PWWS(WordAttack):
 
     def scored(self, victim, state, most):
         return weighted_saliency(state, self.blank(victim), most)
+
+    def ranking(self, state, places, unknown):
+        """For a greedy search in the same order."""
+        found = yield from salient_options(state, places, unknown)
+        return {i: found[i][0] if i in found else -np.inf for i in places}
 
 
 def probability(score: np.ndarray) -> np.ndarray:
@@ -358,43 +359,15 @@ def _word_vectors(file: Path, changed: int) -> tuple[torch.Tensor, list[str]]:
     return torch.from_numpy(np.stack(list(rows.values()))), list(rows)
 
 
-def synonyms(source: str | Path) -> Callable[[str], tuple[str, ...]]:
+def synonyms(path: str | Path) -> Callable[[str], tuple[str, ...]]:
     """What gives the synonyms of a word in small letters, without itself, each once.
 
-    source: a file with one group of synonyms a line, commas between them or else blanks, `#` before
-        a remark (.gz too); a word in several groups has the synonyms of all. Or "wordnet" or the
-        name of a lexicon of the package `wn`, which knows "films" as a form of "film"; its synonyms
-        of several words, and the base form itself, are left out.
-    Raises ValueError where there is neither.
+    path: of a file with one group of synonyms a line, commas between them or else blanks, `#`
+        before a remark (.gz too); a word in several groups has the synonyms of all.
     """
-    file = Path(source).expanduser()
-    if file.is_file():
-        groups = _groups(file, file.stat().st_mtime_ns)
-        return lambda word: groups.get(word, ())
-    try:
-        import wn
-        from wn.morphy import morphy
-    except ImportError as error:
-        raise ValueError(
-            f"there is no thesaurus file {source}, and the package wn is not installed: `pip "
-            "install wn` and `python -m wn download oewn:2024`, then thesaurus='wordnet'"
-        ) from error
-    english = dict(lang="en") if str(source) == "wordnet" else dict(lexicon=str(source))
-    try:
-        net = wn.Wordnet(**english, lemmatizer=morphy)
-    except wn.Error as error:
-        raise ValueError(
-            f"there is no thesaurus file {source}, and wn has no such wordnet ({error}): "
-            "`python -m wn download oewn:2024`, then thesaurus='wordnet'"
-        ) from error
-
-    def look(word: str) -> tuple[str, ...]:
-        same = {word, *(found.lemma().lower() for found in net.words(word))}
-        lemmas = [lemma for synset in net.synsets(word) for lemma in synset.lemmas()]
-        return tuple(w for w in dict.fromkeys(lemmas)
-                     if WORD.fullmatch(w) and w.lower() not in same)  # fmt: skip
-
-    return look
+    file = _found(path, "synonyms", "thesaurus")
+    groups = _groups(file, file.stat().st_mtime_ns)
+    return lambda word: groups.get(word, ())
 
 
 @lru_cache(1)

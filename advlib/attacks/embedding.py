@@ -181,9 +181,9 @@ class EmbeddingAttack:
         """Whether there is more than one point to choose the best from."""
         return max(self.steps, 1) * self.restarts > 1
 
-    def passes(self, keep_best: bool = True, lent: bool = False) -> tuple[int, int]:
+    def passes(self, keep_best: bool = True) -> tuple[int, int]:
         """(forward, backward) passes through the model that one call makes."""
-        gradients = self.steps * self.restarts - lent
+        gradients = self.steps * self.restarts
         return gradients + self.restarts * (keep_best and self._iterative), gradients
 
     def ball(self, model: nn.Module) -> Ball:
@@ -402,10 +402,10 @@ class Divergence(EmbeddingAttack):
         noise, _ = _noise(ball, batch, mask, zero, self.seed, restart, generator)
         return self.xi * ball.random(noise)
 
-    def passes(self, keep_best: bool = True, lent: bool = False) -> tuple[int, int]:
-        """(forward, backward) passes of one call; lent: the batch brought its reference."""
+    def passes(self, keep_best: bool = True) -> tuple[int, int]:
+        """(forward, backward) passes of one call; one forward less with a `reference`."""
         forward, backward = super().passes(keep_best)
-        return forward + (not lent), backward
+        return forward + 1, backward
 
     def _prepared(self, model, batch, rewind):
         if "reference" in batch:

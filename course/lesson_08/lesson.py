@@ -57,9 +57,9 @@ from advlib.attacks import FGM, PGD, Typos, WordSubstitution
 from advlib.attacks.embedding import perturbed_logits, wrong_margin
 from advlib.corpora import replace, world
 from advlib.evaluation import attack_all, wilson
+from advlib.finetuning import finetune
 from advlib.models import Classifier
 from advlib.objectives import Adversarial, Words
-from advlib.training import finetune
 
 source = profile.pick(
     smoke="reviews-clean", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english")
