@@ -226,3 +226,42 @@ def has_dropout(model: nn.Module) -> bool:
     config = getattr(model, "config", None)
     in_config = [v for k, v in vars(config).items() if "drop" in k] if config else []
     return any(m.p > 0 for m in layers) or any(isinstance(v, float) and v > 0 for v in in_config)
+
+
+class Passes:
+    """Counts the texts of all passes that are made inside.
+
+    A hook on the model sees every forward pass, and a hook on its logits every backward pass;
+    those that `learn` makes go on to the weights.
+    """
+
+    def __init__(self, model: nn.Module, backward: Callable[[Tensor], None]):
+        self.model, self._backward, self._learning = model, backward, False
+        self.forward = self.backward = self.weights = 0
+
+    def __enter__(self):
+        self._handle = self.model.register_forward_hook(self._forth)
+        return self
+
+    def __exit__(self, *_):
+        self._handle.remove()
+
+    def _forth(self, module, args, out) -> None:
+        self.forward += len(out.logits)
+        if out.logits.requires_grad:
+            out.logits.register_hook(self._back)
+
+    def _back(self, grad: Tensor) -> None:
+        self.backward += len(grad)
+        self.weights += len(grad) * self._learning
+
+    def learn(self, loss: Tensor) -> None:
+        """The gradient of a loss, into the weights. Raises ValueError where it is not finite."""
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"the training loss became {loss.item()}: the last checkpoint is untouched. Lower "
+                "the learning rate, λ or ε, or train in bf16 or fp32 instead of fp16, and resume."
+            )
+        self._learning = True
+        self._backward(loss)
+        self._learning = False

@@ -20,13 +20,14 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from scipy.stats import binomtest
-from sklearn.metrics import classification_report, f1_score
+from sklearn.metrics import classification_report
 from tqdm.auto import tqdm
 
 from advlib.calibration import calibrate
 from advlib.data import texts_of
 from advlib.embeddings import attack_mode, perturbed_logits
 from advlib.models import Classifier
+from advlib.statistics import by_chance, macro_f1, wilson
 
 UNCHECKED = ", meaning unchecked"  # what a row of `robustness` says behind the repr
 MAJORITY = "majority class"  # the row of a model that gives every text the same answer
@@ -207,13 +208,6 @@ def majority(labels: np.ndarray) -> dict:
     return row | {"attack": MAJORITY, "threat model": said}
 
 
-def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean F1 over the classes that occur in `labels`. So it is 1 for a perfect model where
-    few texts do not hold every class, and the same classes count for every model and attack."""
-    return float(f1_score(labels, predicted, labels=np.unique(labels), average="macro",
-                          zero_division=0))  # fmt: skip
-
-
 def collapse(outcome: Outcome, names: list[str]) -> str | None:
     """One sentence where a model, judged without attack, has not learned anything worth attacking,
     or has not been shown to; None where it has. What stands before the colon is one of
@@ -248,7 +242,7 @@ def collapse(outcome: Outcome, names: list[str]) -> str | None:
     if better and not one:
         return None
     found, constant = macro_f1(labels, predicted), majority(labels)["macro_f1"]
-    clearly = found > constant + 0.1 and _by_chance(labels, predicted) < 0.025
+    clearly = found > constant + 0.1 and by_chance(labels, predicted) < 0.025
     numbers = (f"{hits / n:.1%} right and macro-F1 {found:.2f}; always saying "
                f"{quoted(names[most])} gives {share:.1%} and {constant:.2f}")  # fmt: skip
     if one and not clearly:
@@ -259,22 +253,6 @@ def collapse(outcome: Outcome, names: list[str]) -> str | None:
         return f"Better by macro-F1 alone: {numbers}."
     kind = "Not clearly better" if hits / n > share else "No better"
     return f"{kind} than one answer: {numbers}."
-
-
-def _by_chance(labels: np.ndarray, predicted: np.ndarray, shuffles: int = 1000) -> float:
-    """The share of shuffles of the answers whose macro-F1 is at least as high (a permutation test;
-    Ojala and Garriga 2010, JMLR 11, 1833-1863).
-
-    Shuffling keeps how often each class is said, and F1 = 2 · hits / (texts + answers), so macro-F1
-    goes up and down with the hits, each weighted by its class.
-    """
-    classes = int(max(labels.max(), predicted.max())) + 1
-    sizes = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    weight, random = 1 / sizes[labels], np.random.default_rng(0)
-    wanted = weight @ (predicted == labels) - 1e-9
-    higher = sum(weight @ (random.permutation(predicted) == labels) >= wanted
-                 for _ in range(shuffles))  # fmt: skip
-    return (1 + int(higher)) / (1 + shuffles)
 
 
 def compare(standard: Outcome, adversarial: Outcome) -> dict:
@@ -317,16 +295,3 @@ def report(victim: Classifier, data: Dataset, attack=None) -> str:
     return classification_report(
         outcome.labels, shown, labels=list(classes), target_names=victim.labels, zero_division=0
     )
-
-
-def wilson(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The 95 % interval of Wilson (1927) for a proportion of `hits` in `n`.
-
-    Raises ValueError for n < 1 or hits outside 0..n.
-    """
-    if n < 1 or not 0 <= hits <= n:
-        raise ValueError(f"need 0 <= hits <= n and n >= 1, got hits={hits}, n={n}")
-    p = hits / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return 0.0 if hits == 0 else middle - half, 1.0 if hits == n else middle + half

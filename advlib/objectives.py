@@ -56,6 +56,7 @@ from advlib.attacks.words import WordAttack
 from advlib.corpora.engine import Text
 from advlib.data import texts_of
 from advlib.embeddings import (
+    Passes,
     attack_mode,
     attackable,
     autocasts,
@@ -91,45 +92,6 @@ class Parts:
         """The work: a forward pass, a backward pass to the input, and one on to the weights cost
         about the same. Clean training costs 3."""
         return self.forward + self.backward + self.weights
-
-
-class Passes:
-    """Counts the texts of all passes that are made inside.
-
-    A hook on the model sees every forward pass, and a hook on its logits every backward pass;
-    those that `learn` makes go on to the weights.
-    """
-
-    def __init__(self, model: nn.Module, backward: Callable[[Tensor], None]):
-        self.model, self._backward, self._learning = model, backward, False
-        self.forward = self.backward = self.weights = 0
-
-    def __enter__(self):
-        self._handle = self.model.register_forward_hook(self._forth)
-        return self
-
-    def __exit__(self, *_):
-        self._handle.remove()
-
-    def _forth(self, module, args, out) -> None:
-        self.forward += len(out.logits)
-        if out.logits.requires_grad:
-            out.logits.register_hook(self._back)
-
-    def _back(self, grad: Tensor) -> None:
-        self.backward += len(grad)
-        self.weights += len(grad) * self._learning
-
-    def learn(self, loss: Tensor) -> None:
-        """The gradient of a loss, into the weights. Raises ValueError where it is not finite."""
-        if not torch.isfinite(loss):
-            raise ValueError(
-                f"the training loss became {loss.item()}: the last checkpoint is untouched. Lower "
-                "the learning rate, λ or ε, or train in bf16 or fp32 instead of fp16, and resume."
-            )
-        self._learning = True
-        self._backward(loss)
-        self._learning = False
 
 
 class Objective:
@@ -621,10 +583,11 @@ class After(Objective):
     replays = property(lambda self: self.objective.replays)
     differs = property(lambda self: self.objective.differs)
 
-    def losses(self, model, batch, backward, step, generator):
+    def __call__(self, model, batch, backward=Tensor.backward, *, step=0, generator=None):
         if step < self.steps:
-            return Clean().losses(model, batch, backward, step, generator)
-        return self.objective.losses(model, batch, backward, step - self.steps, generator)
+            return Clean()(model, batch, backward)
+        own = step - self.steps
+        return self.objective(model, batch, backward, step=own, generator=generator)
 
     def settings(self, step):
         found = self.objective.settings(max(0, step - self.steps))

@@ -10,7 +10,7 @@ HOME = Path(advlib.__file__).parent
 # Each room may import from rooms before it, never from one after it.
 ROOMS = [
     "corpora", "data", "models", "embeddings", "perturbation", "attacks", "objectives", "callbacks",
-    "training", "finetuning", "calibration", "evaluation", "plots", "app",
+    "training", "finetuning", "calibration", "statistics", "evaluation", "plots", "app",
 ]  # fmt: skip
 
 

@@ -23,25 +23,12 @@ import numpy as np
 
 from advlib.corpora import replace, world
 from advlib.corpora.engine import WORD, Text, parts_of
+from advlib.corpora.english import NEGATIONS, STOP_WORDS
 from advlib.embeddings import PARTS
 from advlib.models import Classifier
 
 # Scores that differ by less are equal: padding to another length shifts logits by about 1e-6.
 TIE = 1e-5
-
-NEGATIONS = frozenset(
-    "not no never nobody nothing nowhere neither nor none hardly scarcely barely rarely seldom far "
-    "without cannot isn't wasn't aren't weren't don't doesn't didn't won't wouldn't can't couldn't "
-    "shouldn't mustn't needn't hasn't haven't hadn't ain't n't".split()
-)
-STOP_WORDS = frozenset(
-    "a an the this that these those i me my we us our you your he him his she her it its they them "
-    "their who whom which what is am are was were be been being have has had do does did will "
-    "would shall should can could may might must and or but if because as until while of at by for "
-    "with about against between into through during before after above below to from up down in "
-    "out on off over under again further then once here there when where why how all any both each "
-    "few more most other some such only own same so than too very just".split()
-)
 
 
 # ---------------------------------------------------------------------- results
