@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from advlib.attacks.embedding import attackable, perturbed_logits, shifted, wrong_margin
+from advlib.attacks.embedding import wrong_margin
+from advlib.embeddings import attackable, perturbed_logits, shifted
 
 # ---------------------------------------------------------------- right answers
 
