@@ -142,7 +142,8 @@ def _body(card: dict, labels: list[str], training: dict) -> str:
         + "\n\n" + _list([
             "*Accuracy* counts a text only where the model is right before and after the attack; "
             "in brackets the 95 % interval of Wilson. It covers the choice of texts, not the "
-            "chance in training.",
+            "chance in training. All rows are about the same texts, so two of them may differ "
+            "clearly where their intervals overlap.",
             "*Calibrated*: the same after the logits were divided by the temperature "
             f"{held['temperature']:g}, found on {held['n']} other texts. A model that is only "
             "surer of itself gains nothing there.",
@@ -202,6 +203,8 @@ def _limits(card: dict) -> list[str]:
           "find; they show how near a decision is, not what a person could send."] * bool(moved),
         *[f"{', '.join(words)}: a search that can miss what another one finds. Whether a changed "
           "text still means the same was not judged by people."] * bool(words),
+        *[f"{_code(row['attack'])} had nothing to try on {row['untried']:.1%} of the texts that "
+          "were right; they count as robust." for row in attacked if row.get("untried")],
         *[f"Left out: {_code(reason)}" for reason in card["left out"]],
         "Not measured: other languages and kinds of text, groups of people (bias), change over "
         "time, what of the training texts can be read out of the weights, poisoned training data.",
