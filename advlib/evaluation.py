@@ -93,6 +93,17 @@ def attack_all(
     return Outcome(clean, attacked, labels, float(forward), backward, seconds, results)
 
 
+class NothingToTry(ValueError):
+    """A word attack that has no candidate for any of the texts."""
+
+    def __init__(self, attack):
+        self.attack = attack
+        super().__init__(
+            f"{attack!r} has nothing to try on any of these texts, so accuracy under it would be "
+            "clean accuracy: loosen it, or take another, such as Typos()"
+        )
+
+
 def warn_untried(attack, results: list) -> None:
     """Say so where an attack had nothing to try on many of the texts that it could have turned."""
     if (share := untried(results)) > MOST_UNTRIED:
@@ -158,7 +169,7 @@ def robustness(
     for which the attack had no candidate; they count as robust), all three for word attacks only,
     `forward` and `backward` (passes per example; for word attacks queries), `seconds`.
 
-    Raises ValueError for a word attack that has no candidate for any text.
+    Raises NothingToTry for a word attack that has no candidate for any text.
     """
     tried = [None, *attacks]
 
@@ -169,12 +180,9 @@ def robustness(
 
     found = outcomes(victim)
     rows = [summarise(o, a) for o, a in zip(found, tried, strict=False)]
-    for row in rows:
+    for attack, row in zip(tried, rows, strict=True):
         if row["untried"] == 1:
-            raise ValueError(
-                f"{row['threat model']} has nothing to try on any of these texts, so accuracy "
-                "under it would be clean accuracy: loosen it, or take another, such as Typos()"
-            )
+            raise NothingToTry(attack)
     rows.insert(1, majority(found[0].labels))
     if len(found) > len(tried):
         names = {"attack": "worst case", "threat model": "any of these attacks"}
