@@ -7,16 +7,19 @@ any other, and that ε does not depend on the batch size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from advlib.models import NOT_INPUTS
+from advlib.models import raw_logits
 
 PARTS = ("both", "first", "second")  # of a sentence pair
+ROWS = 8192  # of the table that are turned to float32 at a time
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -54,9 +57,26 @@ def embedding_table(model: nn.Module) -> Tensor:
 
 
 def mean_norm(model: nn.Module) -> float:
-    """The mean norm of a token embedding: the unit of a relative ε."""
+    """The mean norm of a token embedding as it leaves the layer: the unit of a relative ε."""
     table = embedding_table(model)
-    return table.to(torch.promote_types(table.dtype, torch.float32)).norm(dim=1).mean().item()
+    wide = torch.promote_types(table.dtype, torch.float32)
+    norms = torch.cat([rows.to(wide).norm(dim=1) for rows in table.split(ROWS)])
+    return norms.mean().item() * output_scale(model, table)
+
+
+def output_scale(model: nn.Module, table: Tensor) -> float:
+    """By what the layer multiplies a row of its table before it hands it on: 1 nearly everywhere,
+    √hidden in Gemma. Measured on some rows."""
+    layer = embedding_layer(model)
+    ids = torch.linspace(0, len(table) - 1, min(len(table), 8), device=table.device).long()
+    with torch.no_grad():
+        if "weight" in dict(layer.named_parameters(recurse=False)):
+            out = functional_call(layer, {"weight": table}, (ids,))  # under FSDP too
+        else:
+            out = layer(ids)
+    size, rows = out.float().norm(), table[ids].float().norm()
+    scale = (size / rows).item() if rows > 0 else 1.0
+    return 1.0 if abs(scale - 1) < 1e-3 or not math.isfinite(scale) else scale
 
 
 def check_part(part: str) -> None:
@@ -97,15 +117,20 @@ def zero_delta(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 @contextmanager
-def shifted(model: nn.Module, delta: Tensor) -> Iterator[None]:
-    """Inside, the model's token embeddings are e + δ."""
+def shifted(model: nn.Module, delta: Tensor, ids: Tensor | None = None) -> Iterator[None]:
+    """Inside, the model's token embeddings are e + δ. Raises ValueError where the model embeds
+    another tensor than its input ids, and where a pass never comes by the layer."""
+    seen = False
+    square = ids is not None and ids.shape[0] == ids.shape[1]  # turned around, it keeps its shape
 
     def add(module, args, output):
-        if output.shape != delta.shape:
+        nonlocal seen
+        seen = True
+        turned = square and args and not torch.equal(args[0], ids)
+        if output.shape != delta.shape or turned:
             raise ValueError(
                 f"{type(model).__name__} embeds a tensor of shape {tuple(output.shape)} where δ "
-                f"has {tuple(delta.shape)}: models that embed more than their input are not "
-                "supported"
+                f"has {tuple(delta.shape)}: {_why(output, delta)}, so δ has no place there"
             )
         return (output + delta).to(output.dtype)
 
@@ -114,6 +139,21 @@ def shifted(model: nn.Module, delta: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+    if not seen:
+        raise ValueError(
+            f"{type(model).__name__} never calls the layer that its get_input_embeddings() names, "
+            "so δ reaches nothing (T5 and BART call another module with the same weights); "
+            "attacks on words work"
+        )
+
+
+def _why(output: Tensor, delta: Tensor) -> str:
+    """In words, how what is embedded differs from the ids that the batch holds."""
+    if output.shape == delta.transpose(0, 1).shape:
+        return "it turns batch and tokens around before it embeds"
+    if output.dim() == 3 and output.shape[1] > delta.shape[1]:
+        return "it makes the text longer (padding of its own, or a prefix) before it embeds"
+    return "it embeds something else than its input ids"
 
 
 def perturbed_logits(model: nn.Module, batch: Mapping[str, Tensor], delta: Tensor | None) -> Tensor:
@@ -123,13 +163,12 @@ def perturbed_logits(model: nn.Module, batch: Mapping[str, Tensor], delta: Tenso
     it was before.
     Returns float32 (float64 for a float64 model) whatever the precision of the passes.
     """
-    inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
     model = uncompiled(model)
     if delta is None:
-        logits = model(**inputs).logits
+        logits = raw_logits(model, batch)
     else:
-        with shifted(bare(model), delta):
-            logits = model(**inputs).logits
+        with shifted(bare(model), delta, batch["input_ids"]):
+            logits = raw_logits(model, batch)
     if logits.dim() != 2 or logits.shape[-1] < 2:
         raise ValueError(
             f"need a classifier with two or more classes, got logits {tuple(logits.shape)}"

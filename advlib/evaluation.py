@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from advlib.models import Classifier
 from advlib.statistics import by_chance, macro_f1, wilson
 
 UNCHECKED = ", meaning unchecked"  # what a row of `robustness` says behind the repr
+MOST_UNTRIED = 0.1  # the share of texts without a candidate from which on a warning is due
 MAJORITY = "majority class"  # the row of a model that gives every text the same answer
 
 
@@ -80,11 +82,37 @@ def attack_all(
             results = None
         else:
             results = attack(victim, texts, labels)
+            warn_untried(attack, results)
             bar.update(len(texts))
             attacked = answers(victim.logits([r.text for r in results], batch_size), labels)
             forward, backward = np.mean([r.queries for r in results]), 0
     seconds = time.perf_counter() - start
     return Outcome(clean, attacked, labels, float(forward), backward, seconds, results)
+
+
+class NothingToTry(ValueError):
+    """A word attack that has no candidate for any of the texts."""
+
+    def __init__(self, attack):
+        self.attack = attack
+        super().__init__(
+            f"{attack!r} has nothing to try on any of these texts, so accuracy under it would be "
+            "clean accuracy: loosen it, or take another, such as Typos()"
+        )
+
+
+def warn_untried(attack, results: list) -> None:
+    """Say so where an attack had nothing to try on many of the texts that it could have turned."""
+    if (share := untried(results)) > MOST_UNTRIED:
+        warnings.warn(f"{attack!r} has nothing to try on {share:.0%} of the texts: they count as "
+                      "robust, and nobody attacked them", stacklevel=3)  # fmt: skip
+
+
+def untried(results: list) -> float:
+    """Of the texts that were right, the share for which a word attack found no candidate; nan
+    where there are none."""
+    right = [r for r in results if not r.wrong_before]
+    return sum(r.tried == 0 for r in right) / len(right) if right else math.nan
 
 
 def _embeddings(victim, texts, labels, clean, attack, batch_size, bar) -> np.ndarray:
@@ -134,9 +162,11 @@ def robustness(
     `calibrated`, `macro_f1` (of the predictions under attack, the mean over the classes of
     `data`), `classes` (how many different ones are predicted), `success` (attack success rate: of
     the examples that were right, the share turned wrong), `changed` (words, mean over those
-    turned wrong; nan for a trigger, which changes none) and `queries` (mean per text), both for
-    word attacks only, `forward` and `backward` (passes per example; for word attacks queries),
-    `seconds`.
+    turned wrong), `queries` (mean per text) and `untried` (the share of the texts that were right
+    for which the attack had no candidate; they count as robust), all three for word attacks only,
+    `forward` and `backward` (passes per example; for word attacks queries), `seconds`.
+
+    Raises NothingToTry for a word attack that has no candidate for any text.
     """
     tried = [None, *attacks]
 
@@ -147,6 +177,9 @@ def robustness(
 
     found = outcomes(victim)
     rows = [summarise(o, a) for o, a in zip(found, tried, strict=False)]
+    for attack, row in zip(tried, rows, strict=True):
+        if row["untried"] == 1:
+            raise NothingToTry(attack)
     rows.insert(1, majority(found[0].labels))
     if len(found) > len(tried):
         names = {"attack": "worst case", "threat model": "any of these attacks"}
@@ -189,6 +222,7 @@ def summarise(outcome: Outcome, attack=None) -> dict:
         "success": math.nan if attack is None or not right.any() else 1 - hits / int(right.sum()),
         "changed": _mean([len(results[i].changed) or math.nan for i in turned]),
         "queries": _mean([result.queries for result in results]),
+        "untried": untried(results),
         "forward": outcome.forward, "backward": outcome.backward, "seconds": outcome.seconds,
     }  # fmt: skip
 

@@ -51,6 +51,7 @@ from advlib.attacks.embedding import (
     Noise,
     VirtualAdversarial,
     divergence,
+    wrong_margin,
 )
 from advlib.attacks.words import WordAttack
 from advlib.corpora.engine import Text
@@ -227,8 +228,11 @@ class Adversarial(Objective):
         clean = mean_loss(perturbed_logits(inner, batch, start), batch)
         backward(clean)
         grad = gradient_at(start)[rows]
-        # Under float16 the scaled gradient may overflow; then there is nothing to lend.
-        lent = grad if grad.isfinite().all() and grad.any() else None
+        # Under float16 the scaled gradient may overflow, or vanish where the model is sure; then
+        # there is nothing to lend.
+        movable = attackable(part, self.attack.part).any(1)
+        whole = grad.isfinite().all() and grad.flatten(1).any(1)[movable].all()
+        lent = grad if whole else None
         rewind()
         delta = self.attack(inner, part, keep_best=False, generator=generator, first_grad=lent)
         rewind()
@@ -464,8 +468,9 @@ class FreeLB(Objective):
 
     attack: `PGD(eps, steps=K, …)`; they start at random, scale every step by one step_size, and
         keep one dropout mask: `PGD(eps, steps=3, step_size=…, random_start=True,
-        same_dropout=True)`. From δ = 0 the first point is the clean text. Ours start on the surface
-        of the ball, where nearly all of its volume lies; the authors' code starts at about 0.58 ε.
+        same_dropout=True)`. From δ = 0 the first point is the clean text. Ours start anywhere in
+        the ball, nearly all of whose volume lies close to its surface; the authors' code starts at
+        about 0.58 ε.
     """
 
     attack: PGD
@@ -676,15 +681,19 @@ class Words(Objective):
 def mean_loss(logits: Tensor, batch: Batch) -> Tensor:
     """The mean cross-entropy over the examples that have a label; 0 where none has.
 
+    It is written as log(1 + e^m), m the log-odds of being wrong: so its gradient keeps all its
+    digits where the model is sure. Through a softmax it would be p − 1, which in float32 is
+    rounding from margins of about 16 on; and two objectives climb along this very gradient.
+
     A batch may bring a `weight` for each example, (batch,), whose mean over the training data is
     1, so that rare classes count for more (`advlib.training.tokenize`).
     """
     labels = batch["labels"]
-    known = (labels != UNLABELLED).sum().clamp_min(1)
-    if WEIGHT not in batch:
-        return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum") / known
-    losses = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="none")
-    return (losses * batch[WEIGHT].to(losses.dtype)).sum() / known
+    known = labels != UNLABELLED
+    losses = F.softplus(wrong_margin(logits, labels.where(known, 0))) * known
+    if WEIGHT in batch:
+        losses = losses * batch[WEIGHT].to(losses.dtype)
+    return losses.sum() / known.sum().clamp_min(1)
 
 
 def evenly(some: int, size: int) -> list[int]:

@@ -19,6 +19,7 @@ from advlib.attacks import (
     Typos,
     WordSubstitution,
 )
+from advlib.attacks.words import Constraint
 from advlib.embeddings import attackable, perturbed_logits, zero_delta
 from advlib.evaluation import (
     MAJORITY,
@@ -167,6 +168,31 @@ def test_word_attacks_report_changes_and_queries_and_others_do_not(clean_model, 
     assert won and table["changed"][3] == pytest.approx(np.mean(won))
     assert table["queries"][3] == pytest.approx(np.mean([r.queries for r in results]))
     assert table.loc[[0, 1, 2, 4], ["changed", "queries"]].isna().all(axis=None)
+
+
+def test_texts_that_an_attack_has_nothing_to_try_on_are_counted_and_said(clean_model):
+    known, unknown = "The soup was tasty and the bread was good.", "Zyx qwv was here at noon."
+    labels = clean_model.predict([known, unknown]).argmax(1).tolist()
+    data = Dataset.from_dict({"text": [known, unknown], "label": labels})
+    attack = WordSubstitution()
+    assert not attack.options(unknown)[0] and any(attack.options(known))
+    with pytest.warns(UserWarning, match="nothing to try on 50% of the texts"):
+        table = robustness(clean_model, data, [FGM(0.3), attack])
+    assert table["untried"][3] == 0.5 and table["untried"][[0, 1, 2, 4]].isna().all()
+    with (pytest.warns(UserWarning, match="100%"),
+          pytest.raises(ValueError, match="nothing to try on any of these texts")):  # fmt: skip
+        robustness(clean_model, data.select([1]), [attack])
+
+
+def test_a_candidate_that_every_constraint_refuses_was_not_tried(clean_model, reviews):
+    class Nobody(Constraint):
+        def allows(self, victim, pairs):
+            return [False] * len(pairs)
+
+    few = reviews[0]["text"][:4], reviews[0]["label"][:4]
+    refused = WordSubstitution(constraints=(Nobody(),))(clean_model, *few)
+    assert {result.tried for result in refused} == {0}
+    assert any(result.tried for result in WordSubstitution()(clean_model, *few))
 
 
 GOOD = [f"The {thing} was tasty." for thing in ("soup", "bread", "cake", "coffee", "pasta", "rice")]

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from advlib import load_classifier
 from advlib.attacks import FGM, PGD, Divergence, Noise, VirtualAdversarial, WordSubstitution
+from advlib.attacks.embedding import wrong_margin
 from advlib.attacks.words import EmbeddingNeighbours, HotFlip
 from advlib.corpora import world
 from advlib.embeddings import perturbed_logits, zero_delta
@@ -137,6 +138,28 @@ def test_the_next_step_sees_another_dropout_mask():
     torch.manual_seed(5)
     losses = {objective(model, batch).clean.item() for _ in range(4)}
     assert len(losses) == 4
+
+
+@pytest.mark.parametrize("margin", [1, 16, 26, 50])
+def test_the_lent_gradient_is_right_where_the_model_is_sure(margin, monkeypatch):
+    """In float32 as in float64. Through a softmax it would be rounding from margins of 16 on."""
+    model, batch = make_model(), make_batch(size=1)
+    with torch.no_grad():
+        batch["labels"] = perturbed_logits(model, batch, None).argmax(1)
+        sure = -wrong_margin(perturbed_logits(model, batch, None), batch["labels"]).max()
+        model.classifier.weight *= margin / sure
+        model.classifier.bias *= margin / sure
+    seen = {}
+
+    def keep(self, model, batch, *, first_grad=None, **settings):
+        seen[model.dtype] = first_grad
+        return zero_delta(model, batch)
+
+    monkeypatch.setattr(FGM, "__call__", keep)
+    for dtype in (torch.float64, torch.float32):
+        Adversarial(FGM(0.3))(model.to(dtype), batch)
+    exact, lent = (seen[d].double().flatten() for d in (torch.float64, torch.float32))
+    assert exact @ lent > 0.999 * exact.norm() * lent.norm() > 0
 
 
 def test_lending_is_refused_where_it_would_be_wrong():

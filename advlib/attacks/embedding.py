@@ -10,6 +10,7 @@ does not fade when the model is sure of itself, so a confident model cannot hide
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -26,6 +27,7 @@ from advlib.embeddings import (
     embedding_table,
     full_precision,
     mean_norm,
+    output_scale,
     perturbed_logits,
     zero_delta,
 )
@@ -247,7 +249,9 @@ class EmbeddingAttack:
         """Raises ValueError for an eps larger than the embeddings of the batch."""
         if not mask.any():
             return
-        largest = ball.size(embedding_table(model)[batch["input_ids"]] * mask).max().item()
+        table = embedding_table(model)
+        largest = ball.size(table[batch["input_ids"]] * mask).max().item()
+        largest *= output_scale(model, table)
         if ball.eps > largest:
             unit = f", {ball.eps / self.eps:.3g} times eps" if self.relative else ""
             raise ValueError(
@@ -408,6 +412,13 @@ class Divergence(EmbeddingAttack):
         return forward + 1, backward
 
     def _prepared(self, model, batch, rewind):
+        if embedding_table(model).dtype in (torch.float16, torch.bfloat16):
+            warnings.warn(
+                f"{type(self).__name__}: this model's weights are in half precision. Near δ = 0 "
+                "two predictions differ by less than it can tell, so the direction may be "
+                "rounding: load the model in float32 (autocast may stay on).",
+                stacklevel=2,
+            )
         if "reference" in batch:
             return batch
         with torch.no_grad():

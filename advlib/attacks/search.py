@@ -46,6 +46,7 @@ class WordResult:
     wrong_before: bool  # the model was wrong from the start
     queries: int  # texts that the model was asked about, gradients included
     seconds: float = field(default=0.0, compare=False)  # the share of the run's time
+    tried: int | None = field(default=None, compare=False)  # candidates asked about, where counted
 
     @property
     def robust(self) -> bool:
@@ -189,6 +190,7 @@ class State:
     score: float  # of the text as it is now; at least 0 when the goal is reached
     left: float = np.inf  # queries that it may still make
     queries: int = 1
+    tried: int = 0  # of the queries, texts that could have been the result
     options: list[tuple[str, ...]] = field(default_factory=list)  # per word
     slopes: list | None = None  # per word the gradient on it (a `Slope`), where one is needed
     changes: dict[int, str] = field(default_factory=dict)
@@ -278,6 +280,7 @@ def lockstep(
                 labels = np.full(len(logits), states[k].label)
                 scores[list(asked[k])] = goal.score(logits, labels)
             states[k].queries += len(asked[k])
+            states[k].tried += len(asked[k]) * query.candidates
             states[k].left -= len(asked[k])
             try:
                 live[k] = searches[k].send(scores)
@@ -345,6 +348,7 @@ def attack_texts(attack, victim: Classifier, texts: Sequence[Text], labels: Sequ
     seconds = (time.perf_counter() - start) / max(1, sum(s.queries for s in states))
     return [
         WordResult(s.text, s.with_changes(s.changes), s.label, tuple(sorted(s.changes)),
-                   bool(s.changes and s.score >= 0), bool(before), s.queries, seconds * s.queries)
+                   bool(s.changes and s.score >= 0), bool(before), s.queries, seconds * s.queries,
+                   s.tried)
         for s, before in zip(states, wrong, strict=True)
     ]  # fmt: skip
