@@ -165,7 +165,7 @@ def _of_activations(value, how, flags) -> str | None:
     return None
 
 
-# ---------------------------------------------------------------- 12.2 curves
+# ---------------------------------------------------------------- 12.5 curves
 
 
 def _verdict(log, lam, *, row=3, grad=True, loss=True, drop=0.2, both=True, any_share=False,
@@ -505,7 +505,7 @@ def _nearest(cases, got, wants) -> str:
     return f"rule {number} ({names[number - 1]}) {fits} here; read it again"
 
 
-# ---------------------------------------------------------------- 12.3 resume
+# ---------------------------------------------------------------- 12.2 resume
 
 
 class Loop:
@@ -940,7 +940,7 @@ def _gradients(model, batch, eps, lam, new, old, right, given) -> None:
                 yours=new - old, expected=right["grad"], likely=likely)  # fmt: skip
 
 
-# ---------------------------------------------------------------- 12.5 claims
+# ---------------------------------------------------------------- 12.3 claims
 
 PROMISES = r"\w*(robust|safe|secur)\w*"
 PERCENT = r"\d+(?:\.\d+)?\s*(?:%|per ?cent\b)"
@@ -1217,8 +1217,8 @@ def claims(card: Mapping) -> list[str]:
 
 EXERCISES: dict[str, Exercise] = {
     "12.1": Exercise("the memory of a step", check_bytes_needed, bytes_needed),
-    "12.2": Exercise("read a curve", check_diagnose, diagnose),
-    "12.3": Exercise("make a resume exact", check_checkpoint, checkpoint),
+    "12.5": Exercise("read a curve", check_diagnose, diagnose),
+    "12.2": Exercise("make a resume exact", check_checkpoint, checkpoint),
     "12.4": Exercise("one exchange", check_distributed_step, distributed_step),
-    "12.5": Exercise("claims that the evidence carries", check_claims, claims),
+    "12.3": Exercise("claims that the evidence carries", check_claims, claims),
 }
