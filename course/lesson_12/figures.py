@@ -150,7 +150,8 @@ def tracked(curves, n):
                     values = [value / (max(values) or 1) for value in values]
                 if "accuracy" in title:
                     low, high = zip(*(wilson(round(value * n), n) for value in values), strict=True)
-                    ax.fill_between(at, low, high, color=plots.COLOURS[colour], alpha=0.15, linewidth=0)
+                    ax.fill_between(at, low, high, color=plots.COLOURS[colour], alpha=0.15,
+                                    linewidth=0)  # fmt: skip
                 ax.plot(at, values, look, color=plots.COLOURS[colour], label=label, markersize=4,
                         markevery=-(-len(at) // 12))  # fmt: skip
             if "accuracy" in title:

@@ -1463,17 +1463,17 @@ figures.directions(likeness, change, equal)
 # %% [markdown]
 # *The figure: a panel for each of three ways under autocast, and in it a point for each text. To
 # the right: how far the start changes the text's logits, in float32. Upwards: the cosine between
-# float32's direction and the one that this way finds. Full dots are texts whose two predictions
-# differ in half precision too, open squares those for which they are equal.*
+# float32's direction and the one that this way finds. Full marks are texts whose two predictions
+# differ in half precision too, open marks those for which they are equal.*
 #
 # <details><summary>What you should see</summary>
 #
 # advlib: 1 throughout. By hand: nearly all points lie at 0, where no gradient was left, except some
-# on the right, where the logits change most. With the loss scaled the full dots come up to 1; many
-# of the open squares stay at 0, and a few go to the other end.
+# on the right, where the logits change most. With the loss scaled the full marks come up to 1;
+# many of the open ones stay at 0, and a few go to the other end.
 #
 # </details>
-
+#
 # Underflow was only a part of it. Loss scaling rescues the texts whose two predictions still
 # differ. Where the two are *equal* in half precision, there is no difference left to scale: the
 # gradient is zero, or a remainder of rounding, which points the right way or the opposite one by
