@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test lint notebooks notebooks-check colab-check browser-check lab checkpoints bench clean distclean
+.PHONY: help run test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -30,6 +30,9 @@ lint: $(VENV)/.installed  ## Check the style of the code
 
 notebooks: $(VENV)/.installed  ## Build the notebooks from course/lesson_NN (LESSON=03, REPO=owner/name)
 	$(PY) tools/notebooks.py --lesson '$(LESSON)' --repo '$(REPO)'
+
+lesson: $(VENV)/.installed  ## Begin a lesson: make lesson LESSON=22 TITLE="Tables and trees"
+	$(PY) tools/scaffold.py '$(LESSON)' '$(TITLE)'
 
 notebooks-check: $(VENV)/.installed  ## Fail where a notebook is not what its source makes
 	$(PY) tools/notebooks.py --check

@@ -1,5 +1,6 @@
 """The pipeline that builds the notebooks, tried on lessons that are broken on purpose."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,10 +77,17 @@ def check_double(double):
         compare(double(x), 2 * x, given={"x": x}, mistakes={"you square it": x * x})
 
 
+def answer(x):
+    """the course's"""
+    two = 2  # not one
+    assert two
+    return 2 * x  # twice
+
+
 @pytest.fixture(autouse=True)
 def lesson_99(monkeypatch):
     module = type(sys)("course.lesson_99.checks")
-    module.EXERCISES = {"99.1": Exercise("double it", check_double, lambda x: 2 * x)}
+    module.EXERCISES = {"99.1": Exercise("double it", check_double, answer)}
     monkeypatch.setitem(sys.modules, "course.lesson_99.checks", module)
     monkeypatch.setitem(LESSONS, "99", "a_lesson")
 
@@ -107,6 +115,15 @@ def test_the_copy_has_stubs_and_no_solution_and_the_other_has_both(tmp_path):
     nbformat.validate(solved)
 
 
+def test_a_page_without_an_address_says_how_to_set_it_and_leads_nowhere(tmp_path):
+    build(tmp_path)
+    copy, _ = make(tmp_path / "lesson_99" / "lesson.py", "OWNER/REPOSITORY", {})
+    text = "\n".join(c.source for c in copy.cells)
+    assert not re.search("github.com/OWNER|pip install|colab.research", text)
+    assert text.count("make notebooks REPO=owner/name") == 2
+    compile(next(c.source for c in copy.cells if "find_spec" in c.source), "setup", "exec")
+
+
 def test_the_stub_keeps_the_function_whole(tmp_path):
     copy, _ = build(tmp_path)
     cell = next(c.source for c in copy.cells if "def double" in c.source)
@@ -114,6 +131,28 @@ def test_the_stub_keeps_the_function_whole(tmp_path):
     exec(cell, space)
     with pytest.raises(NotImplementedError, match="Exercise 99.1"):
         space["double"](1)
+
+
+OPEN = LESSON.replace("    return x + x  # the sum of both\n    # END SOLUTION\n", "")
+
+
+def test_an_answer_that_stands_once_is_put_into_the_page(tmp_path):
+    """As in the cell with both marks: its docstring is the page's, its body that of checks.py."""
+    copy, solved = build(tmp_path, OPEN)
+    shown, whole = ("\n".join(c.source for c in nb.cells) for nb in (copy, solved))
+    assert whole.count("    return 2 * x  # twice") == 1 and "2x" in whole
+    assert "# SOLUTION\n    two = 2" in whole and "the course's" not in whole
+    assert "# twice" not in shown and 'raise NotImplementedError("Exercise 99.1")' in shown
+
+
+def test_an_answer_with_other_parameters_is_refused(tmp_path):
+    with pytest.raises(Refused, match=r"double\(y\).*\(x\)"):
+        build(tmp_path, OPEN.replace("def double(x)", "def double(y)"))
+
+
+def test_an_import_that_nobody_uses_is_refused(tmp_path):
+    with pytest.raises(Refused, match="never used: math"):
+        build(tmp_path, OPEN.replace("print(double", "import math\nprint(double"))
 
 
 @pytest.mark.parametrize(

@@ -6,26 +6,34 @@
 files on disk have other sources; nothing is executed then. Nor is with `--keep`, after a change of
 text alone, or with `--repo owner/name`, which leads all badges to a fork.
 
+The course's own answers stand once, in the lesson's `checks.py`: where a page has the line
+`# SOLUTION` alone, the body of that exercise's answer is put in.
+
 A lesson that breaks a rule is refused before anything is written: see `problems`.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import json
 import os
 import re
 import sys
 import tempfile
+import textwrap
 import tomllib
 from pathlib import Path
 
+import course_map
 import jupytext
 import nbformat
 from nbformat import NotebookNode
 from timings import SMOKE, execute, load, name_of, record
 
 from course import LESSONS
+from course.ledger import find
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 1024 * 1024  # bytes of a notebook
@@ -36,23 +44,34 @@ SETUP = """\
 import importlib.util
 
 if importlib.util.find_spec("course") is None:
-    !pip freeze | grep -iE "^(torch|numpy)==" > keep.txt
-    !pip install -q -c keep.txt "advlib[course] @ git+https://github.com/{repo}"
-    assert _exit_code == 0, "the installation failed: read the lines above, then run this again"
+{install}
 
 import advlib
 import course
 
 profile = course.setup()"""
+INSTALL = """\
+    !pip freeze | grep -iE "^(torch|numpy)==" > keep.txt
+    !pip install -q -c keep.txt "advlib[course] @ git+https://github.com/{repo}"
+    assert _exit_code == 0, "the installation failed: read the lines above, then run this again\""""
 BADGE = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name}.ipynb)"
 )
 
+# Until the repository has an address, both say so: a badge would lead to a 404.
+PLACEHOLDER = "OWNER/REPOSITORY"
+HOW = "`make notebooks REPO=owner/name` sets it"
+NO_BADGE = f"*(The address of this copy is not set yet, so there is no Colab badge: {HOW}.)*"
+NO_INSTALL = f"""\
+    raise ImportError("the course is not installed, and this copy does not know where it comes "
+                      "from: {HOW}")"""
+
 # What a figure shows is folded where nobody has seen the figure yet, and open in the solved copy.
 SEE = "<details><summary>What you should see</summary>"
 
 CODE_SOLUTION = re.compile(r"^([ \t]*)# SOLUTION\n.*?^[ \t]*# END SOLUTION$", re.M | re.S)
+OPEN_SOLUTION = re.compile(r"^([ \t]+)# SOLUTION(?=\n\n|\n*\Z)", re.M)
 TEXT_SOLUTION = re.compile(r"<!-- SOLUTION -->.*?<!-- END SOLUTION -->\n?", re.S)
 CALL = re.compile(r"course\.exercise\(\s*\"(\d\d\.\d+)\"")
 # What must not stand in a stored output.
@@ -90,14 +109,22 @@ def make(source: Path, repo: str, seconds: dict[str, float]) -> tuple[NotebookNo
     found = problems(solved)
     if found:
         raise Refused("\n".join(f"{name}: {line}" for line in found))
+    for cell in solved.cells:
+        if cell.cell_type == "code" and OPEN_SOLUTION.search(cell.source):
+            cell.source = with_answer(cell.source)
+    if found := unused(solved):
+        raise Refused(f"{name}: imported and never used: {', '.join(found)}")
     ran = seconds.get(name)
     took = f"Runs in {5 * -(-ran // 5):.0f} s on 2 CPU cores." if ran else ""
-    fill = {"{{BADGE}}": f"{BADGE.format(repo=repo, name=name)}\n\n{neighbours(name[:2])}",
+    install, badge = INSTALL.format(repo=repo), BADGE.format(repo=repo, name=name)
+    if repo == PLACEHOLDER:
+        install, badge = NO_INSTALL, NO_BADGE
+    fill = {"{{BADGE}}": f"{badge}\n\n{neighbours(name[:2])}",
             "{{TIME}}": took}  # fmt: skip
     for number, cell in enumerate(solved.cells):
         cell.id = f"{name[:2]}-{number:03d}"
         if "setup" in cell.metadata.get("tags", []):
-            cell.source = SETUP.format(repo=repo)
+            cell.source = SETUP.format(install=install)
         for mark, text in fill.items():
             cell.source = cell.source.replace(mark, text)
     solved.metadata = {
@@ -128,6 +155,49 @@ def neighbours(number: str) -> str:
             title = LESSONS[other].replace("_", " ").capitalize()
             links.append(form.format(other, title, f"{other}_{LESSONS[other]}.ipynb"))
     return " &nbsp;|&nbsp; ".join(links)
+
+
+def with_answer(source: str) -> str:
+    """A cell with the course's own answer below its mark. Raises Refused where the page's function
+    takes other parameters."""
+    id = CALL.search(source)[1]
+    own, page = parsed(inspect.getsource(find(id).course)), parsed(source)
+    if parameters(own) != parameters(page):
+        raise Refused(f"exercise {id}: the page has {page.name}({', '.join(parameters(page))}), "
+                      f"the answer in checks.py ({', '.join(parameters(own))})")  # fmt: skip
+    text = inspect.getsource(find(id).course).splitlines()
+    statements = own.body[1:] if ast.get_docstring(own) else own.body
+    start = own.body[0].end_lineno if ast.get_docstring(own) else statements[0].lineno - 1
+    body = textwrap.dedent("\n".join(text[start : own.end_lineno])).strip("\n")
+    return OPEN_SOLUTION.sub(
+        lambda m: textwrap.indent(f"# SOLUTION\n{body}\n# END SOLUTION", m[1]), source)  # fmt: skip
+
+
+def unused(nb: NotebookNode) -> list[str]:
+    """Names that a page imports and does not use anywhere."""
+    code = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "code"
+                     and "setup" not in cell.metadata.get("tags", []))  # fmt: skip
+    nodes = list(ast.walk(ast.parse(code)))
+    imports = [x for x in nodes if isinstance(x, ast.Import | ast.ImportFrom)]
+    bound = {(a.asname or a.name).split(".")[0] for x in imports for a in x.names}
+    return sorted(bound - {x.id for x in nodes if isinstance(x, ast.Name)})
+
+
+def parsed(source: str) -> ast.FunctionDef | ast.ClassDef:
+    """The last function or class that a piece of code defines."""
+    tree = ast.parse(textwrap.dedent(source))
+    return [x for x in tree.body if isinstance(x, ast.FunctionDef | ast.ClassDef)][-1]
+
+
+def parameters(made: ast.FunctionDef | ast.ClassDef) -> list[str]:
+    """Names and defaults, in order."""
+    if isinstance(made, ast.ClassDef):
+        return []
+    a = made.args
+    plain = [x.arg for x in a.posonlyargs + a.args + a.kwonlyargs]
+    given = [ast.unparse(d) for d in a.defaults + [d for d in a.kw_defaults if d]]
+    ends = [f"{x}={d}" for x, d in zip(plain[len(plain) - len(given) :], given, strict=True)]
+    return plain[: len(plain) - len(given)] + ends
 
 
 def without_solution(cell: NotebookNode) -> str:
@@ -171,7 +241,8 @@ def problems(nb: NotebookNode) -> list[str]:
 
 def code_problems(cell: NotebookNode, before: NotebookNode | None) -> list[str]:
     out, source = [], cell.source
-    if source.count("# SOLUTION\n") != len(CODE_SOLUTION.findall(source)):
+    opened = len(OPEN_SOLUTION.findall(source))
+    if len(re.findall(r"# SOLUTION$", source, re.M)) != len(CODE_SOLUTION.findall(source)) + opened:
         out.append("a SOLUTION without its END SOLUTION")
     magics = re.findall(r"^\s*[!%]\S*", source, re.M)
     if magics and "setup" not in cell.metadata.get("tags", []):
@@ -182,7 +253,7 @@ def code_problems(cell: NotebookNode, before: NotebookNode | None) -> list[str]:
             out.append(f"exercise {id}: no heading with difficulty and minutes before it")
         if "<summary>Hint" not in stated:
             out.append(f"exercise {id}: no hint")
-        if not CODE_SOLUTION.search(source):
+        if not (CODE_SOLUTION.search(source) or opened):
             out.append(f"exercise {id}: no solution to take out")
         if not has_check(id):
             out.append(f"exercise {id}: no check in its lesson's checks.py")
@@ -190,8 +261,6 @@ def code_problems(cell: NotebookNode, before: NotebookNode | None) -> list[str]:
 
 
 def has_check(id: str) -> bool:
-    from course.ledger import find
-
     try:
         find(id)
     except ValueError:
@@ -298,6 +367,8 @@ def main() -> None:
             print(f"{name}: {seconds[name]:.1f} s")
     if bad:
         sys.exit("\n".join(bad))
+    if not options.check:
+        course_map.draw()
 
 
 if __name__ == "__main__":

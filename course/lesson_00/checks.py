@@ -160,9 +160,16 @@ def _changed(a: str, b: str) -> int:
     return sum(p != q for p, q in zip(x, y, strict=False)) + abs(len(x) - len(y))
 
 
+reviews = world("reviews")  # as the page has it
+
+
 def one_word_attack(victim, text, label):
     """The course's version: all one-word changes in one batch, the first that fools."""
-    tries = _neighbours(text)
+    tries = [
+        replace(text, {i: new})
+        for i, some in enumerate(reviews.substitutes(text))
+        for new in some
+    ]
     if not tries:
         return None
     wrong = victim.predict(tries).argmax(axis=1) != label
@@ -346,13 +353,16 @@ def _same(got, expected: float, given, mistakes, what: str) -> None:
 
 def accuracy_under_attack(results):
     """The course's version."""
-    return sum(r.robust for r in results) / len(results)
+    stood = [r for r in results if not r.success and not r.wrong_before]
+    return len(stood) / len(results)
 
 
 def attack_success_rate(results):
     """The course's version."""
     attacked = [r for r in results if not r.wrong_before]
-    return sum(r.success for r in attacked) / len(attacked) if attacked else float("nan")
+    if not attacked:
+        return float("nan")
+    return sum(r.success for r in attacked) / len(attacked)
 
 
 EXERCISES: dict[str, Exercise] = {

@@ -137,16 +137,6 @@ print(replace(text, {8: "tasty"}))
 def one_word_attack(victim, text, label):
     """A text with one word replaced about which the model is wrong, or None if there is none."""
     # SOLUTION
-    tries = [
-        replace(text, {i: new})
-        for i, some in enumerate(reviews.substitutes(text))
-        for new in some
-    ]
-    if not tries:
-        return None
-    wrong = victim.predict(tries).argmax(axis=1) != label
-    return tries[int(wrong.argmax())] if wrong.any() else None
-    # END SOLUTION
 
 
 one_word_attack = course.exercise("00.1", one_word_attack)
@@ -349,11 +339,6 @@ except ValueError as error:
 def keeps_label(world, original, changed):
     """Whether the world knows the labels of both texts and they are the same."""
     # SOLUTION
-    try:
-        return world.label(original) == world.label(changed)
-    except ValueError:
-        return False
-    # END SOLUTION
 
 
 keeps_label = course.exercise("00.2", keeps_label)
@@ -428,9 +413,6 @@ print(f"success: {one.success}, wrong_before: {one.wrong_before}, changed: {one.
 def accuracy_under_attack(results):
     """Share of all results in which the model is right before and after."""
     # SOLUTION
-    stood = [r for r in results if not r.success and not r.wrong_before]
-    return len(stood) / len(results)
-    # END SOLUTION
 
 
 accuracy_under_attack = course.exercise("00.3", accuracy_under_attack)
@@ -457,11 +439,6 @@ accuracy_under_attack = course.exercise("00.3", accuracy_under_attack)
 def attack_success_rate(results):
     """Of the results in which the model was right before, the share that is wrong now."""
     # SOLUTION
-    attacked = [r for r in results if not r.wrong_before]
-    if not attacked:
-        return float("nan")
-    return sum(r.success for r in attacked) / len(attacked)
-    # END SOLUTION
 
 
 attack_success_rate = course.exercise("00.4", attack_success_rate)

@@ -495,7 +495,8 @@ def worst_case(w: Tensor, y: Tensor, eps: float, norm: str) -> Tensor:
 
 def robust_loss(w: Tensor, b: Tensor, X: Tensor, y: Tensor, eps: float, norm: str) -> Tensor:
     """The mean loss under the worst δ, in closed form."""
-    margin = y * (X @ w + b) - eps * w.norm(p=DUAL[norm])
+    dual = {"l2": 2, "linf": 1, "l1": float("inf")}[norm]
+    margin = y * (X @ w + b) - eps * w.norm(p=dual)
     return softplus(-margin).mean()
 
 
@@ -520,7 +521,7 @@ def step(
 def two_losses(log_clean: Tensor, log_adv: Tensor, lam: float):
     """The intended loss, the published one, and the slope of each in the mean of log_adv."""
     intended = (-log_clean - lam * log_adv).mean()
-    published = (-log_clean + 2 * lam * log_adv).mean()
+    published = (-log_clean - lam * (-log_adv) + lam * log_adv).mean()
     return intended, published, (-lam, 2 * lam)
 
 

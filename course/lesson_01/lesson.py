@@ -130,16 +130,6 @@ figures.points(X, y, w_std, b_std)
 def worst_case(w, y, eps, norm):
     """For each label the delta in the ball that lowers the margin most, shape (n, d)."""
     # SOLUTION
-    if norm == "l2":
-        direction = w / w.norm()
-    elif norm == "linf":
-        direction = w.sign()
-    else:
-        direction = torch.zeros_like(w)
-        k = w.abs().argmax()
-        direction[k] = w[k].sign()
-    return -eps * y[:, None] * direction
-    # END SOLUTION
 
 
 worst_case = course.exercise("01.1", worst_case)
@@ -219,10 +209,6 @@ course.claim("01.noise", attacked=attacked, noisy=noisy)
 def robust_loss(w, b, X, y, eps, norm):
     """L_adv: the mean loss when every point is pushed by its worst delta."""
     # SOLUTION
-    dual = {"l2": 2, "linf": 1, "l1": float("inf")}[norm]
-    margin = y * (X @ w + b) - eps * w.norm(p=dual)
-    return softplus(-margin).mean()
-    # END SOLUTION
 
 
 robust_loss = course.exercise("01.2", robust_loss)
@@ -299,10 +285,6 @@ course.claim("01.search", found=found, exact=exact)
 def robust_grad(w, b, X, y, eps, norm):
     """The gradient of robust_loss with respect to w and b, by hand."""
     # SOLUTION
-    moved = X + worst_case(w, y, eps, norm)
-    factor = -y * torch.sigmoid(-y * (moved @ w + b))
-    return (factor[:, None] * moved).mean(0), factor.mean()
-    # END SOLUTION
 
 
 robust_grad = course.exercise("01.3", robust_grad)
@@ -408,10 +390,6 @@ figures.outline(grid, curves, worst_curve, tangents)
 def step(w, b, X, y, eps, lam, lr, norm):
     """One step of gradient descent on L + lam * L_adv; returns the new w and b."""
     # SOLUTION
-    clean_w, clean_b = robust_grad(w, b, X, y, 0.0, norm)
-    adv_w, adv_b = robust_grad(w, b, X, y, eps, norm)
-    return w - lr * (clean_w + lam * adv_w), b - lr * (clean_b + lam * adv_b)
-    # END SOLUTION
 
 
 step = course.exercise("01.4", step)
@@ -578,10 +556,6 @@ course.claim("01.game", narrow=[run[0] for run in frozen_runs], second=frozen_ru
 def two_losses(log_clean, log_adv, lam):
     """(intended, published, (slope of intended, slope of published) in log_adv)."""
     # SOLUTION
-    intended = (-log_clean - lam * log_adv).mean()
-    published = (-log_clean - lam * (-log_adv) + lam * log_adv).mean()
-    return intended, published, (-lam, 2 * lam)
-    # END SOLUTION
 
 
 two_losses = course.exercise("01.5", two_losses)

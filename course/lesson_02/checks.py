@@ -673,7 +673,8 @@ def embedding_gradient(model: nn.Module, batch: Mapping[str, Tensor], delta: Ten
     pushed = delta.detach().requires_grad_()
     logits = perturbed_logits(model, batch, pushed)
     loss = cross_entropy(logits, batch["labels"], reduction="sum")
-    return torch.autograd.grad(loss, pushed)[0]
+    (grad,) = torch.autograd.grad(loss, pushed)
+    return grad
 
 
 def nearest_other(table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -687,7 +688,7 @@ def nearest_other(table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
 def diagnosis() -> dict[int, str]:
     """Number of the experiment -> letter of the line that causes its symptom."""
     return {1: "E", 2: "G", 3: "K", 4: "F", 5: "D", 6: "C",
-            7: "J", 8: "B", 9: "L", 10: "I", 11: "A", 12: "H"}  # fmt: skip
+            7: "J", 8: "B", 9: "L", 10: "I", 11: "A", 12: "H"}
 
 
 class TextDataset(Dataset):
@@ -713,7 +714,8 @@ def adversarial_loss(model: nn.Module, batch: Mapping[str, Tensor], delta: Tenso
     """The mean cross-entropy (a scalar) with delta, (batch, tokens, hidden), held fixed, on the
     attackable tokens of the batch and on no others."""
     fixed = delta.detach() * attackable(batch)[..., None]
-    return cross_entropy(perturbed_logits(model, batch, fixed), batch["labels"])
+    logits = perturbed_logits(model, batch, fixed)
+    return cross_entropy(logits, batch["labels"])
 
 
 EXERCISES: dict[str, Exercise] = {

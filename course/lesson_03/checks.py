@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from advlib import plots
+from advlib.attacks.embedding import perturbed_logits
 from course.checking import Exercise, Wrong, compare, expect, unchanged
+from course.lesson_02.checks import embedding_gradient
 
 SIZES = ((1, 5, 4), (3, 6, 4), (4, 8, 6))  # (batch, tokens, hidden)
 
@@ -708,7 +710,15 @@ def noise_like(delta: Tensor, mask: Tensor, generator: torch.Generator) -> Tenso
     """
     noise = torch.randn(delta.shape, generator=generator).to(delta) * mask[..., None]
     size = noise.norm(dim=(1, 2), keepdim=True)
-    return noise / torch.where(size > 0, size, 1) * delta.norm(dim=(1, 2), keepdim=True)
+    wanted = delta.norm(dim=(1, 2), keepdim=True)
+    return wanted * noise / torch.where(size > 0, size, 1)
+
+
+def losses(model, batch, delta: Tensor) -> Tensor:
+    """The cross-entropy of each text, (batch,), as the page has it."""
+    with torch.no_grad():
+        logits = perturbed_logits(model, batch, delta)
+    return F.cross_entropy(logits, batch["labels"], reduction="none")
 
 
 def forecast(model, batch, delta: Tensor) -> tuple[Tensor, Tensor]:
@@ -717,18 +727,10 @@ def forecast(model, batch, delta: Tensor) -> tuple[Tensor, Tensor]:
     predicted: g·δ with the gradient g at zero; actual: measured by a forward pass at each end.
     delta: (batch, tokens, hidden), zero where masked.
     """
-    from advlib.attacks.embedding import perturbed_logits
-
-    def losses(at: Tensor) -> Tensor:
-        return F.cross_entropy(perturbed_logits(model, batch, at), batch["labels"],
-                               reduction="none")  # fmt: skip
-
-    zero = torch.zeros_like(delta).requires_grad_()
-    with torch.enable_grad():
-        start = losses(zero)
-        (grad,) = torch.autograd.grad(start.sum(), zero)
-    with torch.no_grad():
-        return (grad * delta).sum((1, 2)), losses(delta) - start.detach()
+    zero = torch.zeros_like(delta)
+    predicted = (embedding_gradient(model, batch, zero) * delta).sum((1, 2))
+    actual = losses(model, batch, delta) - losses(model, batch, zero)
+    return predicted, actual
 
 
 def nearest_words(embedded: Tensor, table: Tensor, k: int) -> Tensor:

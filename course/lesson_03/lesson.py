@@ -159,8 +159,6 @@ figures.walk(walk, uphill, anywhere)
 def fgsm_step(grad, mask, eps):
     """eps * sign(grad) on the words, 0 elsewhere; (batch, tokens, hidden)."""
     # SOLUTION
-    return eps * grad.sign() * mask[..., None]
-    # END SOLUTION
 
 
 fgsm_step = course.exercise("03.1", fgsm_step)
@@ -190,10 +188,6 @@ fgsm_step = course.exercise("03.1", fgsm_step)
 def fgm_step(grad, mask, eps):
     """eps * grad / |grad|, one length per text; (batch, tokens, hidden), 0 where masked."""
     # SOLUTION
-    grad = grad * mask[..., None]
-    size = grad.norm(dim=(1, 2), keepdim=True)
-    return eps * grad / torch.where(size > 0, size, 1)
-    # END SOLUTION
 
 
 fgm_step = course.exercise("03.2", fgm_step)
@@ -355,11 +349,6 @@ figures.angles(cosines)
 def noise_like(delta, mask, generator):
     """A random direction for each text, as long as its delta, 0 where masked."""
     # SOLUTION
-    noise = torch.randn(delta.shape, generator=generator).to(delta) * mask[..., None]
-    size = noise.norm(dim=(1, 2), keepdim=True)
-    wanted = delta.norm(dim=(1, 2), keepdim=True)
-    return wanted * noise / torch.where(size > 0, size, 1)
-    # END SOLUTION
 
 
 noise_like = course.exercise("03.3", noise_like)
@@ -554,11 +543,6 @@ course.claim("03.masking", silent=silent, n=n, naive=naive, honest=honest,
 def forecast(model, batch, delta):
     """(predicted, actual) change of each text's loss from 0 to delta, both (batch,)."""
     # SOLUTION
-    zero = torch.zeros_like(delta)
-    predicted = (embedding_gradient(model, batch, zero) * delta).sum((1, 2))
-    actual = losses(model, batch, delta) - losses(model, batch, zero)
-    return predicted, actual
-    # END SOLUTION
 
 
 forecast = course.exercise("03.4", forecast)
@@ -730,8 +714,6 @@ if profile.name == "smoke":  # here we know which words decide, because we made 
 def nearest_words(embedded, table, k):
     """Ids of the k rows of table that are nearest to each row of embedded, (tokens, k)."""
     # SOLUTION
-    return torch.cdist(embedded, table).topk(k, largest=False).indices
-    # END SOLUTION
 
 
 nearest_words = course.exercise("03.5", nearest_words)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from advlib import plots
+from advlib.attacks.embedding import attackable, zero_delta
 from course.checking import Exercise, Wrong, compare, expect, small_bert, unchanged
 from course.lesson_02.checks import embedding_gradient
 from course.lesson_03.checks import fgm_step
@@ -692,8 +693,6 @@ def project(delta: Tensor, eps: float, norm: str) -> Tensor:
 def pgd(model, batch, eps: float, steps: int, step_size: float, start: Tensor | None = None):
     """`steps` times a step of length step_size up the loss, then back into the l2 ball of each
     text. Returns the last delta, (batch, tokens, hidden). start=None begins at zero."""
-    from advlib.attacks.embedding import attackable, zero_delta
-
     delta = zero_delta(model, batch) if start is None else start
     for _ in range(steps):
         grad = embedding_gradient(model, batch, delta)
@@ -703,9 +702,10 @@ def pgd(model, batch, eps: float, steps: int, step_size: float, start: Tensor | 
 
 def random_in_ball(mask: Tensor, hidden: int, eps: float, generator: torch.Generator) -> Tensor:
     """A uniform point of the l2 ball of each text's free coordinates, (batch, tokens, hidden)."""
-    delta = torch.randn(*mask.shape, hidden, generator=generator) * mask[..., None].cpu()
-    u = torch.rand(len(mask), 1, 1, generator=generator)
-    d = (mask.sum(1) * hidden).clamp_min(1).cpu()[:, None, None]
+    free = mask.cpu()
+    delta = torch.randn(*free.shape, hidden, generator=generator) * free[..., None]
+    u = torch.rand(len(free), 1, 1, generator=generator)
+    d = (free.sum(1) * hidden).clamp_min(1)[:, None, None]
     size = delta.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     return (eps * u ** (1 / d) * delta / size).to(mask.device)
 
@@ -713,8 +713,8 @@ def random_in_ball(mask: Tensor, hidden: int, eps: float, generator: torch.Gener
 def keep_best(losses: Tensor, deltas: Tensor) -> Tensor:
     """Per text the delta of the run with the largest loss: losses (runs, batch), deltas (runs,
     batch, tokens, hidden) to (batch, tokens, hidden)."""
-    best = losses.argmax(0)
-    return deltas[best, torch.arange(len(best), device=best.device)]
+    best = losses.argmax(0).to(deltas.device)
+    return deltas[best, torch.arange(len(best), device=deltas.device)]
 
 
 def exact_worst(loss_at, eps: float, resolution: int) -> tuple[Tensor, Tensor]:
@@ -723,10 +723,10 @@ def exact_worst(loss_at, eps: float, resolution: int) -> tuple[Tensor, Tensor]:
     loss_at: takes points (n, 2), float64, n <= 4096, and returns their losses (n,).
     """
     radius = eps * torch.arange(resolution + 1, dtype=torch.float64) / resolution
-    angle = 2 * math.pi * torch.arange(6 * resolution, dtype=torch.float64) / (6 * resolution)
+    angle = 2 * torch.pi * torch.arange(6 * resolution, dtype=torch.float64) / (6 * resolution)
     x, y = radius[:, None] * angle.cos(), radius[:, None] * angle.sin()
     points = torch.stack([x.flatten(), y.flatten()], dim=1)
-    losses = torch.cat([loss_at(some) for some in points.split(CHUNK)])
+    losses = torch.cat([loss_at(some) for some in points.split(4096)])
     return points[losses.argmax()], losses.max()
 
 

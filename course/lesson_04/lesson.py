@@ -171,11 +171,6 @@ figures.walks(walks, parts, compass)
 def project(delta, eps, norm):
     """The nearest point in each text's ball of radius eps, (batch, tokens, hidden)."""
     # SOLUTION
-    if norm == "linf":
-        return delta.clamp(-eps, eps)
-    size = delta.norm(dim=(1, 2), keepdim=True)
-    return delta * (eps / size.clamp_min(eps))
-    # END SOLUTION
 
 
 project = course.exercise("04.1", project)
@@ -262,12 +257,6 @@ figures.projections(starts, goals)
 def pgd(model, batch, eps, steps, step_size, start=None):
     """Projected gradient ascent in the L2 ball of each text; the last delta."""
     # SOLUTION
-    delta = zero_delta(model, batch) if start is None else start
-    for _ in range(steps):
-        grad = embedding_gradient(model, batch, delta)
-        delta = project(delta + fgm_step(grad, attackable(batch), step_size), eps, "l2")
-    return delta
-    # END SOLUTION
 
 
 pgd = course.exercise("04.2", pgd)
@@ -386,13 +375,6 @@ figures.step_sizes(runs)
 def random_in_ball(mask, hidden, eps, generator):
     """A uniform point of each text's L2 ball, (batch, tokens, hidden), zero where masked."""
     # SOLUTION
-    free = mask.cpu()
-    delta = torch.randn(*free.shape, hidden, generator=generator) * free[..., None]
-    u = torch.rand(len(free), 1, 1, generator=generator)
-    d = (free.sum(1) * hidden).clamp_min(1)[:, None, None]
-    size = delta.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    return (eps * u ** (1 / d) * delta / size).to(mask.device)
-    # END SOLUTION
 
 
 random_in_ball = course.exercise("04.3", random_in_ball)
@@ -455,9 +437,6 @@ print(f"in 2,560 dimensions, of 1000 points nearer to the centre than 0.99 eps: 
 def keep_best(losses, deltas):
     """Per text the delta with the largest loss, (batch, tokens, hidden)."""
     # SOLUTION
-    best = losses.argmax(0).to(deltas.device)
-    return deltas[best, torch.arange(len(best), device=deltas.device)]
-    # END SOLUTION
 
 
 keep_best = course.exercise("04.4", keep_best)
@@ -855,13 +834,6 @@ course.claim("04.disc", apart=apart)
 def exact_worst(loss_at, eps, resolution):
     """(point, loss): the largest loss on a fine grid of the disc of radius eps."""
     # SOLUTION
-    radius = eps * torch.arange(resolution + 1, dtype=torch.float64) / resolution
-    angle = 2 * torch.pi * torch.arange(6 * resolution, dtype=torch.float64) / (6 * resolution)
-    x, y = radius[:, None] * angle.cos(), radius[:, None] * angle.sin()
-    points = torch.stack([x.flatten(), y.flatten()], dim=1)
-    losses = torch.cat([loss_at(some) for some in points.split(4096)])
-    return points[losses.argmax()], losses.max()
-    # END SOLUTION
 
 
 exact_worst = course.exercise("04.5", exact_worst)
@@ -911,17 +883,17 @@ def at(radius, angle):
 
 
 def run_from(radius, angle, step_size=0.25):
-    """One run of PGD: its way, in eps, and the log-odds at its end."""
+    """One run of PGD: its way, in eps, and the log-odds at each of its points."""
     way = path(show, at(radius, angle), step_size * tiny_eps)
-    return way / tiny_eps, tiny_odds(show, to_delta(way[-1:])).item()
+    return way / tiny_eps, tiny_odds(show, to_delta(way)).tolist()
 
 
 runs = {"from the centre": run_from(0, 0)}
 runs |= {f"from {angle}°": run_from(0.8, angle) for angle in (30, 150, 270)}
-from_centre = [run_from(0, 0, step_size)[1] for step_size in (0.1, 0.5, 2.0)]
+from_centre = [run_from(0, 0, step_size)[1][-1] for step_size in (0.1, 0.5, 2.0)]
 round_trip = to_delta(torch.tensor([at(0.8, k) for k in range(0, 360, 15)], dtype=torch.double))
 arrived = tiny_odds(show, pgd(tiny, tiny_batch(show, 24), tiny_eps, 20, tiny_eps / 4, round_trip))
-course.claim("04.hills", summit=summit_odds, ends=[end for _, end in runs.values()],
+course.claim("04.hills", summit=summit_odds, ends=[odds[-1] for _, odds in runs.values()],
              from_centre=from_centre, arrived=arrived)
 landscape = (disc / tiny_eps, surface, summit / tiny_eps, summit_odds)
 figures.hills(landscape, runs)
@@ -939,8 +911,9 @@ figures.hills(landscape, runs)
 #
 # </details>
 #
-# Move the sliders. (1) At `radius = 0.8`, from about which share of the angles does PGD find the
-# star? (2) Is there a `step_size` that saves the run from the centre, `radius = 0`?
+# Move the sliders: `steps` walks along the way, one step of PGD at a time. (1) At `radius = 0.8`,
+# from about which share of the angles does PGD find the star? (2) Is there a `step_size` that saves
+# the run from the centre, `radius = 0`?
 #
 # <details><summary>Answers</summary>
 #

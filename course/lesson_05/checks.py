@@ -17,6 +17,7 @@ from numbers import Integral
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from advlib import plots
 from advlib.attacks.embedding import attackable, perturbed_logits, wrong_margin
@@ -719,34 +720,36 @@ def embed(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
 def generate(net, embeddings: Tensor, labels: Tensor, mask: Tensor, eps: float) -> Tensor:
     """net's proposal for each text, stretched to the length eps; (batch, tokens, hidden)."""
     raw = net(embeddings, labels) * mask[..., None]
-    size = raw.norm(dim=(1, 2), keepdim=True)
-    return eps * raw / torch.where(size > 0, size, 1)
+    length = raw.norm(dim=(1, 2), keepdim=True)
+    return eps * raw / torch.where(length > 0, length, 1)
 
 
 def generator_loss(model: nn.Module, batch: Mapping[str, Tensor], delta: Tensor) -> Tensor:
     """Minus the mean log-odds of being wrong, a scalar; the model's parameters get no gradient."""
     flags = [p.requires_grad for p in model.parameters()]
     model.requires_grad_(False)
-    odds = wrong_margin(perturbed_logits(model, batch, delta), batch["labels"])
+    margin = wrong_margin(perturbed_logits(model, batch, delta), batch["labels"])
     for p, flag in zip(model.parameters(), flags, strict=True):
         p.requires_grad_(flag)
-    return -odds.mean()
+    return -margin.mean()
+
+
+def propose(net, model, batch, eps) -> Tensor:
+    """The generator's delta for a batch, as the page has it."""
+    return generate(net, embed(model, batch), batch["labels"], attackable(batch), eps)
 
 
 def game_step(net, model, batch, eps, lam, net_optimizer, model_optimizer) -> tuple[float, float]:
     """One round: the generator's step, then the victim's; (net_loss, model_loss) as numbers."""
-
-    def propose() -> Tensor:
-        return generate(net, embed(model, batch), batch["labels"], attackable(batch), eps)
-
-    net_loss = generator_loss(model, batch, propose())
+    net_loss = generator_loss(model, batch, propose(net, model, batch, eps))
     net_optimizer.zero_grad()
     net_loss.backward()
     net_optimizer.step()
 
-    delta, labels = propose().detach(), batch["labels"]
-    clean = F.cross_entropy(perturbed_logits(model, batch, None), labels)
-    model_loss = clean + lam * F.cross_entropy(perturbed_logits(model, batch, delta), labels)
+    delta = propose(net, model, batch, eps).detach()
+    calm = cross_entropy(perturbed_logits(model, batch, None), batch["labels"])
+    hard = cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
+    model_loss = calm + lam * hard
     model_optimizer.zero_grad()
     model_loss.backward()
     model_optimizer.step()
@@ -755,14 +758,18 @@ def game_step(net, model, batch, eps, lam, net_optimizer, model_optimizer) -> tu
 
 def break_even(train_passes, per_example_generator, per_example_pgd):
     """The smallest number of texts from which on the generator is cheaper; math.inf if never."""
-    gain = per_example_pgd - per_example_generator
-    return math.floor(train_passes / gain) + 1 if gain > 0 else math.inf
+    saving = per_example_pgd - per_example_generator
+    if saving <= 0:
+        return math.inf
+    return math.floor(train_passes / saving) + 1
 
 
 def transfer_rate(right_on_b: Tensor, right_under_delta_on_b: Tensor, fooled_on_a: Tensor) -> float:
     """Of the texts (n,) fooled on A and right on B before, the share fooled on B; nan for none."""
     count = fooled_on_a & right_on_b
-    return (~right_under_delta_on_b[count]).float().mean().item() if count.any() else math.nan
+    if not count.any():
+        return math.nan
+    return (~right_under_delta_on_b[count]).float().mean().item()
 
 
 EXERCISES: dict[str, Exercise] = {

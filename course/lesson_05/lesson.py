@@ -212,10 +212,6 @@ course.claim("05.small", generator=weights(Generator(hidden)), victim=weights(mo
 def generate(net, embeddings, labels, mask, eps):
     """The network's proposal for each text, of length eps; (batch, tokens, hidden)."""
     # SOLUTION
-    raw = net(embeddings, labels) * mask[..., None]
-    length = raw.norm(dim=(1, 2), keepdim=True)
-    return eps * raw / torch.where(length > 0, length, 1)
-    # END SOLUTION
 
 
 generate = course.exercise("05.1", generate)
@@ -264,13 +260,6 @@ generate = course.exercise("05.1", generate)
 def generator_loss(model, batch, delta):
     """Minus the mean log-odds of being wrong, a scalar; no gradient for the model's parameters."""
     # SOLUTION
-    flags = [p.requires_grad for p in model.parameters()]
-    model.requires_grad_(False)
-    margin = wrong_margin(perturbed_logits(model, batch, delta), batch["labels"])
-    for p, flag in zip(model.parameters(), flags, strict=True):
-        p.requires_grad_(flag)
-    return -margin.mean()
-    # END SOLUTION
 
 
 generator_loss = course.exercise("05.2", generator_loss)
@@ -545,20 +534,6 @@ figures.sizes(size, grid, share_right(None), sweep)
 def game_step(net, model, batch, eps, lam, net_optimizer, model_optimizer):
     """The generator's step, then the victim's; returns (net_loss, model_loss) as numbers."""
     # SOLUTION
-    net_loss = generator_loss(model, batch, propose(net, model, batch, eps))
-    net_optimizer.zero_grad()
-    net_loss.backward()
-    net_optimizer.step()
-
-    delta = propose(net, model, batch, eps).detach()
-    calm = cross_entropy(perturbed_logits(model, batch, None), batch["labels"])
-    hard = cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
-    model_loss = calm + lam * hard
-    model_optimizer.zero_grad()
-    model_loss.backward()
-    model_optimizer.step()
-    return net_loss.item(), model_loss.item()
-    # END SOLUTION
 
 
 game_step = course.exercise("05.3", game_step)
@@ -767,11 +742,6 @@ course.claim("05.cost", ms={name: ms for name, (_, ms) in cost.items()})
 def break_even(train_passes, per_example_generator, per_example_pgd):
     """From how many texts on the generator is cheaper; math.inf if never."""
     # SOLUTION
-    saving = per_example_pgd - per_example_generator
-    if saving <= 0:
-        return math.inf
-    return math.floor(train_passes / saving) + 1
-    # END SOLUTION
 
 
 break_even = course.exercise("05.4", break_even)
@@ -862,11 +832,6 @@ course.claim("05.other_models",
 def transfer_rate(right_on_b, right_under_delta_on_b, fooled_on_a):
     """The share of texts fooled on B, among those fooled on A and right on B before."""
     # SOLUTION
-    count = fooled_on_a & right_on_b
-    if not count.any():
-        return math.nan
-    return (~right_under_delta_on_b[count]).float().mean().item()
-    # END SOLUTION
 
 
 transfer_rate = course.exercise("05.5", transfer_rate)

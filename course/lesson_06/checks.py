@@ -599,52 +599,56 @@ def _phi(pairs) -> float:
 
 def swaps(word: str) -> list[str]:
     """The words that arise when two neighbouring inner letters change places."""
-    made = [word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, len(word) - 2)]
-    return [new for new in made if new != word]
+    found = []
+    for i in range(1, len(word) - 2):
+        new = word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+        if new != word:
+            found.append(new)
+    return found
 
 
 def flip_gains(grad: Tensor, e_old: Tensor, table: Tensor) -> Tensor:
     """First-order gain of every flip: grad and e_old (tokens, hidden), table (vocabulary, hidden);
     returns (tokens, vocabulary)."""
-    return grad @ table.T - (grad * e_old).sum(dim=1, keepdim=True)
+    stay = (grad * e_old).sum(dim=1, keepdim=True)
+    return grad @ table.T - stay
 
 
 def importance(score, text: str) -> np.ndarray:
     """(words,): by how much the score rises when each word becomes [UNK]."""
-    blanked = [replace(text, {i: "[UNK]"}) for i in range(len(words(text)))]
-    scores = np.asarray(score([text, *blanked]))
+    asked = [text] + [replace(text, {i: "[UNK]"}) for i in range(len(words(text)))]
+    scores = score(asked)
     return scores[1:] - scores[0]
 
 
 def greedy_attack(score, text: str, options) -> tuple[str, int]:
     """Greedy substitution, the most important word first: (text, texts asked about)."""
-    now, queries = float(score([text])[0]), 1
+    now, queries, changes = score([text])[0], 1, {}
     if now >= 0:
         return text, queries
     rises = np.asarray(importance(score, text))
     queries += len(rises) + 1
-    changes: dict[int, str] = {}
-    for i in np.argsort(-rises, kind="stable").tolist():
-        if now >= 0:
-            break
+    for i in np.argsort(-rises):
         if not options[i]:
             continue
-        scores = np.asarray(score([replace(text, {**changes, i: w}) for w in options[i]]))
+        scores = score([replace(text, {**changes, i: w}) for w in options[i]])
         queries += len(scores)
-        if scores.max() > now:
-            changes[i], now = options[i][int(scores.argmax())], float(scores.max())
+        if max(scores) > now:
+            changes[i], now = options[i][int(np.argmax(scores))], max(scores)
+        if now >= 0:
+            break
     return replace(text, changes), queries
 
 
 def agreement(ratings, truth) -> tuple[float, float]:
     """(share of agreement, Cohen's kappa) over the pairs that both have judged."""
-    pairs = [(bool(a), bool(b)) for a, b in zip(ratings, truth, strict=True)
-             if a is not None and b is not None]  # fmt: skip
-    if not pairs:
-        raise ValueError("no pair was judged by both")
-    same = sum(a == b for a, b in pairs) / len(pairs)
-    p, q = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
-    chance = p * q + (1 - p) * (1 - q)
+    both = [(a, b) for a, b in zip(ratings, truth, strict=True)
+            if a is not None and b is not None]
+    if not both:
+        raise ValueError("no pair has two answers")
+    same = np.mean([a == b for a, b in both])
+    r, t = np.mean([a for a, _ in both]), np.mean([b for _, b in both])
+    chance = r * t + (1 - r) * (1 - t)
     return same, 0.0 if chance == 1 else (same - chance) / (1 - chance)
 
 

@@ -143,13 +143,6 @@ marked(results["typos"][pick], victim)
 def swaps(word):
     """All words with two neighbouring inner letters exchanged, a list of strings."""
     # SOLUTION
-    found = []
-    for i in range(1, len(word) - 2):
-        new = word[:i] + word[i + 1] + word[i] + word[i + 2 :]
-        if new != word:
-            found.append(new)
-    return found
-    # END SOLUTION
 
 
 swaps = course.exercise("06.1", swaps)
@@ -305,9 +298,6 @@ course.claim("06.swaps", rate=rate)
 def flip_gains(grad, e_old, table):
     """First-order gain of putting each word in each place, (tokens, vocabulary)."""
     # SOLUTION
-    stay = (grad * e_old).sum(dim=1, keepdim=True)
-    return grad @ table.T - stay
-    # END SOLUTION
 
 
 flip_gains = course.exercise("06.2", flip_gains)
@@ -447,10 +437,6 @@ figures.forecasts(forecast, truth, kinds)
 def importance(score, text):
     """By how much the score rises when each word becomes [UNK], (words,)."""
     # SOLUTION
-    asked = [text] + [replace(text, {i: "[UNK]"}) for i in range(len(words(text)))]
-    scores = score(asked)
-    return scores[1:] - scores[0]
-    # END SOLUTION
 
 
 importance = course.exercise("06.3", importance)
@@ -490,22 +476,6 @@ for word, rise in zip(words(texts[pick]), rises, strict=True):
 def greedy_attack(score, text, options):
     """Most important word first, the best option for each: (text, queries)."""
     # SOLUTION
-    now, queries, changes = score([text])[0], 1, {}
-    if now >= 0:
-        return text, queries
-    rises = np.asarray(importance(score, text))
-    queries += len(rises) + 1
-    for i in np.argsort(-rises):
-        if not options[i]:
-            continue
-        scores = score([replace(text, {**changes, i: w}) for w in options[i]])
-        queries += len(scores)
-        if max(scores) > now:
-            changes[i], now = options[i][int(np.argmax(scores))], max(scores)
-        if now >= 0:
-            break
-    return replace(text, changes), queries
-    # END SOLUTION
 
 
 greedy_attack = course.exercise("06.4", greedy_attack)
@@ -977,15 +947,6 @@ print("you have not rated yet" if ratings is None else f"your ratings: {ratings}
 def agreement(ratings, truth):
     """(share of equal answers, Cohen's kappa) over the pairs that both have judged."""
     # SOLUTION
-    both = [(a, b) for a, b in zip(ratings, truth, strict=True)
-            if a is not None and b is not None]
-    if not both:
-        raise ValueError("no pair has two answers")
-    same = np.mean([a == b for a, b in both])
-    r, t = np.mean([a for a, _ in both]), np.mean([b for _, b in both])
-    chance = r * t + (1 - r) * (1 - t)
-    return same, 0.0 if chance == 1 else (same - chance) / (1 - chance)
-    # END SOLUTION
 
 
 agreement = course.exercise("06.5", agreement)

@@ -241,17 +241,6 @@ for point in (0.0, 1.0):
 def freelb(model, batch, eps, steps, step_size, start):
     """(losses, delta) of the K points; adds the gradient of the losses' mean to the weights."""
     # SOLUTION
-    delta, losses = start, []
-    for t in range(steps):
-        delta = delta.detach().requires_grad_()
-        loss = F.cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
-        (loss / steps).backward()
-        losses.append(loss.detach())
-        if t < steps - 1:
-            push = fgm_step(delta.grad, attackable(batch), step_size)
-            delta = project(delta.detach() + push, eps, "l2")
-    return torch.stack(losses), delta.detach()
-    # END SOLUTION
 
 
 freelb = course.exercise("09.1", freelb)
@@ -374,15 +363,6 @@ course.claim("09.flat", lengths=lengths)
 def virtual(model, batch, eps, xi, steps, start):
     """The δ of length eps that moves the prediction most, by power iteration from start."""
     # SOLUTION
-    clean = perturbed_logits(model, batch, None).detach()
-    direction = start
-    for _ in range(steps):
-        delta = (xi * eps * direction).requires_grad_()
-        kl = divergence(clean, perturbed_logits(model, batch, delta)).sum()
-        (grad,) = torch.autograd.grad(kl, delta)
-        direction = fgm_step(grad, attackable(batch), 1.0)
-    return eps * direction
-    # END SOLUTION
 
 
 virtual = course.exercise("09.2", virtual)
@@ -470,19 +450,6 @@ course.claim("09.stronger", there=moved, opposite=other, noise=noise)
 def free(model, batch, optimizer, eps, step_size, replays, start):
     """(losses, delta) of the replays; every one makes an optimizer step and moves delta."""
     # SOLUTION
-    delta, losses = start, []
-    for t in range(replays):
-        optimizer.zero_grad()
-        delta = delta.detach().requires_grad_()
-        loss = F.cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
-        if t < replays - 1:
-            push = fgm_step(delta.grad, attackable(batch), step_size)
-            delta = project(delta.detach() + push, eps, "l2")
-    return torch.stack(losses), delta.detach()
-    # END SOLUTION
 
 
 free = course.exercise("09.3", free)
@@ -876,12 +843,6 @@ figures.falls(histories, len(beginning))
 def first_collapse(fgm, pgd, drop=0.2):
     """(stop, keep): the check of the fall and the best one before it, or None."""
     # SOLUTION
-    for k in range(1, len(pgd)):
-        best = max(range(k), key=pgd.__getitem__)
-        if pgd[best] - pgd[k] > drop and fgm[best] - fgm[k] <= drop:
-            return k, best
-    return None
-    # END SOLUTION
 
 
 first_collapse = course.exercise("09.4", first_collapse)
@@ -934,13 +895,6 @@ print(f"largest jump of PGD from an epoch to the next under PGD-4, later half: {
 def choose(table, budget, least_clean):
     """The name of the cheapest method that cannot be told from the best one, or None."""
     # SOLUTION
-    left = [r for r in table if r["units"] <= budget and r["clean"] >= least_clean]
-    if not left:
-        return None
-    best = max(left, key=lambda r: r["robust"])
-    equal = [r for r in left if r["high"] >= best["low"]]
-    return min(equal, key=lambda r: (r["units"], -r["robust"]))["name"]
-    # END SOLUTION
 
 
 choose = course.exercise("09.5", choose)

@@ -262,13 +262,12 @@ def mixed_rows(labelled, unlabelled, k, u, steps, generator):
 
     labelled, unlabelled: (n,) and (m,) row numbers. A list that runs out is shuffled anew.
     """
-
     def stream(numbers, take):
-        length, chunks = len(numbers) // take, []
-        while len(chunks) < steps:
+        length, pieces = len(numbers) // take, []
+        while len(pieces) < steps:
             shuffled = numbers[torch.randperm(len(numbers), generator=generator)]
-            chunks += shuffled[: length * take].split(take)
-        return torch.stack(chunks[:steps])
+            pieces += shuffled[: length * take].split(take)
+        return torch.stack(pieces[:steps])
 
     return torch.cat([stream(labelled, k), stream(unlabelled, u)], dim=1)
 
@@ -408,12 +407,11 @@ def add_lora(linear, r, alpha):
     """
     linear.requires_grad_(False)
     weight, inside = linear.weight, linear.in_features
-    linear.lora_A = nn.Parameter(weight.new_empty(r, inside).normal_(std=inside**-0.5))
-    linear.lora_B = nn.Parameter(weight.new_zeros(len(weight), r))
+    linear.lora_A = torch.nn.Parameter(weight.new_empty(r, inside).normal_(std=inside**-0.5))
+    linear.lora_B = torch.nn.Parameter(weight.new_zeros(len(weight), r))
     linear.register_forward_hook(
-        lambda layer, inputs, output: (
-            output + alpha / r * inputs[0] @ layer.lora_A.T @ layer.lora_B.T
-        )
+        lambda layer, inputs, output: output
+        + alpha / r * inputs[0] @ layer.lora_A.T @ layer.lora_B.T
     )
     return linear
 

@@ -172,11 +172,6 @@ print(F.cross_entropy(torch.zeros(4, 2), torch.full((4,), UNLABELLED)))
 def labelled_loss(logits, labels):
     """The mean cross-entropy over the texts that have a label; 0 where none has."""
     # SOLUTION
-    known = labels != UNLABELLED
-    if not known.any():
-        return logits.sum() * 0
-    return F.cross_entropy(logits[known], labels[known])
-    # END SOLUTION
 
 
 labelled_loss = course.exercise("10.1", labelled_loss)
@@ -219,15 +214,6 @@ labelled_loss = course.exercise("10.1", labelled_loss)
 def mixed_rows(labelled, unlabelled, k, u, steps, generator):
     """Row numbers of `steps` batches, (steps, k + u): k labelled texts, then u unlabelled."""
     # SOLUTION
-    def stream(numbers, take):
-        length, pieces = len(numbers) // take, []
-        while len(pieces) < steps:
-            shuffled = numbers[torch.randperm(len(numbers), generator=generator)]
-            pieces += shuffled[: length * take].split(take)
-        return torch.stack(pieces[:steps])
-
-    return torch.cat([stream(labelled, k), stream(unlabelled, u)], dim=1)
-    # END SOLUTION
 
 
 mixed_rows = course.exercise("10.2", mixed_rows)
@@ -625,16 +611,6 @@ figures.boats(sea)
 def add_lora(linear, r, alpha):
     """Freeze `linear` and add (alpha / r) B A x to what it gives; returns the same layer."""
     # SOLUTION
-    linear.requires_grad_(False)
-    weight, inside = linear.weight, linear.in_features
-    linear.lora_A = torch.nn.Parameter(weight.new_empty(r, inside).normal_(std=inside**-0.5))
-    linear.lora_B = torch.nn.Parameter(weight.new_zeros(len(weight), r))
-    linear.register_forward_hook(
-        lambda layer, inputs, output: output
-        + alpha / r * inputs[0] @ layer.lora_A.T @ layer.lora_B.T
-    )
-    return linear
-    # END SOLUTION
 
 
 add_lora = course.exercise("10.3", add_lora)
@@ -929,14 +905,6 @@ course.claim("10.share", small=small, whole=whole, most=profile.pick(0.35, 0.5))
 def universal_step(model, batch, v, eps, step_size):
     """One step of ascent on the mean log-odds for the one vector v, (hidden,); projected."""
     # SOLUTION
-    free = v.detach().clone().requires_grad_()
-    delta = free * attackable(batch)[..., None]
-    odds = wrong_margin(perturbed_logits(model, batch, delta), batch["labels"]).mean()
-    (grad,) = torch.autograd.grad(odds, free)
-    if grad.any():
-        v = v + step_size * grad / grad.norm()
-    return v * (eps / v.norm().clamp_min(eps))
-    # END SOLUTION
 
 
 universal_step = course.exercise("10.4", universal_step)
@@ -1083,10 +1051,6 @@ for c, v in enumerate(kept[0.4]):
 def search_score(clean, robust, least):
     """Robust accuracy within the limit, else the shortage of clean accuracy; -1 for nan."""
     # SOLUTION
-    if math.isnan(clean) or math.isnan(robust):
-        return -1.0
-    return robust if clean >= least else clean - least
-    # END SOLUTION
 
 
 search_score = course.exercise("10.5", search_score)
