@@ -163,16 +163,6 @@ def bytes_needed(params, trainable, layers, hidden, batch, length, fp16=False,
                  checkpointing=False, dropout=True):
     """Bytes of weights, half copies, gradients, moments and activations of a training step."""
     # SOLUTION
-    c = (40 if fp16 else 64) + 2 * dropout
-    per_number = 4 * layers + c if checkpointing else layers * c
-    return {
-        "weights": 4 * params,
-        "half copies": 2 * 12 * layers * hidden**2 if fp16 else 0,
-        "gradients": 4 * trainable,
-        "moments": 8 * trainable,
-        "activations": batch * length * hidden * per_number,
-    }
-    # END SOLUTION
 
 
 bytes_needed = course.exercise("12.1", bytes_needed)
@@ -792,24 +782,6 @@ class Loop:
 def checkpoint(loop, state=None):
     """The state of a loop, or, with a state, the way back to it."""
     # SOLUTION
-    if state is None:
-        return copy.deepcopy({
-            "model": loop.model.state_dict(),
-            "optimizer": loop.optimizer.state_dict(),
-            "scheduler": loop.scheduler.state_dict(),
-            "generator": loop.generator.get_state(),
-            "order": loop.order,
-            "at": loop.at,
-            "dropout": torch.get_rng_state(),
-        })
-    state = copy.deepcopy(state)
-    loop.model.load_state_dict(state["model"])
-    loop.optimizer.load_state_dict(state["optimizer"])
-    loop.scheduler.load_state_dict(state["scheduler"])
-    loop.generator.set_state(state["generator"])
-    loop.order, loop.at = state["order"], state["at"]
-    torch.set_rng_state(state["dropout"])
-    # END SOLUTION
 
 
 checkpoint = course.exercise("12.2", checkpoint)
@@ -982,24 +954,6 @@ course.claim("12.evaluated", verified=verify(card), card=card)
 def claims(card):
     """One sentence for each row of the card and one for the worst case, with its evidence."""
     # SOLUTION
-    def sentence(row, what, kinds):
-        text = (f"Under {what}{' (' + ' and '.join(kinds) + ')' if kinds else ''} it gets "
-                f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}] of the texts right, "
-                f"n = {row['n']}")
-        return text + ("; too few texts for more." if row["high"] - row["low"] > 0.2 else ".")
-
-    def kind(row):
-        return "moved embeddings" if row["queries"] is None else "changed words"
-
-    attacked = card["rows"][1:]
-    worst = card["worst case"]
-    return [
-        sentence(card["rows"][0], "no attack", []),
-        *[sentence(row, row["threat model"], [kind(row)]) for row in attacked],
-        sentence(worst, worst["threat model"] + ", the strongest for each text",
-                 sorted({kind(row) for row in attacked})),
-    ]
-    # END SOLUTION
 
 
 claims = course.exercise("12.3", claims)
@@ -1228,16 +1182,6 @@ print(f"the naive step: {exchanges} exchanges")
 def distributed_step(model, batch, eps, lam):
     """One step of FGM training under a wrapper, with one exchange: (clean, adv)."""
     # SOLUTION
-    inner = bare(model)
-    start = zero_delta(inner, batch).requires_grad_()
-    harm = F.cross_entropy(perturbed_logits(inner, batch, start), batch["labels"])
-    (grad,) = torch.autograd.grad(harm, start)
-    push = fgm_step(grad, attackable(batch), eps)
-    first = F.cross_entropy(perturbed_logits(inner, batch, None), batch["labels"])
-    second = F.cross_entropy(perturbed_logits(model, batch, push), batch["labels"])
-    (first + lam * second).backward()
-    return first.detach(), second.detach()
-    # END SOLUTION
 
 
 distributed_step = course.exercise("12.4", distributed_step)
@@ -1376,22 +1320,6 @@ course.claim("12.search", scored=len(complete()), asked=profile.pick(3, 4, 10))
 def diagnose(log, lam):
     """The name of what went wrong in a training run, read off its log, or "healthy"."""
     # SOLUTION
-    wild = [not math.isfinite(line.get("grad_norm", 0.0)) for line in log]
-    in_a_row = any(all(wild[k : k + 3]) for k in range(len(log) - 2))
-    if in_a_row or not all(math.isfinite(line["loss"]) for line in log):
-        return "overflow"
-    if sum(line["clean_loss"] for line in log[-3:]) / 3 > log[0]["clean_loss"]:
-        return "learning rate"
-    shares = [line["share"] for line in log if "share" in line]
-    if len(shares) >= 3 and min(shares[-3:]) >= 0.95:
-        return "collapse"
-    checks = [line for line in log if "pgd" in line and "fgm" in line]
-    if checks:
-        best, last = max(checks, key=lambda line: line["pgd"]), checks[-1]
-        if best["pgd"] - last["pgd"] > 0.2 and best["fgm"] - last["fgm"] <= 0.2:
-            return "over-fitting"
-    return "warm-up" if log[-1]["lam"] < 0.9 * lam else "healthy"
-    # END SOLUTION
 
 
 diagnose = course.exercise("12.5", diagnose)
