@@ -569,9 +569,10 @@ course.claim("12.accumulation", once=once, four=four)
 # ## 5 · The run
 #
 # Everything is in place. `warmup` lets λ grow from 0 over the first steps: an encoder that is
-# attacked before it has learned anything tends to say one class for everything. Where do the
-# checkpoints go? A Colab machine is taken away when its time is up, with its disk, so they belong
-# on your Drive. The cell mounts it only if you say so, and only on Colab.
+# attacked before it has learned anything tends to say one class for everything. (For a real encoder
+# `finetune` would make three steps in ten without any attack first; `after=0` leaves it to λ.)
+# Where do the checkpoints go? A Colab machine is taken away when its time is up, with its disk, so
+# they belong on your Drive. The cell mounts it only if you say so, and only on Colab.
 
 # %%
 KEEP_ON_DRIVE = False  # on Colab: True asks for your consent and keeps checkpoints on your Drive
@@ -607,7 +608,7 @@ steps = math.ceil(len(data["train"]) / 32) * EPOCHS
 objective = Adversarial(FGM(0.3, same_dropout=True), lam=1.0, warmup=steps // 6)
 victim = fresh()
 trainer = advlib.finetune(
-    victim, data["train"], objective, out=str(out / "run"), epochs=EPOCHS, batch_size=32,
+    victim, data["train"], objective, out=str(out / "run"), epochs=EPOCHS, batch_size=32, after=0,
     learning_rate=profile.pick(1e-3, 3e-5), fp16=half, logging_steps=profile.pick(2, 25),
     evaluation=held_out, attack=judge, eval_strategy="steps",
     eval_steps=profile.pick(8, 125, 500), report_to=tracker, save_strategy="steps",
@@ -1049,10 +1050,11 @@ course.claim("12.pipeline", theirs=[said["label"] for said in answers],
 #   Optimization Framework*, KDD 2019, arXiv 1907.10902.
 #
 # > **Ethics** The threat model in training is an attacker who writes to the embeddings, at most
-# > `eps` far, with the whole model at hand; the evaluation adds one who exchanges words that the
-# > world allows, where the data are that world. A model on the Hub is used by people who read one
-# > line of its card. Write that line so that it cannot be taken for a promise, keep others' texts
-# > out of logs and trackers, and do not publish a model whose training texts you may not publish.
+# > `eps` far, with the whole model at hand; the evaluation adds one who changes words: by those
+# > that the world allows, where the data are that world, and under `standard` by typos. A model on
+# > the Hub is used by people who read one line of its card. Write that line so that it cannot be
+# > taken for a promise, keep others' texts out of logs and trackers, and do not publish a model
+# > whose training texts you may not publish.
 
 # %%
 course.progress("12")
