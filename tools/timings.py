@@ -21,7 +21,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import jupytext
 import nbformat
 import torch
 from nbclient import NotebookClient
@@ -115,6 +114,8 @@ def main() -> None:
                         help="run the page with NEW for OLD in its code")  # fmt: skip
     parser.add_argument("--outputs", type=Path, help="a folder for the notebooks that were run")
     options = parser.parse_args()
+    from notebooks import make, repository  # which imports this module
+
     os.environ["ADVLIB_PROFILE"] = options.profile
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     where = f"{options.profile} on {device}"
@@ -129,11 +130,11 @@ def main() -> None:
         for source in sorted((ROOT / "course").glob(f"lesson_{options.lesson}/lesson.py")):
             try:
                 slow = 600 if options.profile == "smoke" else 3600  # on a CPU in place of a GPU
-                nb = resized(jupytext.read(source), options.instead)
-                seconds = execute(nb, Path(name), slow)
+                _, page = make(source, repository(), {})  # with the answers put in
+                seconds = execute(resized(page, options.instead), Path(name), slow)
                 if options.outputs:
                     options.outputs.mkdir(parents=True, exist_ok=True)
-                    nbformat.write(nb, options.outputs / f"{name_of(source)}.ipynb")
+                    nbformat.write(page, options.outputs / f"{name_of(source)}.ipynb")
             except (CellExecutionError, CellTimeoutError) as error:
                 failed.append(f"{name_of(source)}: {str(error).strip().splitlines()[-1]}")
                 continue
