@@ -37,8 +37,8 @@ TIMES = ROOT / "docs" / "timings.json"
 SMOKE = "smoke on CPU"
 SMALLER = """\
 "smaller" is lesson 12 with the encoder of 22 M parameters in place of `google-bert/bert-base-cased`
-and 1,280 texts of SST-2: a run of 80 steps, 60 validation texts, a search of four trials of eight
-steps, 20 test texts under the protocol `standard`, eight steps by the clock."""
+and 2,560 texts of SST-2: a run of 160 steps, 40 validation texts, a search of four trials of four
+steps, 20 test texts under the protocol `standard`, four steps by the clock."""
 HEAD = f"""# Run times
 
 Seconds from the first cell to the last, measured by `tools/timings.py` and `make notebooks`.

@@ -364,10 +364,10 @@ for name, (_, units) in ways.items():
 course.claim("12.estimate", short=estimate(6, 1250, 32, 16), planned=estimate(6, 1250, 32, 32))
 
 # %% [markdown]
-# In `colab` the run of section 5 is the second line: by this estimate minutes, not hours, so that
-# even if it is several times too low the half hour is enough. Now the ledger. Every trainer keeps
-# one; `trainer.ledger()` gives among others the units per batch and `limit` (units/3, the ratio to
-# plain training if time follows units). For a session of a few steps we look at the clock
+# In `colab` the run of section 5 is at most the second line: by this estimate minutes, not hours,
+# so that even if it is several times too low the half hour is enough. Now the ledger. Every trainer
+# keeps one; `trainer.ledger()` gives among others the units per batch and `limit` (units/3, the
+# ratio to plain training if time follows units). For a session of a few steps we look at the clock
 # ourselves: the median of all steps but the first.
 
 # %%
@@ -568,11 +568,11 @@ course.claim("12.accumulation", once=once, four=four)
 #
 # ## 5 · The run
 #
-# Everything is in place. `warmup` lets λ grow from 0 over the first steps: an encoder that is
+# Everything is in place. `warmup` lets λ grow from 0 over so many steps: an encoder that is
 # attacked before it has learned anything tends to say one class for everything. (For a real encoder
-# `finetune` would make three steps in ten without any attack first; `after=0` leaves it to λ.)
-# Where do the checkpoints go? A Colab machine is taken away when its time is up, with its disk, so
-# they belong on your Drive. The cell mounts it only if you say so, and only on Colab.
+# `finetune` also puts plain steps first, three in ten; `after=0` would leave them out.) Where do
+# the checkpoints go? A Colab machine is taken away when its time is up, with its disk, so they
+# belong on your Drive. The cell mounts it only if you say so, and only on Colab.
 
 # %%
 KEEP_ON_DRIVE = False  # on Colab: True asks for your consent and keeps checkpoints on your Drive
@@ -608,7 +608,7 @@ steps = math.ceil(len(data["train"]) / 32) * EPOCHS
 objective = Adversarial(FGM(0.3, same_dropout=True), lam=1.0, warmup=steps // 6)
 victim = fresh()
 trainer = advlib.finetune(
-    victim, data["train"], objective, out=str(out / "run"), epochs=EPOCHS, batch_size=32, after=0,
+    victim, data["train"], objective, out=str(out / "run"), epochs=EPOCHS, batch_size=32,
     learning_rate=profile.pick(1e-3, 3e-5), fp16=half, logging_steps=profile.pick(2, 25),
     evaluation=held_out, attack=judge, eval_strategy="steps",
     eval_steps=profile.pick(8, 125, 500), report_to=tracker, save_strategy="steps",
@@ -649,9 +649,9 @@ figures.tracked(curves, n=len(held_out))
 # <details><summary>What you should see</summary>
 #
 # The accuracy under PGD-3 is never above the one without attack; how far apart they are is what the
-# losses do not say. λ goes up in the first sixth of the steps, the learning rate up for a tenth of
-# them and then down to zero (the log has a line every `logging_steps` steps, so a bend may look a
-# little later than it is).
+# losses do not say. λ takes a sixth of the steps to grow; with a real encoder it is 0 before that,
+# for three steps in ten. The learning rate goes up for a tenth of the steps and then down to zero
+# (the log has a line every `logging_steps` steps, so a bend may look a little later than it is).
 #
 # </details>
 #
@@ -1026,6 +1026,8 @@ course.claim("12.pipeline", theirs=[said["label"] for said in answers],
 #
 # - **Out of memory in the first minute**: often a single long batch. Grouping puts the longest
 #   first for this very reason. Halve the batch, double the accumulation; then checkpointing.
+# - **“Training has collapsed”**: the library stops a run of a real encoder that has learned nothing
+#   or says one class. More texts or epochs first, then a smaller `eps`.
 # - **Resuming with other settings** in the old folder: the schedule of the old run goes on.
 # - **Checkpoints on the disk of a Colab machine**: they go with it.
 # - **`loss.backward()` in the inner loop**: an attacker's gradient in the update, under DDP in
