@@ -273,6 +273,12 @@ def test_an_answer_that_leaves_all_as_it_was_passes():
     call(train, *model_and_batch(), trains=True)
 
 
+def test_a_log_with_nan_that_nobody_touched_is_unchanged():
+    call(lambda log: None, [{"loss": float("nan")}])
+    with pytest.raises(Wrong, match="changes its input"):
+        call(lambda log: log[0].update(loss=1.0), [{"loss": float("nan")}])
+
+
 def test_another_mode_inside_is_seen_where_it_matters():
     def quiet(model, batch):
         model.eval()

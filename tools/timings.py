@@ -6,6 +6,9 @@
 
 With --model and --data, local folders stand in for the Hub: they are put where a lesson finds them
 under the Hub's names. The lessons are run as they are; one that fails is reported, not recorded.
+Where a machine is too slow for a profile's sizes, `--instead "OLD -> NEW"` (as often as needed)
+runs a page with other ones, as "profile.pick(12, 150, 500) -> 20"; say so in --called. What is not
+on the page is an error. `--outputs FOLDER` keeps the notebooks that were run.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import nbformat
 import torch
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
@@ -27,9 +31,14 @@ from course import LESSONS
 
 ROOT = Path(__file__).parents[1]
 MODEL = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
+OTHER_MODELS = ("google-bert/bert-base-cased",)  # of single lessons
 DATA = "stanfordnlp/sst2"
 TIMES = ROOT / "docs" / "timings.json"
 SMOKE = "smoke on CPU"
+SMALLER = """\
+"smaller" is lesson 12 with the encoder of 22 M parameters in place of `google-bert/bert-base-cased`
+and 2,560 texts of SST-2: a run of 160 steps, 40 validation texts, a search of four trials of four
+steps, 20 test texts under the protocol `standard`, four steps by the clock."""
 HEAD = f"""# Run times
 
 Seconds from the first cell to the last, measured by `tools/timings.py` and `make notebooks`.
@@ -37,6 +46,7 @@ Seconds from the first cell to the last, measured by `tools/timings.py` and `mak
 GPU; where a column names no stand-in, its model is `{MODEL}` and its data are `{DATA}`.
 A column "colab on CPU" was measured on a core that other work shared: it shows that a lesson runs
 to its end on a real encoder, not how fast. A dash is a time that nobody has measured yet.
+{SMALLER}
 """
 
 
@@ -77,8 +87,20 @@ def record(lesson: str, where: str, seconds: float) -> None:
 def stand_in(folder: Path, name: str, target: str) -> None:
     """Make `target` be found as `name` by whatever runs in the folder."""
     link = folder / name
-    link.parent.mkdir(parents=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(Path(target).resolve(), target_is_directory=True)
+
+
+def resized(nb: NotebookNode, changes: list[str]) -> NotebookNode:
+    """The page with "OLD -> NEW" carried out in its code. Exits where OLD is not there."""
+    for change in changes:
+        old, _, new = change.partition(" -> ")
+        cells = [c for c in nb.cells if c.cell_type == "code" and old in c.source]
+        if not old or not cells:
+            sys.exit(f"--instead {change!r}: there is no {old!r} in the code of the page")
+        for cell in cells:
+            cell.source = cell.source.replace(old, new)
+    return nb
 
 
 def main() -> None:
@@ -88,6 +110,9 @@ def main() -> None:
     parser.add_argument("--model", help="a local model folder in place of the Hub's")
     parser.add_argument("--data", help="a local folder of data in place of the Hub's")
     parser.add_argument("--called", default="local stand-ins", help="what to call these in a table")
+    parser.add_argument("--instead", action="append", default=[], metavar="OLD -> NEW",
+                        help="run the page with NEW for OLD in its code")  # fmt: skip
+    parser.add_argument("--outputs", type=Path, help="a folder for the notebooks that were run")
     options = parser.parse_args()
     from notebooks import make, repository  # which imports this module
 
@@ -98,14 +123,18 @@ def main() -> None:
     failed = []
     with tempfile.TemporaryDirectory() as name:
         if options.model:
-            stand_in(Path(name), MODEL, options.model)
+            for model in (MODEL, *OTHER_MODELS):
+                stand_in(Path(name), model, options.model)
         if options.data:
             stand_in(Path(name), DATA, options.data)
         for source in sorted((ROOT / "course").glob(f"lesson_{options.lesson}/lesson.py")):
             try:
                 slow = 600 if options.profile == "smoke" else 3600  # on a CPU in place of a GPU
                 _, page = make(source, repository(), {})  # with the answers put in
-                seconds = execute(page, Path(name), slow)
+                seconds = execute(resized(page, options.instead), Path(name), slow)
+                if options.outputs:
+                    options.outputs.mkdir(parents=True, exist_ok=True)
+                    nbformat.write(page, options.outputs / f"{name_of(source)}.ipynb")
             except (CellExecutionError, CellTimeoutError) as error:
                 failed.append(f"{name_of(source)}: {str(error).strip().splitlines()[-1]}")
                 continue

@@ -82,7 +82,7 @@ def bytes_without_defaults(params, trainable, layers, hidden, batch, length, fp1
                         dropout)  # fmt: skip
 
 
-# ---------------------------------------------------------------- 12.2
+# ---------------------------------------------------------------- 12.5
 
 
 def diagnose_with(
@@ -93,7 +93,7 @@ def diagnose_with(
     judge=None, end="checks", lone=False, over_best=None, fell=None, kept=None, with_share=False,
     warm=None, windows=None, last_at=-1,
 ):  # fmt: skip
-    """Answers to 12.2; without arguments a right one."""
+    """Answers to 12.5; without arguments a right one."""
 
     def answer(log, lam):
         def overflow():
@@ -106,10 +106,10 @@ def diagnose_with(
                 return True
             count = 0
             for line in log:
-                if skip and "grad_norm" not in line:
-                    continue
                 if loss and not finite(line["loss"]):
                     return True
+                if skip and "grad_norm" not in line:
+                    continue
                 norm = line.get("grad_norm")
                 count = count + 1 if norm is not None and not finite(norm) else 0
                 if grad and count == row and not late:
@@ -199,14 +199,14 @@ def diagnose_by_frames(log, lam):
     return "warm-up" if frame.lam.iloc[-1] < 0.9 * lam else "healthy"
 
 
-# ---------------------------------------------------------------- 12.3
+# ---------------------------------------------------------------- 12.2
 
 
 def checkpoint_with(
     leave=(), deep=True, deep_back=True, consume=None, replace_optimizer=False, whole=False,
     returns=None, reseed=False, swap=False, none=False, quiet=None, rest_of_order=False,
 ):  # fmt: skip
-    """Answers to 12.3; without arguments a right one."""
+    """Answers to 12.2; without arguments a right one."""
 
     def answer(loop, state=None):
         if state is None:
@@ -418,15 +418,16 @@ def naive_step(model, batch, eps, lam):
         model, batch, eps, lam)  # fmt: skip
 
 
-# ---------------------------------------------------------------- 12.5
+# ---------------------------------------------------------------- 12.3
 
 
 def claims_with(
     interval=True, number="n = {}", model=True, digits=1, promise="", kinds=None, worst=True,
     few=0.2, which="accuracy", quiet="no attack", other=None, add="", change=False, shift=0,
     strange=None, wide=None, few_words="too few texts", shorten=None, form=None, first=True,
+    n_of=lambda rows, row: row["n"],
 ):  # fmt: skip
-    """Answers to 12.5; without arguments a right one."""
+    """Answers to 12.3; without arguments a right one."""
 
     def kind_of(row):
         if kinds:
@@ -445,7 +446,7 @@ def claims_with(
             parts = [form(100 * value) if form else f"{value:.{digits}%}"]
             if interval:
                 parts.append(f"[{row['low']:.1%}, {row['high']:.1%}]")
-            parts.append(number.format(row["n"]))
+            parts.append(number.format(n_of(rows, row)))
             if k == 0:
                 parts.append(quiet)
             else:
@@ -482,20 +483,21 @@ def claims_in_prose(card):
 RIGHT = [
     ("12.1", bytes_with()),
     ("12.1", bytes_by_table),
-    ("12.2", diagnose_with()),
-    ("12.2", diagnose_by_frames),
-    ("12.3", checkpoint_with()),
-    ("12.3", checkpoint_as_bytes),
+    ("12.5", diagnose_with()),
+    ("12.5", diagnose_by_frames),
+    ("12.2", checkpoint_with()),
+    ("12.2", checkpoint_as_bytes),
     ("12.4", step_with()),
     ("12.4", step_together),
     ("12.4", step_with(way="sum", outer=("wrapper", "wrapper"))),
     ("12.4", step_with(way="sum")),
     ("12.4", step_of_delta_alone),
     ("12.4", step_with(of="wrapper")),
+    ("12.4", step_with(zero=zero_by_hand)),
     ("12.4", step_with(mode="back", freeze="back")),
-    ("12.5", claims_with()),
-    ("12.5", claims_with(shorten=lambda text: f"{text}, the strongest for each text")),
-    ("12.5", claims_in_prose),
+    ("12.3", claims_with()),
+    ("12.3", claims_with(shorten=lambda text: f"{text}, the strongest for each text")),
+    ("12.3", claims_in_prose),
 ]
 
 WRONG = [
@@ -515,7 +517,7 @@ WRONG = [
     ("12.1", bytes_with(square=True), "length counts once"),
     ("12.1", bytes_with(no_layers=True), "every layer"),
     ("12.1", bytes_with(swap=True), "exchanged"),
-    ("12.1", bytes_with(unit=4), "counted, not bytes"),
+    ("12.1", bytes_with(unit=4), "return bytes"),
     ("12.1", bytes_with(names=lambda found: sum(found.values())), "dictionary"),
     ("12.1", bytes_with(names=lambda found: {**found, "sum": 1}), "five names"),
     ("12.1", bytes_with(names=lambda found: None), "return it"),
@@ -528,88 +530,88 @@ WRONG = [
     ("12.1", bytes_renamed, "names of the task"),
     ("12.1", bytes_without_dropout, "dropout"),
     ("12.1", bytes_without_defaults, "defaults"),
-    ("12.2", diagnose_with(row=1), "scaler skipped"),
-    ("12.2", diagnose_with(row=2), "two lines in a row"),
-    ("12.2", diagnose_with(grad=False), "grad_norm alone"),
-    ("12.2", diagnose_with(loss=False), "`loss` alone"),
-    ("12.2", diagnose_with(finite=lambda x: not math.isnan(x)), "infinity"),
-    ("12.2", diagnose_with(both=False), "FGM's accuracy has fallen too"),
-    ("12.2", diagnose_with(several=any), "not any"),
-    ("12.2", diagnose_with(enough=1), "fewer than three"),
-    ("12.2", diagnose_with(top="fgm"), "largest pgd"),
-    ("12.2", diagnose_with(lowest=True), "not at the lowest"),
-    ("12.2", diagnose_with(tail=1), "last three"),
-    ("12.2", diagnose_with(begin=min), "first line"),
-    ("12.2", diagnose_with(near=1.0), "0.9"),
-    ("12.2", diagnose_with(want=1.0), "not 1"),
-    ("12.2", diagnose_with(order=("overflow", "collapse", "learning rate", *RULES[3:])), "order"),
-    ("12.2", diagnose_with(order=("warm-up", *RULES[:4])), "order"),
-    ("12.2", diagnose_with(order=RULES[:4]), "warm-up is never"),
-    ("12.2", diagnose_with(skip=True), "ends the row"),
-    ("12.2", diagnose_with(anywhere=True), "follow one another"),
-    ("12.2", diagnose_with(late=True), "anywhere in the log"),
-    ("12.2", diagnose_with(mean=statistics.median), "median"),
-    ("12.2", diagnose_with(key="loss"), "not at `loss`"),
-    ("12.2", diagnose_with(equal=True), "equals the first"),
-    ("12.2", diagnose_with(judge=lambda s: min(s) > 0.95), "at least 0.95, in EACH"),
-    ("12.2", diagnose_with(judge=lambda s: sum(s) / 3 >= 0.95), "not in their mean"),
-    ("12.2", diagnose_with(judge=lambda s: s[-1] >= 0.95), "last alone"),
-    ("12.2", diagnose_with(end="log"), "last line may have none"),
-    ("12.2", diagnose_with(lone=True), "only if it has both"),
-    ("12.2", diagnose_with(over_best=lambda x: max(x[::-1], key=lambda y: y["pgd"])),
+    ("12.5", diagnose_with(row=1), "scaler skipped"),
+    ("12.5", diagnose_with(row=2), "two lines in a row"),
+    ("12.5", diagnose_with(grad=False), "grad_norm alone"),
+    ("12.5", diagnose_with(loss=False), "`loss` alone"),
+    ("12.5", diagnose_with(finite=lambda x: not math.isnan(x)), "infinity"),
+    ("12.5", diagnose_with(both=False), "FGM's accuracy has fallen too"),
+    ("12.5", diagnose_with(several=any), "not any"),
+    ("12.5", diagnose_with(enough=1), "fewer than three"),
+    ("12.5", diagnose_with(top="fgm"), "largest pgd"),
+    ("12.5", diagnose_with(lowest=True), "not at the lowest"),
+    ("12.5", diagnose_with(tail=1), "last three"),
+    ("12.5", diagnose_with(begin=min), "first line"),
+    ("12.5", diagnose_with(near=1.0), "0.9"),
+    ("12.5", diagnose_with(want=1.0), "not 1"),
+    ("12.5", diagnose_with(order=("overflow", "collapse", "learning rate", *RULES[3:])), "order"),
+    ("12.5", diagnose_with(order=("warm-up", *RULES[:4])), "order"),
+    ("12.5", diagnose_with(order=RULES[:4]), "warm-up is never"),
+    ("12.5", diagnose_with(skip=True), "ends the row"),
+    ("12.5", diagnose_with(anywhere=True), "follow one another"),
+    ("12.5", diagnose_with(late=True), "anywhere in the log"),
+    ("12.5", diagnose_with(mean=statistics.median), "median"),
+    ("12.5", diagnose_with(key="loss"), "not at `loss`"),
+    ("12.5", diagnose_with(equal=True), "equals the first"),
+    ("12.5", diagnose_with(judge=lambda s: min(s) > 0.95), "at least 0.95, in EACH"),
+    ("12.5", diagnose_with(judge=lambda s: sum(s) / 3 >= 0.95), "not in their mean"),
+    ("12.5", diagnose_with(judge=lambda s: s[-1] >= 0.95), "last alone"),
+    ("12.5", diagnose_with(end="log"), r"rule 4 \(over-fitting\) fits here"),
+    ("12.5", diagnose_with(lone=True), "only if it has both"),
+    ("12.5", diagnose_with(over_best=lambda x: max(x[::-1], key=lambda y: y["pgd"])),
      "`best` is the first"),
-    ("12.2", diagnose_with(over_best=lambda x: x[0]), "not the first line"),
-    ("12.2", diagnose_with(over_best=lambda x: {"pgd": max(y["pgd"] for y in x),
+    ("12.5", diagnose_with(over_best=lambda x: x[0]), "not the first line"),
+    ("12.5", diagnose_with(over_best=lambda x: {"pgd": max(y["pgd"] for y in x),
                                                 "fgm": max(y["fgm"] for y in x)}),
      "not the largest fgm of all"),
-    ("12.2", diagnose_with(fell=lambda b, x: x["pgd"] < 0.8 * b["pgd"]), "20 %"),
-    ("12.2", diagnose_with(fell=lambda b, x: x["pgd"] <= b["pgd"] - 0.2), "exactly 0.2"),
-    ("12.2", diagnose_with(fell=lambda b, x: x["fgm"] - x["pgd"] > 0.2, both=False),
+    ("12.5", diagnose_with(fell=lambda b, x: x["pgd"] < 0.8 * b["pgd"]), "20 %"),
+    ("12.5", diagnose_with(fell=lambda b, x: x["pgd"] <= b["pgd"] - 0.2), "exactly 0.2"),
+    ("12.5", diagnose_with(fell=lambda b, x: x["fgm"] - x["pgd"] > 0.2, both=False),
      "not fgm with pgd"),
-    ("12.2", diagnose_with(kept=lambda b, x: b["fgm"] - x["fgm"] < 0.2), "fgm: exactly 0.2"),
-    ("12.2", diagnose_with(kept=lambda b, x: x["fgm"] >= b["fgm"]), "by up to 0.2"),
-    ("12.2", diagnose_with(with_share=True), "without a share"),
-    ("12.2", diagnose_with(warm=lambda log, lam: log[-1]["lam"] < lam - 0.1), "not below lam"),
-    ("12.2", diagnose_with(warm=lambda log, lam: max(x["lam"] for x in log) < 0.9 * lam),
+    ("12.5", diagnose_with(kept=lambda b, x: b["fgm"] - x["fgm"] < 0.2), "fgm: exactly 0.2"),
+    ("12.5", diagnose_with(kept=lambda b, x: x["fgm"] >= b["fgm"]), "by up to 0.2"),
+    ("12.5", diagnose_with(with_share=True), "without a share"),
+    ("12.5", diagnose_with(warm=lambda log, lam: log[-1]["lam"] < lam - 0.1), "not below lam"),
+    ("12.5", diagnose_with(warm=lambda log, lam: max(x["lam"] for x in log) < 0.9 * lam),
      "not the largest of the log"),
-    ("12.2", diagnose_with(warm=lambda log, lam: log[-1]["lam"] < 0.9 * max(
+    ("12.5", diagnose_with(warm=lambda log, lam: log[-1]["lam"] < 0.9 * max(
         x["lam"] for x in log)), "not with the largest"),
-    ("12.2", diagnose_with(key="loss", tail=1), "read it again|clean_loss"),
-    ("12.2", diagnose_without_looking, "stops at a line|no 'pgd'|rule"),
-    ("12.2", diagnose_with(windows=lambda n: range(n - 3)), "at the very end count too"),
-    ("12.2", diagnose_with(windows=lambda n: range(1, n - 2)), "at the very beginning count too"),
-    ("12.2", diagnose_with(row=4), "are enough"),
-    ("12.2", diagnose_with(finite=lambda x: x < 1e4), "finite is finite"),
-    ("12.2", diagnose_with(last_at=-2), "not the last but one"),
-    ("12.2", diagnose_with(begin=lambda clean: max(clean[:2])), "first line, not"),
-    ("12.2", diagnose_with(begin=lambda clean: max(clean[:3])), "first line, not"),
-    ("12.2", diagnose_with(begin=lambda clean: max(clean[:-3] or clean[:1])), "first line, not"),
-    ("12.2", diagnose_with(change=True), "changes the log"),
-    ("12.2", lambda log, lam: None, "a name"),
-    ("12.2", lambda log, lam: "good", "six names"),
-    ("12.3", checkpoint_with(leave=set("optimizer scheduler generator order at dropout".split())),
+    ("12.5", diagnose_with(key="loss", tail=1), "read it again|clean_loss"),
+    ("12.5", diagnose_without_looking, "empty"),
+    ("12.5", diagnose_with(windows=lambda n: range(n - 3)), "at the very end count too"),
+    ("12.5", diagnose_with(windows=lambda n: range(1, n - 2)), "at the very beginning count too"),
+    ("12.5", diagnose_with(row=4), "are enough"),
+    ("12.5", diagnose_with(finite=lambda x: x < 1e4), "finite is finite"),
+    ("12.5", diagnose_with(last_at=-2), "not the last but one"),
+    ("12.5", diagnose_with(begin=lambda clean: max(clean[:2])), "rule 2"),
+    ("12.5", diagnose_with(begin=lambda clean: max(clean[:3])), "first line, not"),
+    ("12.5", diagnose_with(begin=lambda clean: max(clean[:-3] or clean[:1])), "rule 2"),
+    ("12.5", diagnose_with(change=True), "changes its input `log`"),
+    ("12.5", lambda log, lam: None, "return it"),
+    ("12.5", lambda log, lam: "good", "six names"),
+    ("12.2", checkpoint_with(leave=set("optimizer scheduler generator order at dropout".split())),
      "optimizer|moments"),
-    ("12.3", checkpoint_with(leave={"optimizer"}), "moments"),
-    ("12.3", checkpoint_with(leave={"scheduler"}), "schedule"),
-    ("12.3", checkpoint_with(leave={"generator"}), "generator"),
-    ("12.3", checkpoint_with(leave={"order"}), "order"),
-    ("12.3", checkpoint_with(leave={"at"}), r"\(at\)|place in the data"),
-    ("12.3", checkpoint_with(leave={"dropout"}), "dropout"),
-    ("12.3", checkpoint_with(deep=False), "copy"),
-    ("12.3", checkpoint_with(deep=False, deep_back=False), "copy"),
-    ("12.3", checkpoint_with(deep_back=False), "copy"),
-    ("12.3", checkpoint_with(consume="generator"), "saving changes|taking the state"),
-    ("12.3", checkpoint_with(consume="global"), "taking the state"),
-    ("12.3", checkpoint_with(consume="after"), "used up"),
-    ("12.3", checkpoint_with(whole=True), r"state_dict\(\)"),
-    ("12.3", checkpoint_with(replace_optimizer=True), "belongs"),
-    ("12.3", checkpoint_with(reseed=True), "generator"),
-    ("12.3", checkpoint_with(swap=True), "order"),
-    ("12.3", checkpoint_with(none=True), "return the state"),
-    ("12.3", checkpoint_with(returns={}), "return nothing"),
-    ("12.3", checkpoint_with(quiet="saving"), "saving leaves the network in eval mode"),
-    ("12.3", checkpoint_with(quiet="restoring"), "restoring leaves the network in eval mode"),
-    ("12.3", checkpoint_with(rest_of_order=True), "order"),
+    ("12.2", checkpoint_with(leave={"optimizer"}), "moments"),
+    ("12.2", checkpoint_with(leave={"scheduler"}), "schedule"),
+    ("12.2", checkpoint_with(leave={"generator"}), "generator"),
+    ("12.2", checkpoint_with(leave={"order"}), "order"),
+    ("12.2", checkpoint_with(leave={"at"}), r"\(at\)|place in the data"),
+    ("12.2", checkpoint_with(leave={"dropout"}), "dropout"),
+    ("12.2", checkpoint_with(deep=False), "copy"),
+    ("12.2", checkpoint_with(deep=False, deep_back=False), "copy"),
+    ("12.2", checkpoint_with(deep_back=False), "copy"),
+    ("12.2", checkpoint_with(consume="generator"), "saving changes|taking the state"),
+    ("12.2", checkpoint_with(consume="global"), "taking the state"),
+    ("12.2", checkpoint_with(consume="after"), "used up"),
+    ("12.2", checkpoint_with(whole=True), r"state_dict\(\)"),
+    ("12.2", checkpoint_with(replace_optimizer=True), "belongs"),
+    ("12.2", checkpoint_with(reseed=True), "generator"),
+    ("12.2", checkpoint_with(swap=True), "order"),
+    ("12.2", checkpoint_with(none=True), "return the state"),
+    ("12.2", checkpoint_with(returns={}), "return nothing"),
+    ("12.2", checkpoint_with(quiet="saving"), "saving leaves the network in eval mode"),
+    ("12.2", checkpoint_with(quiet="restoring"), "restoring leaves the network in eval mode"),
+    ("12.2", checkpoint_with(rest_of_order=True), "order"),
     ("12.4", naive_step, "attacker's"),
     ("12.4", step_with(how="backward"), "attacker's"),
     ("12.4", step_that_restores, "put back"),
@@ -618,6 +620,8 @@ WRONG = [
     ("12.4", step_with(how="backward", clear=True), "gone"),
     ("12.4", step_with(inner="wrapper"), "bare"),
     ("12.4", step_with(inner="wrapper", way="sum", outer=("wrapper", "wrapper")), "bare"),
+    ("12.4", step_with(inner="wrapper", outer=("bare", "bare")), "an inner pass goes through"),
+    ("12.4", step_with(inner="wrapper", way="sum", outer=("bare", "bare")), "an inner pass"),
     ("12.4", step_with(outer=("wrapper", "wrapper")), "more than one exchange"),
     ("12.4", step_with(outer=("bare", "bare")), "no exchange"),
     ("12.4", step_with(outer=("wrapper", "bare")), "after the exchange"),
@@ -632,50 +636,52 @@ WRONG = [
     ("12.4", step_with(use_adv=False), "adversarial loss is missing"),
     ("12.4", step_with(detach=False), "detach"),
     ("12.4", step_with(mode="eval"), "mode"),
-    ("12.4", step_with(mode="train"), "mode that it came in"),
-    ("12.4", step_with(mode="back to train"), "mode that it came in"),
-    ("12.4", step_with(freeze="all free"), "may have been frozen"),
-    ("12.4", step_with(key="added"), "other keys"),
-    ("12.4", step_with(key="popped", mask=False), "other keys"),
-    ("12.4", step_with(zero=zero_by_hand), "right dtype"),
+    ("12.4", step_with(mode="train"), "another mode"),
+    ("12.4", step_with(mode="back to train"), "another mode"),
+    ("12.4", step_with(freeze="all free"), "changes requires_grad"),
+    ("12.4", step_with(key="added"), "puts 'mask' into"),
+    ("12.4", step_with(key="popped", mask=False), "takes 'special_tokens_mask' out"),
     ("12.4", step_with(weighted=True), "without lam"),
     ("12.4", step_with(swap=True), "exchanged"),
     ("12.4", step_with(optimise=True), "optimizer's part"),
-    ("12.5", claims_with(interval=False), "interval"),
-    ("12.5", claims_with(number=""), "n is missing"),
-    ("12.5", claims_with(number="{} texts"), "n is missing"),
-    ("12.5", claims_with(model=False), "threat model"),
-    ("12.5", claims_with(digits=0), "one digit"),
-    ("12.5", claims_with(promise="Robust: "), "promises"),
-    ("12.5", claims_with(promise="A safer model, "), "promises"),
-    ("12.5", claims_with(add=", a secure model"), "promises"),
-    ("12.5", claims_with(kinds=lambda row: "changed words"), "claimed as one on text"),
-    ("12.5", claims_with(kinds=lambda row: "changed words" if row["queries"] else
+    ("12.3", claims_with(interval=False), "interval"),
+    ("12.3", claims_with(number=""), "n is missing"),
+    ("12.3", claims_with(number="{} texts"), "n is missing"),
+    ("12.3", claims_with(n_of=lambda rows, row: rows[0]["n"]), "its own n"),
+    ("12.3", claims_with(n_of=lambda rows, row: rows[1]["n"]), "its own n"),
+    ("12.3", claims_with(kinds=lambda row: "moved embeddings"), "what was changed|not what this"),
+    ("12.3", claims_with(model=False), "threat model"),
+    ("12.3", claims_with(digits=0), "one digit"),
+    ("12.3", claims_with(promise="Robust: "), "promises"),
+    ("12.3", claims_with(promise="A safer model, "), "promises"),
+    ("12.3", claims_with(add=", a secure model"), "promises"),
+    ("12.3", claims_with(kinds=lambda row: "changed words"), "claimed as one on text"),
+    ("12.3", claims_with(kinds=lambda row: "changed words" if row["queries"] else
                          "moved embeddings"), "0 queries"),
-    ("12.5", claims_with(worst=False), "worst case"),
-    ("12.5", claims_with(few=None), "too few texts"),
-    ("12.5", claims_with(few=0.0), "not wider"),
-    ("12.5", claims_with(which="success"), "success rate|another row"),
-    ("12.5", claims_with(shift=1), "another row"),
-    ("12.5", claims_with(add=", 99.9% sure"), "not in this row"),
-    ("12.5", claims_with(quiet="clean"), "without attack"),
-    ("12.5", claims_with(quiet="no attack, changed words"), "not what this row measured"),
-    ("12.5", claims_with(promise="Not unsafe: "), "promises"),
-    ("12.5", claims_with(promise="Hardly insecure: "), "promises"),
-    ("12.5", claims_with(wide=lambda row: row["high"] - row["low"] >= 0.2), "not wider"),
-    ("12.5", claims_with(wide=lambda row: round(row["high"] - row["low"], 3) > 0.2), "not rounded"),
-    ("12.5", claims_with(quiet="No attack"), "lower case"),
-    ("12.5", claims_with(few_words="Too few texts"), "lower case"),
-    ("12.5", claims_with(quiet="accuracy under attack, no attack"), "says both"),
-    ("12.5", claims_with(shorten=lambda text: text.replace(
+    ("12.3", claims_with(worst=False), "worst case"),
+    ("12.3", claims_with(few=None), "too few texts"),
+    ("12.3", claims_with(few=0.0), "not wider"),
+    ("12.3", claims_with(which="success"), "success rate|another row"),
+    ("12.3", claims_with(shift=1), "another row"),
+    ("12.3", claims_with(add=", 99.9% sure"), "not in this row"),
+    ("12.3", claims_with(quiet="clean"), "without attack"),
+    ("12.3", claims_with(quiet="no attack, changed words"), "not what this row measured"),
+    ("12.3", claims_with(promise="Not unsafe: "), "promises"),
+    ("12.3", claims_with(promise="Hardly insecure: "), "promises"),
+    ("12.3", claims_with(wide=lambda row: row["high"] - row["low"] >= 0.2), "not wider"),
+    ("12.3", claims_with(wide=lambda row: round(row["high"] - row["low"], 3) > 0.2), "not rounded"),
+    ("12.3", claims_with(quiet="No attack"), "lower case"),
+    ("12.3", claims_with(few_words="Too few texts"), "lower case"),
+    ("12.3", claims_with(quiet="accuracy under attack, no attack"), "says both"),
+    ("12.3", claims_with(shorten=lambda text: text.replace(
         ", norm='l2', scope='sequence', relative=True, target=None", "")), "setting is left out"),
-    ("12.5", claims_with(shorten=lambda text: re.sub(r", same_dropout=.*?\)", ")", text)),
+    ("12.3", claims_with(shorten=lambda text: re.sub(r", same_dropout=.*?\)", ")", text)),
      "setting is left out"),
-    ("12.5", claims_with(form="{:.1f} %".format), "without a space"),
-    ("12.5", claims_with(form="{:.1f} percent".format), "without a space"),
-    ("12.5", claims_with(add=", 95 percent sure"), "not in this row"),
-    ("12.5", claims_with(first=False), "first sentence, on no attack"),
-    ("12.5", claims_with(change=True), "changes the card"),
-    ("12.5", claims_with(strange=" ".join), "list of sentences"),
-    ("12.5", claims_with(strange=lambda lines: None), "return it"),
+    ("12.3", claims_with(form="{:.1f} %".format), "without a space"),
+    ("12.3", claims_with(form="{:.1f} percent".format), "without a space"),
+    ("12.3", claims_with(add=", 95 percent sure"), "not in this row"),
+    ("12.3", claims_with(first=False), "first sentence, on no attack"),
+    ("12.3", claims_with(change=True), r"changes its input `card"),
+    ("12.3", claims_with(strange=" ".join), "list of sentences"),
+    ("12.3", claims_with(strange=lambda lines: None), "return it"),
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import math
 import random
 
 from advlib import plots
+from advlib.evaluation import wilson
 from course.widgets import explore
 
 USABLE = 14.5  # GiB of the T4's 15
@@ -71,31 +72,43 @@ def _bars(ax, rows) -> None:
     ax.grid(False, axis="y")
 
 
-def directions(likeness):
-    """The cosine with float32's direction for each text, sorted within each way."""
+def directions(likeness, change, equal):
+    """A panel for each way: the cosine with float32's direction, over the change of the logits.
+
+    equal: for which texts the two predictions are equal in half precision."""
     looks = (("adversarial", "o"), ("standard", "s"), ("fgm", "D"))
+    names = {"half": "by hand, in half precision", "half, loss scaled": "by hand, loss scaled"}
+    change, equal = change.cpu(), equal.cpu()
     with plots.style():
-        fig, ax = plots.figure(7, 3)
-        for (name, values), (colour, mark) in zip(likeness.items(), looks, strict=True):
-            ranked = values.sort().values.cpu()
-            ax.plot(range(1, len(ranked) + 1), ranked, mark, label=name,
-                    color=plots.COLOURS[colour], fillstyle="none" if mark == "D" else "full",
-                    markersize=7 if mark == "D" else 4.5)  # fmt: skip
-        ax.axhline(0, color="#555555", linewidth=1)
-        ax.set(xlabel="rank of the text by its cosine in this way (1: lowest)",
-               ylabel="cosine with float32's\ndirection", ylim=(-1.12, 1.12))  # fmt: skip
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
-    told = ", ".join(f"{name} {(values > 0.9).float().mean():.0%}"
+        fig, axes = plots.figure(8, 3, ncols=3, sharex=True, sharey=True)
+        for ax, (name, values), (colour, mark) in zip(axes, likeness.items(), looks, strict=True):
+            for chosen, label, full in ((~equal, "differ", "full"), (equal, "equal", "none")):
+                ax.plot(change[chosen], values.cpu()[chosen], mark, fillstyle=full, label=label,
+                        color=plots.COLOURS[colour], markersize=6, alpha=0.8)  # fmt: skip
+            ax.axhline(0, color="#555555", linewidth=1)
+            ax.set_title(names.get(name, name), fontsize=10)
+            ax.set(xscale="log", ylim=(-1.12, 1.12))
+        axes[0].legend(fontsize=9, loc="lower center", title="predictions in\nhalf precision",
+                       title_fontsize=9)  # fmt: skip
+        axes[1].set_xlabel("largest change of a logit from the text to the start, in float32")
+        axes[0].set_ylabel("cosine with float32's\ndirection")
+    told = ", ".join(f"{names.get(name, name)} {(values > 0.9).float().mean():.0%}"
                      for name, values in likeness.items())  # fmt: skip
-    fig.alt = ("For three ways the cosines of all texts with float32's direction, from lowest to "
-               f"highest. The share of texts above 0.9: {told}.")  # fmt: skip
+    fig.alt = ("Three panels, a point for each text: over the change of the logits the cosine with "
+               "float32's direction. By hand most points lie at 0, above all where the logits "
+               f"change little. The share of texts above 0.9: {told}.")  # fmt: skip
     return fig
 
 
 def padding(customs, shares):
     """Three batches of each custom, a line per text: its tokens, and the padding after them."""
+    names = {"fixed 128": "all texts to 128 tokens", "dynamic": "to the batch's longest",
+             "grouped": "grouped by length"}  # fmt: skip
+    widest = max(width for _, width in customs["dynamic"][1:4] + customs["grouped"][1:4])
+    widest = 5 * (1 + widest // 5)
     with plots.style():
-        fig, axes = plots.figure(7, 3, ncols=3, sharey=True, width_ratios=(128, 64, 64))
+        fig, axes = plots.figure(7.4, 3.2, ncols=3, sharey=True,
+                                 width_ratios=(130, max(60, widest), max(60, widest)))  # fmt: skip
         for ax, (name, batches) in zip(axes, customs.items(), strict=True):
             row = 0
             for own, width in batches[1:4]:
@@ -104,55 +117,57 @@ def padding(customs, shares):
                 ax.barh(lines, own, height=1, color=plots.COLOURS["adversarial"],
                         label="" if row else "text")  # fmt: skip
                 row += len(own) + 3
-            ax.set_title(f"{name}: {shares[name]:.0%} padding", fontsize=10)
-            ax.set(xlim=(0, 130 if name == "fixed 128" else 65), xlabel="tokens", yticks=())
+            ax.set_title(f"{names[name]}:\n{shares[name]:.0%} padding", fontsize=10)
+            ax.set(xlim=(0, 130 if name == "fixed 128" else max(60, widest)), xlabel="tokens",
+                   yticks=())  # fmt: skip
             ax.grid(False)
-        axes[0].set_ylabel("texts of three batches")
+        axes[0].set_ylabel("three batches of 32 texts")
         axes[0].invert_yaxis()
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
-    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    told = ", ".join(f"{names[name]} {share:.0%}" for name, share in shares.items())
     fig.alt = ("Three batches of each custom as horizontal lines, blue for text and grey for "
                f"padding. The share of padding: {told}.")  # fmt: skip
     return fig
 
 
-def tracked(curves):
-    """The curves of a run over its steps: losses, accuracies, schedules, and the passes made."""
+def tracked(curves, n):
+    """Three panels over the steps of a run: losses, accuracies on n texts, and the schedules."""
+    panels = (
+        ("loss", (("train/clean_loss", "without attack", "clean", "o-"),
+                  ("train/adv_loss", "under attack (FGM)", "fgm", "^--"))),
+        (f"accuracy on {n} validation texts",
+         (("eval/accuracy", "no attack", "clean", "o-"),
+          ("eval/robust_accuracy", "under PGD-3", "pgd", "s--"))),
+        ("share of its largest value", (("train/lam", "λ", "words", "o-"),
+                                        ("train/learning_rate", "learning rate", "noise", "s--"))),
+    )  # fmt: skip
     with plots.style():
-        fig, axes = plots.figure(7.4, 5.4, nrows=2, ncols=2, sharex=True)
-        for ax, title, lines in (
-            (axes[0, 0], "loss", (("train/clean_loss", "without attack (L)", "clean", "o-"),
-                                  ("train/adv_loss", "under attack (L_adv)", "fgm", "^--"))),
-            (axes[0, 1], "accuracy on validation texts",
-             (("eval/accuracy", "no attack", "clean", "o-"),
-              ("eval/robust_accuracy", "under PGD-3", "pgd", "s--"))),
-            (axes[1, 0], "share of the largest value",
-             (("train/lam", "λ", "words", "o-"),
-              ("train/learning_rate", "learning rate", "noise", "s--"))),
-            (axes[1, 1], "passes so far",
-             (("train/forward", "forward", "pgd", "o-"),
-              ("train/weights", "backward, to the weights", "clean", "s:"))),
-        ):  # fmt: skip
+        fig, axes = plots.figure(9.4, 3.2, ncols=3, sharex=True)
+        for ax, (title, lines) in zip(axes, panels, strict=True):
             for name, label, colour, look in lines:
                 at, values = zip(*sorted(curves[name].items()), strict=True)
                 if "share" in title:
                     values = [value / (max(values) or 1) for value in values]
+                if "accuracy" in title:
+                    low, high = zip(*(wilson(round(value * n), n) for value in values), strict=True)
+                    ax.fill_between(at, low, high, color=plots.COLOURS[colour], alpha=0.15,
+                                    linewidth=0)  # fmt: skip
                 ax.plot(at, values, look, color=plots.COLOURS[colour], label=label, markersize=4,
                         markevery=-(-len(at) // 12))  # fmt: skip
             if "accuracy" in title:
                 ax.yaxis.set_major_formatter("{x:.0%}")
-            ax.set_ylabel(title)
-            ax.set_ylim(0, 1.02 if "accuracy" in title else None)
+            ax.set(xlabel="step of the optimizer", ylabel=title,
+                   ylim=(0, 1.02 if "accuracy" in title else None))  # fmt: skip
             if title == "loss":  # room for the legend
-                ax.set_ylim(0, 1.3 * ax.dataLim.ymax)
-            ax.legend(fontsize=9, loc="lower right" if "accuracy" in title else "best")
-        for ax in axes[1]:
-            ax.set_xlabel("step of the optimizer")
+                ax.set_ylim(0, 1.4 * max(v for k, *_ in lines for v in curves[k].values()))
+            ax.legend(fontsize=9, loc="upper right" if title == "loss" else
+                      "lower right" if "accuracy" in title else "lower center")  # fmt: skip
     ends = {name: curves[name][max(curves[name])] for name in curves}
-    fig.alt = ("Four panels over the steps of the run: losses, accuracies, schedules and passes. "
-               f"At the end the loss is {ends['train/clean_loss']:.2f} without attack and "
-               f"{ends['train/adv_loss']:.2f} under it, the accuracy {ends['eval/accuracy']:.0%} "
-               f"without attack and {ends['eval/robust_accuracy']:.0%} under PGD-3.")  # fmt: skip
+    fig.alt = ("Three panels over the steps of the run: losses, accuracies with 95 % intervals, "
+               f"and schedules. At the end the loss is {ends['train/clean_loss']:.2f} without "
+               f"attack and {ends['train/adv_loss']:.2f} under it, the accuracy "
+               f"{ends['eval/accuracy']:.0%} without attack and "
+               f"{ends['eval/robust_accuracy']:.0%} under PGD-3.")  # fmt: skip
     return fig
 
 
@@ -189,31 +204,38 @@ def history(kind, seed=0, lines=24):
 
 
 def went_wrong():
-    """Six made-up runs, A to F: clean loss, λ, and the checks on validation texts."""
+    """Six made-up runs, A to F: above clean loss and λ, below the checks on validation texts."""
+    rows = (
+        ("clean loss, and λ", (
+            ("lam", "λ", "words", dict(linestyle="-", linewidth=1.2)),
+            ("clean_loss", "clean loss", "clean", dict(linestyle="-")))),
+        ("share of the\nvalidation texts", (
+            ("fgm", "right under FGM", "fgm", dict(linestyle="-", linewidth=5, alpha=0.35)),
+            ("pgd", "right under PGD", "pgd", dict(linestyle="--", marker="s")),
+            ("share", "given the commonest class", "noise", dict(linestyle=":", marker="o")))),
+    )  # fmt: skip
     with plots.style():
-        fig, axes = plots.figure(7.4, 5, nrows=2, ncols=3, sharex=True, sharey=True)
-        for ax, (panel, kind) in zip(axes.flat, PANELS.items(), strict=True):
-            for key, label, colour, look in (  # the last one lies on top
-                ("lam", "λ", "words", dict(linestyle="-", linewidth=1)),
-                ("clean_loss", "clean loss", "clean", dict(linestyle="-")),
-                ("fgm", "accuracy under FGM", "fgm",  # may lie under pgd
-                 dict(linestyle="-", linewidth=5, alpha=0.35)),
-                ("pgd", "accuracy under PGD", "pgd", dict(linestyle="--", marker="s")),
-                ("share", "share of the commonest class", "noise",
-                 dict(linestyle=":", linewidth=2.5, marker="o")),
-            ):  # fmt: skip
-                points = [(line["step"], line[key]) for line in history(kind) if key in line]
-                ax.plot(*zip(*points, strict=True), color=plots.COLOURS[colour], label=label,
-                        markersize=4, **look)  # fmt: skip
-            ax.set_title(panel, fontsize=10)
-            ax.set_ylim(0, 1.75)
+        fig, axes = plots.figure(9.5, 4.2, nrows=2, ncols=6, sharex=True, sharey="row")
+        for column, (panel, kind) in zip(axes.T, PANELS.items(), strict=True):
+            column[0].set_title(panel, fontsize=11, fontweight="bold")
+            for ax, (_, lines) in zip(column, rows, strict=True):
+                for key, label, colour, look in lines:  # the last one lies on top
+                    points = [(line["step"], line[key]) for line in history(kind) if key in line]
+                    ax.plot(*zip(*points, strict=True), color=plots.COLOURS[colour], label=label,
+                            markersize=4, **look)  # fmt: skip
+        for ax, (title, _) in zip(axes[:, 0], rows, strict=True):
+            ax.set_ylabel(title)
+        axes[0, 0].set_ylim(0, 1.7)
+        axes[1, 0].set_ylim(0, 1.05)
+        axes[1, 0].yaxis.set_major_formatter("{x:.0%}")
         for ax in axes[1]:
-            ax.set_xlabel("step of the optimizer")
-        for ax in axes[:, 0]:
-            ax.set_ylabel("loss, share of texts, or λ")
-        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+            ax.set(xticks=(0, 200), xlim=(0, 250))
+        fig.supxlabel("step of the optimizer", fontsize=11)
+        pairs = [pair for ax in axes[:, 0]
+                 for pair in zip(*ax.get_legend_handles_labels(), strict=True)]  # fmt: skip
+        fig.legend(*zip(*pairs, strict=True), loc="outside upper left", ncols=5, fontsize=9)
     fig.alt = (
-        "Six panels. A: the clean loss stays at 0.7 and the share of one class rises to 1. B: λ "
+        "Six runs. A: the clean loss stays at 0.7 and the share of one class rises to 1. B: λ "
         "climbs slowly to 0.4. C: the loss falls and both accuracies rise. D: the loss rises above "
         "its start, the share jumps about. E: the loss falls; late, the accuracy under FGM jumps "
         "up and the one under PGD falls to 0.12. F: the line of the loss ends, the share is 1."
