@@ -19,6 +19,7 @@ from course.checking import (
     show,
     small_bert,
     specified,
+    tensors,
     unchanged,
     used,
 )
@@ -276,9 +277,16 @@ def test_another_mode_inside_is_seen_where_it_matters():
         model(batch["input_ids"], batch["attention_mask"])
         model.train()
 
+    def quiet_inside(model, batch):
+        model.bert.eval()
+        model(batch["input_ids"], batch["attention_mask"])
+        model.bert.train()
+
     call(quiet, *model_and_batch())
     with pytest.raises(Wrong, match="runs the model in another mode"):
         call(quiet, *model_and_batch(), same_mode=True)
+    with pytest.raises(Wrong, match="runs the model in another mode"):
+        call(quiet_inside, *model_and_batch(), same_mode=True)
 
 
 def test_a_tensors_flags_and_grad_are_compared():
@@ -303,6 +311,36 @@ def test_a_hint_is_given_only_where_one_mistake_explains_every_problem():
     with pytest.raises(Wrong) as caught:
         specified(lambda x: torch.tensor(7.0), problems, spec, mistakes)
     assert caught.value.likely is None
+
+
+def test_a_result_of_several_parts_is_compared_part_by_part():
+    def spec(x, twice=False, late=False):
+        return {"start": 2 * x if twice else x, "end": x + late + twice}
+
+    problems = [dict(x=torch.tensor([1.0])), dict(x=torch.tensor([3.0]))]
+    mistakes = {"twice": {"twice": True}, "twice and late": {"twice": True, "late": True},
+                "late": {"late": True}}  # fmt: skip
+    specified(spec, problems, spec, mistakes)
+    for keywords, says in (
+        ({"twice": True}, r"^start is not as expected\nLikely mistake: twice\n"),
+        ({"late": True}, r"^end is not as expected\nLikely mistake: late\n"),
+    ):
+        with pytest.raises(Wrong, match=says):
+            specified(lambda x, k=keywords: spec(x, **k), problems, spec, mistakes)
+
+
+def test_what_comes_back_is_told_by_name():
+    x = torch.ones(2)
+    assert tensors((x, 2 * x), "a", "b")["b"].tolist() == [2, 2]
+    assert tensors(x, "a")["a"] is x
+    for result, names, says in (
+        (None, ("a",), "does the function return a"),
+        (x, ("a", "b"), r"two things, \(a, b\)"),
+        ((x, [1.0, 1.0]), ("a", "b"), "b should be a tensor, not list"),
+        (x.clone().requires_grad_(), ("a",), "tied to the graph"),
+    ):
+        with pytest.raises(Wrong, match=says):
+            tensors(result, *names)
 
 
 def test_a_slider_has_the_decimals_and_the_unit_of_its_quantity():
