@@ -107,7 +107,7 @@ def freelb_by_mean(model, batch, eps, steps, step_size, start):
             at = step(at, found[0], batch, eps, step_size)
     for p, g in zip(weights, total, strict=True):
         p.grad = g if p.grad is None else p.grad + g
-    return losses, at.detach()
+    return torch.tensor(losses), at.detach()  # in float32
 
 
 def freelb_none(model, batch, *rest):
@@ -517,11 +517,11 @@ WRONG = [
     ("09.1", freelb_with(fresh=False), "first point is used for every step"),
     ("09.1", freelb_with(size=lambda eps, s: eps), "length eps"),
     ("09.1", freelb_with(clear=True), "before is gone"),
-    ("09.1", freelb_with(mode="eval"), "mode was changed"),
-    ("09.1", freelb_with(mode="eval and back"), "not in training mode"),
-    ("09.1", freelb_with(own_pass=True), "backward passes"),
+    ("09.1", freelb_with(mode="eval"), "another mode"),
+    ("09.1", freelb_with(mode="eval and back"), "in another mode"),
+    ("09.1", freelb_with(own_pass=True), "backward pass of its own"),
     ("09.1", freelb_with(summed=True), "summed over the texts"),
-    ("09.1", freelb_with(losses_divided=True), "losses are divided by K"),
+    ("09.1", freelb_with(losses_divided=True), "losses are divided"),
     ("09.1", freelb_with(attached=True), "tied to the graph"),
     ("09.1", freelb_with(optimise=True), "weights were changed"),
     ("09.1", freelb_with(in_place=True), "in place"),
@@ -546,9 +546,9 @@ WRONG = [
     ("09.2", virtual_with(sign=-1.0), "wrong sign"),
     ("09.2", virtual_with(labels=True), "needs no label"),
     ("09.2", virtual_with(plain=True), "predicted class"),
-    ("09.2", virtual_with(backward=True), "left in"),
+    ("09.2", virtual_with(backward=True), "changes the .grad"),
     ("09.2", virtual_with(attached=True), "tied to the graph"),
-    ("09.2", virtual_with(mode="eval"), "mode was changed"),
+    ("09.2", virtual_with(mode="eval"), "another mode"),
     ("09.2", virtual_with(at=lambda eps, xi: eps), "taken at size eps"),
     ("09.2", virtual_with(at=lambda eps, xi: xi), "taken at size xi"),
     ("09.2", virtual_with(end=lambda eps, xi: xi * eps), "size xi · eps"),
@@ -580,10 +580,10 @@ WRONG = [
     ("09.3", free_with(whole=True), "whole batch"),
     ("09.3", free_with(scale=False), "not normalised"),
     ("09.3", free_with(size=lambda eps, s: eps), "length eps"),
-    ("09.3", free_with(mode="eval"), "mode was changed"),
+    ("09.3", free_with(mode="eval"), "another mode"),
     ("09.3", free_with(attached=True), "tied to the graph"),
     ("09.3", free_odd(home=True), "every step goes from `start`"),
-    ("09.3", free_odd(share=True), "recorded loss is divided"),
+    ("09.3", free_odd(share=True), "losses are divided"),
     ("09.3", free_odd(idle=True), "no optimizer step in the last replay"),
     ("09.3", free_odd(ahead=True), "second pass"),
     ("09.3", free_odd(leaf=True), "one leaf"),
@@ -602,7 +602,7 @@ WRONG = [
     ("09.4", collapse_with(keep="fgm"), "best FGM"),
     ("09.4", collapse_with(shift=1), "counted from 0"),
     ("09.4", collapse_with(turned=True), "changed places"),
-    ("09.4", collapse_with(no_none=True), "not right"),
+    ("09.4", collapse_with(no_none=True), "the fall is not as expected"),
     ("09.4", fixed(0.2), "`drop` is not used"),
     ("09.4", fixed(0.19), "`drop` is not used"),
     ("09.4", collapse_odd(falls=reaches), "exactly `drop`"),
@@ -642,5 +642,5 @@ WRONG = [
     ("09.5", choose_odd(key=lambda r: (r["units"], -r["clean"])), "better clean"),
     ("09.5", choose_odd(everywhere=True), "come back"),
     ("09.5", choose_with(row=True), "not its row"),
-    ("09.5", choose_and_spoil, "changes its table"),
+    ("09.5", choose_and_spoil, "changes its input `table`"),
 ]
