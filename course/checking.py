@@ -297,7 +297,8 @@ CHANGED = {
     " flags": ("changes requires_grad of the model's weights", "requires_grad_ on the model"),
     " weights": ("changes the weights of the model", "an optimizer's step, or changes in place"),
     " grad": ("changes the .grad of the model's weights",
-              "backward() writes into every .grad; torch.autograd.grad does not"),
+              "backward() adds to every .grad and zero_grad() clears it; torch.autograd.grad does "
+              "neither"),
 }  # fmt: skip
 
 

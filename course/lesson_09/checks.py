@@ -600,6 +600,7 @@ def _history(yours, want, given):
 
 # ---------------------------------------------------------------- 09.5 choosing
 
+NOTHING = "None, no method"
 _ORDERS = {
     "cheapest": lambda row: (row["units"], -row["robust"]),
     "dearest": lambda row: (-row["units"], -row["robust"]),
@@ -614,7 +615,7 @@ _ORDERS = {
 def _choice(table, budget, least_clean, *, use_budget=True, use_clean=True, overlap=True,
             pick="cheapest", best_of_all=False, by="robust", either=False, near_of_all=False,
             reach=("high", "low"), touch=True, strict=(), none=None) -> str:  # fmt: skip
-    """By removing rows; the keywords are its mistakes. The name, or "None"."""
+    """By removing rows; the keywords are its mistakes. The name, or NOTHING."""
     left = list(table)
     for row in table:
         dear = row["units"] > budget or ("units" in strict and row["units"] == budget)
@@ -623,13 +624,13 @@ def _choice(table, budget, least_clean, *, use_budget=True, use_clean=True, over
         if (dear and weak) if either else (dear or weak):
             left.remove(row)
     if not left:
-        return none(table)["name"] if none and table else "None"
+        return none(table)["name"] if none else NOTHING
     best = sorted(table if best_of_all else left, key=lambda row: row[by])[-1]
     end, begin = reach
     near = [row for row in (table if near_of_all else left)
             if row[end] > best[begin] or (touch and row[end] == best[begin])]  # fmt: skip
     near = near if overlap else [best]
-    return sorted(near, key=_ORDERS[pick])[0]["name"] if near else "None"
+    return sorted(near, key=_ORDERS[pick])[0]["name"] if near else NOTHING
 
 
 _CHOICE_MISTAKES = {
@@ -671,6 +672,8 @@ _CHOICE_MISTAKES = {
         dict(none=lambda table: max(table, key=lambda row: row["robust"])),
     "where no row fits the budget and least_clean, the answer is None; this is the first one":
         dict(none=lambda table: table[0]),
+    "where no row fits the budget and least_clean, the answer is None; this is an empty name":
+        dict(none=lambda table: {"name": ""}),
 }  # fmt: skip
 
 
@@ -724,7 +727,7 @@ def check_choose(answer) -> None:
                yours=yours)  # fmt: skip
         expect(yours is None or isinstance(yours, str), "the function should return a name, or "
                "None where no row is left", yours=repr(yours)[:200])  # fmt: skip
-        return str(yours)
+        return NOTHING if yours is None else yours
 
     cases = [dict(table=t, budget=b, least_clean=c) for t, b, c in _tables()]
     try:
@@ -735,7 +738,7 @@ def check_choose(answer) -> None:
             row["name"]: "units {units}, clean {clean:.3f}, robust {robust:.3f} ({low:.3f} to "
             "{high:.3f})".format(**row) for row in rows}  # fmt: skip
         raise
-    expect(run([], 300, 0.5) == "None", "of an empty table nothing can be chosen: return None")
+    expect(run([], 300, 0.5) == NOTHING, "of an empty table nothing can be chosen: return None")
 
 
 # ---------------------------------------------------------------- the course's own functions
