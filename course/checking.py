@@ -341,7 +341,7 @@ def _same(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(_same, a, b))
-    return a == b
+    return a == b or (a != a and b != b)  # nan is as it was
 
 
 def unchanged(before: torch.Tensor, now: torch.Tensor, name: str) -> None:

@@ -271,6 +271,10 @@ def test_an_answer_that_leaves_all_as_it_was_passes():
     call(train, *model_and_batch(), trains=True)
 
 
+def test_a_nan_is_as_it_was():
+    assert call(lambda x, rows: 1, x=float("nan"), rows=[{"y": float("nan")}]) == 1
+
+
 def test_another_mode_inside_is_seen_where_it_matters():
     def quiet(model, batch):
         model.eval()

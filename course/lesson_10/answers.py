@@ -585,7 +585,7 @@ WRONG = [
     ("10.4", step_from_delta(lambda grad, free: ((grad * free).sum(1) / free.sum(1)).sum(0)),
      "mean over the tokens"),
     ("10.4", step_nan, "0/0|not finite"),
-    ("10.4", step_backward, "left in"),
+    ("10.4", step_backward, "changes the .grad"),
     ("10.4", step_eval, "mode"),
     ("10.4", step_in_place, "in place"),
     ("10.4", step_flags, "requires_grad"),
