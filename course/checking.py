@@ -198,12 +198,14 @@ def specified(
             raise
     expected = [spec(**problem) for problem in problems]
 
+    def gives(sentence: str, values: list, part: str | None) -> bool:
+        """Whether spec with this mistake gives these values on every problem."""
+        return all(_close(_part(v, part), _part(spec(**p, **mistakes[sentence]), part), atol, rtol)
+                   for v, p in zip(values, problems, strict=True))  # fmt: skip
+
     def explain(sentences: Sequence[str], part: str | None) -> list[str]:
-        return [
-            sentence for sentence in sentences
-            if all(_close(_part(y, part), _part(spec(**p, **mistakes[sentence]), part), atol, rtol)
-                   for y, p in zip(results, problems, strict=True))
-        ]  # fmt: skip
+        return [name for name in sentences
+                if gives(name, results, part) and not gives(name, expected, part)]  # fmt: skip
 
     for given, yours, right in zip(problems, results, expected, strict=True):
         for part in right if isinstance(right, dict) else [None]:

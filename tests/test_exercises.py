@@ -317,6 +317,16 @@ def test_a_hint_is_given_only_where_one_mistake_explains_every_problem():
     assert caught.value.likely is None
 
 
+def test_a_mistake_that_changes_nothing_is_no_hint():
+    def spec(x, late=0):
+        return {"a": x, "b": x + late}
+
+    with pytest.raises(Wrong, match="floating-point") as caught:
+        specified(lambda x: spec(x.float()), [dict(x=torch.tensor([1]))], spec,
+                  {"late": {"late": 1}})  # fmt: skip
+    assert caught.value.likely is None
+
+
 def test_a_result_of_several_parts_is_compared_part_by_part():
     def spec(x, twice=False, late=False):
         return {"start": 2 * x if twice else x, "end": x + late + twice}

@@ -156,12 +156,16 @@ _ORDERS = {
 
 def check_mixed_rows(answer) -> None:
     def run(labelled, unlabelled, k, u, steps, seed: int = 1) -> dict[str, Tensor]:
-        draw, before = torch.Generator().manual_seed(seed), torch.random.get_rng_state()
+        draw = torch.Generator().manual_seed(seed)
         given = dict(labelled=labelled.clone(), unlabelled=unlabelled.clone(), k=k, u=u,
                      steps=steps, generator=draw)  # fmt: skip
-        parts = tensors(call(answer, **given), "rows")
-        expect(torch.equal(before, torch.random.get_rng_state()), "the random numbers do not come "
-               "from `generator`", likely="pass generator=generator to torch.randperm")  # fmt: skip
+        with torch.random.fork_rng([]):
+            torch.manual_seed(1234567)
+            before = torch.random.get_rng_state()
+            parts = tensors(call(answer, **given), "rows")
+            same = torch.equal(before, torch.random.get_rng_state())
+        expect(same, "there is another source of random numbers than `generator`, PyTorch's own",
+               likely="torch.randperm without generator=generator, or a torch.manual_seed")
         return parts | {LATER: torch.randint(10**6, (), generator=draw)}
 
     g = torch.Generator().manual_seed(1020)
@@ -173,12 +177,14 @@ def check_mixed_rows(answer) -> None:
     try:
         specified(run, problems, _mix, _ORDERS)
     except Wrong as wrong:
-        if wrong.likely is None and isinstance(wrong.yours, Tensor) and wrong.yours.dim() == 2:
-            _fair(wrong.yours, run, **wrong.given)
-            wrong.likely = (
-                "each batch is fair, but the random numbers were not drawn in the order of the "
-                "task: first all shuffles of the labelled list, as many as `steps` batches need, "
-                "then those of the unlabelled one; pieces are cut from the front"
+        rows = wrong.yours
+        whole = isinstance(rows, Tensor) and not rows.is_floating_point()
+        if wrong.likely is None and whole and rows.dim() == 2:
+            _fair(rows, run, **wrong.given)
+            wrong.problem = (
+                "the batches are fair, but not those that the order of the draws gives: first all "
+                "shuffles of the labelled list, as many as `steps` batches need, then those of the "
+                "unlabelled one; pieces are cut from the front"
             )
         raise
 
@@ -197,12 +203,13 @@ def _fair(rows, run, labelled, unlabelled, k, u, steps) -> None:
            likely="these are positions in the lists: return the row numbers that stand there"
            if positions else None)  # fmt: skip
     count = with_label.sum(1)
-    swapped = k != u and (count == u).all()
+    mixed = "labelled and unlabelled texts were shuffled together: draw k from the one list and " \
+            "u from the other"  # fmt: skip
+    likely = ("k and u are exchanged" if k != u and (count == u).all() else
+              mixed if count.min() < count.max() else None)  # fmt: skip
     expect((count == k).all(), f"every batch should have {k} labelled texts; yours have between "
            f"{int(count.min())} and {int(count.max())}", given=given, yours=count,
-           expected=torch.full_like(count, k), likely="k and u are exchanged" if swapped else
-           "labelled and unlabelled texts were shuffled together: draw k from the one list and u "
-           "from the other")  # fmt: skip
+           expected=torch.full_like(count, k), likely=likely)  # fmt: skip
     expect(with_label[:, :k].all(), "the labelled texts should come first, in the first k columns",
            given=given, yours=rows[0])  # fmt: skip
     again, other = (run(**given, seed=seed)["rows"] for seed in (1, 2))
@@ -330,10 +337,13 @@ def _lora_of(answer, inside, outside, r, alpha, bias, dtype, shape) -> dict[str,
            likely="a new layer: then the model goes on using the old one")  # fmt: skip
     a, b = _low_rank_parameters(linear, inside, outside, r, dtype)
     names = {name for name, p in linear.named_parameters() if p.requires_grad}
+    extra = {name for name, _ in linear.named_parameters()} - {*frozen, "lora_A", "lora_B"}
+    expect(not extra, f"lora_A and lora_B are the only new parameters; here are also "
+           f"{sorted(extra)}")  # fmt: skip
     expect(names == {"lora_A", "lora_B"},
            f"only lora_A and lora_B are to be trained; here {sorted(names)} are",
            likely="the layer's own weight and bias must be frozen: requires_grad_(False)"
-           if names - {"lora_A", "lora_B"} else "lora_A and lora_B are frozen too")  # fmt: skip
+           if names & frozen.keys() else "lora_A and lora_B are frozen too")  # fmt: skip
     expect(a.any() or b.any(), "A and B are both zero: then neither ever gets a gradient",
            likely="A is random, B is zero")  # fmt: skip
     expect(not b.any(), "B must be zero at the start, so that the layer says what it said before",
@@ -531,8 +541,8 @@ def check_universal_step(answer) -> None:
             (4, (6,), True, True, 0.5, 0.9, 0.3), (2, (7,), False, True, 0.3, 0.9, 0.2),
         )
     ]  # fmt: skip
-    for some in (problems[:-1], problems[-1:]):
-        specified(run, some, _universal, _UNIVERSAL_MISTAKES, what="the new v")
+    specified(run, problems[:-1], _universal, _UNIVERSAL_MISTAKES, what="the new v")
+    specified(run, problems[-1:], _universal, what="the new v, where no text has a word")
 
 
 def universal_step(model, batch, v, eps, step_size):
@@ -551,9 +561,10 @@ def universal_step(model, batch, v, eps, step_size):
 
 
 def _score(clean, robust, least, *, kept=lambda c, r: r, broken=lambda c, r, least: c - least,
-           nan=-1.0, strict=False, slack=0.0, digits=None) -> float | str:  # fmt: skip
-    """The keywords are mistakes; nan=None: it is not asked for. "nan", because nan != nan."""
-    if nan is not None and (math.isnan(clean) or math.isnan(robust)):
+           nan=-1.0, asks=lambda c, r: math.isnan(c + r), strict=False, slack=0.0,
+           digits=None) -> float | str:  # fmt: skip
+    """The keywords are mistakes. "nan" in words, because nan != nan."""
+    if asks(clean, robust):
         value = nan
     elif clean >= least - slack and not (strict and clean == least):
         value = kept(clean, robust)
@@ -591,9 +602,12 @@ _SCORES = {
         dict(nan=-math.inf),
     "a run that blew up is recognised, but -1.0 was asked for, not 0": dict(nan=0.0),
     "nan slips through: every comparison with nan is False, so ask for it with math.isnan":
-        dict(nan=None),
+        dict(asks=lambda c, r: False),
+    "`robust` can be nan, too: a run blows up between two measurements":
+        dict(asks=lambda c, r: math.isnan(c)),
+    "`clean` can be nan, too": dict(asks=lambda c, r: math.isnan(r)),
     "nan slips through, and the constraint is ignored: robust accuracy alone":
-        dict(nan=None, broken=lambda c, r, least: r),
+        dict(asks=lambda c, r: False, broken=lambda c, r, least: r),
 }  # fmt: skip
 
 
