@@ -311,11 +311,11 @@ def _numbers(value) -> np.ndarray:
     try:
         expect(not isinstance(value, dict), "the importance should be a list or an array, not a "
                "dict", yours=value)  # fmt: skip
-        found = np.array([x.item() if isinstance(x, Tensor) else x for x in value], dtype=float)
+        found = np.array([x.item() if isinstance(x, Tensor) else x for x in value])
+        return (found + 0).astype(float)  # no adding to strings
     except (TypeError, ValueError):
         raise Wrong("the importance should be a list or an array of numbers, one per word, not "
                     f"{type(value).__name__}", yours=repr(value)) from None  # fmt: skip
-    return found
 
 
 # ---------------------------------------------------------------- 06.4
@@ -378,7 +378,11 @@ def _specified_search(score, text, options, *, steepest=False, nothing=False, **
                 break
             now, chosen[best[1]] = best[0], best[2]
         right[END] = replace(text, chosen)
-    return right | {END: text} if nothing else right
+    return right | {END: _with_score(score, text if nothing else right[END])}
+
+
+def _with_score(score, text: str) -> str:
+    return f"{text} (score {score.one(text):+.3f})"
 
 
 def _never(value: float) -> bool:
@@ -415,8 +419,8 @@ _GREEDY_MISTAKES = {
     "word has one turn": dict(steepest=True),
     "nothing was changed": dict(nothing=True),
     "the texts of the importance ranking are not counted": dict(forget=lambda n: n + 1),
-    "only the words of the importance ranking are counted, and not that it asks about the text as "
-    "it is": dict(forget=lambda n: 1),
+    "the text as it is is asked about twice, at the start and for the ranking, and counted once":
+        dict(forget=lambda n: 1),
     "the text at the end is asked about once more: its score is known already": dict(last=1),
 }  # fmt: skip
 
@@ -467,7 +471,8 @@ def check_greedy_attack(answer) -> None:
                yours=repr(queries))  # fmt: skip
         asked, least = len(score.asked), _follow(score, text, options)[ASKED]
         spare = asked > (2 if score.one(text) >= 0 else 1)  # importance asks about it once more
-        return {END: new, SAID: int(queries) - asked, ASKED: max(asked - spare, least)}
+        return {END: _with_score(score, new), SAID: int(queries) - asked,
+                ASKED: max(asked - spare, least)}  # fmt: skip
 
     specified(run, _searches(), _specified_search, _GREEDY_MISTAKES)
 
