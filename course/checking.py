@@ -178,6 +178,7 @@ def specified(
     *,
     what: str = "the result",
     picture: Callable | None = None,
+    tell: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
     atol: float = 1e-5,
     rtol: float = 1e-4,
 ) -> None:
@@ -187,14 +188,14 @@ def specified(
     should come out; where that is a dict, its entries are compared one after the other, each by its
     name. mistakes: sentence -> keywords with which spec makes that mistake; one is named only where
     it alone explains what came out of *every* problem. picture(yours, expected, problem) draws the
-    first failure.
+    first failure. tell(problem) is what a learner sees of it.
     """
     results = []
     for problem in problems:
         try:
             results.append(call(answer, **problem))
         except Wrong as wrong:
-            wrong.given = wrong.given or problem
+            wrong.given = wrong.given or tell(problem)
             raise
     expected = [spec(**problem) for problem in problems]
 
@@ -210,8 +211,8 @@ def specified(
     for given, yours, right in zip(problems, results, expected, strict=True):
         for part in right if isinstance(right, dict) else [None]:
             try:
-                compare(_part(yours, part), _part(right, part), given=given, what=part or what,
-                        atol=atol, rtol=rtol)  # fmt: skip
+                compare(_part(yours, part), _part(right, part), given=tell(given),
+                        what=part or what, atol=atol, rtol=rtol)  # fmt: skip
             except Wrong as wrong:
                 fits = explain(list(mistakes or {}), part)
                 if len(fits) > 1 and part:  # which of them explains all the other parts, too?

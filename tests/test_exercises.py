@@ -335,6 +335,9 @@ def test_a_result_of_several_parts_is_compared_part_by_part():
     mistakes = {"twice": {"twice": True}, "twice and late": {"twice": True, "late": True},
                 "late": {"late": True}}  # fmt: skip
     specified(spec, problems, spec, mistakes)
+    with pytest.raises(Wrong, match="x = 'a tensor'"):
+        specified(lambda x: {"start": x, "end": 7 * x}, problems, spec,
+                  tell=lambda problem: {"x": "a tensor"})  # fmt: skip
     for keywords, says in (
         ({"twice": True}, r"^start is not as expected\nLikely mistake: twice\n"),
         ({"late": True}, r"^end is not as expected\nLikely mistake: late\n"),

@@ -41,6 +41,18 @@ def _setting(classes: int, lengths: Sequence[int], size: float, training: bool):
     return model.train(training), batch, size * point / point.flatten(1).norm(dim=1)[:, None, None]
 
 
+def _told(problem) -> dict:
+    """A problem in words."""
+    rest = dict(problem)
+    texts = f"{rest.pop('lengths')} tokens long, of {rest.pop('classes')} classes"
+    mode = f"in {'training' if rest.pop('training') else 'eval'} mode"
+    if "old" in rest and rest.pop("old") is not None:
+        mode += ", with a .grad of an earlier batch"
+    return {"texts": texts, "model": mode, "start": f"of length {rest.pop('size', 1.0)} for each "
+            "text"} | {"momentum of the optimizer" if k == "momentum" else k: v
+                       for k, v in rest.items()}  # fmt: skip
+
+
 def _cut(batch, delta: Tensor) -> list[Tensor]:
     """The rows of delta without their padding."""
     return [row[:n].clone() for row, n in zip(delta, batch["attention_mask"].sum(1), strict=True)]
@@ -297,7 +309,7 @@ def _walks(answer, mistakes, *momenta) -> None:
     ]  # fmt: skip
     if momenta:
         problems = [p | dict(momentum=m) for p, m in zip(problems, momenta, strict=True)]
-    specified(_walk_of(answer), problems, _walk, mistakes, atol=1e-6)
+    specified(_walk_of(answer), problems, _walk, mistakes, tell=_told, atol=1e-6)
 
 
 def check_freelb(answer) -> None:
@@ -400,31 +412,32 @@ def check_virtual(answer) -> None:
         dict(classes=3, lengths=(6,), training=True, eps=0.6, xi=0.4, steps=2),
     ]
     try:
-        specified(_virtual_of(answer), problems, _plain_virtual, _VIRTUAL_MISTAKES, rtol=1e-3)
+        specified(_virtual_of(answer), problems, _plain_virtual, _VIRTUAL_MISTAKES,
+                  tell=_told, rtol=1e-3)  # fmt: skip
     except Wrong as wrong:
         if wrong.likely is None and isinstance(wrong.yours, Tensor):
-            wrong.likely = _why_another_direction(answer, wrong.yours, wrong.given)
+            wrong.likely = _why_another_direction(answer, problems[0])
         raise
 
 
-def _why_another_direction(answer, yours: Tensor, problem) -> str | None:
+def _why_another_direction(answer, problem) -> str | None:
     """What other labels, random states and starts tell about a delta that nothing else explains."""
 
-    def again(seed=0, **other) -> Tensor:
+    def found(seed=0, **other) -> Tensor:
         torch.manual_seed(seed)
         return _virtual_of(answer, **other)(**problem)["delta"]
 
     with torch.random.fork_rng([]):
-        if not yours.isfinite().all() or not yours.any():
-            known = again(label=0)
+        here, known = found(), found(label=0)
+        if not here.isfinite().all() or not here.any():
             if known.isfinite().all() and known.any():
                 return "did you use the labels? They are −100 here: this direction needs no label"
-            return ("the divergence is flat where delta = 0, its gradient there is zero: begin "
-                    "at xi · eps · start; or the reference was computed at the same point")
-        here = again()
-        if not torch.equal(here, again(seed=1)) or torch.equal(
-            here, again(start_of=lambda start: start.flip(-1))
-        ):
+            return (
+                "the divergence is flat where delta = 0, its gradient there is zero: begin at "
+                "xi · eps · start; or the reference was computed at the same point"
+            )
+        other_start = found(start_of=lambda start: start.flip(-1))
+        if not torch.equal(here, found(seed=1)) or torch.equal(here, other_start):
             return "`start` is not used: this begins at a random direction of its own"
     return None
 
@@ -729,15 +742,13 @@ def check_choose(answer) -> None:
                "None where no row is left", yours=repr(yours)[:200])  # fmt: skip
         return NOTHING if yours is None else yours
 
+    def tell(case) -> dict:
+        row = "units {units}, clean {clean:.3f}, robust {robust:.3f} ({low:.3f} to {high:.3f})"
+        return {r["name"]: row.format(**r) for r in case["table"]} | {
+            "budget": case["budget"], "least_clean": case["least_clean"]}  # fmt: skip
+
     cases = [dict(table=t, budget=b, least_clean=c) for t, b, c in _tables()]
-    try:
-        specified(run, cases, _choice, _CHOICE_MISTAKES, what="the choice")
-    except Wrong as wrong:
-        rows = wrong.given["table"]
-        wrong.given = {k: v for k, v in wrong.given.items() if k != "table"} | {
-            row["name"]: "units {units}, clean {clean:.3f}, robust {robust:.3f} ({low:.3f} to "
-            "{high:.3f})".format(**row) for row in rows}  # fmt: skip
-        raise
+    specified(run, cases, _choice, _CHOICE_MISTAKES, what="the choice", tell=tell)
     expect(run([], 300, 0.5) == NOTHING, "of an empty table nothing can be chosen: return None")
 
 

@@ -180,78 +180,70 @@ def check_mixed_rows(answer) -> None:
         rows = wrong.yours
         whole = isinstance(rows, Tensor) and not rows.is_floating_point()
         if wrong.likely is None and whole and rows.dim() == 2:
-            _fair(rows, run, **wrong.given)
-            wrong.problem = (
-                "the batches are fair, but not those that the order of the draws gives: first all "
-                "shuffles of the labelled list, as many as `steps` batches need, then those of the "
-                "unlabelled one; pieces are cut from the front"
-            )
+            wrong.problem, wrong.likely = next(_broken_rules(rows, run, **wrong.given))
         raise
 
 
-def _fair(rows, run, labelled, unlabelled, k, u, steps) -> None:
-    """Raise Wrong for what the batches of rows must never do, in any order of the draws."""
-    given = dict(labelled=labelled, unlabelled=unlabelled, k=k, u=u, steps=steps)
-    expect(rows.shape == (steps, k + u), f"rows has shape {tuple(rows.shape)}, expected "
-           f"{(steps, k + u)}", given=given,
-           likely="a list ran out: shuffle it anew and go on" if len(rows) < steps
-           else None)  # fmt: skip
+def _broken_rules(rows, run, labelled, unlabelled, k, u, steps):
+    """(problem, likely mistake) of what batches must never do, in any order of the draws; at the
+    end, that the order is wrong."""
+    if rows.shape != (steps, k + u):
+        short = "a list ran out: shuffle it anew and go on" if len(rows) < steps else None
+        yield f"rows has shape {tuple(rows.shape)}, expected {(steps, k + u)}", short
     with_label = torch.isin(rows, labelled)
-    positions = rows.min() >= 0 and rows.max() < max(len(labelled), len(unlabelled))
-    expect((with_label | torch.isin(rows, unlabelled)).all(), "there are numbers in the result "
-           "that are in neither list", given=given, yours=rows[0],
-           likely="these are positions in the lists: return the row numbers that stand there"
-           if positions else None)  # fmt: skip
+    if not (with_label | torch.isin(rows, unlabelled)).all():
+        positions = rows.min() >= 0 and rows.max() < max(len(labelled), len(unlabelled))
+        likely = "these are positions in the lists: return the row numbers that stand there"
+        yield ("there are numbers in the result that are in neither list",
+               likely if positions else None)  # fmt: skip
     count = with_label.sum(1)
-    mixed = "labelled and unlabelled texts were shuffled together: draw k from the one list and " \
-            "u from the other"  # fmt: skip
-    likely = ("k and u are exchanged" if k != u and (count == u).all() else
-              mixed if count.min() < count.max() else None)  # fmt: skip
-    expect((count == k).all(), f"every batch should have {k} labelled texts; yours have between "
-           f"{int(count.min())} and {int(count.max())}", given=given, yours=count,
-           expected=torch.full_like(count, k), likely=likely)  # fmt: skip
-    expect(with_label[:, :k].all(), "the labelled texts should come first, in the first k columns",
-           given=given, yours=rows[0])  # fmt: skip
+    low, high = int(count.min()), int(count.max())
+    if not low == high == k:
+        likely = "k and u are exchanged" if low == high == u else None
+        if low < high:
+            likely = ("labelled and unlabelled texts were shuffled together: draw k from the one "
+                      "list and u from the other")  # fmt: skip
+        yield (f"every batch should have {k} labelled texts; yours have between {low} and {high}",
+               likely)  # fmt: skip
+    if not with_label[:, :k].all():
+        yield "the labelled texts should come first, in the first k columns", None
+    given = dict(labelled=labelled, unlabelled=unlabelled, k=k, u=u, steps=steps)
     again, other = (run(**given, seed=seed)["rows"] for seed in (1, 2))
-    expect(torch.equal(rows, again), "the same generator state gives other batches: the random "
-           "numbers do not come from `generator`", given=given)  # fmt: skip
-    expect(not torch.equal(rows, other), "another generator gives the same batches: the numbers "
-           "are seeded inside, or nothing is shuffled", given=given)  # fmt: skip
-    for name, part, source in (("labelled", rows[:, :k], labelled),
-                               ("unlabelled", rows[:, k:], unlabelled)):  # fmt: skip
-        _one_stream(part, source, name, given)
+    if not torch.equal(rows, again):
+        yield "a generator of the same state gives other batches", None
+    if torch.equal(rows, other):
+        yield "another generator gives the same batches", "seeded inside, or nothing is shuffled"
+    yield from _broken_passes(rows[:, :k], labelled, "labelled")
+    yield from _broken_passes(rows[:, k:], unlabelled, "unlabelled")
+    yield ("the batches are fair, but not those that the order of the draws gives: first all "
+           "shuffles of the labelled list, as many as `steps` batches need, then those of the "
+           "unlabelled one; pieces are cut from the front", None)  # fmt: skip
 
 
-def _one_stream(part: Tensor, source: Tensor, name: str, given) -> None:
-    """The rows of one kind: passes over a shuffled list, each text at most once in a pass."""
+def _broken_passes(part: Tensor, source: Tensor, name: str):
+    """The same for one kind: passes over a shuffled list, each text at most once in a pass."""
     take = part.shape[1]
     length = len(source) // take  # batches in a pass
-    passes = [part[i : i + length] for i in range(0, len(part), length)]
+    passes = part.split(length)
     for batch in part:
-        expect(len(batch.unique()) == take, f"a text is twice in one batch ({name})", given=given,
-               yours=batch, likely="drawn with replacement (torch.randint), or a batch that "
-               "takes the last texts of one pass and the first of the next")  # fmt: skip
+        if len(batch.unique()) < take:
+            yield (f"a {name} text is twice in one batch: {batch.tolist()}", "drawn with "
+                   "replacement (torch.randint), or a batch that takes the last texts of one pass "
+                   "and the first of the next")  # fmt: skip
     for one in passes:
-        seen, n = one.flatten(), one.numel()
-        expect(len(seen.unique()) == n,
-               f"a text comes twice in one pass over the {name} texts, while others wait",
-               given=given, yours=seen, likely="each batch is drawn by itself, or the pass is cut "
-               f"wrongly: {length} batches of {take} use up a shuffled list of {len(source)}, then "
-               "shuffle the whole list anew")  # fmt: skip
-    if len(passes) > 1 and len(passes[0]) == len(passes[1]):
-        same = sum(torch.equal(a, b) for a, b in zip(passes[0], passes[1], strict=True))
-        expect(same < length or take * length == 1, f"the second pass over the {name} texts is "
-               "the first once more: shuffle anew for every pass", given=given,
-               yours=passes[1], likely="one torch.randperm before the loop")  # fmt: skip
-    if len(source) > take and len(passes) > 1:
-        firsts = torch.stack([p[0].sort().values for p in passes])
-        expect(len(firsts.unique(dim=0)) > 1, f"the {name} texts are not shuffled: every pass "
-               "begins with the same batch", given=given, yours=firsts)  # fmt: skip
-    used = set(part.flatten().tolist())
-    if len(passes) > 3 and len(source) - length * take:
-        missing = sorted(set(source.tolist()) - used)
-        expect(not missing, f"these {name} texts never come, in {len(passes)} passes: {missing}",
-               given=given, likely="the list was cut before it was shuffled")  # fmt: skip
+        if len(one.unique()) < one.numel():
+            yield (f"a text comes twice in one pass over the {name} texts, while others wait: "
+                   f"{one.tolist()}", "each batch is drawn by itself, or the pass is cut wrongly: "
+                   f"{length} batches of {take} use up a shuffled list of {len(source)}, then "
+                   "shuffle the whole list anew")  # fmt: skip
+    whole = [one for one in passes if len(one) == length]
+    if len(whole) > 1 and take * length > 1 and torch.equal(whole[0], whole[1]):
+        yield (f"the second pass over the {name} texts is the first once more: shuffle anew for "
+               "every pass", "one torch.randperm before the loop")  # fmt: skip
+    missing = sorted(set(source.tolist()) - set(part.flatten().tolist()))
+    if missing and len(passes) > 3 and len(source) > length * take:
+        yield (f"these {name} texts never come, in {len(passes)} passes: {missing}",
+               "the list was cut before it was shuffled")  # fmt: skip
 
 
 def mixed_rows(labelled, unlabelled, k, u, steps, generator):
@@ -320,8 +312,14 @@ def check_add_lora(answer) -> None:
             (6, 6, 1, 16.0, True, torch.float64), (7, 2, 4, 6.0, True, torch.float32),
         ) for shape in ((4,), (2, 3), ())
     ]  # fmt: skip
-    specified(functools.partial(_lora_of, answer), problems, _multiplied, _FACTORS, atol=1e-4,
-              rtol=1e-3)  # fmt: skip
+
+    def tell(problem) -> dict:
+        layer = "nn.Linear({inside}, {outside}, bias={bias}, dtype={dtype})".format(**problem)
+        x = f"of shape {(*problem['shape'], problem['inside'])}"
+        return dict(linear=layer, r=problem["r"], alpha=problem["alpha"], x=x)
+
+    specified(functools.partial(_lora_of, answer), problems, _multiplied, _FACTORS, tell=tell,
+              atol=1e-4, rtol=1e-3)  # fmt: skip
 
 
 def _lora_of(answer, inside, outside, r, alpha, bias, dtype, shape) -> dict[str, Tensor]:
@@ -541,8 +539,16 @@ def check_universal_step(answer) -> None:
             (4, (6,), True, True, 0.5, 0.9, 0.3), (2, (7,), False, True, 0.3, 0.9, 0.2),
         )
     ]  # fmt: skip
-    specified(run, problems[:-1], _universal, _UNIVERSAL_MISTAKES, what="the new v")
-    specified(run, problems[-1:], _universal, what="the new v, where no text has a word")
+
+    def tell(problem) -> dict:
+        kind = "texts" if problem["words"] else "texts without a word"
+        told = {kind: "{lengths} tokens long, of {classes} classes".format(**problem),
+                "model": f"in {'training' if problem['training'] else 'eval'} mode",
+                "v": f"of length {problem['size']}"}  # fmt: skip
+        return told | dict(eps=problem["eps"], step_size=problem["step_size"])
+
+    specified(run, problems[:-1], _universal, _UNIVERSAL_MISTAKES, what="the new v", tell=tell)
+    specified(run, problems[-1:], _universal, what="the new v", tell=tell)
 
 
 def universal_step(model, batch, v, eps, step_size):
