@@ -1,9 +1,13 @@
 """What README and the pages point to is there."""
 
 import re
+import sys
 from pathlib import Path
 
 from course import LESSONS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import course_map  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,3 +48,12 @@ def test_every_badge_leads_to_the_repository_of_the_notebooks():
         badge = re.search(rf"https://colab[^)]*/{page.name}", readme)[0]
         shown = "make notebooks REPO=owner/name" if "OWNER/REPOSITORY" in badge else f"({badge})"
         assert shown in page.read_text(), page.name
+
+
+def test_the_map_shows_every_lesson_after_what_it_needs():
+    drawn = (ROOT / "docs" / "img" / "map.svg").read_text()
+    order = list(LESSONS)
+    for number, needed in course_map.needs().items():
+        assert f">{number}</" in drawn, f"lesson {number}: run python tools/course_map.py"
+        assert all(order.index(other) < order.index(number) for other in needed)
+    assert course_map.needs()["06"] == {"00", "03"}  # as its page says, less what 03 needs itself

@@ -26,6 +26,7 @@ import textwrap
 import tomllib
 from pathlib import Path
 
+import course_map
 import jupytext
 import nbformat
 from nbformat import NotebookNode
@@ -366,6 +367,8 @@ def main() -> None:
             print(f"{name}: {seconds[name]:.1f} s")
     if bad:
         sys.exit("\n".join(bad))
+    if not options.check:
+        course_map.draw()
 
 
 if __name__ == "__main__":

@@ -194,8 +194,8 @@ course.claim("01.noise", attacked=attacked, noisy=noisy)
 # Write `robust_loss(w, b, X, y, eps, norm)`: the mean over the points of
 # $\max_{\|\delta\|\le\texttt{eps}} \texttt{softplus}(-y\,(w\cdot(x+\delta)+b))$, in closed form,
 # without a $\delta$ and without a search. `X` has shape `(n, d)`; return a scalar tensor through
-# which autograd can reach `w` and `b`. It must stay finite for large `w`, and at `eps = 0` it must
-# be `clean_loss`.
+# which autograd can reach `w` and `b`. It and its gradient must stay finite for large `w`, and at
+# `eps = 0` it must be `clean_loss`.
 #
 # <details><summary>Hint</summary>
 #
@@ -268,8 +268,9 @@ course.claim("01.search", found=found, exact=exact)
 # ### Exercise 01.3: the gradient by hand · ●●● · 12 min
 #
 # Write `robust_grad(w, b, X, y, eps, norm)`: return `(grad_w, grad_b)`, the gradient of
-# `robust_loss` with respect to `w` (shape `(d,)`) and to `b` (a scalar tensor). Do it by hand, with
-# `worst_case` and the chain rule; autograd will be the judge afterwards.
+# `robust_loss` with respect to `w` (shape `(d,)`) and to `b` (a scalar tensor), finite for large
+# `w` too. Do it by hand, with `worst_case` and the chain rule; autograd will be the judge
+# afterwards.
 #
 # <details><summary>Hint</summary>
 #

@@ -173,7 +173,7 @@ def curves(grid, curves):
     return fig
 
 
-def hill(ax, landscape, name, way, end):
+def hill(ax, landscape, name, way, odds):
     """The landscape of the tiny model on one axes, its summit and one run of PGD."""
     disc, surface, summit, highest = landscape
     levels = range(math.floor(surface.min()), math.ceil(surface.max()) + 1)
@@ -184,9 +184,9 @@ def hill(ax, landscape, name, way, end):
             path_effects=[withStroke(linewidth=3, foreground="black")])
     ax.plot(*way[0], "o", color="white", markeredgecolor="black", markersize=8, label="start")
     ax.plot(*way[-1], "X", color=plots.COLOURS["pgd"], markeredgecolor="black", markersize=7,
-            clip_on=False, label="PGD's end")
+            clip_on=False, label="where PGD is")
     ax.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
-    ax.set_title(f"{name}: PGD ends at {end:+.1f}".replace("-", "−"), fontsize=9)
+    ax.set_title(f"{name}: {odds[-1]:+.1f}".replace("-", "−"), fontsize=9)
     ax.grid(False)
     return shown
 
@@ -195,30 +195,32 @@ def hills(landscape, runs):
     """The landscape of the tiny model four times, with PGD's way from four starts."""
     with plots.style():
         fig, axes = plots.figure(5.8, 5.1, nrows=2, ncols=2, sharex=True, sharey=True)
-        for ax, (name, (way, end)) in zip(axes.flat, runs.items(), strict=True):
-            shown = hill(ax, landscape, name, way, end)
+        for ax, (name, (way, odds)) in zip(axes.flat, runs.items(), strict=True):
+            shown = hill(ax, landscape, f"{name}, PGD ends at", way, odds)
         fig.colorbar(shown, ax=axes, label="log-odds of being wrong", shrink=0.7, format="{x:.0f}")
         fig.supxlabel("first direction of the disc, in eps", fontsize=10)
         fig.supylabel("second direction of the disc, in eps", fontsize=10)
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3,
                    markerscale=0.6)
-    ends = ", ".join(f"{name} at {end:+.1f}" for name, (_, end) in runs.items())
+    ends = ", ".join(f"{name} at {odds[-1]:+.1f}" for name, (_, odds) in runs.items())
     fig.alt = (f"A disc with two hills; the higher top is at {landscape[3]:+.1f}. PGD ends {ends}.")
     return fig
 
 
 def explore_hill(landscape, run_from):
-    """The same landscape with sliders. run_from(radius, angle, step_size): PGD's way and end."""
+    """The same landscape with sliders, the way step by step. run_from(radius, angle, step_size):
+    the points of PGD's way and the log-odds there."""
 
-    def draw(radius, angle, step_size):
+    def draw(radius, angle, step_size, steps):
         with plots.style():
             fig, ax = plots.figure(4.6, 3.8)
-            way, end = run_from(radius, angle, step_size)
-            shown = hill(ax, landscape, f"from {angle}°" if radius else "from the centre", way, end)
+            way, odds = (all[: steps + 1] for all in run_from(radius, angle, step_size))
+            start = f"from {angle}°" if radius else "from the centre"
+            shown = hill(ax, landscape, f"{start}, after {steps} steps", way, odds)
             ax.set(xlabel="first direction, in eps", ylabel="second direction, in eps")
             fig.colorbar(shown, ax=ax, label="log-odds of being wrong", format="{x:.0f}")
-        fig.alt = f"PGD's way over the landscape; it ends at {end:+.1f}."
+        fig.alt = f"PGD's way over the landscape; after {steps} steps it is at {odds[-1]:+.1f}."
         return fig
 
     explore(draw, radius=(0.8, 0.0, 1.0, 0.1), angle=(0, 0, 345, 15),
-            step_size=(0.25, [0.05, 0.1, 0.25, 0.5, 1.0, 2.0]))
+            step_size=(0.25, [0.05, 0.1, 0.25, 0.5, 1.0, 2.0]), steps=(20, 0, 20, 1))

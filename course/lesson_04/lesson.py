@@ -883,17 +883,17 @@ def at(radius, angle):
 
 
 def run_from(radius, angle, step_size=0.25):
-    """One run of PGD: its way, in eps, and the log-odds at its end."""
+    """One run of PGD: its way, in eps, and the log-odds at each of its points."""
     way = path(show, at(radius, angle), step_size * tiny_eps)
-    return way / tiny_eps, tiny_odds(show, to_delta(way[-1:])).item()
+    return way / tiny_eps, tiny_odds(show, to_delta(way)).tolist()
 
 
 runs = {"from the centre": run_from(0, 0)}
 runs |= {f"from {angle}°": run_from(0.8, angle) for angle in (30, 150, 270)}
-from_centre = [run_from(0, 0, step_size)[1] for step_size in (0.1, 0.5, 2.0)]
+from_centre = [run_from(0, 0, step_size)[1][-1] for step_size in (0.1, 0.5, 2.0)]
 round_trip = to_delta(torch.tensor([at(0.8, k) for k in range(0, 360, 15)], dtype=torch.double))
 arrived = tiny_odds(show, pgd(tiny, tiny_batch(show, 24), tiny_eps, 20, tiny_eps / 4, round_trip))
-course.claim("04.hills", summit=summit_odds, ends=[end for _, end in runs.values()],
+course.claim("04.hills", summit=summit_odds, ends=[odds[-1] for _, odds in runs.values()],
              from_centre=from_centre, arrived=arrived)
 landscape = (disc / tiny_eps, surface, summit / tiny_eps, summit_odds)
 figures.hills(landscape, runs)
@@ -911,8 +911,9 @@ figures.hills(landscape, runs)
 #
 # </details>
 #
-# Move the sliders. (1) At `radius = 0.8`, from about which share of the angles does PGD find the
-# star? (2) Is there a `step_size` that saves the run from the centre, `radius = 0`?
+# Move the sliders: `steps` walks along the way, one step of PGD at a time. (1) At `radius = 0.8`,
+# from about which share of the angles does PGD find the star? (2) Is there a `step_size` that saves
+# the run from the centre, `radius = 0`?
 #
 # <details><summary>Answers</summary>
 #

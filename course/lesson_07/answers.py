@@ -3,6 +3,7 @@
 import math
 from statistics import NormalDist
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
@@ -54,6 +55,26 @@ def in_place_T(z, y):
     return 1.0
 
 
+def by_lbfgs(z, y):
+    """Descent in log T, in double precision."""
+    t = torch.full((1,), math.log(float(z.std())), dtype=torch.double, requires_grad=True)
+    optimizer = torch.optim.LBFGS([t], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(z.double() / t.exp(), y)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return t.exp()
+
+
+def by_autograd_on_logits(z, y):
+    z.requires_grad_()
+    return by_scipy(z.detach(), y)
+
+
 def few_steps(z, y):
     T = torch.ones(1, requires_grad=True)
     optimizer = torch.optim.SGD([T], lr=0.01)
@@ -85,6 +106,20 @@ def by_no_grad(f, x):
     with torch.no_grad():
         shift = f(x) - x
     return x + shift
+
+
+def requires_grad_left(f, x):
+    return x.requires_grad_() + (f(x) - x).detach()
+
+
+def another_leaf(f, x):
+    x = x.detach().clone().requires_grad_()
+    return x + (f(x) - x).detach()
+
+
+def grad_cleared(f, x):
+    x.grad = None
+    return x + (f(x) - x).detach()
 
 
 def in_place_layer(f, x):
@@ -165,6 +200,53 @@ def eot_walking(model, batch, delta, k):
         total, here = total + grad / k, here + 0.1 * grad
         votes = votes + (logits.argmax(1) == batch["labels"]).int()
     return total, votes * 2 > k
+
+
+def in_mode(train, back):
+    """The right answer in another mode, which it may put back."""
+
+    def answer(model, batch, delta, k):
+        before = model.training
+        model.train(train)
+        found = eot_in_a_loop(model, batch, delta, k)
+        model.train(before if back else train)
+        return found
+
+    return answer
+
+
+def eot_popping(model, batch, delta, k):
+    labels = batch.pop("labels")
+    return eot_in_a_loop(model, {**batch, "labels": labels}, delta, k)
+
+
+def eot_zeroing(model, batch, delta, k):
+    model.zero_grad()
+    return eot_in_a_loop(model, batch, delta, k)
+
+
+def eot_clearing_delta(model, batch, delta, k):
+    delta.grad = None
+    return eot_in_a_loop(model, batch, delta, k)
+
+
+def eot_one_pass_more(model, batch, delta, k):
+    perturbed_logits(model, batch, delta)
+    return eot_in_a_loop(model, batch, delta, k)
+
+
+def eot_unfreezing(model, batch, delta, k):
+    model.requires_grad_(False)
+    return eot_in_a_loop(model, batch, delta, k)
+
+
+def eot_first_two(model, batch, delta, k):
+    """Right for two classes only."""
+    here, y = delta.detach().clone().requires_grad_(), batch["labels"]
+    z = torch.stack([perturbed_logits(model, batch, here) for _ in range(k)])
+    sign = torch.where(y == 1, -1.0, 1.0)
+    (grad,) = torch.autograd.grad((sign * (z[..., 1] - z[..., 0])).sum() / k, here)
+    return grad, (z.argmax(-1) == y).sum(0) * 2 > k
 
 
 def eot_seeded(model, batch, delta, k):
@@ -332,33 +414,38 @@ def missing_in_table_order(e):
 
 
 RIGHT = [
-    ("07.1", by_scipy), ("07.1", by_slope),
+    ("07.1", by_scipy), ("07.1", by_slope), ("07.1", by_lbfgs),
     ("07.2", by_function), ("07.2", by_no_grad),
+    ("07.2", lambda f, x: f(x).detach() + (x - x.detach())),
     ("07.3", eot_of()), ("07.3", eot_in_a_loop),
+    ("07.3", lambda *i: tuple(x.clone() for x in eot_of()(*i))),
     ("07.4", needed_by_counting), ("07.4", needed_by_root),
+    ("07.4", lambda p, w: np.int64(needed_by_root(p, w))),
     ("07.5", missing_by_rules),
     ("07.5", lambda e: missing_by_rules({k: v for k, v in e.items() if v is not None})),
 ]  # fmt: skip
 
 WRONG = [
-    ("07.1", lambda z, y: 1 / by_scipy(z, y), "divided by T"),
-    ("07.1", lambda z, y: math.log(by_scipy(z, y)), "log T|positive"),
-    ("07.1", best_of(torch.linspace(0.1, 10, 1000), F.cross_entropy), "edge of its range"),
-    ("07.1", best_of(torch.logspace(-3, 5, 40), F.cross_entropy), "too coarse"),
+    ("07.1", lambda z, y: 1 / by_scipy(z, y), "divided by T, not multiplied"),
+    ("07.1", lambda z, y: math.log(by_scipy(z, y)), "log T"),
+    ("07.1", best_of(torch.linspace(0.1, 10, 1000), F.cross_entropy), "T is 10 for logits"),
+    ("07.1", best_of(torch.logspace(-3, 5, 40), F.cross_entropy), "finer grid"),
     ("07.1", best_of(WIDE, brier), "Brier"),
     ("07.1", lambda z, y: by_scipy(z[y < 2, :2], y[y < 2]), "first two classes"),
-    ("07.1", best_of(WIDE, lambda z, y: F.cross_entropy(z, z.argmax(1))), "labels"),
+    ("07.1", best_of(WIDE, lambda z, y: F.cross_entropy(z, z.argmax(1))), "does not follow"),
     ("07.1", best_of(WIDE, confidence_gap), "confidence equal"),
-    ("07.1", best_of(WIDE, lambda z, y: -F.cross_entropy(z, y)), "largest cross-entropy|edge"),
-    ("07.1", lambda z, y: 1.0, "did not move"),
-    ("07.1", few_steps, "edge of its range|coarse|not move"),
+    ("07.1", best_of(WIDE, lambda z, y: -F.cross_entropy(z, y)), "does not follow"),
+    ("07.1", lambda z, y: 1.0, "T is 1 for logits"),
+    ("07.1", few_steps, "right to within 1 %"),
     ("07.1", lambda z, y: z / by_scipy(z, y), "T itself"),
     ("07.1", in_place_T, "in place"),
+    ("07.1", by_autograd_on_logits, "requires_grad"),
+    ("07.1", best_of(torch.logspace(0, 5, 1000), F.cross_entropy), "right to within 1 %"),
     ("07.1", lambda z, y: None, "None"),
     ("07.1", lambda z, y: -by_scipy(z, y), "positive"),
-    ("07.2", lambda f, x: f(x), "own gradient|no gradient"),
+    ("07.2", lambda f, x: f(x), "own gradient"),
     ("07.2", lambda f, x: x, "x itself"),
-    ("07.2", lambda f, x: x + (f(x) - x), "own gradient|no gradient|zero"),
+    ("07.2", lambda f, x: x + (f(x) - x), "own gradient"),
     ("07.2", lambda f, x: f(x) + x - x.detach(), "own gradient is added"),
     ("07.2", lambda f, x: x + f(x).detach(), "counted twice"),
     ("07.2", lambda f, x: (x + (f(x) - x)).detach(), "no gradient"),
@@ -367,6 +454,12 @@ WRONG = [
     ("07.2", lambda f, x: x - (f(x) - x).detach(), "wrong sign"),
     ("07.2", lambda f, x: (f(x) - x).detach() + 2 * x - x.detach(), "twice"),
     ("07.2", in_place_layer, "in place"),
+    ("07.2", requires_grad_left, "requires_grad of `x`"),
+    ("07.2", another_leaf, "no gradient flows back"),
+    ("07.2", grad_cleared, "changes `x.grad`"),
+    ("07.2", lambda f, x: (x + (f(x) - x).detach()).float(), "float32, where x is torch.float64"),
+    ("07.2", lambda f, x: f(x.detach()), "no gradient flows back"),
+    ("07.2", lambda f, x: (x + (f(x) - x).detach()).tolist(), "tensor"),
     ("07.2", lambda f, x: None, "None"),
     ("07.3", eot_of(together="sum"), "sum instead of mean"),
     ("07.3", eot_of(together="first"), "first draw"),
@@ -376,9 +469,9 @@ WRONG = [
     ("07.3", eot_of("mean logits"), "logits are averaged"),
     ("07.3", eot_of("mean probability"), "probabilities are averaged"),
     ("07.3", eot_of(verdict=lambda h, k: h.sum(0) * 2 >= k), "tie"),
-    ("07.3", eot_of(verdict=lambda h, k: h.any(0)), "any draw|tie"),
+    ("07.3", eot_of(verdict=lambda h, k: h.any(0)), "any draw"),
     ("07.3", eot_of(verdict=lambda h, k: h.all(0)), "all draws"),
-    ("07.3", eot_of(verdict=lambda h, k: h[-1]), "last draw|majority"),
+    ("07.3", eot_of(verdict=lambda h, k: h[-1]), "last draw"),
     ("07.3", eot_of(verdict=lambda h, k: h.double().mean(0)), "one half"),
     ("07.3", eot_of("hard"), "hard=True"),
     ("07.3", eot_of("normalised"), "by its length"),
@@ -388,11 +481,25 @@ WRONG = [
      "mean log-odds"),
     ("07.3", eot_of(verdict=lambda h, k: h.sum(0) * 2 <= k), "majority is wrong"),
     ("07.3", lambda *i: [-eot_in_a_loop(*i)[0], eot_in_a_loop(*i)[1]], "one pass serves"),
+    ("07.3", eot_judged(lambda z, y: torch.stack([wrong_margin(one, y) < 0 for one in z]).sum(0)
+                        * 2 > len(z)), "all other classes together"),
+    ("07.3", eot_judged(lambda z, y: (z.argmax(-1) == y[0]).sum(0) * 2 > len(z)), "right is not"),
+    ("07.3", eot_judged(lambda z, y: ((z.argmax(-1) == y).sum(0) * 2 > len(z)).int()),
+     "whole numbers"),
+    ("07.3", eot_judged(lambda z, y: (z.argmax(-1) == y).sum(0)), "compare it with k / 2"),
+    ("07.3", eot_first_two, "grad is not"),
+    ("07.3", in_mode(False, back=False), "leaves the model in another mode"),
+    ("07.3", in_mode(False, back=True), "runs the model in another mode"),
+    ("07.3", eot_popping, "takes 'labels' out"),
+    ("07.3", eot_zeroing, "changes the .grad of the model"),
+    ("07.3", eot_clearing_delta, "changes `delta.grad`"),
+    ("07.3", eot_unfreezing, "requires_grad of the model's weights"),
+    ("07.3", eot_one_pass_more, "called 5 times; k = 4"),
     ("07.3", eot_once, "loop over k"),
     ("07.3", eot_walking, "walks between"),
     ("07.3", eot_twice, "one pass serves"),
     ("07.3", eot_seeded, "seed"),
-    ("07.3", eot_backward, "parameters"),
+    ("07.3", eot_backward, "changes the .grad"),
     ("07.3", eot_on_delta, "copy"),
     ("07.3", eot_graph, "graph"),
     ("07.3", lambda *i: eot_in_a_loop(*i)[0], "two things"),
@@ -400,13 +507,14 @@ WRONG = [
     ("07.4", lambda p, w: needed_by_counting(p, w) + 1, "one too many"),
     ("07.4", lambda p, w: max(1, needed_by_counting(p, w) - 1), "one too few"),
     ("07.4", lambda p, w: max(1, math.ceil(1.959964**2 * p * (1 - p) / w**2)), "shorter formula"),
-    ("07.4", lambda p, w: needed_by_root(p, w / 2), "whole width|halved"),
+    ("07.4", lambda p, w: needed_by_root(p, w / 2), "taken for the whole"),
     ("07.4", lambda p, w: needed_by_root(p, 2 * w), "twice"),
     ("07.4", lambda p, w: needed_by_root(0.5, w), "worst case"),
     ("07.4", lambda p, w: count(lambda n: half(p, n, 1.645) <= w), "90 %"),
     ("07.4", lambda p, w: count(lambda n: half(p, n, 2.576) <= w), "99 %"),
-    ("07.4", lambda p, w: count(lambda n: half(round(p * n) / n, n) <= w), "rounded|too few"),
+    ("07.4", lambda p, w: count(lambda n: half(round(p * n) / n, n) <= w), "rounded to whole"),
     ("07.4", lambda p, w: float(needed_by_root(p, w)), "whole number"),
+    ("07.4", lambda p, w: max(2, needed_by_root(p, w)), "smallest n that is enough is not"),
     ("07.4", lambda p, w: None, "None"),
     ("07.5", missing_with("no clean accuracy", lambda e: not e.get("clean")), "0.0 is not absent"),
     ("07.5", missing_with("refusals hidden", lambda e: e.get("detector")
@@ -436,23 +544,23 @@ WRONG = [
     ("07.5", missing_with("loss did not rise", lambda e: any(
         a["loss"][1] < a["loss"][0] for a in e.get("attacks") or [] if a.get("loss"))), "larger"),
     ("07.5", present("norm", "no threat model", lambda e: "eps" in e and e["eps"] is not None
-                     or "norm" not in e), "None|either"),
-    ("07.5", present("clean", "no clean accuracy"), "same as absent"),
-    ("07.5", present("interval", "no interval"), "same as absent"),
+                     or "norm" not in e), "either is enough"),
+    ("07.5", present("clean", "no clean accuracy"), "not reported.*None"),
+    ("07.5", present("interval", "no interval"), "not reported.*None"),
     ("07.5", missing_with("n below 100", lambda e: e.get("n", 0) is not None
-                          and e.get("n", 0) < 100), "same as absent"),
-    ("07.5", missing_with("n below 100", lambda e: e.get("n", 0) < 100), "value None"),
+                          and e.get("n", 0) < 100), "not reported.*None"),
+    ("07.5", missing_with("n below 100", lambda e: e.get("n", 0) < 100), "a value may be None"),
     ("07.5", missing_with("random without averaging", lambda e: e.get("random")
                           and e.get("draws", 0) is not None and e.get("draws", 0) < 10),
-     "same as absent"),
+     "not reported.*None"),
     ("07.5", present("false alarms", "refusals hidden", lambda e: e.get("detector")),
-     "same as absent"),
+     "not reported.*None"),
     ("07.5", lambda e: missing_by_rules(e) if e.get("attacks", []) or "attacks" not in e
-     else [len(e.get("attacks", []))], "value None"),
+     else [len(e.get("attacks", []))], "a value may be None"),
     ("07.5", missing_with("curve not at 0", lambda e: not e.get("curve", {0: 0})
                           and e.get("curve", 1) is not None or "curve" not in e
                           or bool(e["curve"]) and e["curve"][max(e["curve"])] > 0.05),
-     "same as absent"),
+     "not reported.*None"),
     ("07.5", missing_with("no threat model", lambda e: not e.get("norm") or not e.get("eps")),
      "0.0 is not absent"),
     ("07.5", missing_with("no interval", lambda e: not all(e.get("interval") or (0,))),
@@ -478,8 +586,9 @@ WRONG = [
     ("07.5", lambda e: missing_by_rules(e | {"norm": e["norm"]}), "KeyError"),
     ("07.5", lambda e: set(missing_by_rules(e)), "list"),
     ("07.5", missing_twice, "twice"),
-    ("07.5", missing_in_place, "in place"),
+    ("07.5", lambda e: missing_by_rules({"clean": e.pop("clean", None), **e}), "takes 'clean' out"),
+    ("07.5", missing_in_place, "puts 'attacks' into"),
     ("07.5", missing_in_table_order, "sorted"),
     ("07.5", lambda e: [code.title() for code in missing_by_rules(e)], "spelled"),
-    ("07.5", lambda e: None, "None"),
+    ("07.5", lambda e: None, "result is None"),
 ]  # fmt: skip

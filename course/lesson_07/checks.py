@@ -2,7 +2,7 @@
 
 The specification: temperatures by brute force over a fine grid; straight-through by the gradients
 of functions whose own gradient is zero or misleading; averaged gradients by finite differences of
-a model that draws its randomness from a list and can be rewound; sample sizes by counting up;
+a model that draws its randomness from a list and can be rewound; sample sizes by trying every n;
 checklists by evaluations that were damaged on purpose, so that what is missing is known.
 """
 
@@ -10,34 +10,32 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
+from numbers import Integral
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from advlib import plots
 from advlib.attacks.embedding import perturbed_logits, wrong_margin, zero_delta
-from course.checking import Exercise, Wrong, compare, expect, unchanged
-
-Z = 1.959964
-
-
-def _number(value, what: str, given: dict) -> float:
-    """The answer as a float, where it is one number."""
-    expect(value is not None, f"{what} is None: does the function return it?", given=given)
-    if isinstance(value, Tensor):
-        expect(value.numel() == 1, f"{what} should be one number", given=given, yours=value)
-        value = value.item()
-    try:
-        value = float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"{what} should be one number", given=given, yours=repr(value)) from None
-    expect(math.isfinite(value), f"{what} is not finite", given=given, yours=value)
-    return value
-
+from course.checking import Exercise, Wrong, call, compare, expect, specified, used
 
 # ---------------------------------------------------------------- 07.1
+
+
+def _number(value, given: dict) -> float:
+    """T as a float, where it is one number."""
+    expect(value is not None, "T is None: does the function return it?", given=given)
+    expect(not isinstance(value, Tensor) or value.shape != given["logits"].shape,
+           "return T itself and not the scaled logits", given=given, yours=value)  # fmt: skip
+    try:
+        return float(value.detach() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong("T should be one number", given=given, yours=repr(value)) from None
 
 
 def _calibration(seed: int, n: int, classes: int, factor: float) -> dict:
@@ -56,80 +54,88 @@ def _losses(logits: Tensor, labels: Tensor, grid: Tensor) -> Tensor:
     return -scaled.log_softmax(-1)[:, torch.arange(len(labels)), labels].mean(1)
 
 
-def _best_temperature(logits: Tensor, labels: Tensor) -> float:
+def _brier(logits: Tensor, labels: Tensor, grid: Tensor) -> Tensor:
+    """Mean squared error of the probabilities for every temperature of the grid."""
+    p = (logits.double()[None] / grid[:, None, None]).softmax(-1)
+    return (p - F.one_hot(labels, logits.shape[1])).square().sum(-1).mean(1)
+
+
+def _gap(logits: Tensor, labels: Tensor, grid: Tensor) -> Tensor:
+    """How far the mean confidence is from the accuracy, for every temperature of the grid."""
+    p = (logits.double()[None] / grid[:, None, None]).softmax(-1)
+    return (p.amax(-1).mean(1) - (logits.argmax(1) == labels).double().mean()).abs()
+
+
+def _best_temperature(logits: Tensor, labels: Tensor, of=_losses, keep=None, after=float) -> float:
     """By brute force: 2,000 temperatures over eight decades, then 2,000 around the best."""
+    if keep is not None:
+        logits, labels = keep(logits, labels)
     low, high = -3.0, 5.0
     for _ in range(2):
         grid = torch.logspace(low, high, 2000, dtype=torch.double)
-        best = math.log10(float(grid[_losses(logits, labels, grid).argmin()]))
+        best = math.log10(float(grid[of(logits, labels, grid).argmin()]))
         low, high = best - 0.01, best + 0.01
-    return 10**best
+    return after(10**best)
+
+
+def _two(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Only the texts and the logits of the first two classes."""
+    return logits[labels < 2, :2], labels[labels < 2]
+
+
+def _difference(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The second class against the first, for all texts."""
+    odds = logits[:, 1] - logits[:, 0]
+    return torch.stack([torch.zeros_like(odds), odds], 1), (labels == 1).long()
+
+
+TEMPERATURES = {
+    "this is 1 / T: the logits are divided by T, not multiplied": dict(after=lambda T: 1 / T),
+    "this is log T, the parameter and not the temperature": dict(after=math.log),
+    "this is log10 T, the exponent and not the temperature": dict(after=math.log10),
+    "the sign: a temperature is positive": dict(after=lambda T: -T),
+    "this T minimises the squared error of the probabilities (the Brier score); the cross-entropy "
+    "was asked for": dict(of=_brier),
+    "this T makes the mean confidence equal to the accuracy; the smallest cross-entropy was asked "
+    "for": dict(of=_gap),
+    "only the first two classes are used; there may be more": dict(keep=_two),
+    "this uses the difference of the first two logits; there may be more classes":
+        dict(keep=_difference),
+}  # fmt: skip
 
 
 def check_temperature(answer) -> None:
-    for k, (n, classes, factor) in enumerate(
-        ((60, 2, 1.0), (40, 3, 30.0), (80, 2, 2500.0), (50, 4, 0.015))
-    ):
-        given = _calibration(700 + k, n, classes, factor)
-        logits, labels = given["logits"], given["labels"]
-        copied = logits.clone()
-        found = answer(copied, labels.clone())
-        unchanged(logits, copied, "logits")
-        if isinstance(found, Tensor) and found.shape == logits.shape:
-            raise Wrong("return T itself and not the scaled logits", given=given, yours=found)
-        found = _number(found, "T", given)
-        best = _best_temperature(logits, labels)
-        expect(found > 0, "a temperature is positive", given=given, yours=found, expected=best)
-        if abs(found / best - 1) > 0.012:
-            raise Wrong("this T does not minimise the cross-entropy of softmax(logits / T)",
-                        given=given, yours=found, expected=best,
-                        likely=_which_temperature(found, best, logits, labels),
-                        picture=_valley(logits, labels, found, best))  # fmt: skip
+    problems = [_calibration(700 + k, n, classes, factor) for k, (n, classes, factor) in enumerate(
+        ((60, 2, 1.0), (40, 3, 30.0), (80, 2, 2500.0), (50, 4, 0.015)))]  # fmt: skip
+    found = []
+
+    def number(logits, labels):
+        given = dict(logits=logits, labels=labels)
+        found.append(_number(answer(logits, labels), given))
+        return found[-1]
+
+    def picture(yours, best, given):
+        return _valley(given["logits"], given["labels"], yours, best) if yours > 0 else None
+
+    try:
+        specified(number, problems, _best_temperature, TEMPERATURES, what="T (right to within 1 %)",
+                  picture=picture, rtol=0.012)  # fmt: skip
+    except Wrong as wrong:
+        if len(found) == len(problems):
+            wrong.likely = wrong.likely or _reach(found, problems)
+        raise
 
 
-def _which_temperature(found: float, best: float, logits: Tensor, labels: Tensor) -> str | None:
-    grid = torch.logspace(-3, 5, 4000, dtype=torch.double)
-    right = (logits.argmax(1) == labels).double().mean()
-    sure = (logits.double()[None] / grid[:, None, None]).softmax(-1).amax(-1).mean(1)
-    loss = _losses(logits, labels, grid)
-    gap = (logits.double()[None] / grid[:, None, None]).softmax(-1)
-    gap = gap - F.one_hot(labels, logits.shape[1])
-    known = {
-        "this T minimises the squared error of the probabilities (the Brier score); the "
-        "cross-entropy was asked for": float(grid[gap.square().sum((1, 2)).argmin()]),
-        "this is 1 / T: the logits are divided by T, not multiplied": 1 / best,
-        "this is log T, the parameter and not the temperature": math.log(best),
-        "this is log10 T, the exponent and not the temperature": math.log10(best),
-        "the smallest T of the range: this is the largest cross-entropy, not the smallest, or the "
-        "labels were replaced by the model's own answers": float(grid[loss.argmax()]),
-        "this T makes the mean confidence equal to the accuracy; the smallest cross-entropy was "
-        "asked for": float(grid[(sure - right).abs().argmin()]),
-        "T stayed at 1: the search did not move": 1.0,
-        "this is the loss at the best T, not T": float(loss.min()),
-        "this is the square of T": best**2,
-        "the logits were normalised, T is not that of the logits as they are":
-            best / float(logits.std()),
-    }  # fmt: skip
-    if logits.shape[1] > 2:
-        two = labels < 2
-        known["only the first two classes are used; there may be more"] = _best_temperature(
-            logits[two, :2], labels[two])  # fmt: skip
-        odds = torch.stack([torch.zeros(len(labels)), logits[:, 1] - logits[:, 0]], 1)
-        known["this uses the difference of the first two logits; there may be more classes"] = (
-            _best_temperature(odds, (labels == 1).long()))  # fmt: skip
-    for name, value in known.items():
-        if abs(found - value) < 0.012 * abs(value) + 1e-6:
-            near = abs(found / best - 1) < 0.3
-            return name + ("; or the grid is too coarse: it must be right to 1 %" if near else "")
-    if abs(found / best - 1) < 0.3:
-        return "the grid is too coarse, or the descent stopped early: it must be right to 1 %"
-    near = [edge for edge in (0.01, 0.05, 0.1, 0.5, 1, 2, 3, 5, 10, 20, 50, 100, 1000)
-            if abs(found / edge - 1) < 1e-3]  # fmt: skip
-    if near or found < best / 2 or found > 2 * best:
-        return (
-            "the search ended at the edge of its range, or before it got there (or the labels "
-            "were not used: then there is no bottom)"
-        )
+def _reach(found: list, problems: list) -> str | None:
+    """What all four together show: T that does not follow the logits, or is only roughly right."""
+    off = [abs(T / _best_temperature(**problem) - 1) for T, problem in
+           zip(found, problems, strict=True)]  # fmt: skip
+    for T in found:
+        if sum(abs(T / other - 1) < 1e-3 for other in found) > 1:
+            return (f"T is {T:.3g} for logits of very different sizes: it does not follow them, or "
+                    "the search does not reach further")  # fmt: skip
+    if max(off) < 0.3:
+        return "T is near everywhere, but not right to 1 %: a finer grid, or more steps"
     return None
 
 
@@ -149,12 +155,18 @@ def _valley(logits, labels, found, best):
 # ---------------------------------------------------------------- 07.2
 
 
-def _stairs(x: Tensor) -> Tensor:
-    return (3 * x).round() / 3
+@dataclass(frozen=True)
+class _Layer:
+    """A function of a tensor that has a name."""
 
+    name: str
+    of: object
 
-def _misleading(x: Tensor) -> Tensor:
-    return x.round() + 0.05 * torch.sin(70 * x)  # its own gradient is ±3.5, and means nothing
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.of(x)
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 def _nearest(x: Tensor) -> Tensor:
@@ -162,60 +174,76 @@ def _nearest(x: Tensor) -> Tensor:
     return table[(x.unsqueeze(-1) - table).abs().argmin(-1)]
 
 
+STAIRS = _Layer("rounds to thirds", lambda x: (3 * x).round() / 3)
+# Its own gradient is ±3.5, and means nothing.
+MISLEADING = _Layer("rounds, and adds a fine wave", lambda x: x.round() + 0.05 * (70 * x).sin())
+NEAREST = _Layer("takes the nearest row of a table", _nearest)
+
+
 def check_straight_through(answer) -> None:
-    cases = (
-        (_stairs, (2, 3, 4)),
-        (_misleading, (5,)),
-        (_nearest, (3, 2)),
-        (_misleading, (2, 2, 3)),
-    )
-    for k, (f, shape) in enumerate(cases):
-        _one_layer(answer, f, shape, 720 + k)
+    problems = []
+    for k, (f, shape, kind) in enumerate((
+            (STAIRS, (2, 3, 4), torch.float), (MISLEADING, (5,), torch.float),
+            (NEAREST, (3, 2), torch.double), (MISLEADING, (2, 2, 3), torch.float))):  # fmt: skip
+        g = torch.Generator().manual_seed(720 + k)
+        x, weights = (torch.randn(shape, generator=g).to(kind) for _ in range(2))
+        problems.append(dict(f=f, x=1.3 * x, weights=weights))
+
+    specified(lambda f, x: _value(answer(f, x), x), [dict(f=p["f"], x=p["x"]) for p in problems],
+              _forwards, VALUES, what="the value")  # fmt: skip
     plain = torch.tensor([0.4, 1.6])
     with torch.no_grad():
-        compare(answer(_stairs, plain.clone()), _stairs(plain), given=dict(x=plain),
-                what="without gradients the result")  # fmt: skip
+        compare(call(answer, f=STAIRS, x=plain), STAIRS(plain), given=dict(f=STAIRS, x=plain),
+                what="without gradients the value")  # fmt: skip
+    for p in problems:
+        p["x"] = p["x"].clone().requires_grad_()
+        p["x"].grad = torch.full_like(p["x"], 0.5)  # somebody else's
+    specified(lambda f, x, weights: _slope(answer(f, x), x, weights), problems, _backwards, SLOPES,
+              what="the gradient of (weights * y).sum() in x")  # fmt: skip
 
 
-def _one_layer(answer, f, shape, seed: int) -> None:
-    g = torch.Generator().manual_seed(seed)
-    start = 1.3 * torch.randn(shape, generator=g)
-    after = torch.randn(shape, generator=g)  # what the later layers make of it
-    x = start.clone().requires_grad_()
-    given = {"f": f.__name__.strip("_"), "x": start, "what comes after": "(weights * y).sum()",
-             "weights": after}  # fmt: skip
-    y = answer(f, x)
-    unchanged(start, x.detach(), "x")
-    value = f(start)
-    v, s = value.double(), start.double()
-    compare(y, value, given=given, what="the value", mistakes={
-        "this is x itself: forwards it must be f(x)": start,
-        "x is counted twice: what is added must bring x to f(x)": v + s,
-        "this is f(x) − x: x itself is missing": v - s,
-        "the difference has the wrong sign": 2 * s - v,
-    })  # fmt: skip
-    expect(y.requires_grad, "no gradient flows back to x at all", given=given,
-           likely="everything is detached: only the constant should be")  # fmt: skip
-    (grad,) = torch.autograd.grad((after * y).sum(), x, allow_unused=True)
-    if grad is None:
-        raise Wrong("no gradient flows back to x", given=given,
-                    likely="x itself is detached: only the constant should be")  # fmt: skip
-    z = start.clone().requires_grad_()
-    fz = f(z)
-    own = torch.zeros_like(start)
-    if fz.requires_grad:
-        own = torch.autograd.grad((after * fz).sum(), z)[0]
-    mistakes = {
-        "this is f's own gradient: on the way back f must count as the identity": own,
-        "f's own gradient is added: detach f(x), too": own + after,
-        "f's own gradient minus that of x: x is detached where it should not be": own - after,
-        "the gradient is zero: is x detached?": torch.zeros_like(after),
-        "the gradient is minus that of the identity: the wrong part is detached": -after,
-        "the gradient is twice that of the identity": 2 * after,
-        "the gradient is 1 whatever comes after: it must be multiplied with what comes back":
-            torch.ones_like(after),
-    }  # fmt: skip
-    compare(grad, after, given=given, what="the gradient in x", mistakes=mistakes)
+def _forwards(f: _Layer, x: Tensor, of=lambda value, x: value) -> Tensor:
+    return of(f(x), x)
+
+
+def _backwards(f: _Layer, x: Tensor, weights: Tensor, of=lambda own, weights: weights) -> Tensor:
+    return of(_slope(f(x), x, weights), weights)
+
+
+def _value(y, x: Tensor):
+    if isinstance(y, Tensor):
+        expect(y.dtype == x.dtype, f"the value is {y.dtype}, where x is {x.dtype}")
+    return y
+
+
+def _slope(y, x: Tensor, weights: Tensor) -> Tensor:
+    """The gradient in x; zero where nothing flows back to it."""
+    expect(isinstance(y, Tensor), "the result should be a tensor", yours=repr(y))
+    if not y.requires_grad:
+        return torch.zeros_like(x)
+    (grad,) = torch.autograd.grad((weights * y).sum(), x, allow_unused=True)
+    return torch.zeros_like(x) if grad is None else grad
+
+
+VALUES = {
+    "this is x itself: forwards it must be f(x)": dict(of=lambda v, x: x),
+    "x is counted twice: what is added must bring x to f(x)": dict(of=lambda v, x: v + x),
+    "this is f(x) − x: x itself is missing": dict(of=lambda v, x: v - x),
+    "the difference has the wrong sign": dict(of=lambda v, x: 2 * x - v),
+}
+SLOPES = {
+    "this is f's own gradient: on the way back f must count as the identity":
+        dict(of=lambda own, w: own),
+    "f's own gradient is added: detach f(x), too": dict(of=lambda own, w: own + w),
+    "no gradient flows back to x: only the constant should be detached":
+        dict(of=lambda own, w: 0 * w),
+    "the gradient is minus that of the identity: the wrong part is detached":
+        dict(of=lambda own, w: -w),
+    "f's own gradient minus that of x: the wrong part is detached": dict(of=lambda own, w: own - w),
+    "the gradient is twice that of the identity": dict(of=lambda own, w: 2 * w),
+    "the gradient is 1 whatever comes after: it must be multiplied with what comes back":
+        dict(of=lambda own, w: 1 + 0 * w),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 07.3
@@ -223,7 +251,7 @@ def _one_layer(answer, f, shape, seed: int) -> None:
 
 class _Drawn(nn.Module):
     """A small classifier whose every pass multiplies the embeddings by the next tensor of a list;
-    `rewind` starts the list again."""
+    calls = 0 starts the list again."""
 
     def __init__(self, seed: int, classes: int = 2, hidden: int = 4, strength: float = 2.0):
         super().__init__()
@@ -248,8 +276,32 @@ class _Drawn(nn.Module):
         return SimpleNamespace(logits=self.out(torch.tanh(self.inner(e.sum(1)))))
 
 
-def _random_case(seed: int, size: int, tokens: int, classes: int) -> tuple[_Drawn, dict, Tensor]:
-    model = _Drawn(seed, classes)
+@dataclass(frozen=True)
+class _Case:
+    """A random model as somebody else left it, a batch, a delta, and how many passes."""
+
+    model: _Drawn
+    batch: dict
+    delta: Tensor
+    k: int
+
+    def __repr__(self) -> str:
+        size, tokens, _ = self.delta.shape
+        return f"a small random model and {size} texts of {tokens} tokens"
+
+    @property
+    def logits(self) -> Tensor:
+        return _passes(self.model, self.batch, self.delta, self.k)
+
+    def problem(self) -> dict:
+        y = self.batch["labels"]
+        return {"case": self, "k": self.k, "labels": y,
+                "right in each pass": (self.logits.argmax(-1) == y).int()}  # fmt: skip
+
+
+def _random_case(seed: int, size: int, tokens: int, classes: int, k: int, graded: bool) -> _Case:
+    """graded: delta requires a gradient, and has one already."""
+    model = used(_Drawn(seed, classes))
     g = torch.Generator().manual_seed(seed + 1)
     ids = torch.randint(1, 9, (size, tokens), generator=g)
     attention = torch.ones_like(ids)
@@ -258,7 +310,10 @@ def _random_case(seed: int, size: int, tokens: int, classes: int) -> tuple[_Draw
                  special_tokens_mask=torch.zeros_like(ids),
                  labels=torch.randint(classes, (size,), generator=g))  # fmt: skip
     delta = 0.3 * torch.randn(zero_delta(model, batch).shape, generator=g, dtype=torch.double)
-    return model, batch, delta
+    if graded:
+        delta.requires_grad_()
+        delta.grad = torch.full_like(delta, 0.5)
+    return _Case(model, batch, delta, k)
 
 
 @torch.no_grad()
@@ -268,28 +323,26 @@ def _passes(model: _Drawn, batch: dict, delta: Tensor, k: int) -> Tensor:
     return torch.stack([perturbed_logits(model, batch, delta) for _ in range(k)])
 
 
-def _numeric(model: _Drawn, batch: dict, delta: Tensor, k: int, values: dict, h=1e-5) -> dict:
-    """Central finite differences in delta of each of the `values`, functions from the logits
-    (k, batch, classes) and the labels to one number per text. All coordinates go in one batch."""
+def _numeric(case: _Case, value, h=1e-5) -> Tensor:
+    """Central finite differences in delta of `value`, a function from the logits (k, batch,
+    classes) and the labels to one number per text. All coordinates go in one batch."""
+    delta = case.delta.detach()
     size, count = len(delta), delta[0].numel()
     steps = h * torch.eye(count, dtype=torch.double).view(count, 1, *delta.shape[1:])
     both = torch.cat([delta + steps, delta - steps])  # (2 count, batch, tokens, hidden)
-    many = {name: v.repeat(2 * count, *[1] * (v.dim() - 1)) for name, v in batch.items()}
-    logits = _passes(model, many, both.flatten(0, 1), k)
-    out = {}
-    for name, value in values.items():
-        up, down = value(logits, many["labels"]).view(2, count, size)
-        out[name] = ((up - down) / (2 * h)).T.reshape(delta.shape)
-    return out
+    many = {name: v.repeat(2 * count, *[1] * (v.dim() - 1)) for name, v in case.batch.items()}
+    logits = _passes(case.model, many, both.flatten(0, 1), case.k)
+    up, down = value(logits, many["labels"]).view(2, count, size)
+    return ((up - down) / (2 * h)).T.reshape(delta.shape)
 
 
-def _slopes(model: _Drawn, batch: dict, delta: Tensor, k: int) -> Tensor:
+def _slopes(case: _Case) -> Tensor:
     """The gradient of the log-odds in each of the first k draws, (k, *delta.shape)."""
-    model.calls, out = 0, []
-    for _ in range(k):
-        here = delta.detach().clone().requires_grad_()
-        total = wrong_margin(perturbed_logits(model, batch, here), batch["labels"]).sum()
-        out += torch.autograd.grad(total, here)
+    case.model.calls, out = 0, []
+    for _ in range(case.k):
+        here = case.delta.detach().clone().requires_grad_()
+        logits = perturbed_logits(case.model, case.batch, here)
+        out += torch.autograd.grad(wrong_margin(logits, case.batch["labels"]).sum(), here)
     return torch.stack(out)
 
 
@@ -313,181 +366,154 @@ OTHERS = {
 }  # fmt: skip
 
 
+SLOPES_OF_DRAWS = {
+    "sum instead of mean over the draws: divide by k":
+        dict(after=lambda exact, case: case.k * exact),
+    "divided by k twice": dict(after=lambda exact, case: exact / case.k),
+    "wrong sign": dict(after=lambda exact, case: -exact),
+    "mean over the texts: sum over them, so that no text depends on how many there are":
+        dict(after=lambda exact, case: exact / len(exact)),
+    "the gradient is divided by its length: that is the attack's business":
+        dict(after=lambda exact, case: exact / exact.flatten(1).norm(dim=1)[:, None, None]),
+    "the gradient's sign is taken: that is the attack's business":
+        dict(after=lambda exact, case: exact.sign()),
+    "every draw's gradient is divided by its length: average them as they are": dict(
+        after=lambda exact, case: F.normalize(_slopes(case).flatten(2), dim=2).mean(0)
+        .view_as(exact)),
+    **{sentence: dict(of=of) for sentence, of in OTHERS.items()},
+}  # fmt: skip
+# From (logits, labels, which draws are right) to the verdict on each text.
+VERDICTS = {sentence: dict(of=of) for sentence, of in {
+    "a tie goes to the attacker: more than half must be right":
+        lambda z, y, hits: hits.sum(0) * 2 >= len(hits),
+    "this is True where any draw is right; the majority was asked for":
+        lambda z, y, hits: hits.any(0),
+    "this is True only where all draws are right; the majority was asked for":
+        lambda z, y, hits: hits.all(0),
+    "this is True where the majority is wrong": lambda z, y, hits: hits.sum(0) * 2 <= len(hits),
+    "this is the share of right draws: compare it with one half":
+        lambda z, y, hits: hits.double().mean(0),
+    "this is the number of right draws: compare it with k / 2": lambda z, y, hits: hits.sum(0),
+    "this is the most frequent class; more than half must give the label":
+        lambda z, y, hits: z.argmax(-1).mode(0).values == y,
+    "this judges the mean logits; the draws vote, one each":
+        lambda z, y, hits: z.mean(0).argmax(-1) == y,
+    "this judges the mean probabilities; the draws vote, one each":
+        lambda z, y, hits: z.softmax(-1).mean(0).argmax(-1) == y,
+    "this judges the mean log-odds; the draws vote, one each":
+        lambda z, y, hits: MEAN_ODDS(z, y) < 0,
+    "log-odds below 0 ask that the label beats all other classes together; it wins where it is "
+    "the argmax": lambda z, y, hits:
+        torch.stack([wrong_margin(one, y) < 0 for one in z]).sum(0) * 2 > len(z),
+    "only the first draw is counted": lambda z, y, hits: hits[0],
+    "only the last draw is counted": lambda z, y, hits: hits[-1],
+}.items()}  # fmt: skip
+
+
 def check_eot(answer) -> None:
-    for seed, size, tokens, classes, draws in (
-        (738, 6, 3, 2, 4), (742, 6, 3, 3, 5), (740, 5, 2, 2, 2), (765, 1, 3, 2, 1)
-    ):  # fmt: skip
-        _one_eot(answer, seed, size, tokens, classes, draws)
+    problems = [_random_case(*numbers, graded=k % 2 == 1).problem() for k, numbers in enumerate((
+        (738, 6, 3, 2, 4), (880, 6, 3, 3, 5), (740, 5, 2, 2, 2), (765, 1, 3, 2, 1)))]  # fmt: skip
+
+    def exact(case, of=MEAN_ODDS, after=lambda exact, case: exact, **_):
+        return after(_numeric(case, of), case)
+
+    def majority(case, of=lambda z, y, hits: hits.sum(0) * 2 > len(hits), **_):
+        z, y = case.logits, case.batch["labels"]
+        return of(z, y, z.argmax(-1) == y)
+
+    specified(lambda case, *_: _one_eot(answer, case)[0], problems, exact, SLOPES_OF_DRAWS,
+              what="grad", rtol=1e-3)  # fmt: skip
+    specified(lambda case, *_: _one_eot(answer, case)[1], problems, majority, VERDICTS,
+              what="right")  # fmt: skip
 
 
-def _one_eot(answer, seed: int, size: int, tokens: int, classes: int, k: int) -> None:
-    model, batch, delta = _random_case(seed, size, tokens, classes)
-    y = batch["labels"]
-    logits = _passes(model, batch, delta, k)
-    hits = logits.argmax(-1) == y  # (k, batch)
-    given = {"k": k, "labels": y, "which draws are right": hits.int()}
+def _one_eot(answer, case: _Case) -> tuple:
+    """What the answer returns, after all has been looked at but the two values."""
+    model, k, given = case.model, case.k, case.problem()
     model.calls, model.seen = 0, []
-    before, state = delta.clone(), torch.get_rng_state()
-    kept = {name: value.clone() for name, value in batch.items()}
-    result = answer(model, batch, delta, k)
-    calls, seen = model.calls, model.seen
-    unchanged(before, delta.detach(), "delta")
-    expect(all(torch.equal(batch[n], v) for n, v in kept.items()) and len(kept) == len(batch),
-           "your function changes the batch", given=given)  # fmt: skip
+    state = torch.get_rng_state()
+    result = call(answer, model=model, batch=case.batch, delta=case.delta, k=k, same_mode=True)
     expect(torch.equal(state, torch.get_rng_state()),
            "your function sets a seed (or draws random numbers itself): the randomness is the "
            "model's", given=given)  # fmt: skip
-    expect(not delta.requires_grad and delta.grad is None,
-           "your function leaves requires_grad or .grad on delta: take a copy", given=given,
-           likely="delta.requires_grad_() without .detach().clone() before it")  # fmt: skip
-    expect(all(p.grad is None for p in model.parameters()),
-           "gradients are left in the .grad of the model's parameters", given=given,
-           likely=".backward(); torch.autograd.grad(…, delta) leaves them alone")  # fmt: skip
     expect(result is not None, "the result is None: return grad, right", given=given)
     expect(isinstance(result, tuple | list) and len(result) == 2,
            "the function should return two things, grad and right", given=given,
            yours=repr(result))  # fmt: skip
-    grad, right = result
-    expect(calls == k, f"the model was called {calls} times; k = {k} passes were asked for",
-           given=given, likely="one pass serves both results" if calls == 2 * k else
-           "only one draw: the loop over k is missing" if calls == 1 else None)  # fmt: skip
-    expect(all(torch.equal(one, seen[0]) for one in seen),
+    expect(model.calls == k,
+           f"the model was called {model.calls} times; k = {k} passes were asked for", given=given,
+           likely="one pass serves both results" if model.calls == 2 * k else
+           "the loop over k is missing" if model.calls == 1 else None)  # fmt: skip
+    expect(all(torch.equal(one, model.seen[0]) for one in model.seen),
            "the passes do not all see the same delta", given=given,
            likely="delta walks between the draws: all k gradients belong to one place; the step "
            "comes after the average")  # fmt: skip
-    if isinstance(grad, Tensor):
-        expect(not grad.requires_grad, "grad still carries a graph", given=given,
-               likely="add .detach(), or do not use create_graph")  # fmt: skip
-    slopes = _numeric(model, batch, delta, k, {"exact": MEAN_ODDS, **OTHERS})
-    exact = slopes.pop("exact")
-    each = _slopes(model, batch, delta, k)
-    length = each.flatten(2).norm(dim=2)[..., None, None].clamp_min(1e-30)
-    size_of = exact.flatten(1).norm(dim=1)[:, None, None].clamp_min(1e-30)
-    mistakes = {
-        "every draw's gradient is divided by its length: average them as they are":
-            (each / length).mean(0),
-        "the gradient is divided by its length: that is the attack's business": exact / size_of,
-        "the gradient's sign is taken: that is the attack's business": exact.sign(),
-        "sum instead of mean over the draws: divide by k": k * exact,
-        "wrong sign": -exact,
-        "mean over the texts: sum over them, so that no text depends on how many there are":
-            exact / size,
-        "mean over draws and texts, or divided by k twice": exact / k,
-        **slopes,
-    }  # fmt: skip
-    mistakes = {name: value for name, value in mistakes.items()
-                if not torch.allclose(value, exact, atol=1e-5, rtol=1e-3)}  # fmt: skip
-    compare(grad, exact, given=given, what="grad", atol=1e-5, rtol=1e-3, mistakes=mistakes)
-    _judge(right, hits, logits, y, k, given)
-
-
-def _judge(right, hits: Tensor, logits: Tensor, y: Tensor, k: int, given: dict) -> None:
-    expected = hits.sum(0) * 2 > k
-    most = logits.argmax(-1).mode(0).values
-    known = {
-        "a tie goes to the attacker: more than half must be right": hits.sum(0) * 2 >= k,
-        "this is True where any draw is right; the majority was asked for": hits.any(0),
-        "this is True only where all draws are right; the majority was asked for": hits.all(0),
-        "this is True where the majority is wrong": ~expected,
-        "this is the most frequent class; more than half must give the label": most == y,
-        "this judges the mean logits; the draws vote, one each": logits.mean(0).argmax(-1) == y,
-        "this judges the mean probabilities; the draws vote, one each": logits.softmax(-1)
-        .mean(0)
-        .argmax(-1)
-        == y,
-        "this judges the mean log-odds; the draws vote, one each": MEAN_ODDS(logits, y) < 0,
-        "only the first draw is counted": hits[0],
-        "only the last draw is counted": hits[-1],
-    }
-    expect(isinstance(right, Tensor), "right should be a tensor of bools", given=given,
-           yours=repr(right), expected=expected)  # fmt: skip
-    if right.dtype != torch.bool:
-        raise Wrong(f"right should hold bools, not {right.dtype}", given=given, yours=right,
-                    expected=expected, likely="this is the share or the number of right draws: "
-                    "compare it with one half")  # fmt: skip
-    if right.shape != expected.shape or not torch.equal(right, expected):
-        fits = [n for n, v in known.items() if v.shape == right.shape and torch.equal(v, right)]
-        likely = "; or: ".join(fits) or None
-        raise Wrong("right is not the verdict of the majority", given=given, yours=right.int(),
-                    expected=expected.int(), likely=likely)  # fmt: skip
+    if isinstance(result[0], Tensor):
+        expect(not result[0].requires_grad, "grad still carries a graph", given=given)
+    return tuple(result)
 
 
 # ---------------------------------------------------------------- 07.4
 
 
-def _half(p: float, n: int) -> float:
-    return Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+N = np.arange(1, 1_100_001)  # every n that may come out
+Z = 1.959964
 
 
-def _count(enough, start: int = 1) -> int:
-    n = start
-    while not enough(n):
-        n += 1
-    return n
+def _half(p, n, z: float = Z):
+    """Half of the Wilson interval."""
+    return z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+
+
+def _smallest(p: float, half_width: float, half=_half, times: float = 1.0, more: int = 0) -> int:
+    """Among all n, the first whose interval is at most so wide."""
+    n = int(N[(half(p, N.astype(float)) <= times * half_width).argmax()])
+    return max(1, n + more)
+
+
+COUNTS = {
+    "z = 1.96 is rounded: take z = 1.959964": dict(half=lambda p, n: _half(p, n, 1.96)),
+    "z = 1.645 belongs to 90 %": dict(half=lambda p, n: _half(p, n, 1.645)),
+    "z = 2.576 belongs to 99 %": dict(half=lambda p, n: _half(p, n, 2.576)),
+    "one too many: the smallest n that is enough": dict(more=1),
+    "one too few: at this n the interval is still too wide": dict(more=-1),
+    "the shorter formula z·√(p(1−p)/n) was used, which is no Wilson interval":
+        dict(half=lambda p, n: Z * np.sqrt(p * (1 - p) / n)),
+    "half_width is half of the interval already, and was taken for the whole width":
+        dict(times=0.5),
+    "the half width was compared with twice half_width": dict(times=2.0),
+    "this is n for the worst case p = 0.5: use p": dict(half=lambda p, n: _half(0.5, n)),
+    "the root was forgotten": dict(
+        half=lambda p, n: Z / (1 + Z * Z / n) * (p * (1 - p) / n + Z * Z / (4 * n * n))),
+    "the factor 1 / (1 + z²/n) is missing":
+        dict(half=lambda p, n: _half(p, n) * (1 + Z * Z / n)),
+    "p·n was rounded to whole hits: put p in as it is":
+        dict(half=lambda p, n: _half(np.round(p * n) / n, n)),
+}  # fmt: skip
 
 
 def check_examples_needed(answer) -> None:
     cases = ((0.5, 0.05), (0.83, 0.04), (1.0, 0.03), (0.0, 0.2), (0.97, 0.015), (0.3, 0.6),
-             (0.62, 0.45))  # fmt: skip
-    for p, width in cases:
-        given = dict(p=p, half_width=width)
-        best = _count(lambda n, p=p, width=width: _half(p, n) <= width)
-        _one_count(answer(p, width), best, given)
-    # 0.002: counted in steps of 1 from just below, since the width falls as n grows
-    p, width = 0.5, 0.002
-    near = int(Z * Z * p * (1 - p) / width**2) - 100
-    expect(_half(p, near) > width, "the check itself starts too high")
-    given = dict(p=p, half_width=width)
-    _one_count(answer(p, width), _count(lambda n: _half(p, n) <= width, near), given)
+             (0.62, 0.45), (0.5, 0.002))  # fmt: skip
 
+    def whole(p, half_width):
+        n = answer(p, half_width)
+        n = n.item() if isinstance(n, Tensor) and n.numel() == 1 else n
+        expect(n is None or isinstance(n, Integral) and not isinstance(n, bool),
+               f"n should be a whole number (an int), not {type(n).__name__}",
+               given=dict(p=p, half_width=half_width), yours=n)  # fmt: skip
+        return n
 
-def _one_count(found, best: int, given: dict) -> None:
-    p, width = given.values()
-    value = _number(found, "n", given)
-    if value == best and isinstance(found, int):
-        return
-    v = p * (1 - p)
-    known = {
-        "z = 1.96 is rounded: take z = 1.959964":
-            _count(lambda n: _wilson(1.96, p, n) <= width, best),
-        "one too many: the smallest n that is enough": best + 1,
-        "one too few: at this n the interval is still too wide": best - 1,
-        "the shorter formula z·√(p(1−p)/n) was used, which is no Wilson interval":
-            max(1, math.ceil(Z * Z * v / width**2)),
-        "half_width was taken for the whole width":
-            _count(lambda n: 2 * _half(p, n) <= width) if width > 0.01 else -1,
-        "half_width was halved although it is the half already":
-            _count(lambda n: _half(p, n) <= width / 2) if width > 0.01 else -1,
-        "the half width was compared with twice half_width":
-            _count(lambda n: _half(p, n) <= 2 * width) if width > 0.01 else -1,
-        "this is n for the worst case p = 0.5: use p":
-            _count(lambda n: _half(0.5, n) <= width) if width > 0.01 else -1,
-        "z = 1.645 belongs to 90 %": _count(lambda n: _wilson(1.645, p, n) <= width)
-            if width > 0.01 else -1,
-        "z = 2.576 belongs to 99 %": _count(lambda n: _wilson(2.576, p, n) <= width)
-            if width > 0.01 else -1,
-        "the root was forgotten": _count(
-            lambda n: Z / (1 + Z * Z / n) * (v / n + Z * Z / (4 * n * n)) <= width)
-            if width > 0.01 else -1,
-        "the factor 1 / (1 + z²/n) is missing": _count(
-            lambda n: Z * math.sqrt(v / n + Z * Z / (4 * n * n)) <= width) if width > 0.01 else -1,
-        "p·n was rounded to whole hits: put p in as it is": _count(
-            lambda n: _half(round(p * n) / n, n) <= width) if width > 0.01 else -1,
-    }  # fmt: skip
-    likely = next((name for name, n in known.items() if n == value), None)
-    if value == best:
-        raise Wrong("n should be a whole number (an int)", given=given, yours=repr(found),
-                    expected=best)  # fmt: skip
-    details = {}
-    if value >= 1:
-        details["half width at your n"] = _wilson(Z, p, value)
-        details["half width at the expected n"] = _half(p, best)
-    raise Wrong("this is not the smallest n that is enough", given=given | details, yours=found,
-                expected=best, likely=likely)  # fmt: skip
-
-
-def _wilson(z: float, p: float, n: float) -> float:
-    return z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    problems = [dict(p=p, half_width=width) for p, width in cases]
+    try:
+        specified(whole, problems, _smallest, COUNTS, what="the smallest n that is enough",
+                  atol=0.5, rtol=0)  # fmt: skip
+    except Wrong as wrong:
+        if isinstance(wrong.yours, Integral) and wrong.yours >= 1 and wrong.expected:
+            widths = {f"half width at {whose} n": float(_half(wrong.given["p"], n)) for whose, n in
+                      (("your", wrong.yours), ("the expected", wrong.expected))}  # fmt: skip
+            wrong.given = {**wrong.given, **widths}
+        raise
 
 
 # ---------------------------------------------------------------- 07.5
@@ -615,59 +641,57 @@ DAMAGES = (
       "no threat model", "one step only"]),
 )  # fmt: skip
 
-WHY = {
-    "no clean accuracy": "None is absent, an accuracy of 0.0 is not absent: ask `is None`",
-    "refusals hidden": "a share of 0.0 is not absent: ask `is None`; and only a detector can hide "
-    "refusals",
-    "n below 100": "100 is enough; absent counts as too few",
-    "no threat model": "either of norm and eps being absent is enough; an eps of 0.0 is not absent",
-    "one step only": "only white attacks count, and 2 steps are more than one; an "
-    "accuracy of 0.0 counts",
-    "one step beats many": "better means a strictly lower accuracy: the lowest of all with 1 step "
-    "against the lowest of all with more (0.0 counts), white attacks only, both present",
+RULES = {
+    "no clean accuracy": "`clean` is absent or None; an accuracy of 0.0 is not absent",
+    "refusals hidden": "only where `detector` is True: `false alarms` is absent or None; a share "
+    "of 0.0 is not absent",
+    "n below 100": "absent, None or below 100; 100 is enough",
+    "no threat model": "`norm` or `eps` is absent or None, either is enough; an eps of 0.0 is not "
+    "absent",
+    "one step only": "only white attacks count, and 2 steps are more than one; an accuracy of 0.0 "
+    "counts",
+    "one step beats many": "a strictly lower accuracy, the lowest of all with 1 step against the "
+    "lowest of all with more (0.0 counts); white attacks only, and both kinds must be there",
     "gradient beaten": "a black or noise attack strictly below every white one, of one step or of "
-    "many, and there must be "
-    "a white one",
-    "loss did not rise": "after must be larger than before in every attack that reports a loss; "
-    "a loss of 0.0 is reported, too",
+    "many, and there must be a white one",
+    "loss did not rise": "after is not larger than before, in any attack that reports a loss; a "
+    "loss of 0.0 is reported, too",
     "curve not at 0": "what counts is the accuracy at the largest eps (not at the last key, nor "
-    "the smallest accuracy), up to 0.05; absent or empty counts as missing",
-    "random without averaging": "only where random is True; 10 draws are enough",
+    "the smallest accuracy), up to 0.05; a curve that is absent, None or empty is not at 0",
+    "random without averaging": "only where random is True: `draws` is absent, None or below 10; "
+    "10 draws are enough",
     "no adaptive attack": "one adaptive attack is enough",
-    "no interval": "an absent interval, or None; an interval with 0.0 in it is there",
+    "no interval": "absent or None; an interval with 0.0 in it is there",
 }
 
 
 def check_missing(answer) -> None:
     for name, damage, expected in DAMAGES:
-        evaluation = _complete()
-        damage(evaluation)
-        given = {"what was done to a complete evaluation": name, "evaluation": evaluation}
-        inside = copy.deepcopy(evaluation)
+        damaged = _complete()
+        damage(damaged)
+        evaluation = copy.deepcopy(damaged)
+        shown = {f"evaluation[{key!r}]": value for key, value in damaged.items()}
+        given = {"what was done to a complete evaluation": name, **shown}
         try:
-            found = answer(inside)
+            found = call(answer, evaluation=evaluation)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            none = "NoneType" in str(error) and "a value may be None, and .get gives None, too"
+            absent = isinstance(error, KeyError) and "a key may be absent: use .get"
             raise Wrong(f"your function fails with {type(error).__name__}: {error}", given=given,
-                        expected=expected,
-                        likely="a key is absent, a value None or a list empty: use .get, "
-                        "`or []` and min(…, default=…)") from error  # fmt: skip
-        expect(inside == evaluation, "your function changes the evaluation in place", given=given)
+                        expected=expected, likely=none or absent or None) from error  # fmt: skip
         expect(found is not None, "the result is None: does the function return a list?",
                given=given)  # fmt: skip
         expect(isinstance(found, list), f"the result should be a list, not {type(found).__name__}",
                given=given, yours=repr(found), expected=expected)  # fmt: skip
-        unknown = [code for code in found if code not in WHY]
+        unknown = [code for code in found if code not in RULES]
         expect(not unknown, f"there is no code {unknown[:1]}: spelled as in the table?",
                given=given, yours=found, expected=expected)  # fmt: skip
         over = [code for code in found if code not in expected]
         under = [code for code in expected if code not in found]
-        if over or under:
-            code = (over or under)[0]
-            likely = WHY[code]
-            if under and name.endswith("is None"):
-                likely = "a value of None is the same as absent: ask `.get(key) is None`, not `in`"
-            problem = f"{code!r} is " + ("reported and should not be" if over else "not reported")
-            raise Wrong(problem, given=given, yours=found, expected=expected, likely=likely)
+        for code in (over + under)[:1]:
+            does = "reported and should not be" if over else "not reported"
+            raise Wrong(f"{code!r} is {does}. The rule: {RULES[code]}", given=given, yours=found,
+                        expected=expected)  # fmt: skip
         expect(len(set(found)) == len(found), "a code occurs twice", given=given, yours=found,
                expected=expected)  # fmt: skip
         expect(found == expected, "the list is not sorted", given=given, yours=found,
@@ -685,8 +709,8 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
     logits, low, high = logits.double(), -3.0, 5.0
     for _ in range(4):
         grid = torch.logspace(low, high, 60, dtype=torch.double)
-        losses = torch.stack([F.cross_entropy(logits / T, labels) for T in grid.tolist()])
-        best, width = math.log10(float(grid[losses.argmin()])), (high - low) / 59
+        losses = torch.stack([cross_entropy(logits / T, labels) for T in grid.to(logits.device)])
+        best, width = grid[losses.argmin()].log10().item(), (high - low) / 59
         low, high = best - width, best + width
     return 10**best
 
@@ -710,12 +734,17 @@ def eot(model: nn.Module, batch: dict, delta: Tensor, k: int) -> tuple[Tensor, T
 
 def examples_needed(p: float, half_width: float) -> int:
     """The smallest n with a 95 % Wilson interval of at most ± half_width at accuracy p."""
-    low, high = 0, 1
-    while _wilson(Z, p, high) > half_width:
+    z = 1.959964
+
+    def half(n):
+        return z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+
+    low, high = 0, 1  # low is too few, high will be enough
+    while half(high) > half_width:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _wilson(Z, p, middle) <= half_width else (middle, high)
+        low, high = (low, middle) if half(middle) <= half_width else (middle, high)
     return high
 
 
