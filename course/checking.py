@@ -178,30 +178,52 @@ def specified(
     *,
     what: str = "the result",
     picture: Callable | None = None,
+    tell: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
     atol: float = 1e-5,
     rtol: float = 1e-4,
 ) -> None:
     """Compare the answer with a plain specification on every problem.
 
     problems: the inputs by name, in the order of the answer's parameters. spec(**problem) is what
-    should come out. mistakes: sentence -> keywords with which spec makes that mistake; one is named
-    only where it alone explains what came out of *every* problem. picture(yours, expected, problem)
-    draws the first failure.
+    should come out; where that is a dict, its entries are compared one after the other, each by its
+    name. mistakes: sentence -> keywords with which spec makes that mistake; one is named only where
+    it alone explains what came out of *every* problem. picture(yours, expected, problem) draws the
+    first failure. tell(problem) is what a learner sees of it.
     """
-    results = [call(answer, **problem) for problem in problems]
-    expected = [spec(**problem) for problem in problems]
-    for given, yours, right in zip(problems, results, expected, strict=True):
+    results = []
+    for problem in problems:
         try:
-            compare(yours, right, given=given, what=what, atol=atol, rtol=rtol)
+            results.append(call(answer, **problem))
         except Wrong as wrong:
-            fits = [
-                sentence for sentence, keywords in (mistakes or {}).items()
-                if all(_close(y, spec(**p, **keywords), atol, rtol)
-                       for y, p in zip(results, problems, strict=True))
-            ]  # fmt: skip
-            wrong.likely = wrong.likely or (fits[0] if len(fits) == 1 else None)
-            wrong.picture = picture(yours, right, given) if picture else None
+            wrong.given = wrong.given or tell(problem)
             raise
+    expected = [spec(**problem) for problem in problems]
+
+    def gives(sentence: str, values: list, part: str | None) -> bool:
+        """Whether spec with this mistake gives these values on every problem."""
+        return all(_close(_part(v, part), _part(spec(**p, **mistakes[sentence]), part), atol, rtol)
+                   for v, p in zip(values, problems, strict=True))  # fmt: skip
+
+    def explain(sentences: Sequence[str], part: str | None) -> list[str]:
+        return [name for name in sentences
+                if gives(name, results, part) and not gives(name, expected, part)]  # fmt: skip
+
+    for given, yours, right in zip(problems, results, expected, strict=True):
+        for part in right if isinstance(right, dict) else [None]:
+            try:
+                compare(_part(yours, part), _part(right, part), given=tell(given),
+                        what=part or what, atol=atol, rtol=rtol)  # fmt: skip
+            except Wrong as wrong:
+                fits = explain(list(mistakes or {}), part)
+                if len(fits) > 1 and part:  # which of them explains all the other parts, too?
+                    fits = explain(fits, None)
+                wrong.likely = wrong.likely or (fits[0] if len(fits) == 1 else None)
+                wrong.picture = picture(yours, right, given) if picture else None
+                raise
+
+
+def _part(result: Any, name: str | None) -> Any:
+    return result if name is None else result[name]
 
 
 # ---------------------------------------------------------------- nothing is left changed
@@ -214,15 +236,15 @@ def call(answer: Callable, *inputs: Any, trains: bool = False, same_mode: bool =
     Compared, through dicts, lists and tuples: a tensor's values, `requires_grad` and `.grad`; the
     keys of a dict; a model's modes and, unless it `trains`, its weights and their `.grad`; and its
     flags. Named inputs go by place, in order: what a learner calls a parameter is theirs.
-    same_mode: the model must run in the mode in which it was handed in, too.
+    same_mode: the model must run in the mode in which it was handed in, too, with all its parts.
     """
     handed = {f"input {i + 1}": value for i, value in enumerate(inputs)} | named
     before = {name: _state(value, trains) for name, value in handed.items()}
     modes, hooks = [], []
-    for model in handed.values():
+    for name, model in handed.items():
         if same_mode and isinstance(model, torch.nn.Module):
             hooks.append(model.register_forward_pre_hook(
-                lambda m, _, now=model.training: modes.append(m.training == now)))  # fmt: skip
+                lambda m, _, was=before[name][""]: modes.append(_modes(m) == was)))  # fmt: skip
     try:
         result = answer(*handed.values())
     except Exception:
@@ -247,10 +269,14 @@ def used(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
+def _modes(model: torch.nn.Module) -> list[bool]:
+    return [module.training for module in model.modules()]
+
+
 def _state(value: Any, trains: bool) -> Any:
     """Everything about a value that a function could leave changed."""
     if isinstance(value, torch.nn.Module):
-        state = {"": [(n, m.training) for n, m in value.named_modules()],
+        state = {"": _modes(value),
                  " flags": [(n, p.requires_grad) for n, p in value.named_parameters()]}  # fmt: skip
         if not trains:
             tensors = list(value.named_parameters()) + list(value.named_buffers())
@@ -275,7 +301,8 @@ CHANGED = {
                "requires_grad_ on the model; afterwards each parameter needs the flag that it had"),
     " weights": ("changes the weights of the model", "an optimizer's step, or changes in place"),
     " grad": ("changes the .grad of the model's weights",
-              "backward() writes into every .grad; torch.autograd.grad does not"),
+              "backward() adds to every .grad and zero_grad() clears it; torch.autograd.grad does "
+              "neither"),
 }  # fmt: skip
 
 
@@ -318,7 +345,7 @@ def _same(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(_same, a, b))
-    return a == b or (a != a and b != b)  # NaN is as it was
+    return a == b or (a != a and b != b)  # nan is as it was
 
 
 def unchanged(before: torch.Tensor, now: torch.Tensor, name: str) -> None:
@@ -351,6 +378,8 @@ def largest_difference(a: Any, b: Any) -> float | None:
 
 
 def _close(a: Any, b: Any, atol: float, rtol: float) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_close(a[k], b[k], atol, rtol) for k in a)
     if not (_numeric(a) and _numeric(b)):
         return type(a) is type(b) and bool(a == b)
     return _shape(a) == _shape(b) and np.allclose(_array(a), _array(b), atol=atol, rtol=rtol)
@@ -444,3 +473,24 @@ def comparable(wrong: Wrong) -> bool:
     yours, right = wrong.yours, wrong.expected
     both = isinstance(yours, torch.Tensor) and isinstance(right, torch.Tensor)
     return both and yours.shape == right.shape and bool(yours.isfinite().all())
+
+
+# ---------------------------------------------------------------- what an answer returns
+
+
+def tensors(result: Any, *names: str) -> dict[str, torch.Tensor]:
+    """The result by name: a tensor for one name, a tuple or a list of them for several. Raises
+    Wrong where something is no tensor, or still has a graph."""
+    said = f"({', '.join(names)})" if len(names) > 1 else names[0]
+    expect(result is not None, f"the result is None: does the function return {said}?")
+    if len(names) == 1:
+        result = (result,)
+    number = {2: "two", 3: "three", 4: "four"}.get(len(names), str(len(names)))
+    expect(isinstance(result, tuple | list) and len(result) == len(names),
+           f"the function should return {number} things, {said}", yours=show(result))  # fmt: skip
+    for name, value in zip(names, result, strict=True):
+        expect(isinstance(value, torch.Tensor), f"{name} should be a tensor, not "
+               f"{type(value).__name__}", yours=show(value))  # fmt: skip
+        expect(not value.requires_grad, f"{name} is still tied to the graph, or asks for a "
+               "gradient", likely="a missing .detach()")  # fmt: skip
+    return dict(zip(names, result, strict=True))

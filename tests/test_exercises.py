@@ -22,6 +22,7 @@ from course.checking import (
     show,
     small_bert,
     specified,
+    tensors,
     unchanged,
     used,
 )
@@ -285,9 +286,16 @@ def test_another_mode_inside_is_seen_where_it_matters():
         model(batch["input_ids"], batch["attention_mask"])
         model.train()
 
+    def quiet_inside(model, batch):
+        model.bert.eval()
+        model(batch["input_ids"], batch["attention_mask"])
+        model.bert.train()
+
     call(quiet, *model_and_batch())
     with pytest.raises(Wrong, match="runs the model in another mode"):
         call(quiet, *model_and_batch(), same_mode=True)
+    with pytest.raises(Wrong, match="runs the model in another mode"):
+        call(quiet_inside, *model_and_batch(), same_mode=True)
 
 
 def test_a_tensors_flags_and_grad_are_compared():
@@ -333,6 +341,49 @@ def test_mistakes_that_are_functions_are_named_and_their_numbers_looked_into():
     assert caught.value.likely == "not doubled" and comparable(caught.value)
     assert not comparable(Wrong("", yours=torch.ones(3), expected=torch.ones(2)))
     assert not comparable(Wrong("", yours=torch.ones(2) / 0, expected=torch.ones(2)))
+
+
+def test_a_mistake_that_changes_nothing_is_no_hint():
+    def spec(x, late=0):
+        return {"a": x, "b": x + late}
+
+    with pytest.raises(Wrong, match="floating-point") as caught:
+        specified(lambda x: spec(x.float()), [dict(x=torch.tensor([1]))], spec,
+                  {"late": {"late": 1}})  # fmt: skip
+    assert caught.value.likely is None
+
+
+def test_a_result_of_several_parts_is_compared_part_by_part():
+    def spec(x, twice=False, late=False):
+        return {"start": 2 * x if twice else x, "end": x + late + twice}
+
+    problems = [dict(x=torch.tensor([1.0])), dict(x=torch.tensor([3.0]))]
+    mistakes = {"twice": {"twice": True}, "twice and late": {"twice": True, "late": True},
+                "late": {"late": True}}  # fmt: skip
+    specified(spec, problems, spec, mistakes)
+    with pytest.raises(Wrong, match="x = 'a tensor'"):
+        specified(lambda x: {"start": x, "end": 7 * x}, problems, spec,
+                  tell=lambda problem: {"x": "a tensor"})  # fmt: skip
+    for keywords, says in (
+        ({"twice": True}, r"^start is not as expected\nLikely mistake: twice\n"),
+        ({"late": True}, r"^end is not as expected\nLikely mistake: late\n"),
+    ):
+        with pytest.raises(Wrong, match=says):
+            specified(lambda x, k=keywords: spec(x, **k), problems, spec, mistakes)
+
+
+def test_what_comes_back_is_told_by_name():
+    x = torch.ones(2)
+    assert tensors((x, 2 * x), "a", "b")["b"].tolist() == [2, 2]
+    assert tensors(x, "a")["a"] is x
+    for result, names, says in (
+        (None, ("a",), "does the function return a"),
+        (x, ("a", "b"), r"two things, \(a, b\)"),
+        ((x, [1.0, 1.0]), ("a", "b"), "b should be a tensor, not list"),
+        (x.clone().requires_grad_(), ("a",), "tied to the graph"),
+    ):
+        with pytest.raises(Wrong, match=says):
+            tensors(result, *names)
 
 
 def test_a_slider_has_the_decimals_and_the_unit_of_its_quantity():

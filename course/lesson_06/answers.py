@@ -100,6 +100,49 @@ def greedy_frugal(score, text, options):
     return text, len(asked)
 
 
+def swaps_by_keys(word):
+    found = {}
+    for i in range(1, len(word) - 2):
+        found.setdefault("".join([word[:i], word[i + 1], word[i], word[i + 2 :]]))
+    found.pop(word, None)
+    return list(found)
+
+
+def gains_in_loops(grad, e_old, table):
+    rows = [[(g * (word - old)).sum() for word in table]
+            for g, old in zip(grad.double(), e_old, strict=True)]  # fmt: skip
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def greedy_one_by_one(score, text, options):
+    """Every text in a call of its own, and nothing twice."""
+    now, done, spent = score([text])[0], {}, 1
+    if now >= 0:
+        return text, spent
+    rises = [score([replace(text, {i: "[UNK]"})])[0] for i in range(len(options))]
+    spent += len(rises)
+    for i in sorted(range(len(rises)), key=rises.__getitem__, reverse=True):
+        before = dict(done)
+        for word in options[i]:
+            new = score([replace(text, {**before, i: word})])[0]
+            spent += 1
+            if new > now:
+                done[i], now = word, new
+        if now >= 0:
+            break
+    return [replace(text, done), np.int64(spent)]
+
+
+def kappa_in_torch(ratings, truth):
+    pairs = [p for p in zip(ratings, truth, strict=True) if p[0] is not None and p[1] is not None]
+    if not pairs:
+        raise ValueError("nothing to compare")
+    a, b = torch.tensor(pairs, dtype=torch.double).T
+    same = (a == b).double().mean()
+    chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
+    return same, torch.zeros(()) if chance == 1 else (same - chance) / (1 - chance)
+
+
 def kappa_by_counts(ratings, truth):
     pairs = [(a, b) for a, b in zip(ratings, truth, strict=True) if None not in (a, b)]
     if not pairs:
@@ -130,6 +173,9 @@ RIGHT = [
     ("06.3", rises_in_one), ("06.3", rises_one_by_one),
     ("06.4", greedy), ("06.4", greedy_frugal),
     ("06.5", kappa_by_counts), ("06.5", kappa_by_sklearn),
+    ("06.1", swaps_by_keys), ("06.2", gains_in_loops),
+    ("06.3", lambda s, x: torch.tensor(np.array(rises_in_one(s, x)))),
+    ("06.4", greedy_one_by_one), ("06.5", kappa_in_torch),
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- wrong answers
@@ -240,6 +286,51 @@ def greedy_once_more(score, text, options):
     return new, spent + 1
 
 
+def greedy_ranking_anew(score, text, options):
+    """The ranking is made again after every change."""
+    now, done, spent = score([text])[0], {}, 1
+    open_ = [i for i, some in enumerate(options) if some]
+    while now < 0 and open_:
+        rises = score([replace(text, {**done, i: "[UNK]"}) for i in open_])
+        i = open_.pop(int(np.argmax(rises)))
+        scores = score([replace(text, {**done, i: w}) for w in options[i]])
+        spent += len(open_) + 1 + len(scores)
+        if scores.max() > now:
+            done[i], now = options[i][int(scores.argmax())], scores.max()
+    return replace(text, done), spent
+
+
+def greedy_all_or_nothing(score, text, options):
+    new, spent = greedy(score, text, options)
+    return (new if score.one(new) >= 0 else text), spent
+
+
+def greedy_twice_at_the_start(score, text, options):
+    if score([text])[0] >= 0:
+        return text, len(score([text])) + 1
+    new, spent = greedy(score, text, options)
+    return new, spent + 1
+
+
+def greedy_with_words(score, text, options):
+    return greedy(score, text, options) if options else (None, 0)
+
+
+def gains_with_flag(grad, e_old, table):
+    return gains_by_product(grad, e_old, table.requires_grad_())
+
+
+def rises_with_one_more(score, text):
+    score([text])
+    return rises_in_one(score, text)
+
+
+def kappa_of_two_at_least(ratings, truth):
+    if len(ratings) < 2:
+        raise ValueError("too few")
+    return kappa_by_counts(ratings, truth)
+
+
 def kappa_apart(ratings, truth):
     a, b = ([x for x in side if x is not None] for side in (ratings, truth))
     if not a or not b:
@@ -323,6 +414,13 @@ WRONG = [
      "different letters"),
     ("06.1", lambda w: [w[:i] + w[i + 1] + w[i] + w[i + 2 :] for i in range(1, len(w) - 2)
                         if w[i] != w[i + 1] and w[i : i + 2].isalpha()], "apostrophe"),
+    ("06.1", lambda w: swaps_by_list(w) if w[0] else [], "IndexError"),
+    ("06.1", lambda w: swaps_by_list(w) if w.isascii() else [], "'élèves'"),
+    ("06.1", lambda w: swaps_by_list(w) or [w], "not as expected\n  word = 'cat'"),
+    ("06.1", lambda w: swaps_by_list(w)[1:] if len(w) < 5 else swaps_by_list(w), "'form'\n"),
+    ("06.2", gains_with_flag, "requires_grad of `table`"),
+    ("06.2", lambda g, e, t: g @ t.T - (g[0] * e[0]).sum(), "gains is not as expected\n  grad"),
+    ("06.2", lambda g, e, t: gains_by_product(g, e, t).clamp_min(0), "cut off at 0"),
     ("06.2", lambda g, e, t: g @ t.T - (g * e).sum(1), "keepdim"),
     ("06.2", lambda g, e, t: g @ t, r"table\.T"),
     ("06.2", lambda g, e, t: gains_by_product(g, e, t).numpy(), "tensor"),
@@ -359,6 +457,15 @@ WRONG = [
     ("06.3", rises_of(split_at_spaces), r"text\.split"),
     ("06.3", rises_with(lambda i, n: {i: "UNK"}), "brackets"),
     ("06.3", lambda s, x: np.maximum(rises_in_one(s, x), 0), "cut off at 0"),
+    ("06.3", lambda s, x: np.asarray(rises_in_one(s, x))[:, None], r"shape \(8, 1\)"),
+    ("06.3", lambda s, x: [str(v) for v in rises_in_one(s, x)], "list or an array of numbers"),
+    ("06.3", lambda s, x: rises_in_one(s, x) if words(x) else [0.0], r"expected \(0,\)"),
+    ("06.3", rises_with_one_more, "number of texts that score was asked about"),
+    ("06.4", greedy_ranking_anew, "not as expected\n  score"),
+    ("06.4", greedy_all_or_nothing, "where the search ended is not as expected\n  score"),
+    ("06.4", greedy_twice_at_the_start, "number of texts|`queries` minus"),
+    ("06.4", greedy_with_words, "string, not NoneType"),
+    ("06.4", lambda *a: (greedy(*a)[0], float(greedy(*a)[1])), "whole number, not float"),
     ("06.4", lambda *a: greedy(*a, order=lambda r: range(len(r))), "left to right"),
     ("06.4", greedy_by_str, "str.replace"),
     ("06.4", lambda *a: greedy(*a, accept=lambda new, now: new >= now), "tie"),
@@ -377,10 +484,10 @@ WRONG = [
     ("06.4", lambda *a: greedy(*a, pick=lambda s: 0, accept=lambda new, now: True),
      "without a look"),
     ("06.4", lambda *a: greedy(*a, count=lambda spent, n: spent - n - 1), "not counted|left out"),
-    ("06.4", lambda *a: greedy(*a, count=lambda spent, n: 3), "calls of score"),
+    ("06.4", lambda *a: greedy(*a, count=lambda spent, n: 3), "`queries` minus"),
     ("06.4", lambda s, x, o: greedy(s, x, o)[0], "two things"),
     ("06.4", lambda s, x, o: (x, 1 if s([x])[0] else 0), "nothing was changed"),
-    ("06.4", greedy_in_place, "in place"),
+    ("06.4", greedy_in_place, "changes its input `options`"),
     ("06.4", lambda s, x, o: (s([x]), greedy(s, x, o))[1], "asked"),
     ("06.5", kappa_of(lambda s, r, t: s), "chance is not subtracted"),
     ("06.5", kappa_of(lambda s, r, t: s - r * t - (1 - r) * (1 - t)), "not divided"),
@@ -401,5 +508,9 @@ WRONG = [
     ("06.5", kappa_of(scott), "Scott"),
     ("06.5", kappa_of(lambda s, r, t: max(0.0, true_kappa(s, r, t))), "cut off at 0"),
     ("06.5", no_edge, "divides by zero"),
+    ("06.5", kappa_of_two_at_least, "raises ValueError"),
+    ("06.5", lambda r, t: tuple(map(str, kappa_by_counts(r, t))), "two numbers"),
+    ("06.5", kappa_of(lambda s, r, t: max(-0.5, true_kappa(s, r, t))), "kappa is not as expected"),
+    ("06.5", lambda r, t: (kappa_by_counts(r, t), r.clear())[0], "changes its input `ratings`"),
     ("06.5", zero_for_nothing, "ValueError"),
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Right and wrong answers to the exercises of lesson 09; a regex names each mistake."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -29,6 +30,33 @@ def step(delta, grad, batch, eps, size, *, sign=1.0, mask=True, ball=True, whole
 
 def mean_loss(model, batch, delta):
     return F.cross_entropy(perturbed_logits(model, batch, delta), batch["labels"])
+
+
+def beside(answer, before=lambda *a: None, after=lambda *a: None):
+    """The answer, with something done before and after it to the model, the batch and start."""
+
+    def run(model, batch, *rest):
+        before(model, batch, rest[-1])
+        result = answer(model, dict(batch), *rest)
+        after(model, batch, rest[-1])
+        return result
+
+    return run
+
+
+def disturbing(id, answer):
+    """Right results, with side effects that no exercise of this lesson allows."""
+    return [
+        (id, beside(answer, after=lambda m, b, s: b.pop("labels")), "takes 'labels' out of"),
+        (id, beside(answer, after=lambda m, b, s: s.requires_grad_()), "requires_grad of `start`"),
+        (id, beside(answer, lambda m, b, s: m.train()), "leaves the model in another mode"),
+        (id, beside(answer, lambda m, b, s: m.eval(), lambda m, b, s: m.train()),
+         "runs the model in another mode"),
+        (id, beside(answer, lambda m, b, s: m.bert.eval(), lambda m, b, s: m.bert.train()),
+         "runs the model in another mode"),
+        (id, beside(answer, after=lambda m, b, s: m.requires_grad_(False)),
+         "changes requires_grad"),
+    ]  # fmt: skip
 
 
 # ---------------------------------------------------------------- 09.1
@@ -107,7 +135,62 @@ def freelb_by_mean(model, batch, eps, steps, step_size, start):
             at = step(at, found[0], batch, eps, step_size)
     for p, g in zip(weights, total, strict=True):
         p.grad = g if p.grad is None else p.grad + g
-    return losses, at.detach()
+    return torch.tensor(losses), at.detach()  # in float32
+
+
+def freelb_in_loops(model, batch, eps, steps, step_size, start):
+    """Text by text, and a list comes back."""
+    at, losses = start, torch.zeros(steps, dtype=torch.double)
+    for t in range(steps):
+        leaf = at.clone().requires_grad_()
+        loss = mean_loss(model, batch, leaf)
+        loss.div(steps).backward()
+        losses[t] = loss.item()
+        if t + 1 < steps:
+            grad, rows = leaf.grad * attackable(batch)[..., None], []
+            for i in range(len(grad)):
+                row = at[i] + step_size * grad[i] / grad[i].norm()
+                rows.append(row if row.norm() <= eps else row * (eps / row.norm()))
+            at = torch.stack(rows)
+    return [losses, at]
+
+
+def freelb_text_by_text(model, batch, eps, steps, step_size, start):
+    """A backward pass for each text."""
+    delta, losses = start, []
+    for t in range(steps):
+        delta = delta.detach().requires_grad_()
+        logits = perturbed_logits(model, batch, delta)
+        each = F.cross_entropy(logits, batch["labels"], reduction="none")
+        for loss in each:
+            (loss / len(each) / steps).backward(retain_graph=True)
+        losses.append(each.mean().detach())
+        if t < steps - 1:
+            delta = step(delta, delta.grad, batch, eps, step_size)
+    return torch.stack(losses), delta.detach()
+
+
+def freelb_cleared(model, batch, eps, steps, step_size, start):
+    delta, losses = start, []
+    for t in range(steps):
+        model.zero_grad()
+        delta = delta.detach().requires_grad_()
+        loss = mean_loss(model, batch, delta)
+        (loss / steps).backward()
+        losses.append(loss.detach())
+        if t < steps - 1:
+            delta = step(delta, delta.grad, batch, eps, step_size)
+    return torch.stack(losses), delta.detach()
+
+
+def listed(answer):
+    """The losses in a list."""
+
+    def run(*given):
+        losses, delta = answer(*given)
+        return losses.tolist(), delta
+
+    return run
 
 
 def freelb_none(model, batch, *rest):
@@ -209,6 +292,29 @@ def virtual_by_hand(model, batch, eps, xi, steps, start):
     return d * eps
 
 
+def virtual_by_kl_div(model, batch, eps, xi, steps, start):
+    clean, d = perturbed_logits(model, batch, None).log_softmax(1), start
+    for _ in range(steps):
+        r = (xi * eps * d).clone().requires_grad_()
+        q = perturbed_logits(model, batch, r).log_softmax(1)
+        kl = F.kl_div(q, clean, reduction="batchmean", log_target=True)
+        (g,) = torch.autograd.grad(kl, r, retain_graph=True)
+        g = g * attackable(batch)[..., None]
+        d = g / g.flatten(1).norm(dim=1).view(-1, 1, 1)
+    return (eps * d).float()
+
+
+def virtual_of_two(model, batch, eps, xi, steps, start):
+    """The divergence of the first class against all others."""
+    clean, d = perturbed_logits(model, batch, None).softmax(-1)[:, 0].detach(), start
+    for _ in range(steps):
+        r = (xi * eps * d).requires_grad_()
+        q = perturbed_logits(model, batch, r).softmax(-1)[:, 0]
+        kl = clean * (clean / q).log() + (1 - clean) * ((1 - clean) / (1 - q)).log()
+        d = fgm_step(torch.autograd.grad(kl.sum(), r)[0], attackable(batch), 1.0)
+    return eps * d
+
+
 def virtual_odd(squash=False, own=None, beyond=None, anew=False, ready=False):
     """Probabilities; an own start; the point of the search added; the clean pass in the loop."""
 
@@ -308,6 +414,10 @@ def free_by_names(model, batch, optimizer, eps, step_size, replays, start):
     return torch.tensor(losses, dtype=torch.double), delta.detach()
 
 
+def free_of_its_own(model, batch, optimizer, *rest):
+    return free_with()(model, batch, torch.optim.SGD(model.parameters(), 0.05), *rest)
+
+
 def free_odd(home=False, share=False, idle=False, ahead=False, leaf=False):
     """Every step from start; the loss divided; no last step; attack first; one leaf."""
 
@@ -389,6 +499,25 @@ def collapse_in_place(fgm, pgd, drop=0.2):
     found = collapse_running(fgm, pgd, drop)
     pgd.sort()
     return found
+
+
+def collapse_in_torch(fgm, pgd, drop=0.2):
+    found = collapse_running(fgm, pgd, drop)
+    return None if found is None else torch.tensor(found)
+
+
+def collapse_late(fgm, pgd, drop=0.3):
+    return collapse_running(fgm, pgd, drop)
+
+
+def collapse_in_floats(fgm, pgd, drop=0.2):
+    found = collapse_running(fgm, pgd, drop)
+    return found and [float(x) for x in found]
+
+
+def last_of_equals(fgm, pgd, drop=0.2):
+    found = collapse_running(fgm, pgd, drop)
+    return found and (found[0], max(range(found[0]), key=lambda j: (pgd[j], j)))
 
 
 def collapse_odd(falls=None, holds=None, by=0, end=False):
@@ -473,6 +602,36 @@ def choose_unsafe(table, budget, least_clean):
     return choose_by_sorting(table, budget, least_clean)
 
 
+def choose_by_arrays(table, budget, least_clean):
+    columns = ("units", "clean", "robust", "low", "high")
+    units, clean, robust, low, high = (np.array([r[k] for r in table]) for k in columns)
+    fits = (units <= budget) & (clean >= least_clean)
+    if not fits.any():
+        return None
+    near = fits & (high >= low[fits][robust[fits].argmax()])
+    return table[np.flatnonzero(near)[np.lexsort((-robust[near], units[near]))[0]]]["name"]
+
+
+def choose_above(robust=-1.0, units=float("inf")):
+    """Rows with less robust accuracy or more units are never seen."""
+
+    def answer(table, budget, least_clean):
+        seen = [r for r in table if r["robust"] > robust and r["units"] < units]
+        return choose_by_sorting(seen, budget, least_clean)
+
+    return answer
+
+
+def choose_and_mark(table, budget, least_clean):
+    for row in table:
+        row["fits"] = row["units"] <= budget
+    return choose_by_sorting(table, budget, least_clean)
+
+
+def choose_from_some(table, budget, least_clean):
+    return choose_by_sorting(table, budget, least_clean) if table else "nobody"
+
+
 def choose_odd(
     fits=lambda r, money, clean: r["units"] <= money and r["clean"] >= clean,
     near=lambda r, best: r["high"] >= best["low"],
@@ -497,6 +656,8 @@ RIGHT = [
     ("09.3", free_with()), ("09.3", free_by_names),
     ("09.4", collapse_with()), ("09.4", collapse_running),
     ("09.5", choose_with()), ("09.5", choose_by_sorting),
+    ("09.1", freelb_in_loops), ("09.2", virtual_by_kl_div), ("09.4", collapse_in_torch),
+    ("09.5", lambda table, *limits: choose_by_arrays(table, *limits) if table else None),
 ]  # fmt: skip
 
 WRONG = [
@@ -517,11 +678,11 @@ WRONG = [
     ("09.1", freelb_with(fresh=False), "first point is used for every step"),
     ("09.1", freelb_with(size=lambda eps, s: eps), "length eps"),
     ("09.1", freelb_with(clear=True), "before is gone"),
-    ("09.1", freelb_with(mode="eval"), "mode was changed"),
-    ("09.1", freelb_with(mode="eval and back"), "not in training mode"),
-    ("09.1", freelb_with(own_pass=True), "backward passes"),
+    ("09.1", freelb_with(mode="eval"), "another mode"),
+    ("09.1", freelb_with(mode="eval and back"), "in another mode"),
+    ("09.1", freelb_with(own_pass=True), "backward pass of its own"),
     ("09.1", freelb_with(summed=True), "summed over the texts"),
-    ("09.1", freelb_with(losses_divided=True), "losses are divided by K"),
+    ("09.1", freelb_with(losses_divided=True), "losses are divided"),
     ("09.1", freelb_with(attached=True), "tied to the graph"),
     ("09.1", freelb_with(optimise=True), "weights were changed"),
     ("09.1", freelb_with(in_place=True), "in place"),
@@ -531,6 +692,12 @@ WRONG = [
     ("09.1", freelb_odd(small=True), "radius step_size"),
     ("09.1", freelb_odd(weight=lambda size, k: size / k), "texts, not their mean\n"),
     ("09.1", freelb_odd(weight=lambda size, k: size), "their mean, and not divided by K"),
+    *disturbing("09.1", freelb_with()),
+    ("09.1", freelb_text_by_text, "number of backward passes is not as expected\n  texts"),
+    ("09.1", beside(freelb_with(), lambda m, b, s: perturbed_logits(m, b, None)),
+     "number of forward passes is not as expected\n  texts"),
+    ("09.1", freelb_cleared, "cleared in every round"),
+    ("09.1", listed(freelb_with()), "losses should be a tensor, not list"),
     ("09.1", freelb_none, "None"),
     ("09.1", freelb_losses_only, "two things|losses"),
     ("09.2", virtual_with(zero=True), "flat"),
@@ -546,9 +713,9 @@ WRONG = [
     ("09.2", virtual_with(sign=-1.0), "wrong sign"),
     ("09.2", virtual_with(labels=True), "needs no label"),
     ("09.2", virtual_with(plain=True), "predicted class"),
-    ("09.2", virtual_with(backward=True), "left in"),
+    ("09.2", virtual_with(backward=True), "changes the .grad"),
     ("09.2", virtual_with(attached=True), "tied to the graph"),
-    ("09.2", virtual_with(mode="eval"), "mode was changed"),
+    ("09.2", virtual_with(mode="eval"), "another mode"),
     ("09.2", virtual_with(at=lambda eps, xi: eps), "taken at size eps"),
     ("09.2", virtual_with(at=lambda eps, xi: xi), "taken at size xi"),
     ("09.2", virtual_with(end=lambda eps, xi: xi * eps), "size xi · eps"),
@@ -562,6 +729,11 @@ WRONG = [
     ("09.2", virtual_odd(beyond="out"), "longer than eps"),
     ("09.2", virtual_odd(anew=True), "anew in every round"),
     ("09.2", virtual_labels, "did you use the labels"),
+    *disturbing("09.2", virtual_with()),
+    ("09.2", beside(virtual_with(), lambda m, b, s: m.zero_grad()), r"zero_grad\(\) clears"),
+    ("09.2", virtual_of_two, "delta is not as expected\n  texts"),
+    ("09.2", beside(virtual_with(), lambda m, b, s: perturbed_logits(m, b, None)),
+     "number of forward passes is not as expected\n  texts"),
     ("09.3", free_with(clear="never"), "never cleared"),
     ("09.3", free_with(clear="once"), "earlier replays"),
     ("09.3", free_with(clear="after"), "before the call"),
@@ -580,13 +752,16 @@ WRONG = [
     ("09.3", free_with(whole=True), "whole batch"),
     ("09.3", free_with(scale=False), "not normalised"),
     ("09.3", free_with(size=lambda eps, s: eps), "length eps"),
-    ("09.3", free_with(mode="eval"), "mode was changed"),
+    ("09.3", free_with(mode="eval"), "another mode"),
     ("09.3", free_with(attached=True), "tied to the graph"),
     ("09.3", free_odd(home=True), "every step goes from `start`"),
-    ("09.3", free_odd(share=True), "recorded loss is divided"),
+    ("09.3", free_odd(share=True), "losses are divided"),
     ("09.3", free_odd(idle=True), "no optimizer step in the last replay"),
     ("09.3", free_odd(ahead=True), "second pass"),
     ("09.3", free_odd(leaf=True), "one leaf"),
+    *disturbing("09.3", free_with()),
+    ("09.3", listed(free_with()), "losses should be a tensor, not list"),
+    ("09.3", free_of_its_own, "number of optimizer steps|made no step"),
     ("09.4", collapse_with(swap=True), "changed places"),
     ("09.4", collapse_with(fgm_rule=False), "not looked at"),
     ("09.4", collapse_with(before="last"), "one before it"),
@@ -602,7 +777,7 @@ WRONG = [
     ("09.4", collapse_with(keep="fgm"), "best FGM"),
     ("09.4", collapse_with(shift=1), "counted from 0"),
     ("09.4", collapse_with(turned=True), "changed places"),
-    ("09.4", collapse_with(no_none=True), "not right"),
+    ("09.4", collapse_with(no_none=True), "the fall is not as expected"),
     ("09.4", fixed(0.2), "`drop` is not used"),
     ("09.4", fixed(0.19), "`drop` is not used"),
     ("09.4", collapse_odd(falls=reaches), "exactly `drop`"),
@@ -617,6 +792,9 @@ WRONG = [
     ("09.4", lambda fgm, pgd, drop=0.2: None, "never finds"),
     ("09.4", lambda fgm, pgd, drop=0.2: True, "two whole numbers"),
     ("09.4", collapse_in_place, "changes its input"),
+    ("09.4", collapse_late, "should be 0.2"),
+    ("09.4", collapse_in_floats, "two whole numbers"),
+    ("09.4", last_of_equals, "the first is to be kept"),
     ("09.5", choose_with(money=False), "budget is not looked at"),
     ("09.5", choose_with(clean=False), "least_clean is not looked at"),
     ("09.5", choose_with(money=False, clean=False), "neither"),
@@ -642,5 +820,11 @@ WRONG = [
     ("09.5", choose_odd(key=lambda r: (r["units"], -r["clean"])), "better clean"),
     ("09.5", choose_odd(everywhere=True), "come back"),
     ("09.5", choose_with(row=True), "not its row"),
-    ("09.5", choose_and_spoil, "changes its table"),
+    ("09.5", choose_above(robust=0.0), "choice is not as expected"),
+    ("09.5", choose_above(units=10**6), "choice is not as expected"),
+    ("09.5", choose_and_mark, "changes its input `table`"),
+    ("09.5", choose_from_some, "of an empty table"),
+    ("09.5", lambda *given: choose_by_sorting(*given) or "", "an empty name"),
+    ("09.5", lambda *given: choose_by_sorting(*given) or "None", "choice is not as expected"),
+    ("09.5", choose_and_spoil, "changes its input `table`"),
 ]

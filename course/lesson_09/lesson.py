@@ -223,7 +223,7 @@ for point in (0.0, 1.0):
 # the K losses has been **added** to the weights' `.grad` (the caller clears it and makes the
 # optimizer step). Return `(losses, delta)`: the K losses, undivided, in a tensor of shape
 # `(steps,)`, and the last point that the weights were trained on; both without a graph. Leave
-# `start`, the batch, the weights and the model's mode as they are.
+# `start`, the batch, the weights and the model's mode as they are: it runs in the mode it is in.
 #
 # You have `perturbed_logits(model, batch, delta)`, `attackable(batch)` (the mask),
 # `fgm_step(grad, mask, length)` and `project(delta, eps, "l2")`.
@@ -346,7 +346,8 @@ course.claim("09.flat", lengths=lengths)
 # perturbation, of $\mathrm{KL}(f(x)\,\|\,f(x+\delta))$. Masked and scaled to the length 1 per text
 # (one call of `fgm_step` with length 1.0 does both) it is the new `d`, in place of the old. Return
 # `eps·d`, without a graph. That makes `steps` + 1 forward passes in all. The labels may be missing
-# (−100), so do not use them; leave `start`, the weights' `.grad` and the model's mode as they are.
+# (−100), so do not use them; leave `start`, the batch, the weights' `.grad` and the model's mode as
+# they are (it runs in the mode it is in).
 #
 # You have `perturbed_logits(model, batch, None)`, the clean logits; `divergence(p, q)`, which takes
 # two tensors of *logits* and returns KL(p ‖ q) for each text; and `fgm_step(grad, mask, length)`.
@@ -436,8 +437,8 @@ course.claim("09.stronger", there=moved, opposite=other, noise=noise)
 # at `delta`, which is `start` at first; *one* backward pass; `optimizer.step()`; then move `delta`
 # by `step_size` along its own gradient *from that same backward pass*, and project, as in 09.1. As
 # there, the move after the last replay is not made. Return `(losses, delta)`: the losses, of shape
-# `(replays,)`, and the last point that was trained on, both without a graph. Leave `start`, the
-# batch and the model's mode as they are.
+# `(replays,)`, and the last point that was trained on, both tensors without a graph. Leave `start`,
+# the batch and the model's mode as they are, as there.
 #
 # <details><summary>Hint</summary>
 #

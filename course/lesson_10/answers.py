@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -23,6 +24,14 @@ def loss_by_gather(logits, labels):
     safe = labels.where(known, torch.zeros_like(labels))
     each = -logits.log_softmax(1).gather(1, safe[:, None])[:, 0] * known
     return each.sum() / max(int(known.sum()), 1)
+
+
+def loss_in_a_loop(logits, labels):
+    total, n = logits.sum() * 0.0, 0
+    for row, label in zip(logits, labels, strict=True):
+        if label != UNLABELLED:
+            total, n = total - row.double().log_softmax(0)[label], n + 1
+    return total / n if n else total
 
 
 def stream_of(numbers, take, steps, generator, shuffle=torch.randperm):
@@ -49,6 +58,35 @@ def rows_by_passes(labelled, unlabelled, k, u, steps, generator):
             column += [order[i * take : (i + 1) * take] for i in range(length)]
         columns.append(column[:steps])
     return torch.tensor([one + two for one, two in zip(*columns, strict=True)])
+
+
+def rows_in_lists(labelled, unlabelled, k, u, steps, generator):
+    def stream(numbers, take):
+        pieces = []
+        while len(pieces) < steps:
+            row = [numbers[i] for i in torch.randperm(len(numbers), generator=generator)]
+            while len(row) >= take and len(pieces) < steps:
+                pieces.append(row[:take])
+                row = row[take:]
+        return pieces
+
+    first, second = stream(labelled.tolist(), k), stream(unlabelled.tolist(), u)
+    return torch.tensor([a + b for a, b in zip(first, second, strict=True)])
+
+
+def lora_by_outer_products(linear, r, alpha):
+    linear.requires_grad_(False)
+    a = torch.rand(r, linear.in_features).to(linear.weight) - 0.5
+    linear.lora_A = nn.Parameter(a)
+    linear.lora_B = nn.Parameter(torch.zeros(linear.out_features, r).to(linear.weight))
+
+    def add(layer, inputs, output):
+        for row, column in zip(layer.lora_A, layer.lora_B.T, strict=True):
+            output = output + (inputs[0] * row).sum(-1, keepdim=True) * column * (alpha / r)
+        return output
+
+    linear.register_forward_hook(add)
+    return linear
 
 
 def lora_with_hook(linear, r, alpha):
@@ -109,6 +147,16 @@ def step_by_tokens(model, batch, v, eps, step_size):
     return v * min(1.0, eps / max(v.norm().item(), 1e-12))
 
 
+def step_text_by_text(model, batch, v, eps, step_size):
+    free, total = v.clone().requires_grad_(), 0
+    for i in range(len(batch["labels"])):
+        total = total + margin(model, {k: t[i : i + 1] for k, t in batch.items()}, free)[0]
+    (grad,) = torch.autograd.grad(total / len(batch["labels"]), free)
+    if not grad.any():
+        return v.clone()
+    return torch.renorm((v + step_size * F.normalize(grad, dim=0))[None], 2, 0, eps)[0].float()
+
+
 def score_by_cases(clean, robust, least):
     if math.isnan(clean + robust):
         return -1
@@ -127,6 +175,10 @@ RIGHT = [
     ("10.3", lora_with_hook), ("10.3", lora_with_forward),
     ("10.4", step_by_hand), ("10.4", step_by_tokens),
     ("10.5", score_by_cases), ("10.5", score_in_one),
+    ("10.1", loss_in_a_loop), ("10.2", rows_in_lists), ("10.3", lora_by_outer_products),
+    ("10.4", step_text_by_text),
+    ("10.5", lambda c, r, least: np.float64(-1 if np.isnan([c, r]).any() else
+                                            r if c >= least else c - least)),
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- wrong answers
@@ -172,6 +224,22 @@ def loss_first_only(logits, labels):
 def loss_above_zero(logits, labels):
     known = labels > 0
     return F.cross_entropy(logits[known], labels[known]) if known.any() else logits.sum() * 0
+
+
+def loss_with_flag(logits, labels):
+    return loss_by_ignoring(logits.requires_grad_(), labels)
+
+
+def loss_and_backward(logits, labels):
+    loss = loss_by_ignoring(logits, labels)
+    if loss.requires_grad:
+        loss.backward(retain_graph=True)
+    return loss
+
+
+def loss_of_two_at_least(logits, labels):
+    known = labels != UNLABELLED
+    return F.cross_entropy(logits[known], labels[known]) if known.sum() > 1 else logits.sum() * 0
 
 
 def replacement(labelled, unlabelled, k, u, steps, generator):
@@ -297,6 +365,21 @@ def rest_first(last, take, new):
     return torch.cat([rest, order[~torch.isin(order, rest)]])
 
 
+def more_of_the_second(labelled, unlabelled, k, u, steps, generator):
+    one = stream_of(labelled, k, steps, generator)
+    return torch.cat([one, stream_of(unlabelled, u, steps + 1, generator)[:steps]], dim=1)
+
+
+def rows_and_a_seed(*given):
+    torch.manual_seed(0)
+    return rows_by_stream(*given)
+
+
+def rows_by_key(labelled, unlabelled, k, u, steps, generator):
+    lists = {k: labelled, u: unlabelled}  # k and u may be the same number
+    return rows_by_stream(lists[k], lists[u], k, u, steps, generator)
+
+
 def positions(labelled, unlabelled, k, u, steps, generator):
     a, b = torch.arange(len(labelled)), torch.arange(len(unlabelled))
     return rows_by_stream(a, b, k, u, steps, generator)
@@ -358,6 +441,27 @@ def lora_float32(linear, r, alpha):
 
 def lora_seeded(linear, r, alpha):
     torch.manual_seed(0)
+    return lora_with_hook(linear, r, alpha)
+
+
+def lora_from(numbers):
+    def answer(linear, r, alpha):
+        made = lora_with_hook(linear, r, alpha)
+        made.lora_A = nn.Parameter(numbers(r, linear.in_features).to(linear.weight))
+        return made
+
+    return answer
+
+
+def lora_with_bias(linear, r, alpha):
+    made = lora_with_hook(linear, r, alpha)
+    if made.bias is None:
+        made.bias = nn.Parameter(torch.zeros(made.out_features), requires_grad=False)
+    return made
+
+
+def lora_new_start(linear, r, alpha):
+    linear.reset_parameters()
     return lora_with_hook(linear, r, alpha)
 
 
@@ -432,6 +536,23 @@ def step_backward(model, batch, v, eps, step_size):
 def step_eval(model, batch, v, eps, step_size):
     model.eval()
     return step_by_hand(model, batch, v, eps, step_size)
+
+
+def step_beside(before, after=lambda model, batch: None):
+    """The right step, with something done to the model or the batch."""
+
+    def answer(model, batch, v, eps, step_size):
+        before(model, batch)
+        new = step_by_hand(model, dict(batch), v, eps, step_size)
+        after(model, batch)
+        return new
+
+    return answer
+
+
+def one_other_class(logits, labels):
+    other = (labels + 1) % logits.shape[1]
+    return (logits.gather(1, other[:, None]) - logits.gather(1, labels[:, None]))[:, 0]
 
 
 def step_in_place(model, batch, v, eps, step_size):
@@ -513,6 +634,11 @@ WRONG = [
     ("10.1", lambda z, y: loss_by_ignoring(z.detach(), y), "backward"),
     ("10.1", lambda z, y: loss_by_ignoring(z, y).item(), "tensor"),
     ("10.1", lambda z, y: None, "return"),
+    ("10.1", loss_with_flag, "requires_grad of `logits`"),
+    ("10.1", loss_and_backward, "changes `logits.grad`"),
+    ("10.1", loss_of_two_at_least, "the loss is not as expected"),
+    ("10.1", lambda z, y: loss_by_ignoring(z, y)[None], r"shape \(1,\)"),
+    ("10.1", lambda z, y: loss_by_ignoring(z.clamp(-50, 50), y), "the loss is not as expected"),
     ("10.2", replacement, "replacement"),
     ("10.2", each_by_itself, "drawn by itself"),
     ("10.2", all_together, "shuffled together"),
@@ -540,6 +666,11 @@ WRONG = [
     ("10.2", lambda *given: rows_by_stream(*given).tolist(), "tensor"),
     ("10.2", lambda *given: rows_by_stream(*given)[:-1], "shape"),
     ("10.2", lambda *given: None, "return"),
+    ("10.2", more_of_the_second, "one shuffle too many, of the unlabelled list"),
+    ("10.2", rows_and_a_seed, "another source of random numbers"),
+    ("10.2", rows_by_key, "every batch should have 4 labelled texts"),
+    ("10.2", lambda *given: rows_by_stream(*given).float(), r"whole numbers \(torch.long\)\n  "),
+    ("10.2", lambda *given: rows_by_stream(*given).sort(1).values, "first k columns|are fair"),
     ("10.3", lora_with(first=torch.zeros), "both zero"),
     ("10.3", lora_with(first=torch.zeros, second=torch.randn), "the other way round"),
     ("10.3", lora_with(second=torch.randn), "B must be zero"),
@@ -565,6 +696,11 @@ WRONG = [
     ("10.3", lora_float32, "dtype"),
     ("10.3", lora_detached, "no gradient reaches lora_A"),
     ("10.3", lora_merged, "not added"),
+    ("10.3", lora_from(lambda *s: torch.from_numpy(np.random.default_rng().normal(size=s))),
+     "PyTorch's own random numbers"),
+    ("10.3", lora_from(lambda r, n: torch.randn(1, n).repeat(r, 1)), "equal rows"),
+    ("10.3", lora_with_bias, "only new parameters"),
+    ("10.3", lora_new_start, "linear.weight"),
     ("10.3", lambda linear, r, alpha: None, "None"),
     ("10.4", step_with(sign=-1.0), "descent"),
     ("10.4", step_with(after=lambda new, eps: new), "no projection"),
@@ -585,11 +721,20 @@ WRONG = [
     ("10.4", step_from_delta(lambda grad, free: ((grad * free).sum(1) / free.sum(1)).sum(0)),
      "mean over the tokens"),
     ("10.4", step_nan, "0/0|not finite"),
-    ("10.4", step_backward, "left in"),
+    ("10.4", step_backward, "changes the .grad"),
     ("10.4", step_eval, "mode"),
     ("10.4", step_in_place, "in place"),
     ("10.4", step_flags, "requires_grad"),
     ("10.4", step_attached, "graph"),
+    ("10.4", step_with(loss=one_other_class), "one of the other classes"),
+    ("10.4", step_with(loss=lambda z, y: wrong_margin(z, y, hard=True)), "the new v is not as exp"),
+    ("10.4", step_beside(lambda m, b: m.zero_grad()), r"zero_grad\(\) clears"),
+    ("10.4", step_beside(lambda m, b: m.train()), "leaves the model in another mode"),
+    ("10.4", step_beside(lambda m, b: m.eval(), lambda m, b: m.train()), "runs the model in"),
+    ("10.4", step_beside(lambda m, b: b.pop("labels")), "takes 'labels' out"),
+    ("10.4", step_beside(lambda m, b: None, lambda m, b: b.pop("labels")), "takes 'labels' out"),
+    ("10.4", step_beside(lambda m, b: m.requires_grad_(False), lambda m, b: m.requires_grad_()),
+     "changes requires_grad"),
     ("10.4", lambda m, b, v, e, s: v, "nothing moved"),
     ("10.4", lambda m, b, v, e, s: None, "return"),
     ("10.5", lambda c, r, least: r, "nan|ignored"),
@@ -610,4 +755,10 @@ WRONG = [
     ("10.5", lambda c, r, least: -math.inf if math.isnan(c + r) else score_by_cases(c, r, least),
      "-1.0 was asked for"),
     ("10.5", lambda c, r, least: None, "return"),
+    ("10.5", lambda c, r, least: -1.0 if math.isnan(c) else r if c >= least else c - least,
+     "`robust` can be nan"),
+    ("10.5", lambda c, r, least: -1.0 if math.isnan(r) else r if c >= least else c - least,
+     "`clean` can be nan"),
+    ("10.5", lambda c, r, least: score_by_cases(c, r, least) if c and r else -1.0, "not as exp"),
+    ("10.5", lambda c, r, least: torch.tensor(score_by_cases(c, r, least)), "number, not a Tens"),
 ]  # fmt: skip

@@ -886,8 +886,8 @@ course.claim("10.share", small=small, whole=whole, most=profile.pick(0.35, 0.5))
 # the *mean* log-odds of being wrong over the batch with respect to `v`, go a step of length
 # `step_size` along it, and back to the nearest point of the ball $\|v\|_2\le$ `eps`. Return the
 # new `v`, without a graph. Where the gradient is zero, `v` stays. `eps` and `step_size` are
-# lengths as they are (no relative units). Leave the old `v`, the batch and the model (its mode,
-# its parameters' `.grad`) as they are.
+# lengths as they are (no relative units). Leave the old `v`, the batch and the model (the mode in
+# which it runs, its parameters' `.grad`) as they are.
 #
 # You have `attackable(batch)`, `perturbed_logits(model, batch, delta)` with `delta` of shape
 # `(batch, tokens, hidden)`, and `wrong_margin(logits, labels)`, the log-odds per text.
