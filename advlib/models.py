@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,8 +164,7 @@ class Classifier:
         self.model.eval()
         try:
             for chosen, batch in self.batches(texts, batch_size=batch_size):
-                inputs = {n: value for n, value in batch.items() if n not in NOT_INPUTS}
-                out[chosen] = self.model(**inputs).logits.float().cpu().numpy()
+                out[chosen] = raw_logits(self.model, batch).float().cpu().numpy()
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -187,6 +186,18 @@ class Classifier:
         with quiet():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
+
+
+def raw_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """One forward pass. Raises ModelError where its precision lacks an operation of the model."""
+    inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
+    try:
+        return model(**inputs).logits
+    except RuntimeError as error:
+        if not str(error).startswith("Unsupported dtype"):  # FNet's Fourier transform
+            raise
+        raise ModelError(f"{type(model).__name__} cannot run in half precision ({error}): load "
+                         "and train it in float32") from error  # fmt: skip
 
 
 def _length(text: Text) -> int:
@@ -297,7 +308,7 @@ def _locate(source: str | Path) -> str | Path:
     name = str(source)
     embedded = CHECKPOINTS / name
     if embedded.parent == CHECKPOINTS and (embedded / "card.json").is_file():
-        verify(embedded)
+        check_weights(embedded)
         return embedded
     if Path(source).exists() or name.startswith((".", "/", "~")):
         folder = Path(source).expanduser()
@@ -312,7 +323,7 @@ def embedded_checkpoints() -> dict[str, dict]:
     return {card.parent.name: json.loads(card.read_text()) for card in cards}
 
 
-def verify(folder: Path) -> None:
+def check_weights(folder: Path) -> None:
     """Raise ModelError unless the weights are those that the card describes (SHA-256)."""
     wanted = json.loads((folder / "card.json").read_text())["sha256"]
     weights = folder / "model.safetensors"

@@ -9,6 +9,7 @@ A text that somebody typed is escaped before it becomes HTML, always in this fil
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -17,6 +18,7 @@ from importlib import import_module
 from advlib.attacks.words import WordResult, WordSubstitution
 from advlib.corpora import world
 from advlib.models import Classifier
+from advlib.plots import Picture
 
 EXAMPLE = "The waiter was friendly, and the soup was delicious."
 INSTEAD = (
@@ -125,18 +127,61 @@ def explore(draw: Callable, **controls: tuple) -> None:
     """Show what `draw(**values)` returns, and again whenever a control is moved.
 
     controls: (start, low, high, step) is a slider, (start, options) a choice: of numbers a slider
-    over them, of words a list. What draw returns is displayed.
+    over them, of words a list. What draw displays, prints and returns is shown.
     """
     if not _front_end():
         print("Without ipywidgets there is nothing to move here; the figure above shows the same.")
         return
-    import ipywidgets
     from IPython.display import display
 
-    def redraw(**values) -> None:
-        display(draw(**values))
+    display(explorer(draw, **controls))
 
-    ipywidgets.interact(redraw, **{name: _control(*c) for name, c in controls.items()})
+
+def explorer(draw: Callable, **controls: tuple):
+    """The box that `explore` shows: its controls, and below them a picture in HTML.
+
+    Not ipywidgets' interact: its Output makes nbclient answer the kernel while the cell ends, and
+    now and then it then waits for that cell until it gives up.
+    """
+    import ipywidgets
+    from IPython.utils.capture import capture_output
+
+    moved = {name: _control(*c) for name, c in controls.items()}
+    screen = ipywidgets.HTML()
+
+    def redraw(_=None) -> None:
+        try:
+            with capture_output() as said:
+                drawn = draw(**{name: control.value for name, control in moved.items()})
+            parts = [*map(_drawn, said.outputs), _preformatted(said.stdout.strip()), _drawn(drawn)]
+            screen.value = "".join(parts)
+        except Exception as error:  # a front end would swallow it, and an old picture would stay
+            screen.value = f"<p>{escape(f'{type(error).__name__}: {error}')}</p>"
+
+    for name, control in moved.items():
+        control.description = name
+        control.observe(redraw, "value")
+    redraw()
+    return ipywidgets.VBox([*moved.values(), screen])
+
+
+def _drawn(drawn) -> str:
+    """A picture, or something that makes HTML, or anything else, as HTML; nothing for None."""
+    if drawn is None:
+        return ""
+    if isinstance(drawn, Picture):
+        png, size = drawn._repr_png_()
+        return (f'<img src="data:image/png;base64,{b64encode(png).decode()}" '
+                f'width="{size["width"]}" style="max-width:100%;height:auto" '
+                f'alt="{escape(size.get("alt", ""))}">')  # fmt: skip
+    html = drawn._repr_html_() if hasattr(drawn, "_repr_html_") else None
+    if html:
+        return html
+    return _preformatted(str(drawn))
+
+
+def _preformatted(text: str) -> str:
+    return f'<pre style="line-height:1.3">{escape(text)}</pre>' if text else ""
 
 
 def _control(start, *rest):

@@ -17,13 +17,14 @@ from advlib.attacks import (
     HotFlip,
     Noise,
     Typos,
-    UniversalTrigger,
     WordSubstitution,
 )
-from advlib.attacks.embedding import attackable, perturbed_logits, zero_delta
+from advlib.attacks.words import Constraint
+from advlib.embeddings import attackable, perturbed_logits, zero_delta
 from advlib.evaluation import (
     MAJORITY,
     Outcome,
+    answers,
     attack_all,
     calibrate,
     collapse,
@@ -31,7 +32,6 @@ from advlib.evaluation import (
     macro_f1,
     report,
     robustness,
-    verdict,
     wilson,
 )
 from advlib.models import Classifier
@@ -170,6 +170,31 @@ def test_word_attacks_report_changes_and_queries_and_others_do_not(clean_model, 
     assert table.loc[[0, 1, 2, 4], ["changed", "queries"]].isna().all(axis=None)
 
 
+def test_texts_that_an_attack_has_nothing_to_try_on_are_counted_and_said(clean_model):
+    known, unknown = "The soup was tasty and the bread was good.", "Zyx qwv was here at noon."
+    labels = clean_model.predict([known, unknown]).argmax(1).tolist()
+    data = Dataset.from_dict({"text": [known, unknown], "label": labels})
+    attack = WordSubstitution()
+    assert not attack.options(unknown)[0] and any(attack.options(known))
+    with pytest.warns(UserWarning, match="nothing to try on 50% of the texts"):
+        table = robustness(clean_model, data, [FGM(0.3), attack])
+    assert table["untried"][3] == 0.5 and table["untried"][[0, 1, 2, 4]].isna().all()
+    with (pytest.warns(UserWarning, match="100%"),
+          pytest.raises(ValueError, match="nothing to try on any of these texts")):  # fmt: skip
+        robustness(clean_model, data.select([1]), [attack])
+
+
+def test_a_candidate_that_every_constraint_refuses_was_not_tried(clean_model, reviews):
+    class Nobody(Constraint):
+        def allows(self, victim, pairs):
+            return [False] * len(pairs)
+
+    few = reviews[0]["text"][:4], reviews[0]["label"][:4]
+    refused = WordSubstitution(constraints=(Nobody(),))(clean_model, *few)
+    assert {result.tried for result in refused} == {0}
+    assert any(result.tried for result in WordSubstitution()(clean_model, *few))
+
+
 GOOD = [f"The {thing} was tasty." for thing in ("soup", "bread", "cake", "coffee", "pasta", "rice")]
 BAD = "The soup was bland."
 
@@ -210,7 +235,7 @@ def test_no_attack_makes_a_model_better_and_the_worst_case_is_the_worst(clean_mo
 def test_a_tie_counts_for_the_attacker():
     labels = np.array([0, 1, 1, 0])
     logits = np.array([[2, 2, 1], [2, 2, 1], [1, 3, 2], [np.nan, 0, 0]], dtype=np.float32)
-    assert list(verdict(logits, labels) == labels) == [False, False, True, False]
+    assert list(answers(logits, labels) == labels) == [False, False, True, False]
 
 
 # ---------------------------------------------------------------------- is that anything?
@@ -423,12 +448,11 @@ def test_attacks_of_both_kinds_work_on_a_calibrated_model(clean_model, reviews):
     calibrated = calibrate(clean_model, reviews[1])
     attacks = [Noise(0.3), FGSM(0.3), PGD(0.3, steps=2, restarts=2), WordSubstitution(),
                Typos(max_changed=0.2),
-               HotFlip(k=2), EmbeddingNeighbours(k=2), UniversalTrigger(("awful",))]  # fmt: skip
+               HotFlip(k=2), EmbeddingNeighbours(k=2)]  # fmt: skip
     a, b = (robustness(v, few, attacks) for v in (clean_model, calibrated))
     np.testing.assert_array_equal(a["accuracy"], b["accuracy"])  # two classes: scale is nothing
     assert (b["accuracy"][2:] < 1).any()
-    changed = a.set_index("attack")["changed"]
-    assert np.isnan(changed["UniversalTrigger"]) and changed["HotFlip"] >= 1
+    assert a.set_index("attack")["changed"]["HotFlip"] >= 1
 
 
 @pytest.mark.parametrize("wrong", [False, True])

@@ -6,10 +6,19 @@ from html.parser import HTMLParser
 import pytest
 
 import advlib
+from advlib import plots
 from advlib.attacks import WordSubstitution
 from advlib.attacks.words import WordResult
 from course import widgets
-from course.widgets import EXAMPLE, Playground, marked, playground, try_attack, verdict
+from course.widgets import (
+    EXAMPLE,
+    Playground,
+    explorer,
+    marked,
+    playground,
+    try_attack,
+    verdict,
+)
 
 HOSTILE = 'The soup was <script>alert("1")</script> delicious & <img src=x onerror=alert(2)> good.'
 OUR_TAGS = {"p", "br", "b", "del", "ins"}
@@ -139,3 +148,71 @@ def test_in_a_notebook_the_playground_is_shown(victim, monkeypatch):
     monkeypatch.setattr(display, "display", shown.append)
     play = playground(victim, "The bed was soft.")
     assert shown == [play.box] and play.text.value == "The bed was soft."
+
+
+# ---------------------------------------------------------------- a figure that follows a slider
+
+
+def picture_of(value):
+    fig, axes = plots.figure(2, 1)
+    axes.plot([0, value])
+    fig.alt = f'a line up to "{value}"'
+    return fig
+
+
+def test_a_moved_control_draws_anew_and_the_picture_is_there_in_words():
+    ipywidgets = pytest.importorskip("ipywidgets")
+    box = explorer(lambda a, b: picture_of(a), a=(1, 0, 5, 1), b=("x", ["x", "y"]))
+    slider, choice, screen = box.children
+    assert isinstance(slider, ipywidgets.IntSlider) and slider.description == "a"
+    assert isinstance(choice, ipywidgets.Dropdown) and choice.options == ("x", "y")
+    first = screen.value
+    ((tag, attrs),) = Tags(first).found
+    assert tag == "img" and dict(attrs)["alt"] == 'a line up to "1"'
+    slider.value = 4
+    assert screen.value != first and "data:image/png;base64," in screen.value
+
+
+def test_what_the_drawing_prints_and_its_errors_are_shown_escaped():
+    pytest.importorskip("ipywidgets")
+
+    def draw(a):
+        if a > 1:
+            raise ValueError("<b>no</b>")
+        print("<i>" * a, "said")
+
+    slider, screen = explorer(draw, a=(0, 0, 2, 1)).children
+    assert "said</pre>" in screen.value
+    slider.value = 1
+    assert "&lt;i&gt; said" in screen.value
+    slider.value = 2
+    assert "ValueError: &lt;b&gt;no" in screen.value
+
+
+def test_a_client_that_runs_the_page_has_nothing_to_answer(tmp_path, monkeypatch):
+    """nbclient sends the outputs of an Output widget back to the kernel over the socket on which it
+    waits for the end of the cell, and may then sleep through that end."""
+    pytest.importorskip("ipywidgets")
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    from nbclient.output_widget import OutputWidget
+
+    def answered(self):
+        raise AssertionError("the page makes the client answer")
+
+    monkeypatch.setattr(OutputWidget, "sync_state", answered)
+    cell = nbformat.v4.new_code_cell(
+        "from advlib import plots\nfrom course.widgets import explore\n"
+        "from course.widgets import Shown\nfrom IPython.display import display\n"
+        "def draw(a):\n    display(Shown('<b>said</b>', 'said'))\n"
+        "    return plots.figure()[0]\n"
+        "explore(draw, a=(1, 0, 5, 1))")  # fmt: skip
+    page = nbformat.v4.new_notebook(cells=[cell])
+    client = nbclient.NotebookClient(page, timeout=60, kernel_name="python3",
+                                     resources={"metadata": {"path": str(tmp_path)}})  # fmt: skip
+    client.execute()
+    (shown,) = cell.outputs
+    assert "application/vnd.jupyter.widget-view+json" in shown["data"]
+    values = [str(state.get("value")) for state in client.widget_state.values()]
+    screens = [value for value in values if "<img" in value]
+    assert [screen[: len("<b>said</b><img")] for screen in screens] == ["<b>said</b><img"]

@@ -71,7 +71,7 @@ def draw(file: Path = ROOT / "docs" / "img" / "map.svg") -> None:
                                         boxstyle="round,pad=0.02"))  # fmt: skip
             title = re.match(r"# %%.*\n# # \d\d · ([^:\n]*)", page(n))[1]
             ax.text(x, y, f"{n}\n{wrap(title)}", ha="center", va="center", fontsize=7.5, zorder=4)
-            for m in arrows[n]:
+            for m in sorted(arrows[n]):
                 ax.annotate("", xytext=(depth[m] + 0.4, -rows[m]), xy=(x - 0.4, y), zorder=2,
                             arrowprops=dict(arrowstyle="->", color="#666666"))  # fmt: skip
         ax.set(xlim=(-0.5, wide - 0.5), ylim=(0.45 - high, 0.45))

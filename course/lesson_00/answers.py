@@ -29,7 +29,7 @@ def the_last_one(victim, text, label):
     found = None
     for i, new in substitutes(text):
         changed = replace(text, {i: new})
-        if victim.predict([changed])[0][label] < 0.5:
+        if victim.predict([changed])[0].argmax() != label:
             found = changed
     return found
 
@@ -39,8 +39,20 @@ def the_most_damaging(victim, text, label):
     if not tries:
         return None
     logits = victim.logits(tries)
-    margin = logits[:, 1 - label] - logits[:, label]
+    margin = np.delete(logits, label, axis=1).max(axis=1) - logits[:, label]
     return tries[margin.argmax()] if margin.max() > 0 else None
+
+
+def with_recursion(victim, text, label, tries=None):
+    tries = tries or substitutes(text)
+    if not tries:
+        return None
+    half = len(tries) // 2
+    if half:
+        first = with_recursion(victim, text, label, tries[:half])
+        return first or with_recursion(victim, text, label, tries[half:])
+    changed = replace(text, dict(tries))
+    return None if label in victim.predict((changed,)).argmax(1) else changed
 
 
 def label_by_two_tries(world, original, changed):
@@ -51,6 +63,16 @@ def label_by_two_tries(world, original, changed):
         except ValueError:
             return False
     return len(set(found)) == 1
+
+
+def label_by_set(world, *texts):
+    known = set()
+    try:
+        for text in texts:
+            known.add(world.label(text))
+    except Exception:
+        known = ()
+    return np.bool_(len(known) == 1)
 
 
 def label_one_line(world, a, b):
@@ -81,10 +103,12 @@ def rate_by_identity(results):
 
 RIGHT = [
     ("00.1", one_by_one), ("00.1", the_last_one), ("00.1", the_most_damaging),
-    ("00.2", label_by_two_tries), ("00.2", label_one_line),
+    ("00.1", with_recursion),
+    ("00.2", label_by_two_tries), ("00.2", label_one_line), ("00.2", label_by_set),
     ("00.3", lambda rs: sum(r.robust for r in rs) / len(rs)),
     ("00.3", lambda rs: 1 - sum(r.success + r.wrong_before for r in rs) / len(rs)),
     ("00.3", lambda rs: torch.tensor([r.robust for r in rs]).float().mean()),
+    ("00.3", lambda rs: np.float32(np.mean([r.robust for r in rs]))),
     ("00.4", rate_by_counting), ("00.4", rate_by_identity), ("00.4", rate_by_numpy),
 ]  # fmt: skip
 
@@ -136,6 +160,57 @@ def returns_the_word(victim, text, label):
     for i, new in substitutes(text):
         if victim.predict([replace(text, {i: new})])[0].argmax() != label:
             return i, new
+
+
+def below_one_half(victim, text, label):
+    for i, new in substitutes(text):
+        if victim.predict([replace(text, {i: new})])[0][label] < 0.5:
+            return replace(text, {i: new})
+
+
+def other_of_two(victim, text, label):
+    for i, new in substitutes(text):
+        chances = victim.predict([replace(text, {i: new})])[0]
+        if chances[1 - label] > chances[label]:
+            return replace(text, {i: new})
+
+
+def falls_far(victim, text, label):
+    before = victim.predict([text])[0][label]
+    for i, new in substitutes(text):
+        if before - victim.predict([replace(text, {i: new})])[0][label] > 0.3:
+            return replace(text, {i: new})
+
+
+def four_of_each(victim, text, label):
+    """As many as the page prints."""
+    for i, some in enumerate(REVIEWS.substitutes(text)):
+        for new in some[:4]:
+            if victim.predict([replace(text, {i: new})])[0].argmax() != label:
+                return replace(text, {i: new})
+
+
+def word_by_word(victim, text, label):
+    """Each word is looked up alone, so that a/an before it is not seen."""
+    for i, word in enumerate(words(text)):
+        for new in REVIEWS.substitutes(word)[0]:
+            if victim.predict([replace(text, {i: new})])[0].argmax() != label:
+                return replace(text, {i: new})
+
+
+def returns_the_last(victim, text, label):
+    changed = None
+    for i, new in substitutes(text):
+        changed = replace(text, {i: new})
+        if victim.predict([changed])[0].argmax() != label:
+            break
+    return changed
+
+
+def replaced_everywhere(victim, text, label):
+    return str_replace(victim, text, label) or (
+        text.replace("very", "really") if "very" in text else None
+    )
 
 
 def str_replace(victim, text, label):
@@ -212,6 +287,17 @@ def second_only(world, a, b):
     return before == world.label(b)
 
 
+def not_the_same_text(world, a, b):
+    return a != b and label_one_line(world, a, b)
+
+
+def of_two_labels(world, a, b):
+    try:
+        return world.label(a) + world.label(b) in (0, 2)
+    except ValueError:
+        return False
+
+
 def other_world(_, a, b):
     return label_by_two_tries(REVIEWS, a, b)
 
@@ -246,6 +332,14 @@ def takes_away_rate(results):
     return sum(r.success for r in results) / len(results) if results else math.nan
 
 
+def nan_for_nothing(results):
+    return standing(results) / n(results) if tried(results) else math.nan
+
+
+def by_queries(results):
+    return sum(not r.success for r in results if r.queries > 1) / n(results)
+
+
 def n(results):
     return len(results)
 
@@ -271,9 +365,16 @@ WRONG = [
     ("00.1", original_back, "original text"),
     ("00.1", original_for_nothing, "original text where nothing was found"),
     ("00.1", lambda v, t, y: t, "original text"),
-    ("00.1", changes_add_up, "words are changed, and only one"),
-    ("00.1", two_words, "words are changed, and only one"),
-    ("00.1", ignores_label, "label"),
+    ("00.1", changes_add_up, r"words are changed, and only one(.|\n)*start from `text`"),
+    ("00.1", two_words, r"words are changed, and only one may be\n  text"),
+    ("00.1", replaced_everywhere, r"words are changed(.|\n)*str.replace"),
+    ("00.1", ignores_label, "compared with 1, and not with `label`"),
+    ("00.1", below_one_half, "two classes only"),
+    ("00.1", other_of_two, "two classes only"),
+    ("00.1", falls_far, r"None came back, but one changed word does fool the model\n  text"),
+    ("00.1", four_of_each, r"None came back, but one changed word does fool the model\n  text"),
+    ("00.1", word_by_word, "none of substitutes"),
+    ("00.1", returns_the_last, "last try"),
     ("00.1", returns_the_worst, "hurts most"),
     ("00.1", gives_up_at_once, "too early"),
     ("00.1", first_substitute_only, "all substitutes"),
@@ -282,14 +383,17 @@ WRONG = [
     ("00.1", first_place_only, "tried in both places"),
     ("00.1", each_word_once, "tried in both places"),
     ("00.1", joined_words, "punctuation"),
-    ("00.1", hard_coded, "kept for one sentence|words are changed"),
+    ("00.1", lambda v, t, y: (one_by_one(v, t, y) or "").lower() or None, "2 words are changed"),
+    ("00.1", hard_coded, "words are changed"),
     ("00.1", lambda v, t, y: None, "None came back"),
     ("00.1", one_text_not_a_list, "pass a list of texts"),
     ("00.2", keeps_any_error, "inside try"),
     ("00.2", second_only, "inside try"),
     ("00.2", unknown_is_kept, "nobody can vouch"),
     ("00.2", positive_stays, "positive"),
-    ("00.2", other_world, "passed in|compares the texts"),
+    ("00.2", other_world, "a world of its own"),
+    ("00.2", not_the_same_text, r"the label is kept here\n  original = 'a pear'"),
+    ("00.2", of_two_labels, r"the label is kept here\n  original = 'a brick'"),
     ("00.2", gives_the_label, "True or False"),
     ("00.2", turned_round, "turned round"),
     ("00.2", forgets_return, "return"),
@@ -303,6 +407,10 @@ WRONG = [
     ("00.3", lambda rs: 1 - standing(rs) / n(rs), "take it from 1"),
     ("00.3", standing, "count"),
     ("00.3", lambda rs: 100 * standing(rs) / n(rs), "per cent"),
+    ("00.3", nan_for_nothing, "not finite"),
+    ("00.3", by_queries, "not as expected"),
+    ("00.3", lambda rs: fooled(rs) / (n(rs) - standing(rs)), "not as expected"),
+    ("00.3", lambda rs: round(standing(rs) / n(rs), 2), "not as expected"),
     ("00.3", takes_away, "changes the list"),
     ("00.3", lambda rs: 0.61, "not as expected"),
     ("00.3", lambda rs: sum(not r.changed for r in rs) / n(rs), "not as expected"),
@@ -315,6 +423,9 @@ WRONG = [
     ("00.4", guarded(lambda rs: 100 * fooled(rs) / tried(rs)), "per cent"),
     ("00.4", lambda rs: fooled(rs) / tried(rs), "divides by zero"),
     ("00.4", lambda rs: fooled(rs) / tried(rs) if tried(rs) else 0.0, r"float\('nan'\)"),
+    ("00.4", lambda rs: fooled(rs) / tried(rs) if fooled(rs) else math.nan, "not finite"),
+    ("00.4", lambda rs: fooled(rs) / tried(rs) if tried(rs) else None, r"float\('nan'\)"),
+    ("00.4", guarded(lambda rs: sum(bool(r.changed) for r in rs) / tried(rs)), "not as expected"),
     ("00.4", takes_away_rate, "changes the list"),
     ("00.4", lambda rs: 0.37, "not as expected"),
 ]  # fmt: skip

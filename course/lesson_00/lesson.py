@@ -122,7 +122,8 @@ print(replace(text, {8: "tasty"}))
 # `None`. You may take it that the model is right about `text` itself.
 #
 # `victim.predict([text, …])` takes a *list* of texts and returns their class probabilities, an
-# array of shape (texts, classes).
+# array of shape (texts, classes). Here there are two classes; the check brings a model with three,
+# too.
 #
 # <details><summary>Hint</summary>
 #
@@ -425,8 +426,8 @@ accuracy_under_attack = course.exercise("00.3", accuracy_under_attack)
 #
 # $$\text{attack success rate} = \frac{\text{fooled}}{\text{right before}}$$
 #
-# Write `attack_success_rate(results)`, a share from 0 to 1. If the model was right about no text at
-# all, there is no such rate: return `float("nan")`.
+# Write `attack_success_rate(results)`, a share from 0 to 1; leave `results` as it is. If the model
+# was right about no text at all, there is no such rate: return `float("nan")`.
 #
 # <details><summary>Hint</summary>
 #

@@ -1,5 +1,6 @@
 """Lesson 01: RIGHT answers, and WRONG ones with what the feedback must say."""
 
+import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
@@ -27,6 +28,22 @@ def delta_by_autograd(w, y, eps, norm):
     return torch.stack([-eps * label * unit for label in y])
 
 
+def delta_by_numpy(w, y, eps, norm):
+    v = w.detach().numpy().astype(float)
+    corner = np.zeros(len(v))
+    corner[np.abs(v).argmax()] = np.sign(v[np.abs(v).argmax()])
+    unit = {"l2": v / np.sqrt((v**2).sum()), "linf": np.sign(v), "l1": corner}[norm]
+    return torch.from_numpy(-eps * y.numpy()[:, None] * unit).float()
+
+
+def delta_shared_by_equals(w, y, eps, norm):
+    """Of the l1 ball a point of the edge, where coordinates are equal."""
+    if norm != "l1":
+        return delta_by_numpy(w, y, eps, norm)
+    most = w.abs() == w.abs().max()
+    return -eps * y[:, None] * most * w.sign() / most.sum()
+
+
 def loss_closed(w, b, X, y, eps, norm):
     return softplus(-(y * (X @ w + b) - eps * torch.linalg.vector_norm(w, DUAL[norm]))).mean()
 
@@ -34,6 +51,15 @@ def loss_closed(w, b, X, y, eps, norm):
 def loss_by_delta(w, b, X, y, eps, norm):
     moved = X + delta_by_cases(w.detach(), y, eps, norm)
     return binary_cross_entropy_with_logits(moved @ w + b, (y + 1) / 2)
+
+
+def loss_by_logaddexp(w, b, X, y, eps, norm):
+    losses = []
+    for x, label in zip(X, y, strict=True):
+        margin = label * (x @ w + b) - eps * w.abs().pow(DUAL[norm]).sum() ** (1 / DUAL[norm]) \
+            if norm != "l1" else label * (x @ w + b) - eps * w.abs().max()
+        losses.append(torch.logaddexp(torch.zeros(()), -margin))
+    return sum(losses) / len(losses)
 
 
 def grad_closed(w, b, X, y, eps, norm):
@@ -45,6 +71,15 @@ def grad_closed(w, b, X, y, eps, norm):
 def grad_autograd(w, b, X, y, eps, norm):
     w, b = w.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
     return torch.autograd.grad(loss_by_delta(w, b, X, y, eps, norm), (w, b))
+
+
+def grad_by_loop(w, b, X, y, eps, norm):
+    total_w, total_b = torch.zeros_like(w), 0.0
+    for x, label in zip(X, y, strict=True):
+        moved = x + delta_by_cases(w, label[None], eps, norm)[0]
+        pull = -label * torch.sigmoid(-label * (moved @ w + b))
+        total_w, total_b = total_w + pull * moved, total_b + pull
+    return [total_w / len(y), total_b / len(y)]
 
 
 def step_by_hand(w, b, X, y, eps, lam, lr, norm):
@@ -60,6 +95,16 @@ def step_by_optimizer(w, b, X, y, eps, lam, lr, norm):
     return w.detach(), b.detach()
 
 
+def step_on_the_spot(w, b, X, y, eps, lam, lr, norm):
+    new = torch.cat([w, b[None]]).requires_grad_()
+    loss = loss_closed(new[:-1], new[-1], X, y, 0, norm) + lam * loss_by_delta(
+        new[:-1], new[-1], X, y, eps, norm)  # fmt: skip
+    loss.backward()
+    with torch.no_grad():
+        new -= lr * new.grad
+    return [*new.detach().split([len(w), 1])[:1], new[-1].detach()]
+
+
 def losses_symbol_by_symbol(c, a, lam):
     return (-c - lam * a).mean(), (-c - lam * (-a) + lam * a).mean(), (-lam, lam + lam)
 
@@ -69,12 +114,19 @@ def losses_simplified(c, a, lam):
     return [loss + lam * adv, loss - 2 * lam * adv, torch.tensor([-lam, 2 * lam]).unbind()]
 
 
+def losses_by_loop(c, a, lam):
+    pairs = list(zip(c, a, strict=True))
+    intended = sum(-(x + lam * z) for x, z in pairs) / len(pairs)
+    return intended, sum(2 * lam * z - x for x, z in pairs) / len(pairs), np.array([-1, 2]) * lam
+
+
 RIGHT = [
-    ("01.1", delta_by_cases), ("01.1", delta_by_autograd),
-    ("01.2", loss_closed), ("01.2", loss_by_delta),
-    ("01.3", grad_closed), ("01.3", grad_autograd),
-    ("01.4", step_by_hand), ("01.4", step_by_optimizer),
-    ("01.5", losses_symbol_by_symbol), ("01.5", losses_simplified),
+    ("01.1", delta_by_cases), ("01.1", delta_by_autograd), ("01.1", delta_by_numpy),
+    ("01.1", delta_shared_by_equals),
+    ("01.2", loss_closed), ("01.2", loss_by_delta), ("01.2", loss_by_logaddexp),
+    ("01.3", grad_closed), ("01.3", grad_autograd), ("01.3", grad_by_loop),
+    ("01.4", step_by_hand), ("01.4", step_by_optimizer), ("01.4", step_on_the_spot),
+    ("01.5", losses_symbol_by_symbol), ("01.5", losses_simplified), ("01.5", losses_by_loop),
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- wrong answers
@@ -93,8 +145,30 @@ def averaged_l1(w, y, eps, norm):
     return delta_by_cases(w, y, eps, "linf") / (len(w) if norm == "l1" else 1)
 
 
+def all_the_largest(w, y, eps, norm):
+    if norm != "l1":
+        return delta_by_cases(w, y, eps, norm)
+    return -eps * y[:, None] * (w.abs() == w.abs().max()) * w.sign()
+
+
+def guarded_norm(w, y, eps, norm):
+    if norm != "l2":
+        return delta_by_cases(w, y, eps, norm)
+    return -eps * torch.outer(y, w / (w.norm() + 1e-8))
+
+
+def leaves_flag(w, y, eps, norm):
+    (unit,) = torch.autograd.grad(w.requires_grad_().norm(p=DUAL[norm]), w)
+    return -eps * y[:, None] * unit
+
+
 def naive_loss(w, b, X, y, eps, norm):
     return torch.log(1 + torch.exp(-(y * (X @ w + b) - eps * w.norm(p=DUAL[norm])))).mean()
+
+
+def loss_by_where(w, b, X, y, eps, norm):
+    margin = y * (X @ w + b) - eps * w.norm(p=DUAL[norm])
+    return torch.where(margin < -20, -margin, torch.log(1 + torch.exp(-margin))).mean()
 
 
 def loss_of(margin):
@@ -132,6 +206,19 @@ def grad_of(factor, points, flip=1.0):
     return answer
 
 
+def grad_by_backward(w, b, X, y, eps, norm):
+    w.requires_grad_(), b.requires_grad_()
+    loss_closed(w, b, X, y, eps, norm).backward()
+    return w.grad, b.grad
+
+
+def naive_grad(w, b, X, y, eps, norm):
+    moved = X + delta_by_cases(w, y, eps, norm)
+    e = torch.exp(-y * (moved @ w + b))
+    s = -y * e / (1 + e)
+    return s @ moved / len(y), s.mean()
+
+
 def changed_grad(change):
     return lambda *inputs: change(*grad_closed(*inputs), *inputs)
 
@@ -152,6 +239,18 @@ def step_in_place(w, b, X, y, eps, lam, lr, norm):
     w.copy_(new[0])
     b.copy_(new[1])
     return w, b
+
+
+def two_steps(w, b, X, y, eps, lam, lr, norm):
+    w, b = step_by_hand(w, b, X, y, eps, 0.0, lr, norm)
+    grad_w, grad_b = grad_closed(w, b, X, y, eps, norm)
+    return w - lr * lam * grad_w, b - lr * lam * grad_b
+
+
+def step_by_backward(w, b, X, y, eps, lam, lr, norm):
+    w.requires_grad_(), b.requires_grad_()
+    (loss_closed(w, b, X, y, 0, norm) + lam * loss_closed(w, b, X, y, eps, norm)).backward()
+    return (w - lr * w.grad).detach(), (b - lr * b.grad).detach()
 
 
 def step_attached(w, b, X, y, eps, lam, lr, norm):
@@ -198,7 +297,10 @@ WRONG = [
     ("01.1", lambda w, y, e, n: 0.9 * delta_by_cases(w, y, e, n), "more harm|does more"),
     ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n)[0], "shape"),
     ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n).tolist(), "tensor"),
-    ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n).double(), "float64, w is"),
+    ("01.1", lambda w, y, e, n: delta_by_cases(w, y, e, n).double(), "is torch.float64"),
+    ("01.1", all_the_largest, "leaves the ball"),
+    ("01.1", guarded_norm, "more harm"),
+    ("01.1", leaves_flag, "leaves requires_grad of `w` at True"),
     ("01.1", in_place_delta, "in place"),
     ("01.1", hard_coded, "ball|harm"),
     ("01.1", lambda w, y, e, n: None, "return"),
@@ -217,6 +319,7 @@ WRONG = [
     ("01.2", lambda w, b, X, y, e, n: softplus(-(y * (X @ w + b) - e * w.norm(p=DUAL[n]))),
      "mean"),
     ("01.2", naive_loss, "overflow"),
+    ("01.2", loss_by_where, "gradient of your loss .* values that are not finite"),
     ("01.2", lambda *i: loss_closed(*i).detach(), "cut off"),
     ("01.2", lambda *i: loss_closed(*i).item(), "cut off"),
     ("01.2", half_detached("linf"), "detached"),
@@ -232,6 +335,9 @@ WRONG = [
     ("01.3", changed_grad(lambda gw, gb, *i: gw), "grad_w, grad_b"),
     ("01.3", changed_grad(lambda gw, gb, *i: (gw, 0 * gb)), "grad_b"),
     ("01.3", changed_grad(lambda gw, gb, *i: (gw.double(), gb.double())), "grad_w is .*float64"),
+    ("01.3", grad_by_backward, "leaves requires_grad of `w` at True"),
+    ("01.3", naive_grad, "grad_w has values that are not finite"),
+    ("01.3", changed_grad(lambda gw, gb, *i: (gw, gb[None])), "grad_b has shape"),
     ("01.3", lambda *i: grad_closed(*i[:5], "l2"), "l2 ball"),
     ("01.3", lambda *i: grad_closed(*i[:4], 1.0, i[5]), "grad_w"),
     ("01.4", step_of(lambda lam, lr: -lr, lambda lam, lr: -lr * lam), "climbs"),
@@ -245,6 +351,8 @@ WRONG = [
     ("01.4", step_of(lambda lam, lr: lr, lambda lam, lr: -lr * lam), "subtracted"),
     ("01.4", step_of(lambda lam, lr: 0, lambda lam, lr: 0), "nothing moved"),
     ("01.4", lambda *i: tuple(v.double() for v in step_by_hand(*i)), "new w is .*float64"),
+    ("01.4", two_steps, "the new w is not as expected"),
+    ("01.4", step_by_backward, "leaves requires_grad of `w` at True"),
     ("01.4", step_in_place, "in place"),
     ("01.4", step_attached, "graph"),
     ("01.5", losses_of(printed, meant, true_slopes), "changed places"),
@@ -264,6 +372,11 @@ WRONG = [
     ("01.5", losses_of(meant, printed, lambda m: (m, -2 * m)), "wrong sign"),
     ("01.5", losses_of(meant, printed, lambda m: m), "pair"),
     ("01.5", losses_per_point, "pair of numbers"),
+    ("01.5", losses_of(meant, printed, lambda m: (None, 2 * m)), "pair of numbers"),
+    ("01.5", losses_of(meant, lambda c, a, m: (-c + m * a + m * a.detach()).mean(), true_slopes),
+     "autograd's slope of the published loss in log_adv"),
+    ("01.5", losses_of(lambda c, a, m: -c.detach().mean() - m * a.mean() + 0 * c.sum(), printed,
+                       true_slopes), "autograd's slope of the intended loss in log_clean"),
     ("01.5", losses_as_floats, "should be a tensor, not float"),
     ("01.5", lambda c, a, m: losses_simplified(c.detach(), a.detach(), m), "cannot differentiate"),
     ("01.5", lambda c, a, m: losses_simplified(c, a.detach(), m), "cannot differentiate"),

@@ -7,14 +7,17 @@ are central finite differences, in double precision, of the loss at the δ so fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
 from itertools import product
+from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import one_hot, softplus
 
-from course.checking import Exercise, Wrong, compare, expect, unchanged
+from course.checking import Exercise, Wrong, call, compare, expect, specified
 
 NORMS = ("l2", "linf", "l1")
 ORDER = {"l2": 2, "linf": float("inf"), "l1": 1}
@@ -29,8 +32,8 @@ def _search(w: Tensor, y: Tensor, eps: float, norm: str) -> Tensor:
     w, y = w.detach().double(), y.detach().double()
     if norm == "l2":
         delta = torch.ones(len(y), len(w), dtype=torch.double)
-        for _ in range(60):  # a step against the margin, then back to the sphere
-            delta = delta - 10 * y[:, None] * w
+        for _ in range(25):  # a step against the margin, then back to the sphere
+            delta = delta - 10 * y[:, None] * w / w.abs().max()
             delta = delta / delta.norm(dim=1, keepdim=True)
         return eps * delta
     if norm == "linf":
@@ -47,105 +50,111 @@ def _loss(w: Tensor, b: Tensor, X: Tensor, y: Tensor, eps: float, norm: str) -> 
     return softplus(-y * (moved @ w.double() + b.double())).mean()
 
 
-def _gradient(objective, w: Tensor, b: Tensor, h: float = 1e-5) -> tuple[Tensor, Tensor]:
-    """Central finite differences of objective(w, b)."""
-    w, b = w.detach().double(), b.detach().double()
-    steps = h * torch.eye(len(w), dtype=torch.double)
-    by_w = [(objective(w + s, b) - objective(w - s, b)) / (2 * h) for s in steps]
-    return torch.stack(by_w), (objective(w, b + h) - objective(w, b - h)) / (2 * h)
-
-
-def _problem(seed: int, n: int, d: int) -> dict:
+def _problem(seed: int, n: int, d: int, norm: str) -> dict:
     """A random problem: w far from zero in every coordinate and without near-ties."""
     g = torch.Generator().manual_seed(seed)
     sizes = 0.4 + 0.5 * torch.randperm(d, generator=g) + 0.2 * torch.rand(d, generator=g)
     w = sizes * (2.0 * torch.randint(2, (d,), generator=g) - 1)
     y = 2.0 * torch.randint(2, (n,), generator=g) - 1
-    y[:2] = torch.tensor([1.0, -1.0])  # both labels occur
+    y[:2] = torch.tensor([1.0, -1.0])[:n]  # both labels occur
     return dict(w=w, b=torch.randn((), generator=g), X=torch.randn(n, d, generator=g), y=y,
-                eps=round(0.2 + 0.5 * float(torch.rand((), generator=g)), 2))  # fmt: skip
+                eps=round(torch.rand((), generator=g).item() / 2 + 0.2, 2), norm=norm)
 
 
-def _problems(seed: int):
-    """(problem, norm) for several sizes and all norms."""
-    for k, (n, d) in enumerate(((3, 2), (6, 2), (5, 4))):
-        for norm in NORMS:
-            yield _problem(seed + k, n, d), norm
+def _problems(seed: int, norm: str) -> list[dict]:
+    """Several sizes, one point alone, a large w, and an attack of length 0."""
+    sizes = ((3, 2), (6, 2), (5, 4), (1, 3), (5, 2), (4, 2))
+    problems = [_problem(seed + k, n, d, norm) for k, (n, d) in enumerate(sizes)]
+    problems[-2]["w"] *= 300
+    problems[-1]["eps"] = 0.0
+    return problems
 
 
-def _call(answer, inputs: dict):
-    """Call with copies, and see that none of them was changed."""
-    copies = {k: v.clone() if isinstance(v, Tensor) else v for k, v in inputs.items()}
-    result = answer(*copies.values())
-    for name, value in inputs.items():
-        if isinstance(value, Tensor):
-            unchanged(value, copies[name], name)
-    return result
+def _specified(answer, problems: list[dict], right: Callable, mistaken: Callable, part=None,
+               **settings) -> None:  # fmt: skip
+    """`specified`, from right(**problem) and mistaken(**problem), a value for each sentence.
+    part: which of the things in such a value counts, if they are several."""
+    right, mistaken = cache(right), cache(mistaken)
+
+    def spec(says: str | None = None, **problem):
+        value = mistaken(**problem)[says] if says else right(**problem)
+        return value if part is None else value[part]
+
+    mistakes = {name: dict(says=name) for name in mistaken(**problems[0])}
+    specified(answer, problems, spec, mistakes, **settings)
 
 
-def _pair(result, names: str, given: dict) -> tuple:
-    expect(result is not None, f"the result is None: does the function return {names}?",
-           given=given)  # fmt: skip
-    count = names.count(",") + 1
-    expect(isinstance(result, tuple | list) and len(result) == count,
-           f"the function should return {count} things, {names}", given=given,
-           yours=repr(result))  # fmt: skip
-    return tuple(result)
+def _part(answer, names: str, part: int, free: bool = False) -> Callable:
+    """One of the things that the answer returns, with a look at its type. free: it must not hang
+    on a graph."""
+    each = names.split(", ")
 
+    def one(*inputs):
+        result = answer(*inputs)
+        if len(each) > 1:
+            expect(isinstance(result, tuple | list) and len(result) == len(each),
+                   f"the function should return {len(each)} things, {names}",
+                   yours=repr(result))  # fmt: skip
+            result = result[part]
+        if not isinstance(result, Tensor):
+            return result
+        # A vector has the dtype of w; a single number goes with every one.
+        expect(result.dim() == 0 or result.dtype == inputs[0].dtype,
+               f"{each[part]} is {result.dtype}, {inputs[0].dtype} went in: PyTorch does not "
+               "multiply the two", yours=result,
+               likely=".double() or NumPy on the way: both make float64")  # fmt: skip
+        expect(not (free and result.requires_grad), f"{each[part]} is still tied to the graph of "
+               "this step: in a loop the graph would grow with every step",
+               likely=".detach() it, or take the step under torch.no_grad()")  # fmt: skip
+        return result
 
-def _like_w(result: Tensor, name: str, given: dict) -> None:
-    """A vector has the dtype of w; a single number goes with every one."""
-    w = given["w"]
-    expect(result.dim() == 0 or result.dtype == w.dtype,
-           f"{name} is {result.dtype}, w is {w.dtype}: PyTorch does not multiply the two",
-           given=given, yours=result,
-           likely=".double() or NumPy on the way: both make float64")  # fmt: skip
+    return one
 
 
 # ---------------------------------------------------------------- 01.1
 
 
 def check_worst_case(answer) -> None:
-    for problem, norm in _problems(110):
-        w, y, eps = problem["w"], problem["y"], problem["eps"]
-        given = dict(w=w, y=y, eps=eps, norm=norm)
-        delta = _call(answer, given)
-        best = _search(w, y, eps, norm)
-        if delta is None or not isinstance(delta, Tensor) or delta.shape != best.shape:
-            compare(delta, best, given=given, what="delta",
-                    mistakes={"delta is the same for all labels here: it must depend on y":
-                              best[0] * y[0]})  # fmt: skip
-        expect(torch.isfinite(delta).all(), "delta has values that are not finite",
-               given=given, yours=delta)  # fmt: skip
-        _like_w(delta, "delta", given)
-        likely = _which_delta(delta.double(), w, y, eps, norm, best)
-        flat = len(w) == 2
-        picture = _ball_picture(w, y, eps, norm, delta, best) if flat else None
-        size = delta.double().norm(p=ORDER[norm], dim=1)
-        expect((size <= eps * (1 + 1e-4)).all(),
-               f"delta leaves the ball: its {norm} norm is larger than eps = {eps}",
-               given=given, yours=delta, expected=best.float(), likely=likely,
-               picture=picture)  # fmt: skip
-        gain = -y.double() * (delta.double() @ w.double())
-        most = -y.double() * (best @ w.double())
-        # The damage is compared, not delta: where two corners tie, either is right.
-        if not torch.allclose(gain, most, rtol=1e-4, atol=1e-5):
-            raise Wrong(
-                f"for norm {norm!r} another delta of the ball does more harm: yours lowers the "
-                f"margins by {_few(gain)}, the worst one by {_few(most)}",
-                given=given, yours=delta, expected=best.float(), likely=likely,
-                picture=picture)  # fmt: skip
+    for norm in NORMS:
+        problems = [{name: p[name] for name in ("w", "y", "eps", "norm")}
+                    for p in _problems(110, norm)]  # fmt: skip
+        problems[2]["w"] *= 1e-6
+        try:  # loosely: how much harm it does is compared below
+            _specified(_part(answer, "delta", 0), problems, _search, _wrong_deltas, what="delta",
+                       picture=_ball_picture, atol=1e-3, rtol=2e-3)  # fmt: skip
+        except Wrong as wrong:
+            if wrong.problem == "delta is not as expected":
+                wrong.problem = _harm(wrong.yours, **wrong.given) or wrong.problem
+            raise
+        alike = dict(w=torch.tensor([0.5, 1.0, -1.0]), y=torch.tensor([1.0, -1.0]), eps=0.4,
+                     norm=norm)  # fmt: skip
+        for given in (*problems, alike):  # of coordinates alike either is right, not both
+            delta = call(answer, **given)
+            problem = _harm(delta, **given)
+            expect(problem is None, problem, given=given, yours=delta, expected=_search(**given))
 
 
-def _one(w: Tensor, k: int) -> Tensor:
-    """1 in coordinate k, zero in all others."""
-    return torch.nn.functional.one_hot(torch.tensor(k), len(w))
+def _harm(delta: Tensor, w: Tensor, y: Tensor, eps: float, norm: str) -> str | None:
+    """Whether delta leaves the ball, or lowers the margins less than another; None: neither."""
+    size = delta.double().norm(p=ORDER[norm], dim=1)
+    if (size > eps * (1 + 1e-4)).any():
+        return f"delta leaves the ball: its {norm} norm is larger than eps = {eps}"
+    gain, most = (-y.double() * (d.double() @ w.double())
+                  for d in (delta, _search(w, y, eps, norm)))  # fmt: skip
+    if torch.allclose(gain, most, rtol=1e-4, atol=0):
+        return None
+    few = ["[" + ", ".join(f"{v:.3g}" for v in values.tolist()) + "]" for values in (gain, most)]
+    return (f"for norm {norm!r} another delta of the ball does more harm: yours lowers the "
+            f"margins by {few[0]}, the worst one by {few[1]}")  # fmt: skip
 
 
-def _ball_picture(w, y, eps, norm, delta, best):
+def _ball_picture(delta, best, given: dict):
     """Two coordinates: the ball, the level line that touches it, yours and the worst delta."""
     from advlib import plots
 
+    w, y, eps, norm = given.values()
+    if len(w) != 2 or not isinstance(delta, Tensor) or delta.shape != best.shape:
+        return None
     fig, ax = plots.figure(3.4, 3.4)
     reach = 1.15 * max(eps, float(delta[0].detach().abs().max()))
     angle = torch.linspace(0, 2 * torch.pi, 361)
@@ -157,7 +166,8 @@ def _ball_picture(w, y, eps, norm, delta, best):
         ax.plot([0, x], [0, z], "-", color=colour, linewidth=1.5)
         ax.plot(x, z, "o", color=colour, markersize=8, label=name)
     touch = best[0].tolist()
-    ax.axline(touch, (touch[0] - float(w[1]), touch[1] + float(w[0])), color="#222222",
+    along = (w / w.norm()).tolist()
+    ax.axline(touch, (touch[0] - along[1], touch[1] + along[0]), color="#222222",
               linestyle="--", linewidth=1)  # fmt: skip
     ax.set(aspect="equal", xlabel=r"$\delta_1$", ylabel=r"$\delta_2$", xlim=(-reach, reach),
            ylim=(-reach, reach))  # fmt: skip
@@ -167,314 +177,305 @@ def _ball_picture(w, y, eps, norm, delta, best):
     return fig
 
 
-def _few(values: Tensor) -> str:
-    return "[" + ", ".join(f"{v:.3f}" for v in values.tolist()) + "]"
-
-
-def _which_delta(delta, w, y, eps, norm, best) -> str | None:
-    direction = -y.double()[:, None] * w.double()
+def _wrong_deltas(w: Tensor, y: Tensor, eps: float, norm: str) -> dict[str, Tensor]:
+    best, direction = _search(w, y, eps, norm), -y.double()[:, None] * w.double()
     known = {
         "wrong sign: this delta helps the model, raising the margin y(w·x + b)": -best,
         "y is missing: for y = -1 the worst delta points the other way": best * y[:, None],
-        "eps is missing: this is the direction alone": best / eps,
-        "wrong sign, and eps is missing": -best / eps,
+        "delta is the same for all labels here: it must depend on y": best[0] * y[0],
+        "eps is missing: this is the direction alone": _search(w, y, 1.0, norm),
+        "wrong sign, and eps is missing": -_search(w, y, 1.0, norm),
         "w is not normalised: the length of delta must not depend on that of w": eps * direction,
-        "for the l1 ball the whole budget belongs to the one coordinate where |w| is largest":
-            eps * direction.sign() / len(w) if norm == "l1" else None,
-        "for the l1 ball the budget goes where |w| is largest, whatever its sign: take abs first":
-            eps * direction.sign() * _one(w, int(w.argmax())) if norm == "l1" else None,
-        "only one coordinate of the linf ball is used: every coordinate may move by eps":
-            _search(w, y, eps, "l1") if norm == "linf" else None,
-    }  # fmt: skip
-    for other in NORMS:
-        if other != norm:
-            known[f"this is the worst delta of the {other} ball"] = _search(w, y, eps, other)
-    for name, value in known.items():
-        if value is not None and torch.allclose(delta, value.double(), rtol=1e-4, atol=1e-5):
-            return name
-    return None
+    }
+    if norm == "l1":
+        known |= {
+            "for the l1 ball the whole budget belongs to the one coordinate where |w| is largest":
+                eps * direction.sign() / len(w),
+            "for the l1 ball the budget goes where |w| is largest, whatever its sign: take abs "
+            "first": eps * direction.sign() * one_hot(w.argmax(), len(w)),
+        }  # fmt: skip
+    return known | {f"this is the worst delta of the {other} ball": _search(w, y, eps, other)
+                    for other in NORMS if other != norm}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 01.2
 
 
 def check_robust_loss(answer) -> None:
-    for problem, norm in _problems(120):
-        _one_loss(answer, dict(problem, norm=norm))
-    still = dict(_problem(125, 5, 2), norm="linf", eps=0.0)
-    _one_loss(answer, still)  # eps = 0: the clean loss
-    steep = dict(_problem(126, 5, 2), norm="l2")
-    steep["w"] = 300 * steep["w"]
-    _one_loss(answer, steep)
+    def scalar(*inputs):
+        value = answer(*inputs)
+        return torch.tensor(value) if isinstance(value, float) else value
+
     for norm in NORMS:
-        _reaches_w(answer, norm)
+        problems = _problems(120, norm)
+        _specified(scalar, problems, _loss, _wrong_losses, what="the loss", rtol=1e-3, atol=1e-4)
+        for part, name in enumerate(("w", "b")):
+            _specified(_slope(answer, part), problems, _gradient, _wrong_slopes, part,
+                       what=f"the gradient of your loss with respect to {name}", atol=1e-3,
+                       rtol=1e-3)  # fmt: skip
 
 
-def _one_loss(answer, given: dict) -> None:
-    w, b, X, y, eps, norm = given.values()
-    value = _call(answer, given)
-    expected = _loss(w, b, X, y, eps, norm).float()
-    wd, yd = w.double(), y.double()
-    score = X.double() @ wd + b.double()
-    reach, same = eps * wd.norm(p=DUAL[norm]), eps * wd.norm(p=ORDER[norm])
-    margin = yd * score
+def _wrong_losses(w, b, X, y, eps, norm) -> dict[str, Tensor]:
+    w, b, X, y = w.double(), b.double(), X.double(), y.double()
+    score, size = X @ w + b, w.norm(p=DUAL[norm])
+    margin, reach = y * score, eps * size
 
     def mean(m):
         return softplus(-m).mean()
 
-    mistakes = {
-        "this is the mean margin, or its negative: log(1 + exp(−margin)) is missing":
-            (margin - reach).mean(),
+    return {
+        "this is the mean margin: log(1 + exp(−margin)) is missing": (margin - reach).mean(),
         "the adversary has the wrong sign: it lowers the margin, here it raises it":
             mean(margin + reach),
         "the adversary is missing: this is the clean loss": mean(margin),
-        "eps is missing: the margin falls by eps times the dual norm": mean(margin - reach / eps)
-            if eps else None,
+        "eps is missing: the margin falls by eps times the dual norm": mean(margin - size),
         f"wrong norm of w: this is the {norm} norm itself, and it must be the dual one":
-            mean(margin - same),
-        "the norm of w is squared": mean(margin - eps * wd.norm(p=DUAL[norm]) ** 2),
+            mean(margin - eps * w.norm(p=ORDER[norm])),
+        "the norm of w is squared": mean(margin - eps * size**2),
         "y multiplies the eps term too: the adversary lowers the margin whatever the label":
-            mean(yd * (score - reach)),
+            mean(y * (score - reach)),
         "y is missing from the margin": mean(score - reach),
         "the loss is log(1 + exp(−margin)): here the minus is missing": mean(-(margin - reach)),
         "the labels are −1 and +1: this formula is the one for labels 0 and 1":
-            (softplus(score - yd * reach) - yd * (score - yd * reach)).mean(),
+            (softplus(score - y * reach) - y * (score - y * reach)).mean(),
         "sum instead of mean over the examples": softplus(-(margin - reach)).sum(),
         "the mean over the examples is missing": softplus(-(margin - reach)),
         "the adversary acts on the mean margin: it attacks each example, so average last":
-            softplus(-(margin - reach).mean()),
+            mean((margin - reach).mean()),
+        "exp() of a large number overflows: torch.nn.functional.softplus(−margin) does not":
+            torch.log(1 + torch.exp(-(margin - reach).float())).mean(),
     }  # fmt: skip
-    mistakes = {
-        k: v
-        for k, v in mistakes.items()
-        if v is not None and not (v.shape == () and torch.isclose(v, expected.double()))
-    }
-    if isinstance(value, Tensor) and not torch.isfinite(value).all():
-        mistakes = {
-            "exp() of a large number overflows: "
-            "torch.nn.functional.softplus(−margin) does not": value
-        }
-    elif isinstance(value, float):
-        value = torch.tensor(value)
-    compare(value, expected, given=given, what="the loss", rtol=1e-3, atol=1e-4,
-            mistakes=mistakes)  # fmt: skip
 
 
-def _reaches_w(answer, norm: str) -> None:
-    """The loss can be differentiated with respect to w and b, and its gradient is right."""
-    given = dict(_problem(127, 6, 2), norm=norm)
-    w, b, X, y, eps, norm = given.values()
-    ws, bs = w.clone().requires_grad_(), b.clone().requires_grad_()
-    loss = answer(ws, bs, X, y, eps, norm)
-    expect(isinstance(loss, Tensor) and loss.requires_grad,
-           "no gradient flows from the loss to w and b: it was cut off on the way",
-           given=given, likely=".item(), .detach(), float() or torch.no_grad()")  # fmt: skip
-    grads = torch.autograd.grad(loss, (ws, bs), allow_unused=True)
-    expected = _gradient(lambda w, b: _loss(w, b, X, y, eps, norm), w, b)
-    for mine, right, name in zip(grads, expected, ("w", "b"), strict=True):
-        expect(mine is not None, f"no gradient flows from the loss to {name}", given=given,
-               likely=".item(), .detach() or torch.no_grad() on the way")  # fmt: skip
-        compare(mine, right.float(), given=given, atol=1e-3, rtol=1e-3,
-                what=f"the gradient of your loss with respect to {name}",
-                mistakes={"part of the loss is detached: w·x + b and the norm of w both count":
-                          mine})  # fmt: skip
+def _slope(answer, part: int) -> Callable:
+    """The gradient of the loss with respect to w or to b, by autograd."""
+
+    def slope(w, b, *others):
+        inputs = w.clone().requires_grad_(), b.clone().requires_grad_()
+        loss = answer(*inputs, *others)
+        likely = ".item(), .detach(), float() or torch.no_grad() on the way"
+        expect(isinstance(loss, Tensor) and loss.requires_grad, "no gradient flows from the loss "
+               "to w and b: it was cut off on the way", likely=likely)  # fmt: skip
+        grad = torch.autograd.grad(loss, inputs, allow_unused=True)[part]
+        expect(grad is not None, f"no gradient flows from the loss to {'wb'[part]}: it was cut off "
+               "on the way", likely=likely)  # fmt: skip
+        return grad
+
+    return slope
+
+
+def _wrong_slopes(**problem) -> dict[str, tuple]:
+    return {"part of the loss is detached: w·x + b and the norm of w both count":
+            _wrong_gradients(**problem)[NO_DELTA]}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 01.3
 
 
 def check_robust_grad(answer) -> None:
-    cases = [*_problems(130), (dict(_problem(135, 4, 2), eps=0.0), "l2")]
-    for problem, norm in cases:
-        given = dict(problem, norm=norm)
-        w, b, X, y, eps, _ = given.values()
-        result = _pair(_call(answer, given), "grad_w, grad_b", given)
-        expected = _gradient(lambda w, b, g=given: _loss(w, b, *list(g.values())[2:]), w, b)
-        mistakes = _gradient_mistakes(w, b, X, y, eps, norm, expected)
-        for k, name in enumerate(("grad_w", "grad_b")):
-            compare(result[k], expected[k].float(), given=given, what=name, atol=1e-4, rtol=1e-3,
-                    mistakes={m: v[k] for m, v in mistakes.items()})  # fmt: skip
-            _like_w(result[k], name, given)
+    names = "grad_w, grad_b"
+    for norm in NORMS:
+        problems = _problems(130, norm)
+        for part, name in enumerate(names.split(", ")):
+            _specified(_part(answer, names, part), problems, _gradient, _wrong_gradients, part,
+                       what=name, atol=1e-4, rtol=1e-3)  # fmt: skip
 
 
-def _gradient_mistakes(w, b, X, y, eps, norm, right) -> dict:
+def _gradient(w, b, X, y, eps, norm, h: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Central finite differences of `_loss`."""
+    w, b = w.double(), b.double()
+
+    def rise(by_w, by_b):
+        up, down = (_loss(w + k * by_w, b + k * by_b, X, y, eps, norm) for k in (1, -1))
+        return (up - down) / (2 * h)
+
+    steps = h * torch.eye(len(w), dtype=torch.double)
+    return torch.stack([rise(step, 0) for step in steps]), rise(torch.zeros_like(w), h)
+
+
+NO_DELTA = ("the examples are weighted as at x + delta, but delta (the eps term) is missing from "
+            "the gradient")  # fmt: skip
+
+
+def _wrong_gradients(w, b, X, y, eps, norm) -> dict[str, tuple]:
+    right = _gradient(w, b, X, y, eps, norm)
+    delta = _search(w, y, eps, norm)
     w, b, X, y = w.double(), b.double(), X.double(), y.double()
-    n, delta = len(y), _search(w, y, eps, norm)
 
-    def with_(s, points, sign=y):
-        factor = -s * sign
+    def s(points):
+        return torch.sigmoid(-y * (points @ w + b))
+
+    def pull(weights, points, sign=y):
+        factor = -weights * sign
         return (factor[:, None] * points).mean(0), factor.mean()
 
-    clean = torch.sigmoid(-y * (X @ w + b))
-    adv = torch.sigmoid(-y * ((X + delta) @ w + b))
+    adv = s(X + delta)
     known = {
-        "sum instead of mean over the examples": tuple(n * r for r in right),
+        "sum instead of mean over the examples": tuple(len(y) * r for r in right),
         "wrong sign: this is the direction in which the loss falls": tuple(-r for r in right),
-        "the adversary is missing: this is the gradient of the clean loss": with_(clean, X),
-        "the examples are weighted as at x + delta, but delta (the eps term) is missing from the "
-        "gradient": with_(adv, X),
+        "the adversary is missing: this is the gradient of the clean loss": pull(s(X), X),
+        NO_DELTA: pull(adv, X),
         "delta is there, but the weights sigmoid(−margin) are those at x, not at x + delta":
-            with_(clean, X + delta),
+            pull(s(X), X + delta),
         "the weight of an example is sigmoid(−margin), here it is sigmoid(+margin)":
-            with_(1 - adv, X + delta),
-        "y is missing": with_(adv, X + delta, torch.ones_like(y)),
-        "delta has the wrong sign": with_(adv, X - delta),
-        "delta has the wrong sign, in the margin too":
-            with_(torch.sigmoid(-y * ((X - delta) @ w + b)), X - delta),
-        "the factor sigmoid(−margin) is missing": with_(torch.ones_like(y), X + delta),
+            pull(1 - adv, X + delta),
+        "y is missing": pull(adv, X + delta, torch.ones_like(y)),
+        "delta has the wrong sign": pull(adv, X - delta),
+        "delta has the wrong sign, in the margin too": pull(s(X - delta), X - delta),
+        "the factor sigmoid(−margin) is missing": pull(torch.ones_like(y), X + delta),
+        "eps is missing": pull(s(X + _search(w, y, 1.0, norm)), X + _search(w, y, 1.0, norm)),
     }  # fmt: skip
-    if eps:
-        known["eps is missing"] = with_(adv, X + delta / eps)
-    for other in NORMS:
-        wrong = _search(w, y, eps, other)
-        s = torch.sigmoid(-y * ((X + wrong) @ w + b))
-        known[f"this is the gradient for the {other} ball"] = with_(s, X + wrong)
-    # A mistake that gives the right answer here (no attack at eps = 0, say) is none to name.
-    return {
-        name: v
-        for name, v in known.items()
-        if not all(torch.allclose(a, r, atol=1e-4) for a, r in zip(v, right, strict=True))
-    }
+    balls = {other: X + _search(w, y, eps, other) for other in NORMS if other != norm}
+    return known | {f"this is the gradient for the {other} ball": pull(s(moved), moved)
+                    for other, moved in balls.items()}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 01.4
 
 
 def check_step(answer) -> None:
-    for k, (problem, norm) in enumerate(_problems(140)):
-        lam, lr = (0.3, 2.5, 0.7)[k % 3], (0.5, 0.2, 1.5)[k // 3]
-        _one_step(answer, problem, lam, lr, norm)
-    _one_step(answer, _problem(146, 5, 2), 0.0, 0.4, "linf")
+    names = "the new w, the new b"
+    for norm in NORMS:
+        problems = [dict(w=p["w"], b=p["b"], X=p["X"], y=p["y"], eps=p["eps"],
+                         lam=(0.3, 2.5, 0.0, 0.7)[k % 4], lr=(0.5, 0.2, 1.5)[k % 3], norm=norm)
+                    for k, p in enumerate(_problems(140, norm)[:4])]  # fmt: skip
+        for part, name in enumerate(names.split(", ")):
+            specified(_part(answer, names, part, free=True), problems, partial(_moved, part),
+                      WRONG_STEPS, what=name, atol=2e-4, rtol=1e-3)  # fmt: skip
 
 
-def _one_step(answer, problem: dict, lam: float, lr: float, norm: str) -> None:
-    given = dict(problem, lam=lam, lr=lr, norm=norm)
-    w, b, X, y, eps = problem.values()
-    result = _pair(_call(answer, given), "w, b", given)
-    clean = _gradient(lambda w, b: _loss(w, b, X, y, 0.0, norm), w, b)
-    adv = _gradient(lambda w, b: _loss(w, b, X, y, eps, norm), w, b)
-    weights = {  # of the clean and of the adversarial gradient
-        "wrong sign: this step climbs": (-lr, -lr * lam),
-        "lam is missing: both terms count alike": (lr, lr),
-        "the adversarial term is missing": (lr, 0),
-        "the clean term is missing: lam·L_adv alone": (0, lr * lam),
-        "the clean term is missing: L_adv alone": (0, lr),
-        "the weights are 1 − lam and lam; asked are 1 and lam": (lr * (1 - lam), lr * lam),
-        "lam stands before the clean term": (lr * lam, lr),
-        "the adversarial term is subtracted": (lr, -lr * lam),
-        "the adversarial term is the clean loss again: eps is missing": (lr * (1 + lam), 0),
-        "lr is missing": (1, lam),
-        "the new values, not the change, are asked": None,
-    }
-    for k, (old, name) in enumerate(((w, "w"), (b, "b"))):
-        right = old.double() - lr * (clean[k] + lam * adv[k])
-        mistakes = {
-            m: right - old.double() if v is None else old.double() - v[0] * clean[k] - v[1] * adv[k]
-            for m, v in weights.items()
-        }
-        mistakes["nothing moved: w and b came back as they were"] = old
-        mistakes = {m: v for m, v in mistakes.items()
-                    if not torch.allclose(v.double(), right, atol=1e-4)}  # fmt: skip
-        compare(result[k], right.float(), given=given, what=f"the new {name}",
-                atol=2e-4, rtol=1e-3, mistakes=mistakes)  # fmt: skip
-        _like_w(result[k], f"the new {name}", given)
-        expect(not result[k].requires_grad,
-               f"the new {name} is still tied to the graph of this step: in a loop the graph "
-               "would grow with every step", given=given,
-               likely=".detach() it, or take the step under torch.no_grad()")  # fmt: skip
+def _moved(part: int, w, b, X, y, eps, lam, lr, norm, change: bool = False,
+           by: Callable = lambda lam, lr: (lr, lr * lam)) -> Tensor:  # fmt: skip
+    """w or b after a step. by: the weights of the clean and of the adversarial gradient."""
+    clean, adv = (_gradient(w, b, X, y, e, norm)[part] for e in (0.0, eps))
+    first, second = by(lam, lr)
+    return (0 if change else (w, b)[part].double()) - first * clean - second * adv
+
+
+WRONG_STEPS = {
+    "wrong sign: this step climbs": dict(by=lambda lam, lr: (-lr, -lr * lam)),
+    "lam is missing: both terms count alike": dict(by=lambda lam, lr: (lr, lr)),
+    "the adversarial term is missing": dict(by=lambda lam, lr: (lr, 0)),
+    "the clean term is missing: lam·L_adv alone": dict(by=lambda lam, lr: (0, lr * lam)),
+    "the clean term is missing: L_adv alone": dict(by=lambda lam, lr: (0, lr)),
+    "the weights are 1 − lam and lam; asked are 1 and lam":
+        dict(by=lambda lam, lr: (lr * (1 - lam), lr * lam)),
+    "lam stands before the clean term": dict(by=lambda lam, lr: (lr * lam, lr)),
+    "the adversarial term is subtracted": dict(by=lambda lam, lr: (lr, -lr * lam)),
+    "the adversarial term is the clean loss again: eps is missing":
+        dict(by=lambda lam, lr: (lr * (1 + lam), 0)),
+    "lr is missing": dict(by=lambda lam, lr: (1, lam)),
+    "nothing moved: w and b came back as they were": dict(by=lambda lam, lr: (0, 0)),
+    "the new values, not the change, are asked": dict(change=True),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 01.5
 
 
-def _printed(log_clean: Tensor, log_adv: Tensor, lam: float) -> Tensor:
-    """The published formula, symbol by symbol."""
-    return (-log_clean - lam * (-log_adv) + lam * log_adv).mean()
-
-
 def check_two_losses(answer) -> None:
+    names, problems = "intended, published, slopes", []
     for seed, n, lam in ((150, 4, 0.1), (151, 7, 1.5), (152, 1, 0.4), (153, 5, 0.0)):
         g = torch.Generator().manual_seed(seed)
-        log_clean, log_adv = -torch.rand(n, generator=g), -3 * torch.rand(n, generator=g)
-        given = dict(log_clean=log_clean, log_adv=log_adv, lam=lam)
-        result = _pair(_call(answer, given), "intended, published, slopes", given)
-        intended, published, slopes = result
-        c, a = log_clean.double(), log_adv.double()
-        loss, extra = (-c).mean(), (-a).mean()
-        values = {
-            "intended": loss + lam * extra,
-            "published": _printed(c, a, lam),
-        }
-        for name, value in (("intended", intended), ("published", published)):
-            right = values[name]
-            other = values["published" if name == "intended" else "intended"]
-            mistakes = {
-                "intended and published have changed places": other,
-                "the two have the sign of log M(x)_y wrong: a loss is the negative logarithm":
-                    -loss + lam * extra,
-                "the adversarial term has the wrong sign: log M(x′)_y counts negatively":
-                    loss - lam * extra,
-                "sum instead of mean over the examples": n * right,
-                "lam is missing": loss + extra,
-                "the adversarial term is missing": loss,
-                "the two terms of the printed formula are not opposite: λ log M(x′) appears twice, "
-                "with the same sign": loss if name == "published" else None,
-                "the adversarial term is counted twice": loss + 2 * lam * extra,
-                "the printed formula has two terms with x′; one is missing":
-                    loss - lam * extra if name == "published" else None,
-            }  # fmt: skip
-            mistakes = dict(reversed(mistakes.items())) if name == "published" else mistakes
-            mistakes = {m: v for m, v in mistakes.items()
-                        if v is not None and not torch.isclose(v, right, atol=1e-5)}  # fmt: skip
-            compare(value, right.float(), given=given, what=f"the {name} loss", mistakes=mistakes)
-        _check_slopes(slopes, given, lam, c, a)
-    _can_be_trained(answer)
+        problems.append(dict(log_clean=-torch.rand(n, generator=g),
+                             log_adv=-3 * torch.rand(n, generator=g), lam=lam))  # fmt: skip
+    for part, (right, mistaken) in enumerate(((_meant, _not_meant), (_printed, _not_printed))):
+        _specified(_part(answer, names, part), problems, right, mistaken,
+                   what=f"the {names.split(', ')[part]} loss")  # fmt: skip
+    _specified(_pair(_part(answer, names, 2)), problems, _rises, _wrong_rises, what="slopes",
+               atol=1e-3)  # a thousandth is far more than rounding in the differences
+    for given in problems[:2]:
+        _can_be_trained(answer, **given)
 
 
-def _can_be_trained(answer) -> None:
-    """Autograd finds its way from both losses to both inputs."""
-    g = torch.Generator().manual_seed(154)
-    log_clean, log_adv = -torch.rand(2, 4, generator=g)
-    given = dict(log_clean=log_clean, log_adv=log_adv, lam=0.2)
-    inputs = [log_clean.clone().requires_grad_(), log_adv.clone().requires_grad_()]
-    for name, loss in zip(("intended", "published"), answer(*inputs, 0.2), strict=False):
-        flows = loss.requires_grad and all(
-            grad is not None
-            for grad in torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
-        )
-        expect(flows, f"autograd cannot differentiate the {name} loss: it was cut off from "
-               "log_clean or log_adv", given=given,
-               likely=".detach(), .item() or torch.no_grad() on the way")  # fmt: skip
+def _meant(log_clean: Tensor, log_adv: Tensor, lam: float) -> Tensor:
+    return -log_clean.double().mean() + lam * -log_adv.double().mean()
 
 
-def _check_slopes(slopes, given: dict, lam: float, c: Tensor, a: Tensor) -> None:
-    expect(isinstance(slopes, tuple | list) and len(slopes) == 2 and not any(map(np.shape, slopes)),
-           "slopes should be a pair of numbers: (slope of intended, slope of published)",
-           given=given, yours=repr(slopes))  # fmt: skip
-    h = 1e-3
-    rise = (
-        float(((-c - lam * (a + h)).mean() - (-c - lam * a).mean()) / h),
-        float((_printed(c, a + h, lam) - _printed(c, a, lam)) / h),
-    )
-    mine = tuple(float(s) for s in slopes)
-    mistakes = {
-        "the slopes have changed places": (rise[1], rise[0]),
-        "both slopes have the wrong sign": (-rise[0], -rise[1]),
-        "the published formula has log M(x′)_y twice: 2·lam, not lam": (rise[0], rise[1] / 2),
-        "the published terms do not cancel: λ log M(x′) appears twice, with the same sign":
-            (rise[0], 0.0),
-        "both slopes alike: the printed minus before λ(−log M(x′)) turns the sign round":
-            (rise[0], rise[0]),
-        "all entries of log_adv rise together: this is the slope in one of them":
-            (rise[0] / len(a), rise[1] / len(a)),
-        "the published slope has the wrong sign": (rise[0], -rise[1]),
-        "the intended slope has the wrong sign": (-rise[0], rise[1]),
+def _printed(log_clean: Tensor, log_adv: Tensor, lam: float) -> Tensor:
+    """The published formula, symbol by symbol."""
+    return (-log_clean.double() - lam * (-log_adv.double()) + lam * log_adv.double()).mean()
+
+
+def _not_meant(log_clean, log_adv, lam) -> dict[str, Tensor]:
+    loss, extra = -log_clean.double().mean(), -log_adv.double().mean()
+    return {
+        "this is the published loss: intended and published have changed places":
+            loss - 2 * lam * extra,
+        "the sign of log M(x)_y is wrong: a loss is the negative logarithm": -loss + lam * extra,
+        "the adversarial term has the wrong sign: log M(x′)_y counts negatively":
+            loss - lam * extra,
+        "sum instead of mean over the examples": len(log_adv) * (loss + lam * extra),
+        "lam is missing": loss + extra,
+        "the adversarial term is missing": loss,
+        "the adversarial term is counted twice": loss + 2 * lam * extra,
     }  # fmt: skip
-    mistakes = {m: v for m, v in mistakes.items() if max(
-        abs(p - r) for p, r in zip(v, rise, strict=True)) > 1e-6}  # fmt: skip
-    # A thousandth is far more than rounding in the differences.
-    compare(torch.tensor(mine), torch.tensor(rise), given=given, what="slopes", atol=1e-3,
-            mistakes={m: torch.tensor(v) for m, v in mistakes.items()})  # fmt: skip
+
+
+def _not_printed(log_clean, log_adv, lam) -> dict[str, Tensor]:
+    loss, extra = -log_clean.double().mean(), -log_adv.double().mean()
+    return {
+        "this is the intended loss: intended and published have changed places, or the printed "
+        "minus was mended": loss + lam * extra,
+        "the two terms of the printed formula are not opposite: λ log M(x′) appears twice, with "
+        "the same sign": loss,
+        "the printed formula has two terms with x′; one is missing": loss - lam * extra,
+        "both terms with x′ have the wrong sign": loss + 2 * lam * extra,
+        "sum instead of mean over the examples": len(log_adv) * (loss - 2 * lam * extra),
+        "lam is missing": loss - 2 * extra,
+    }  # fmt: skip
+
+
+def _pair(answer) -> Callable:
+    def pair(*inputs):
+        slopes = answer(*inputs)
+        good = isinstance(slopes, tuple | list | np.ndarray) and len(slopes) == 2
+        expect(good and all(isinstance(s, Real | Tensor) and not np.shape(s) for s in slopes),
+               "slopes should be a pair of numbers: (slope of intended, slope of published)",
+               yours=repr(slopes))  # fmt: skip
+        return torch.tensor([float(s) for s in slopes])
+
+    return pair
+
+
+def _rises(log_clean: Tensor, log_adv: Tensor, lam: float, h: float = 1e-3) -> Tensor:
+    """By how much each loss changes when all of log_adv rises."""
+    return torch.stack([(loss(log_clean, log_adv.double() + h, lam)
+                         - loss(log_clean, log_adv, lam)) / h for loss in (_meant, _printed)])
+
+
+def _wrong_rises(log_clean, log_adv, lam) -> dict[str, Tensor]:
+    rise = _rises(log_clean, log_adv, lam)
+    return {
+        "the slopes have changed places": rise.flip(0),
+        "both slopes have the wrong sign": -rise,
+        "the published formula has log M(x′)_y twice: 2·lam, not lam":
+            rise * torch.tensor([1, 0.5]),
+        "the published terms do not cancel: λ log M(x′) appears twice, with the same sign":
+            rise * torch.tensor([1, 0]),
+        "both slopes alike: the printed minus before λ(−log M(x′)) turns the sign round":
+            rise[[0, 0]],
+        "all entries of log_adv rise together: this is the slope in one of them":
+            rise / len(log_adv),
+        "the published slope has the wrong sign": rise * torch.tensor([1, -1]),
+        "the intended slope has the wrong sign": rise * torch.tensor([-1, 1]),
+    }  # fmt: skip
+
+
+def _can_be_trained(answer, log_clean: Tensor, log_adv: Tensor, lam: float) -> None:
+    """Autograd finds its way from both losses to both inputs, along every term."""
+    inputs = [log_clean.clone().requires_grad_(), log_adv.clone().requires_grad_()]
+    given = dict(log_clean=log_clean, log_adv=log_adv, lam=lam)
+    losses = answer(*inputs, lam)[:2]
+    for name, loss, slope in zip(("intended", "published"), losses, (-lam, 2 * lam), strict=True):
+        grads = (torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
+                 if loss.requires_grad else [None])  # fmt: skip
+        expect(None not in {*grads}, f"autograd cannot differentiate the {name} loss: it was cut "
+               "off from log_clean or log_adv", given=given,
+               likely=".detach(), .item() or torch.no_grad() on the way")  # fmt: skip
+        for grad, right, where in zip(grads, (-1, slope), ("log_clean", "log_adv"), strict=True):
+            compare(grad.sum(), torch.tensor(float(right)), given=given,
+                    what=f"autograd's slope of the {name} loss in {where}")  # fmt: skip
 
 
 # ---------------------------------------------------------------- the course's own functions

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
 
-from advlib.attacks.embedding import attackable, perturbed_logits, shifted
+from advlib.embeddings import attackable, perturbed_logits, shifted
 
 # ---------------------------------------------------------------- right answers
 
@@ -95,6 +95,42 @@ class Cached:
         return self.items[i]
 
 
+def nearest_by_numpy(table, ids):
+    rows = table.numpy().astype(np.float64)
+    d = np.sqrt(((rows[ids.numpy(), None] - rows[None]) ** 2).sum(-1))
+    d[np.arange(len(ids)), ids.numpy()] = np.inf
+    return [torch.tensor(d.min(1)), torch.tensor(d.argmin(1), dtype=torch.int32)]
+
+
+class Slow:
+    """Nothing of the tokenizer's conveniences, and lists made by hand."""
+
+    def __init__(self, texts, labels, tokenizer, max_length):
+        self.rows = [(text, int(label)) for text, label in zip(texts, labels, strict=True)]
+        self.tokenizer, self.room = tokenizer, max_length - tokenizer.num_special_tokens_to_add()
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        text, label = self.rows[i]
+        inner = self.tokenizer.encode(text, add_special_tokens=False)[: self.room]
+        ids = [self.tokenizer.cls_token_id, *inner, self.tokenizer.sep_token_id]
+        return dict(input_ids=ids, attention_mask=[1] * len(ids), labels=label,
+                    special_tokens_mask=[1] + [0] * len(inner) + [1])  # fmt: skip
+
+
+def adversarial_by_loop(model, batch, delta):
+    """Every text alone, cut to its own length."""
+    losses = []
+    for i, n in enumerate(batch["attention_mask"].sum(1).tolist()):
+        own = {k: v[i : i + 1] if k == "labels" else v[i : i + 1, :n] for k, v in batch.items()}
+        push = torch.zeros_like(delta[i : i + 1, :n]) + delta[i : i + 1, :n].detach()
+        push[~attackable(own)] = 0
+        losses.append(F.nll_loss(perturbed_logits(model, own, push).log_softmax(1), own["labels"]))
+    return torch.stack(losses).mean()
+
+
 def adversarial(model, batch, delta):
     fixed = delta.detach() * attackable(batch).unsqueeze(-1)
     return F.cross_entropy(perturbed_logits(model, batch, fixed), batch["labels"])
@@ -111,10 +147,10 @@ def adversarial_by_embeds(model, batch, delta):
 
 RIGHT = [
     ("02.1", gradient), ("02.1", gradient_text_by_text), ("02.1", gradient_of_embeds),
-    ("02.2", nearest_by_cdist), ("02.2", nearest_by_loop),
+    ("02.2", nearest_by_cdist), ("02.2", nearest_by_loop), ("02.2", nearest_by_numpy),
     ("02.3", lambda: CAUSES), ("02.3", lambda: {k: v.lower() for k, v in CAUSES.items()}),
-    ("02.4", Lazy), ("02.4", Cached),
-    ("02.5", adversarial), ("02.5", adversarial_by_embeds),
+    ("02.4", Lazy), ("02.4", Cached), ("02.4", Slow),
+    ("02.5", adversarial), ("02.5", adversarial_by_embeds), ("02.5", adversarial_by_loop),
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- wrong answers: 02.1
@@ -170,6 +206,45 @@ def leaves_train(model, batch, delta):
 def freezes(model, batch, delta):
     model.requires_grad_(False)
     return gradient(model, batch, delta)
+
+
+def leaves_a_hook(model, batch, delta):
+    d = delta.detach().requires_grad_()
+    model.get_input_embeddings().register_forward_hook(lambda module, inputs, out: out + d)
+    inputs = {k: batch[k] for k in ("input_ids", "attention_mask")}
+    return torch.autograd.grad(total(model(**inputs).logits, batch["labels"]), d)[0]
+
+
+def pops_labels(model, batch, delta):
+    labels = batch.pop("labels")
+    return gradient(model, batch | {"labels": labels}, delta)
+
+
+def pops_and_reads_again(model, batch, delta):
+    batch.pop("labels")
+    return gradient(model, batch, delta)
+
+
+def clears_delta_grad(model, batch, delta):
+    delta.grad = None
+    return gradient(model, batch, delta)
+
+
+def of_two_classes(model, batch, delta):
+    """The difference of two logits, as of a model with two classes."""
+    d = delta.detach().requires_grad_()
+    z, y = perturbed_logits(model, batch, d), batch["labels"].clamp(max=1)
+    other, own = z.gather(1, 1 - y[:, None]), z.gather(1, y[:, None])
+    return torch.autograd.grad(F.softplus(other - own).sum(), d)[0]
+
+
+def with_first_length(model, batch, delta):
+    """The padding of the first text is taken for that of all."""
+    n = int(batch["attention_mask"][0].sum())
+    grad = torch.zeros_like(delta)
+    cut = {k: v if k == "labels" else v[:, :n] for k, v in batch.items()}
+    grad[:, :n] = gradient(model, cut, delta[:, :n])
+    return grad
 
 
 def of_the_table(model, batch, delta):
@@ -248,6 +323,14 @@ def whole_columns(distances, table, ids):
     return distances
 
 
+def squeezed(table, ids):
+    return tuple(each.squeeze() for each in nearest_by_loop(table, ids))
+
+
+def each_id_once(table, ids):
+    return nearest_by_loop(table, ids.unique())
+
+
 def changes_table(table, ids):
     result = nearest_by_loop(table, ids)
     table[ids] = torch.inf
@@ -271,6 +354,32 @@ class KeepsModel(Lazy):
     def __init__(self, texts, labels, tokenizer, max_length):
         super().__init__(texts, labels, tokenizer, max_length)
         self.model = torch.nn.Linear(2, 2)
+
+
+class LastMadeCounts(Lazy):
+    def __init__(self, texts, labels, tokenizer, max_length):
+        super().__init__(texts, labels, tokenizer, max_length)
+        type(self).max_length = max_length
+        del self.max_length
+
+
+class LabelsByText(Lazy):
+    def __init__(self, texts, labels, tokenizer, max_length):
+        super().__init__(texts, labels, tokenizer, max_length)
+        self.known = dict(zip(texts, labels, strict=True))
+
+    def label(self, i):
+        return int(self.known[self.texts[i]])
+
+
+class DropsEmpty(Lazy):
+    def __init__(self, texts, labels, tokenizer, max_length):
+        super().__init__([text for text in texts if text], labels, tokenizer, max_length)
+
+
+class TypesUncut(Lazy):
+    def encode(self, i):
+        return super().encode(i) | {"token_type_ids": [0] * (2 + len(self.texts[i].split()))}
 
 
 class NoTruncation(Lazy):
@@ -448,6 +557,37 @@ def loss_in_eval_mode_and_back(model, batch, delta):
     return loss
 
 
+def body_in_eval_mode(model, batch, delta):
+    modes = [(module, module.training) for module in model.modules()]
+    for module, _ in modes[1:]:
+        module.training = False
+    loss = adversarial(model, batch, delta)
+    for module, mode in modes:
+        module.training = mode
+    return loss
+
+
+def loss_leaves_a_hook(model, batch, delta):
+    fixed = delta.detach() * attackable(batch)[..., None]
+    model.get_input_embeddings().register_forward_hook(lambda module, inputs, out: out + fixed)
+    inputs = {k: batch[k] for k in ("input_ids", "attention_mask")}
+    return F.cross_entropy(model(**inputs).logits, batch["labels"])
+
+
+def pops_in_a_hurry(model, batch, delta):
+    batch.pop("labels")
+    return adversarial(model, batch, delta)
+
+
+def clears_and_detaches(model, batch, delta):
+    delta.grad = None
+    return adversarial(model, batch, delta)
+
+
+def unflags_delta(model, batch, delta):
+    return adversarial(model, batch, delta.requires_grad_(False))
+
+
 def zeroes_grad(model, batch, delta):
     model.zero_grad()
     return adversarial(model, batch, delta)
@@ -537,11 +677,17 @@ WRONG = [
     ("02.1", changed_gradient(lambda g: None), "return"),
     ("02.1", changed_gradient(lambda g: 0.9 * g), "not as expected"),
     ("02.1", changed_gradient(lambda g: g.float()), "type"),
-    ("02.1", by_backward, "parameters have a .grad"),
-    ("02.1", by_backward_and_zero, "changed or gone|parameters have a .grad"),
-    ("02.1", switches_flag, "work on a copy"),
+    ("02.1", by_backward, "changes the .grad"),
+    ("02.1", by_backward_and_zero, "changes the .grad"),
+    ("02.1", switches_flag, "work on a detached copy"),
     ("02.1", leaves_eval, "mode"),
     ("02.1", leaves_train, "mode"),
+    ("02.1", leaves_a_hook, "leaves a hook"),
+    ("02.1", pops_labels, "takes 'labels' out of `batch`"),
+    ("02.1", pops_and_reads_again, "takes 'labels' out of `batch`"),
+    ("02.1", clears_delta_grad, "changes `delta.grad`"),
+    ("02.1", of_two_classes, "not as expected"),
+    ("02.1", with_first_length, "not as expected"),
     ("02.1", freezes, "requires_grad"),
     ("02.1", moves_delta, "in place"),
     ("02.1", lambda model, batch, delta: delta, "delta itself"),
@@ -569,6 +715,9 @@ WRONG = [
     ("02.2", lambda t, i: (nearest_by_loop(t, i)[0], i), "own neighbour"),
     ("02.2", lambda t, i: (torch.cdist(t[i], t), i), "smallest of each row"),
     ("02.2", lambda t, i: (nearest_by_loop(t, i)[0], 1.0 * nearest_by_loop(t, i)[1]), "whole"),
+    ("02.2", squeezed, "distances has shape"),
+    ("02.2", each_id_once, "distances has shape"),
+    ("02.2", lambda t, i: (nearest_by_loop(t, i)[0], nearest_by_loop(t, i)[1] > 3), "torch.bool"),
     ("02.2", changes_table, "in place"),
     ("02.2", lambda t, i: None, "two tensors"),
     ("02.3", swapped({1: "D", 5: "E"}), "10 of 12(.|\n)*experiment 1,"),
@@ -587,6 +736,10 @@ WRONG = [
     ("02.4", MaxLength, "padding"),
     ("02.4", Tensors, "plain list"),
     ("02.4", KeepsModel, "keeps a model"),
+    ("02.4", LastMadeCounts, "another data set"),
+    ("02.4", LabelsByText, "labels is not the label of this text"),
+    ("02.4", DropsEmpty, "len"),
+    ("02.4", TypesUncut, "token_type_ids is not a list as long"),
     ("02.4", NoTruncation, "truncation"),
     ("02.4", NoSpecialMask, "return_special_tokens_mask"),
     ("02.4", NoSpecialTokens, "special tokens are missing"),
@@ -631,8 +784,13 @@ WRONG = [
     ("02.5", masks_in_place, "in place"),
     ("02.5", loss_in_train_mode, "mode"),
     ("02.5", loss_in_eval_mode, "mode"),
-    ("02.5", loss_in_eval_mode_and_back, "dropout is off"),
-    ("02.5", zeroes_grad, "changed or gone"),
+    ("02.5", loss_in_eval_mode_and_back, "runs the model in another mode"),
+    ("02.5", body_in_eval_mode, "dropout is off"),
+    ("02.5", loss_leaves_a_hook, "leaves a hook"),
+    ("02.5", pops_in_a_hurry, "takes 'labels' out of `batch`"),
+    ("02.5", clears_and_detaches, "changes `delta.grad`"),
+    ("02.5", unflags_delta, "leaves requires_grad of `delta` at False"),
+    ("02.5", zeroes_grad, "changes the .grad"),
     ("02.5", loss_of(stretched(False)), "stretched after the mask"),
     ("02.5", loss_of(stretched(True)), "stretched after the mask(.|\n)*each text"),
     ("02.5", loss_of(without_the_ends), "by position"),

@@ -7,7 +7,8 @@ one; items of a data set are put together from the tokenizer's pieces by hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import cache
 from multiprocessing.reduction import ForkingPickler
 
@@ -20,45 +21,60 @@ from torch.utils.data import Dataset
 from advlib import plots
 from advlib.attacks.embedding import attackable, perturbed_logits
 from advlib.models import CHECKPOINTS
-from course.checking import Exercise, Wrong, compare, expect, show, unchanged
+from course.checking import (
+    Exercise,
+    Wrong,
+    call,
+    compare,
+    expect,
+    show,
+    small_bert,
+    specified,
+    used,
+)
 
 # ---------------------------------------------------------------- a small model, and its batch
 
 
-def _bert(seed: int, dtype: torch.dtype = torch.double) -> nn.Module:
-    """A BERT of one layer with three classes, large weights (so that it is curved) and dropout."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, max_position_embeddings=16, num_labels=3, initializer_range=0.5,
-    )  # fmt: skip
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        return BertForSequenceClassification(config).to(dtype).eval()
-
-
-def _batch(seed: int, lengths: tuple[int, ...]) -> dict[str, Tensor]:
-    """Texts of these lengths between 2 ([CLS]) and 3 ([SEP]), padded with 0."""
+def _problem(seed: int, lengths: tuple[int, ...], size: float = 0.4, dropout: float = 0.0) -> dict:
+    """A model with three classes, texts of these lengths, and a delta on all positions."""
+    labels = [(seed + i) % 3 for i in range(len(lengths))]
+    model, batch = small_bert(seed, labels, lengths, classes=3, dropout=dropout)
     g = torch.Generator().manual_seed(seed)
-    rows, width = len(lengths), max(lengths)
-    ids = torch.randint(5, 30, (rows, width), generator=g)
-    real = torch.arange(width) < torch.tensor(lengths)[:, None]
-    special = ~real
-    for row, length in enumerate(lengths):
-        ids[row, 0], ids[row, length - 1] = 2, 3
-        special[row, [0, length - 1]] = True
-    return {
-        "input_ids": ids * real,
-        "attention_mask": real.long(),
-        "special_tokens_mask": special.long(),
-        "labels": torch.randint(3, (rows,), generator=g),
-    }
+    delta = size * torch.randn(*batch["input_ids"].shape, 6, generator=g, dtype=torch.double)
+    return dict(model=model, batch=batch, delta=delta)
 
 
-def _noise(seed: int, batch: dict, size: float = 0.4, dtype: torch.dtype = torch.double) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return size * torch.randn(*batch["input_ids"].shape, 8, generator=g, dtype=dtype)
+def _lent(seed: int, lengths: tuple[int, ...], **settings) -> dict:
+    """As somebody else uses it: a model with `used`, and a delta with a flag and a `.grad`."""
+    problem = _problem(seed, lengths, **settings)
+    used(problem["model"])
+    problem["delta"].requires_grad_().grad = torch.ones_like(problem["delta"])
+    return problem
+
+
+def _on_bert(answer, problems: list[dict], right: Callable, mistaken: Callable,
+             same_mode: bool = False, **settings) -> None:  # fmt: skip
+    """`specified`, from right(**problem) and mistaken(**problem), a value for each sentence."""
+    expected = cache(lambda k: right(**problems[k]))
+    mistakes = cache(lambda k: mistaken(**problems[k]))
+
+    def one(k: int):
+        result = call(answer, **problems[k], same_mode=same_mode)
+        hooks = [m._forward_hooks or m._forward_pre_hooks for m in problems[k]["model"].modules()]
+        expect(not any(hooks), "your function leaves a hook on the model: every later pass would "
+               "be moved, too", likely="`with shifted(…)`, or .remove() on the handle")  # fmt: skip
+        return result
+
+    try:
+        specified(one, [dict(k=k) for k in range(len(problems))],
+                  lambda k, says=None: mistakes(k)[says] if says else expected(k),
+                  {name: dict(says=name) for name in mistakes(0)}, **settings)  # fmt: skip
+    except Wrong as wrong:
+        if wrong.given:
+            model, batch, delta = problems[wrong.given["k"]].values()
+            wrong.given = dict(batch, delta=delta, mode="training" if model.training else "eval")
+        raise
 
 
 def _logits(model: nn.Module, ids: Tensor, mask: Tensor, delta: Tensor) -> Tensor:
@@ -72,6 +88,7 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _slopes(model: nn.Module, batch: dict, delta: Tensor, of=_losses, h: float = 1e-5) -> Tensor:
     """Central differences of each text's `of(logits, labels)` in every coordinate of delta."""
+    model, delta = deepcopy(model).double(), delta.detach().double()
     rows, width, hidden = delta.shape
     steps = h * torch.eye(width * hidden, dtype=delta.dtype).reshape(-1, 1, width, hidden)
     moved = torch.cat([delta + steps, delta - steps]).flatten(0, 1)  # (2 · coordinates · rows, …)
@@ -85,121 +102,39 @@ def _slopes(model: nn.Module, batch: dict, delta: Tensor, of=_losses, h: float =
     return ((values[0] - values[1]) / (2 * h)).T.reshape(delta.shape)
 
 
-class _Watched:
-    """Everything of a model and its inputs that a call must leave alone."""
-
-    def __init__(self, model: nn.Module, batch: dict, delta: Tensor):
-        self.model, self.batch, self.delta = model, batch, delta
-        self.inputs = {name: value.clone() for name, value in batch.items()}
-        self.push, self.flag = delta.detach().clone(), delta.requires_grad
-        self.modes = [module.training for module in model.modules()]
-        self.flags = [p.requires_grad for p in model.parameters()]
-        self.grads = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
-
-    def check(self) -> None:
-        expect(list(self.batch) == list(self.inputs),
-               "your function changes the batch: an entry was taken out or added",
-               yours=list(self.batch), expected=list(self.inputs))  # fmt: skip
-        for name, value in self.inputs.items():
-            unchanged(value, self.batch[name], name)
-        unchanged(self.push, self.delta.detach(), "delta")
-        expect(
-            self.delta.requires_grad == self.flag,
-            "delta.requires_grad was changed: work on a copy, delta.detach()",
-            likely="delta.requires_grad_(); meant is delta.detach().requires_grad_()",
-        )
-        expect(
-            self.delta.grad is None,
-            "delta.grad was filled",
-            likely="backward() in place of torch.autograd.grad, or a missing .detach()",
-        )
-        expect([m.training for m in self.model.modules()] == self.modes,
-               "the mode of the model (training or evaluation) is not what it was before",
-               likely="model.eval() or model.train() without going back")  # fmt: skip
-        expect([p.requires_grad for p in self.model.parameters()] == self.flags,
-               "the parameters' requires_grad is not what it was before")  # fmt: skip
-        now = [p.grad for p in self.model.parameters()]
-        filled = sum(b is None and n is not None for b, n in zip(self.grads, now, strict=True))
-        expect(not filled, f"{filled} of {len(now)} parameters have a .grad now, which the next "
-               "optimizer step would use", likely="loss.backward()")  # fmt: skip
-        for old, new in zip(self.grads, now, strict=True):
-            expect(
-                old is None or (new is not None and torch.equal(old, new)),
-                "the .grad of parameters that was there before the call is changed or gone",
-                likely="zero_grad() or backward(): another loss may have left it there",
-            )
-
-
 # ---------------------------------------------------------------- 02.1
 
 
 def check_embedding_gradient(answer) -> None:
-    for seed, lengths in ((210, (5, 3, 4)), (211, (4,))):
-        batch = _batch(seed, lengths)
-        _one_gradient(answer, _bert(seed), batch, _noise(seed, batch))
-    batch = _batch(212, (3, 6))
-    _one_gradient(answer, _bert(212), batch, torch.zeros_like(_noise(212, batch)))
-    frozen = _bert(213, torch.float32).requires_grad_(False)
-    _one_gradient(answer, frozen, batch, _noise(213, batch, dtype=torch.float32), atol=2e-3)
-    training = _bert(214, torch.float32).train()  # with gradients of somebody else
-    for parameter in training.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    delta = _noise(214, batch, dtype=torch.float32).requires_grad_()
-    watched = _Watched(training, batch, delta)
-    result = answer(training, batch, delta)
-    watched.check()
-    _is_bare(result, delta, dict(lengths="(3, 6)", mode="training"))
+    def bare(model, batch, delta):
+        result = answer(model, batch, delta)
+        expect(not isinstance(result, tuple | list), "the result is a tuple, and should be one "
+               "tensor", likely="torch.autograd.grad returns a tuple; take its entry")  # fmt: skip
+        if isinstance(result, Tensor):
+            expect(not result.requires_grad, "the gradient still hangs on a graph: in a loop, "
+                   "memory would fill up",
+                   likely="create_graph=True, or a gradient that was not detached")  # fmt: skip
+            expect(result.shape != delta.shape or result.dtype == delta.dtype,
+                   f"the gradient has type {result.dtype}, delta {delta.dtype}")  # fmt: skip
+        return result
+
+    frozen, still, single = (_problem(seed, (3, 6)) for seed in (212, 213, 214))
+    frozen["model"].requires_grad_(False)
+    still["delta"] *= 0
+    single |= dict(model=single["model"].float(), delta=single["delta"].float())
+    for problems, atol in (([_problem(210, (5, 3, 4)), _problem(211, (4,)), still], 1e-6),
+                           ([_lent(215, (6, 3)), frozen], 1e-6), ([single], 2e-3)):  # fmt: skip
+        _on_bert(bare, problems, _slopes, _gradient_mistakes, what="the gradient",
+                 picture=_scatter, atol=atol, rtol=1e-3)  # fmt: skip
 
 
-def _is_bare(result, delta: Tensor, given: dict) -> None:
-    expect(not isinstance(result, tuple | list), "the result is a tuple, and should be one tensor",
-           given=given, likely="torch.autograd.grad returns a tuple; take its entry")  # fmt: skip
-    expect(isinstance(result, Tensor), "the result should be a tensor: does the function return "
-           "the gradient?", given=given, yours=repr(result))  # fmt: skip
-    expect(not result.requires_grad,
-           "the gradient still hangs on a graph: in a loop, memory would fill up", given=given,
-           likely="create_graph=True, or a gradient that was not detached")  # fmt: skip
-    if result.shape == delta.shape:
-        expect(
-            result.dtype == delta.dtype,
-            f"the gradient has type {result.dtype}, delta {delta.dtype}",
-            given=given,
-        )
-
-
-def _one_gradient(answer, model, batch, delta, atol: float = 1e-6) -> None:
-    given = dict(input_ids=batch["input_ids"], labels=batch["labels"], delta=delta)
-    watched = _Watched(model, batch, delta)
-    result = answer(model, batch, delta)
-    watched.check()
-    _is_bare(result, delta, given)
-    double = _bert(0)
-    double.load_state_dict(model.state_dict())
-    delta = delta.double()
-    right = _slopes(double, batch, delta)
-    mistakes = _gradient_mistakes(double, batch, delta, right)
-    expected = right.to(result.dtype)
-    try:
-        compare(result, expected, given=given, what="the gradient", atol=atol, rtol=1e-3,
-                mistakes={name: value for name, value in mistakes.items()
-                          if value.shape != right.shape
-                          or not torch.allclose(value, right, atol=atol)})  # fmt: skip
-    except Wrong as wrong:
-        if result.shape == right.shape:
-            wrong.picture = _scatter(result.double(), right)
-        raise
-
-
-def _gradient_mistakes(model, batch, delta, right: Tensor) -> dict[str, Tensor]:
-    labels = batch["labels"]
-    with torch.no_grad():
-        said = _logits(model, batch["input_ids"], batch["attention_mask"], delta).argmax(1)
-    weight = model.get_input_embeddings().weight
-    frozen = weight.requires_grad
-    weight.requires_grad_()
-    loss = _losses(_logits(model, batch["input_ids"], batch["attention_mask"], delta), labels)
-    (table,) = torch.autograd.grad(loss.sum(), weight)
-    weight.requires_grad_(frozen)
+def _gradient_mistakes(model: nn.Module, batch: dict, delta: Tensor) -> dict[str, Tensor]:
+    right = _slopes(model, batch, delta)
+    model, delta = deepcopy(model).double().requires_grad_(), delta.detach().double()
+    labels, weight = batch["labels"], model.get_input_embeddings().weight
+    logits = _logits(model, batch["input_ids"], batch["attention_mask"], delta)
+    said = logits.argmax(1)
+    (table,) = torch.autograd.grad(_losses(logits, labels).sum(), weight)
     real = batch["attention_mask"].bool() & ~batch["special_tokens_mask"].bool()
     lengths = right.flatten(1).norm(dim=1)[:, None, None].clamp_min(1e-30)
     unmasked = dict(batch, attention_mask=torch.ones_like(batch["attention_mask"]))
@@ -239,12 +174,15 @@ def _gradient_mistakes(model, batch, delta, right: Tensor) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def _scatter(yours: Tensor, expected: Tensor):
-    """Yours against expected, an entry per point."""
+def _scatter(yours, expected: Tensor, _given):
+    """Yours against expected, an entry per point; None where shapes differ."""
+    if not isinstance(yours, Tensor) or yours.shape != expected.shape:
+        return None
     with plots.style():
         fig, ax = plots.figure(3.6, 3.2)
         ax.axline((0, 0), slope=1, color="#999999", linewidth=1)
-        ax.plot(expected.flatten(), yours.flatten(), "o", color=plots.COLOURS["fgm"], markersize=3)
+        ax.plot(expected.flatten(), yours.detach().flatten(), "o", color=plots.COLOURS["fgm"],
+                markersize=3)  # fmt: skip
         ax.set(xlabel="expected (finite differences)", ylabel="yours")
     return fig
 
@@ -256,98 +194,101 @@ def check_nearest_other(answer) -> None:
     g = torch.Generator().manual_seed(220)
     twins = torch.randn(9, 4, generator=g)
     twins[7] = twins[2]
-    cases = (
-        (torch.randn(24, 5, generator=g), torch.tensor([0, 5, 17, 20, 23])),  # ids[0] is 0
-        (torch.randn(12, 3, generator=g), torch.tensor([7, 3, 11])),
-        (torch.randn(6, 2, generator=g), torch.arange(6)),
-        (20 + 3 * torch.rand(40, 6, generator=g), torch.arange(39, 0, -2)),  # here cdist rounds
-        (twins, torch.tensor([2, 4, 7])),  # both rows of an equal pair
-    )
-    for table, ids in cases:
-        given = dict(table=table, ids=ids)
-        copies = table.clone(), ids.clone()
-        result = answer(*copies)
-        unchanged(table, copies[0], "table")
-        unchanged(ids, copies[1], "ids")
-        expect(isinstance(result, tuple | list) and len(result) == 2,
-               "the function should return two tensors, (distances, neighbours)", given=given,
-               yours=repr(result))  # fmt: skip
-        distances, neighbours = result
-        far = torch.stack([(table.double() - row).norm(dim=1) for row in table[ids].double()])
-        own = torch.zeros_like(far, dtype=torch.bool)
-        own[range(len(ids)), ids] = True
-        others = far.masked_fill(own, torch.inf)
-        right = others.amin(1)
-        _no_leftovers(distances, right, given)
-        mistakes = _distance_mistakes(table.double(), ids, far, own, right)
-        compare(distances, right.float(), given=given, what="distances", atol=2e-3, rtol=1e-3,
-                mistakes={name: value for name, value in mistakes.items()
-                          if value.shape != right.shape
-                          or not torch.allclose(value.double(), right, atol=5e-3)})  # fmt: skip
+    problems = [dict(table=table, ids=torch.tensor(ids)) for table, ids in (
+        (torch.randn(24, 5, generator=g), [0, 5, 17, 20, 23]),  # ids[0] is 0
+        (torch.randn(12, 3, generator=g), [7, 3, 11, 7]),
+        (torch.randn(8, 3, generator=g), [5]),
+        (torch.randn(6, 2, generator=g), [0, 1, 2, 3, 4, 5]),
+        (20 + 3 * torch.rand(40, 6, generator=g), list(range(39, 0, -2))),  # here cdist rounds
+        (twins, [2, 3, 4, 7]),  # both rows of an equal pair
+    )]  # fmt: skip
+
+    def distances(table, ids):
+        result = answer(table, ids)
+        expect(isinstance(result, tuple | list) and len(result) == 2, "the function should return "
+               "two tensors, (distances, neighbours)", yours=repr(result))  # fmt: skip
+        return result[0]
+
+    for group, known in ((problems[:4], DISTANCES), (problems[4:5], ROUNDED),
+                         (problems[5:], DISTANCES)):  # fmt: skip
+        specified(distances, group, _nearest, {name: dict(by=f) for name, f in known.items()},
+                  what="distances", atol=2e-3, rtol=1e-3)  # fmt: skip
+    for given in problems:
+        table, ids = given.values()
+        far = _far(table, ids)
+        neighbours = answer(table, ids)[1]
+        details = dict(given=given, yours=neighbours, expected=far.argmin(1))
         expect(isinstance(neighbours, Tensor) and neighbours.shape == ids.shape,
-               f"neighbours should be a tensor of shape {tuple(ids.shape)}", given=given,
-               yours=neighbours)  # fmt: skip
-        expect(not neighbours.is_floating_point(),
-               f"neighbours should be ids, whole numbers, and has the type {neighbours.dtype}",
-               given=given, yours=neighbours)  # fmt: skip
-        expect((neighbours != ids).all(), "a word is named as its own neighbour", given=given,
-               yours=neighbours, expected=others.argmin(1),
-               likely="the second-smallest distance was taken: of two ids with equal rows either "
-               "may come first. Leave out entry ids[k] of row k")  # fmt: skip
-        places = (neighbours >= 0) & (neighbours < len(table))
-        expect(places.all(), "neighbours has ids that are not in the table", given=given,
-               yours=neighbours)  # fmt: skip
-        there = others[range(len(ids)), neighbours]  # by distance: of two twins either is right
-        if not torch.allclose(there, right, atol=2e-3):
-            raise Wrong("the distances are right, but neighbours names other rows", given=given,
-                        yours=neighbours, expected=others.argmin(1),
-                        likely="neighbours are ids in the whole table; a place in a list from "
-                        "which the word itself was taken out is shifted by one")  # fmt: skip
+               f"neighbours should be a tensor of shape {tuple(ids.shape)}", **details)  # fmt: skip
+        whole = not (neighbours.is_floating_point() or neighbours.dtype == torch.bool)
+        expect(whole, f"neighbours should be ids, whole numbers, and has the type "
+               f"{neighbours.dtype}", **details)  # fmt: skip
+        own = neighbours == ids
+        expect(not own.any(), "a word is named as its own neighbour", likely=None
+               if far.amin(1)[own].any() else "the second-smallest distance was taken: of two ids "
+               "with equal rows either may come first. Leave out entry ids[k] of row k",
+               **details)  # fmt: skip
+        expect(((neighbours >= 0) & (neighbours < len(table))).all(),
+               "neighbours has ids that are not in the table", **details)  # fmt: skip
+        there = far[range(len(ids)), neighbours]  # by distance: of two twins either is right
+        shifted = neighbours + (neighbours >= ids).long()
+        expect(torch.allclose(there, far.amin(1), atol=2e-3), "the distances are right, but "
+               "neighbours names other rows", likely="neighbours are ids in the whole table; a "
+               "place in a list from which the word itself was taken out is shifted by one"
+               if torch.equal(shifted, far.argmin(1)) else None, **details)  # fmt: skip
 
 
-def _no_leftovers(distances, right: Tensor, given: dict) -> None:
-    """A row's distance from itself is not always 0 in torch.cdist, so `d == 0` misses it."""
-    if isinstance(distances, Tensor) and distances.shape == right.shape:
-        tiny = (distances > 0) & (distances < 0.05) & (right > 0.1)
-        expect(not tiny.any(), "a word's distance from itself came back", given=given,
-               yours=distances, expected=right, likely="d == 0 was left out: torch.cdist rounds, "
-               "so its distance of a row from itself can be above 0. Leave out by place: entry "
-               "ids[k] of row k")  # fmt: skip
+def _far(table: Tensor, ids: Tensor, out: float = torch.inf) -> Tensor:
+    """Distances from the rows of ids, one by one; out: what stands for a word's own."""
+    far = torch.stack([(table.double() - row).norm(dim=1) for row in table[ids].double()])
+    far[range(len(ids)), ids] = out
+    return far
 
 
-def _distance_mistakes(table, ids, far, own, right) -> dict[str, Tensor]:
-    unit = table / table.norm(dim=1, keepdim=True)
-    among = far[:, ids].masked_fill(torch.eye(len(ids), dtype=torch.bool), torch.inf)
-    by_place = far.clone()
-    by_place[range(len(ids)), range(len(ids))] = torch.inf
-    columns = far.clone()
-    columns[:, ids] = torch.inf
-    apart = far.masked_fill(far < 1e-6, torch.inf)
-    steps = torch.stack([(table - row).abs().sum(1) for row in table[ids]])
-    known = {
-        "the nearest row is the word itself, at distance 0: leave it out": far.amin(1),
-        "this is the squared distance": right**2,
-        "this is the farthest row": far.amax(1),
-        "only the rows of `ids` were searched; the whole table is asked for": among.amin(1),
-        "entry k of row k was left out, and the word itself is entry ids[k] of row k":
-            by_place.amin(1),
-        "rows at distance 0 were left out: another id with an equal row counts": apart.amin(1),
-        "all of `ids` were left out in every row; in row k only ids[k] is the word itself":
-            columns.amin(1),
-        "this is the distance in the sum of absolute differences (L1), not the Euclidean one":
-            steps.masked_fill(own, torch.inf).amin(1),
-        "this is one minus the cosine, not the Euclidean distance":
-            (1 - unit[ids] @ unit.T).masked_fill(own, torch.inf).amin(1),
-        "rows were scaled to length 1 first": (
-            torch.stack([(unit - row).norm(dim=1) for row in unit[ids]])
-            .masked_fill(own, torch.inf).amin(1)),
-        "divided by the mean length of a row: plain distances are asked for":
-            right / table.norm(dim=1).mean(),
-        "distances and neighbours have changed places":
-            far.masked_fill(own, torch.inf).argmin(1),
-        "all distances came back; the smallest of each row is asked for": far,
-    }  # fmt: skip
-    return known
+def _nearest(table: Tensor, ids: Tensor, by: Callable | None = None) -> Tensor:
+    return by(table, ids) if by else _far(table, ids).amin(1)
+
+
+def _without(far: Tensor, *places) -> Tensor:
+    far[places] = torch.inf
+    return far.amin(1)
+
+
+def _unit(table: Tensor) -> Tensor:
+    return table.double() / table.double().norm(dim=1, keepdim=True)
+
+
+# A mistake, and the distances that it gives.
+DISTANCES = {
+    "the nearest row is the word itself, at distance 0: leave it out":
+        lambda t, i: 0 * _far(t, i).amin(1),
+    "this is the squared distance": lambda t, i: _far(t, i).amin(1) ** 2,
+    "this is the farthest row": lambda t, i: _far(t, i, 0).amax(1),
+    "only the rows of `ids` were searched; the whole table is asked for":
+        lambda t, i: _without(_far(t, i, 0)[:, i], range(len(i)), range(len(i))),
+    "entry k of row k was left out, and the word itself is entry ids[k] of row k":
+        lambda t, i: _without(_far(t, i, 0), range(len(i)), range(len(i))),
+    "rows at distance 0 were left out: another id with an equal row counts":
+        lambda t, i: _far(t, i).where(_far(t, i) > 1e-6, torch.inf).amin(1),
+    "all of `ids` were left out in every row; in row k only ids[k] is the word itself":
+        lambda t, i: _without(_far(t, i), slice(None), i),
+    "this is the distance in the sum of absolute differences (L1), not the Euclidean one":
+        lambda t, i: _without(torch.cdist(t[i], t, p=1), range(len(i)), i),
+    "this is one minus the cosine, not the Euclidean distance":
+        lambda t, i: _without(1 - _unit(t)[i] @ _unit(t).T, range(len(i)), i),
+    "rows were scaled to length 1 first": lambda t, i: _far(_unit(t), i).amin(1),
+    "divided by the mean length of a row: plain distances are asked for":
+        lambda t, i: _far(t, i).amin(1) / t.norm(dim=1).mean(),
+    "distances and neighbours have changed places": lambda t, i: _far(t, i).argmin(1),
+    "all distances came back; the smallest of each row is asked for": lambda t, i: _far(t, i, 0),
+}  # fmt: skip
+
+
+ROUNDED = {
+    "d == 0 was left out: torch.cdist rounds, so its distance of a row from itself can be above 0. "
+    "Leave out by place: entry ids[k] of row k":
+        lambda t, i: torch.where((d := torch.cdist(t[i], t)) > 0, d, torch.inf).amin(1),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 02.3
@@ -430,26 +371,27 @@ def _tokenizers() -> tuple:
 
 
 def check_text_dataset(answer) -> None:
-    from transformers import DataCollatorWithPadding
-
     cases = (
         (["The soup was delicious.", "Bad.", "I loved the room, and the staff was kind."],
          [1, 0, 1], 64),
         (["the tea was cold and good and the tea was good", "good tea", "tea"], [2, 0, 1], 7),
-        (["the tea", "the tea was cold and good", "cold", "good tea"],
-         np.array([0, 1, 1, 0]), 5),
+        (["the tea", "the tea was cold and good", "cold", "good tea", "", "cold"],
+         np.array([0, 1, 1, 0, 1, 0]), 5),
     )  # fmt: skip
     for tokenizer in _tokenizers():
         for texts, labels, most in cases:
-            _one_dataset(answer, DataCollatorWithPadding(tokenizer), texts, labels, most)
+            _one_dataset(answer, tokenizer, texts, labels, most)
     expect(isinstance(answer, type), "TextDataset should be a class", yours=repr(answer))
 
 
-def _one_dataset(answer, collate, texts: list, labels: list | np.ndarray, most: int) -> None:
-    tokenizer = collate.tokenizer
+OTHER = 3  # max_length of a data set that is made beside the one that is looked at
+
+
+def _one_dataset(answer, tokenizer, texts: list, labels: list | np.ndarray, most: int) -> None:
     given = dict(texts=texts, labels=labels, max_length=most)
     copies = texts.copy(), labels.copy()
     made = answer(*copies, tokenizer, most)
+    answer(["good soup"], [1], tokenizer, OTHER)
     expect(len(made) == len(texts), f"len() of the data set is {len(made)}, and there are "
            f"{len(texts)} texts", given=given)  # fmt: skip
     items = [made[i] for i in range(len(texts))]
@@ -473,28 +415,16 @@ def _one_dataset(answer, collate, texts: list, labels: list | np.ndarray, most: 
         raise Wrong("what the data set keeps cannot be pickled, so no worker can have it",
                     given=given, yours=str(error), likely="a lambda, a generator or an open file "
                     "in an attribute") from error  # fmt: skip
-    batch = collate(items)
-    width = max(len(item["input_ids"]) for item in items)
-    for name in ("input_ids", "attention_mask", "special_tokens_mask"):
-        expect(tuple(batch[name].shape) == (len(texts), width),
-               f"collated, {name} has shape {tuple(batch[name].shape)}, expected "
-               f"{(len(texts), width)}", given=given)  # fmt: skip
-    hidden = batch["attention_mask"] == 0
-    expect((batch["special_tokens_mask"][hidden] == 1).all(),
-           "collated, special_tokens_mask is not 1 on padding", given=given)  # fmt: skip
-    expect(batch["labels"].tolist() == list(labels) and batch["labels"].dtype == torch.long,
-           "collated, the labels are not what was given", given=given,
-           yours=batch["labels"], expected=labels)  # fmt: skip
 
 
 def _one_item(item, tokenizer, text: str, label: int, most: int, given: dict) -> None:
     expect(item is not None, "the item is None: does __getitem__ return it?", given=given)
     expect(isinstance(item, Mapping), "an item should be a dictionary", given=given,
            yours=repr(item))  # fmt: skip
-    item = dict(item)
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
     whole = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))
     inner = whole[: most - 2]
-    ids = [tokenizer.cls_token_id, *inner, tokenizer.sep_token_id]
+    ids = [first, *inner, last]
     wanted = {
         "input_ids": ids,
         "attention_mask": [1] * len(ids),
@@ -507,105 +437,89 @@ def _one_item(item, tokenizer, text: str, label: int, most: int, given: dict) ->
                likely=near)  # fmt: skip
     extra = sorted(set(item) - {*wanted, "labels", *tokenizer.model_input_names})
     expect(not extra, f"the item has {extra}, which a model would not understand", given=given)
+    known = (  # token ids, and the mistake that gives them
+        ([first, *whole, last], f"the text is not cut to {most} tokens: truncation=True and "
+         "max_length"),
+        ([first, *whole][:most], "cut after the special tokens were put in, so that the one "
+         "at the end is gone: let the tokenizer cut, truncation=True"),
+        (inner, "the special tokens are missing"),
+        (whole, "the special tokens are missing"),
+        ([first, *whole[: most - 4], last], "cut too short: max_length counts the special tokens, "
+         "but only once"),
+        ([first, *whole[: OTHER - 2], last], "the max_length of another data set, made later, is "
+         "used: keep it in self"),
+    )  # fmt: skip
     for name, right in wanted.items():
         value = item[name]
         detail = dict(given=given, yours=show(value), expected=right)
         expect(isinstance(value, list),
                f"{name} should be a plain list, not {type(value).__name__}",
                likely='return_tensors="pt": the collator makes the tensors', **detail)  # fmt: skip
-        expect(
-            not (value and isinstance(value[0], list)),
-            f"{name} is a list in a list: one text was tokenized as a batch of one",
-            **detail,
-        )
-        if value == right:
-            continue
-        likely, cut = None, most < len(whole) + 2
-        if len(value) > len(right) and cut:
-            likely = f"the text is not cut to {most} tokens: truncation=True and max_length"
-        elif len(value) > len(right):
+        expect(not (value and isinstance(value[0], list)), f"{name} is a list in a list: one text "
+               "was tokenized as a batch of one", **detail)  # fmt: skip
+        likely = next((why for other, why in known if value == other), None)
+        if value[: len(right)] == right and {*value[len(right) :]} <= {tokenizer.pad_token_id}:
             likely = "padding: an item is as long as its text, the collator pads"
-        elif value == [tokenizer.cls_token_id, *whole][:most]:
-            likely = ("cut after the special tokens were put in, so that the one at the end is "
-                      "gone: let the tokenizer cut, truncation=True")  # fmt: skip
-        elif name == "input_ids" and value in (inner, whole):
-            likely = "the special tokens are missing"
-        elif _unknown_as_special(name, value, right, ids, tokenizer):
-            likely = ("an unknown word counts as special here, and was still written by somebody: "
-                      "return_special_tokens_mask=True says 0 there")  # fmt: skip
-        elif len(value) < len(right):
-            likely = "cut too short: max_length counts the special tokens too"
         if name != "input_ids":
             detail["given"] = dict(given, tokens=tokenizer.convert_ids_to_tokens(ids))
-        raise Wrong(f"{name} is not as expected", likely=likely, **detail)
+            unknown = [1 if i == tokenizer.unk_token_id else mask
+                       for i, mask in zip(ids, right, strict=True)]  # fmt: skip
+            likely = ("an unknown word counts as special here, and was still written by somebody: "
+                      "return_special_tokens_mask=True says 0 there"
+                      if name == "special_tokens_mask" and value == unknown else None)  # fmt: skip
+        expect(value == right, f"{name} is not as expected", likely=likely, **detail)
+    for name in set(item) - {*wanted, "labels"}:
+        expect(isinstance(item[name], list) and len(item[name]) == len(ids),
+               f"{name} is not a list as long as input_ids", given=given, yours=show(item[name]))
     value = item["labels"]
+    plain = isinstance(value, int) and not isinstance(value, bool)
     whole_number = isinstance(value, np.integer) or (
         isinstance(value, Tensor) and value.dim() == 0 and not value.is_floating_point()
     )
-    expect(not whole_number, f"labels should be a plain int, not {type(value).__name__}",
-           given=given, yours=repr(value), expected=label, likely="use int(...)")  # fmt: skip
-    expect(isinstance(value, int) and not isinstance(value, bool),
-           f"labels should be an int, not {type(value).__name__}: cross-entropy takes class "
-           "numbers", given=given, yours=repr(value), expected=label,
-           likely="one-hot or float labels belong to another loss")  # fmt: skip
+    expect(plain, f"labels should be a plain int, not {type(value).__name__}: cross-entropy takes "
+           "class numbers, neither one-hot nor float labels", given=given, yours=repr(value),
+           expected=label, likely="use int(...)" if whole_number else None)  # fmt: skip
     expect(value == label, "labels is not the label of this text", given=given, yours=value,
            expected=label)  # fmt: skip
-
-
-def _unknown_as_special(name: str, value, right: list, ids: list, tokenizer) -> bool:
-    """Does the mask differ at unknown words, and nowhere else?"""
-    return name == "special_tokens_mask" and value == [
-        1 if i == tokenizer.unk_token_id else mask for i, mask in zip(ids, right, strict=True)
-    ]
 
 
 # ---------------------------------------------------------------- 02.5
 
 
 def check_adversarial_loss(answer) -> None:
-    for seed, lengths, flag in ((250, (5, 3, 6), True), (251, (4,), False), (252, (3, 7), True)):
-        model, batch = _bert(seed), _batch(seed, lengths)
-        delta = _noise(seed, batch, 0.6).requires_grad_(flag)
-        given = dict({k: batch[k] for k in ("input_ids", "special_tokens_mask", "labels")},
-                     delta=delta)  # fmt: skip
-        watched = _Watched(model, batch, delta)
+    def loss(model, batch, delta):
         value = answer(model, batch, delta)
-        watched.check()
-        right = _adversarial(model, batch, delta)
-        _compare_loss(value, right.detach(), model, batch, delta.detach(), given)
-        expect(value.requires_grad, "no gradient flows from the loss to the parameters",
-               given=given, likely=".item(), .detach() or torch.no_grad() on the way")  # fmt: skip
-        value.backward()
-        expect(delta.grad is None, "a gradient flows to delta: it must be detached in here, as a "
-               "fixed push", given=given, likely="delta.detach() is missing")  # fmt: skip
-        mine = {name: p.grad for name, p in model.named_parameters()}
-        model.zero_grad()
-        right.backward()
-        for name, parameter in model.named_parameters():
-            if parameter.grad is None or not parameter.grad.any():
-                continue
-            expect(mine[name] is not None, f"no gradient reaches {name}", given=given,
-                   likely="part of the network is detached")  # fmt: skip
-            compare(mine[name], parameter.grad, given=given, atol=1e-6, rtol=1e-4,
-                    what=f"the gradient of your loss with respect to {name}")  # fmt: skip
-    _in_training(answer)
+        expect(not isinstance(value, float), "the loss is a number: no gradient flows from it to "
+               "the parameters", likely=".item() or float()")  # fmt: skip
+        return value
 
-
-def _in_training(answer) -> None:
-    """A model in training mode, with gradients of somebody else: mode, dropout and .grad stay."""
-    model, batch = _bert(253).train(), _batch(253, (4, 6))
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    delta = _noise(253, batch)
-    watched, values = _Watched(model, batch, delta), []
+    problems = [_problem(250, (5, 3, 6), 0.6), _problem(251, (4,), 0.6), _lent(252, (3, 7), size=2)]
+    _on_bert(loss, problems, _adversarial, _loss_mistakes, same_mode=True, what="the loss",
+             atol=1e-6, rtol=1e-5)  # fmt: skip
+    for problem in (_problem(254, (5, 3, 6)), _problem(255, (4,))):
+        model, batch, delta = problem.values()
+        inputs = {"delta": delta.requires_grad_(), **dict(model.named_parameters())}
+        each = []
+        for value in (answer(model, batch, delta), _adversarial(model, batch, delta)):
+            expect(value.requires_grad, "no gradient flows from the loss to the parameters",
+                   likely=".item(), .detach() or torch.no_grad() on the way")  # fmt: skip
+            each.append(torch.autograd.grad(value, inputs.values(), allow_unused=True))
+        for name, mine, right in zip(inputs, *each, strict=True):
+            if name == "delta":
+                expect(mine is None, "a gradient flows to delta: it must be detached in here, as a "
+                       "fixed push", likely="delta.detach() is missing")  # fmt: skip
+            elif right is not None and right.any():
+                expect(mine is not None, f"no gradient reaches {name}",
+                       likely="part of the network is detached")  # fmt: skip
+                compare(mine, right, what=f"the gradient of your loss with respect to {name}",
+                        given=dict(batch, delta=delta), atol=1e-6)  # fmt: skip
+    values, random = [], _lent(253, (4, 6), dropout=0.1)
     with torch.random.fork_rng([]):
         for seed in (1, 2):
             torch.manual_seed(seed)
-            values.append(answer(model, batch, delta).item())
-    watched.check()
+            values.append(call(answer, **random, same_mode=True).item())
     expect(values[0] != values[1], "the model is in training mode, and dropout is off: the mode is "
-           "the caller's business", given=dict(mode="training"), yours=values,
-           likely="model.eval() inside")  # fmt: skip
+           "the caller's business", yours=values)  # fmt: skip
 
 
 def _adversarial(model: nn.Module, batch: dict, delta: Tensor, allowed=None, seen=None) -> Tensor:
@@ -618,7 +532,8 @@ def _adversarial(model: nn.Module, batch: dict, delta: Tensor, allowed=None, see
     return _losses(logits, batch["labels"]).mean()
 
 
-def _compare_loss(value, right: Tensor, model, batch, delta, given: dict) -> None:
+def _loss_mistakes(model: nn.Module, batch: dict, delta: Tensor) -> dict[str, Tensor]:
+    delta = delta.detach()
     words = (batch["attention_mask"] == 1) & (batch["special_tokens_mask"] == 0)
     every = torch.ones_like(words)
     inner = every.clone()
@@ -628,7 +543,7 @@ def _compare_loss(value, right: Tensor, model, batch, delta, given: dict) -> Non
         per_text = (delta.flatten(1).norm(dim=1) / own.flatten(1).norm(dim=1))[:, None, None]
         logits = _logits(model, batch["input_ids"], batch["attention_mask"], own)
         each = _losses(logits, batch["labels"])
-        mistakes = {
+        return {
             "the special tokens are moved too: the mask of the attackable tokens is missing":
                 _adversarial(model, batch, delta, every),
             "the mask is the wrong way round: it moves the special tokens and not the words":
@@ -653,12 +568,6 @@ def _compare_loss(value, right: Tensor, model, batch, delta, given: dict) -> Non
             "the labels of the batch are not used": _losses(logits, logits.argmax(1)).mean(),
             "these are the logits, without the loss": logits,
         }  # fmt: skip
-    if isinstance(value, float):
-        raise Wrong("the loss is a number: no gradient flows from it to the parameters",
-                    given=given, likely=".item() or float()")  # fmt: skip
-    compare(value, right, given=given, what="the loss", atol=1e-6, rtol=1e-5,
-            mistakes={name: v for name, v in mistakes.items()
-                      if v.shape != () or not torch.isclose(v, right, atol=1e-5)})  # fmt: skip
 
 
 # ---------------------------------------------------------------- the course's own versions

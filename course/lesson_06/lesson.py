@@ -11,7 +11,8 @@
 # - find by brute force what greedy misses, and draw accuracy against two kinds of budget;
 # - judge twenty pairs blind, and see how many "successes" had changed the meaning.
 #
-# **Time** {{TIME}} About 70 minutes for you.
+# **Time** {{TIME}} About 90 minutes for you; section 7, where you rate pairs, is 20 of them and can
+# be done on another day.
 #
 # **Before** Lessons 00, 02 and 03.
 
@@ -118,9 +119,9 @@ marked(results["typos"][pick], victim)
 # %% [markdown]
 # ## 2 · Typos, and what a change is
 #
-# "Aoccdrnig to" a popular claim we read words whose inner letters are out of order without much
-# trouble, if the first and the last letter stand. That is exaggerated; but for two *neighbouring*
-# letters it is a fair bet. What does a model make of them?
+# "Aoccdrnig to" (according to) a popular claim we read words whose inner letters are out of order
+# without much trouble, if the first and the last letter stand. That is exaggerated; but for two
+# *neighbouring* letters it is a fair bet. What does a model make of them?
 
 # %% [markdown]
 # ### Exercise 06.1: swapped letters · ●○○ · 7 min
@@ -371,7 +372,7 @@ mean = {name: truth[:, columns].mean() for name, columns in kinds.items()}
 for name, columns in kinds.items():
     there = truth[:, columns]
     print(f"{name:17} forecast {forecast[:, columns].mean():+6.2f}   truth {mean[name]:+6.2f}   "
-          f"best of 12 {there[:, :12].max(1).mean():+6.2f}")
+          f"the best of (the first) 12 of each text {there[:, :12].max(1).mean():+6.2f}")
 print(f"of the lowest {(there < 0).mean():.0%} lower the score, by {-there.min():.1f} at most; on "
       f"{(there > 5).all(1).sum()} of {len(there)} texts all raise it by more than 5")
 course.claim("06.forecast", ranks=ranks, highest=mean["highest forecast"], random=mean["random"],
@@ -411,13 +412,17 @@ figures.forecasts(forecast, truth, kinds)
 #
 # 1. **Importance.** How much does the score rise when a word becomes `[UNK]`, the token for
 #    "something unknown"? (TextFooler leaves the word out, BERT-Attack writes `[MASK]`.) That costs
-#    one query for each word. (`HotFlip` saves them: it has the gradient, which counts as one query,
-#    and ranks the words by its length on each.)
+#    one query for each word. (`HotFlip` saves them: it has the gradient, which counts as one query.
+#    The longer the gradient on a word's embedding, the earlier that word has its turn.)
 # 2. **Greedy.** Take the words in this order. For each, try all options, and keep the best one if
 #    it raises the score. Stop when the model is fooled.
 
 # %% [markdown]
 # ### Exercise 06.3: which word matters · ●○○ · 7 min
+#
+# Two helpers from the imports: `words(text)` is the list of the words of a text, and
+# `replace(text, {2: "new"})` is the text with its word number 2 (counted from 0) replaced; spaces
+# and commas stay.
 #
 # Write `importance(score, text)`. `score` takes a *list* of texts and returns an array with one
 # number per text. Return a list or an array with one number for each word of `words(text)`, in
@@ -455,8 +460,8 @@ for word, rise in zip(words(texts[pick]), rises, strict=True):
 #
 # - Ask for the score of the text as it is. If it is ≥ 0, the model is wrong already: stop.
 # - Rank the words with your `importance`, once, at the beginning. (It asks about
-#   `len(words(text)) + 1` texts; that counts. Ranking only the words that have options would
-#   save some, and is allowed.)
+#   `len(words(text)) + 1` texts, the text itself among them for the second time; that counts.
+#   Ranking only the words that have options would save some, and is allowed.)
 # - From the most important word on: if it has options, try *all* of them, in the text with the
 #   changes made so far. Keep the one with the largest score, if that is larger than the score until
 #   now; otherwise (a tie, too) the word stays as it is, and the next one has its turn.
@@ -554,6 +559,10 @@ print(f"{len(short)} texts that can be written in {ways(short_options[0])} to "
 
 # %% [markdown]
 # ### Prediction 06.b: greedy against brute force
+#
+# The attacker may swap two inner letters in as many words as needed. Brute force says which of
+# these texts can be fooled at all, and by how few changed words. Of *those* texts, whatever their
+# number: how often does greedy search find nothing, or change more words than brute force needs?
 
 # %%
 guess = course.predict(
@@ -746,6 +755,10 @@ print(f"{'The slides were hadrly clear.':48} kept: "
 # **Constraints** are the remedy. `KeepWords` forbids changing negations and stop words (*not*,
 # *the*, *of*), `LabelRule` asks the rule about each candidate, `Similarity` demands that a sentence
 # embedding stays near, and `EmbeddingNeighbours` has its `least` cosine.
+#
+# The language model gets two of them: `KeepWords`, and `LabelRule` in the built-in world or
+# `Similarity` on free text, where there is no rule. Section 1 and the table above say from where
+# its success rate starts.
 
 # %%
 guess = course.predict(
@@ -909,10 +922,15 @@ if ratings is None and any(button.value != "?" for button in buttons):
     ratings = [{"same": True, "not the same": False}.get(button.value) for button in buttons]
 if ratings is not None and len(ratings) != len(pairs):
     raise ValueError("one answer per pair: True, False or None")
-truth = [pair[3] for pair in pairs]
-print(f"{sum(t is not None for t in truth)} of the 20 pairs have a known answer: "
-      f"{truth.count(True)} same, {truth.count(False)} not the same")
-print("you have not rated yet" if ratings is None else f"your ratings: {ratings}")
+by_rule = [pair[3] for pair in pairs]
+print(f"{sum(t is not None for t in by_rule)} of the 20 pairs have a known answer")
+if ratings is None:
+    print("you have not rated yet")
+else:
+    print(f"your ratings: {ratings}")
+    differ = [k for k in range(20) if None not in (ratings[k], by_rule[k])
+              and ratings[k] != by_rule[k]]
+    print(f"you and the rule differ on pairs {[k + 1 for k in differ]}: read them once more")
 
 # %% [markdown]
 # How well does a rater agree with the truth? The share of equal answers flatters: who says *same*
@@ -969,17 +987,18 @@ for name in judged:
     print(f"median cosine of the pairs from {name:15} {np.median(cosines[one]):.3f}")
 print("\nrater                   agreement   kappa")
 for name, answers in raters.items():
-    share, kappa = agreement(answers, truth)
+    share, kappa = agreement(answers, by_rule)
     print(f"{name:22} {share:10.0%} {kappa:7.2f}")
-course.claim("06.believer", kappa=agreement(raters["believes everything"], truth)[1])
+course.claim("06.believer", kappa=agreement(raters["believes everything"], by_rule)[1])
 if in_world:
     middles = {name: np.median(cosines[[pair[0] == name for pair in pairs]]) for name in judged}
     course.claim("06.cosine", typos=middles["typos"], language_model=middles["language model"])
 
 # %% [markdown]
-# Who believes everything may agree with half of the truth, and has a kappa of 0. And look at the
-# medians before you trust a cosine as a constraint. In the built-in world it puts the pairs of the
-# language model, most of which turned round, *above* those with typos, which you can read.
+# Who believes everything may agree with half of the truth, and has a kappa of 0. What is the
+# cosine's? And look at the medians before you trust a cosine as a constraint. In the built-in world
+# it puts the pairs of the language model, most of which turned round, *above* those with typos,
+# which you can read.
 
 # %% [markdown]
 # And now what the exercise is for: the successes of each attack, by what is reported and by what
@@ -994,7 +1013,7 @@ for name in judged:
     rows = [k for k, pair in enumerate(pairs) if pair[0] == name]
     reported = success(results[name])
     cells = []
-    for answers in (truth, by_you):
+    for answers in (by_rule, by_you):
         known = [answers[k] for k in rows if answers[k] is not None]
         cells.append(f"{reported * np.mean(known):.0%}" if known else "?")
     cells[0] += "*" if name == "typos" and in_world else ""

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from advlib.attacks.embedding import perturbed_logits, shifted
+from advlib.embeddings import perturbed_logits, shifted
 
 # ---------------------------------------------------------------- right answers
 
@@ -314,6 +314,41 @@ def step_of_nobody(model, optimizer, batch, attack, lam, ratio=1.0):
     return clean.item(), adv.item()
 
 
+def step_popping(model, optimizer, batch, attack, lam, ratio=1.0):
+    labels = batch.pop("labels")
+    return step(both)(model, optimizer, batch | {"labels": labels}, attack, lam, ratio)
+
+
+def step_unfreezing(model, optimizer, batch, attack, lam, ratio=1.0):
+    model.requires_grad_(True)
+    return step(both)(model, optimizer, batch, attack, lam, ratio)
+
+
+def step_of_two_classes(model, optimizer, batch, attack, lam, ratio=1.0):
+    """The log-odds of the last two classes: right where there are two."""
+    k = attacked(batch, lam, ratio)
+
+    def loss(part, delta=None):
+        z = perturbed_logits(model, part, delta)[:, -2:]
+        return F.cross_entropy(z, (part["labels"] > 0).long())
+
+    clean, adv = loss(batch), None
+    if k:
+        part = part_of(batch, k)
+        adv = loss(part, attack(model, part, keep_best=False))
+    optimizer.zero_grad()
+    (clean if adv is None else clean + lam * adv).backward()
+    optimizer.step()
+    return clean.item(), None if adv is None else adv.item()
+
+
+def step_first_push(model, optimizer, batch, attack, lam, ratio=1.0):
+    """The delta of the first text for all."""
+    return step(both)(model, optimizer, batch,
+                      lambda *args, **more: (d := attack(*args, **more))[:1].expand_as(d),
+                      lam, ratio)  # fmt: skip
+
+
 def step_seeded(model, optimizer, batch, attack, lam, ratio=1.0):
     torch.manual_seed(0)
     return step(both)(model, optimizer, batch, attack, lam, ratio)
@@ -382,6 +417,15 @@ def leaves_gradients(victim, data, attack):
     loss_of(victim.model, batch).backward()
     victim.model.train(was)
     return judged(proper)(victim, data, attack)
+
+
+def with_frozen_weights(victim, data, attack):
+    for p in victim.model.parameters():
+        p.requires_grad_(False)
+    pair = judged(proper)(victim, data, attack)
+    for p in victim.model.parameters():
+        p.requires_grad_(True)
+    return pair
 
 
 def attacks_in_training(victim, data, attack):
@@ -496,6 +540,19 @@ def stop_with_gain(gain):
     return answer
 
 
+def stop_from_zero(robust, patience):
+    """The first best is 0: right where the first accuracy is larger."""
+    best, top, since = 0, 0.0, 0
+    for epoch, value in enumerate(robust):
+        if value > top:
+            best, top, since = epoch, value, 0
+        else:
+            since += 1
+        if since == patience:
+            return best, epoch
+    return best, len(robust) - 1
+
+
 def stop_late(robust, patience):
     """Stops at the right moment and keeps the last of the highest."""
     best, last = stop_by_counting(robust, patience)
@@ -561,10 +618,16 @@ WRONG = [
     ("08.1", step(both, always=True), "leave the attack out"),
     ("08.1", step(both, clean_part=lambda b, k: part_of(b, k or len(b["labels"]))),
      "attacked texts only"),
-    ("08.1", step(both, mode=False), "left in eval mode"),
-    ("08.1", step(both, mode=True), "left in training mode"),
-    ("08.1", step_eval_inside, "eval"),
+    ("08.1", step(both, mode=False), "leaves the model in another mode"),
+    ("08.1", step(both, mode=True), "leaves the model in another mode"),
+    ("08.1", step_eval_inside, "runs the model in another mode"),
     ("08.1", step_in_place, "in place"),
+    ("08.1", step_popping, "takes 'labels' out of"),
+    ("08.1", step_unfreezing, "requires_grad"),
+    ("08.1", step_of_two_classes, "the gradient that the step followed"),
+    ("08.1", step_first_push, "the gradient that the step followed"),
+    ("08.1", step(both, give=lambda c, a, lam: {"clean": c.item(), "adv": a and a.item()}),
+     "two things"),
     ("08.1", step_of_one, "once per text"),
     ("08.1", step_without_default, "ratio|other texts"),
     ("08.1", step(both, give=lambda c, a, lam: (c, a)), "graph"),
@@ -586,8 +649,12 @@ WRONG = [
     ("08.2", judged(lambda a, b, y: (a == y, (a == y) | (b == y))), "OR"),
     ("08.2", judged(lambda a, b, y: (a == y, (a == y) & (b != y))), "has fooled"),
     ("08.2", judged(proper, eval_mode=False), "model.eval"),
-    ("08.2", judged(proper, back=None), "not put back"),
-    ("08.2", judged(proper, back="train"), "left in training"),
+    ("08.2", judged(proper, back=None), "leaves the model in another mode"),
+    ("08.2", judged(proper, back="train"), "leaves the model in another mode"),
+    ("08.2", with_frozen_weights, "requires_grad"),
+    ("08.2", judged(lambda a, b, y: (a == y[0], (a == y[0]) & (b == y[0]))), "clean accuracy"),
+    ("08.2", judged(lambda a, b, y: proper(a > 0, b > 0, y > 0)),
+     "clean accuracy"),
     ("08.2", judged(proper, average=True), "mean over batches"),
     ("08.2", judged(proper, best=False), "keep_best"),
     ("08.2", attacks_in_training, "attacked"),
@@ -597,7 +664,7 @@ WRONG = [
     ("08.2", with_success, "success rate"),
     ("08.2", swapped, "swapped"),
     ("08.2", one_number, "two things"),
-    ("08.2", leaves_gradients, "gradients were left"),
+    ("08.2", leaves_gradients, "changes the .grad"),
     ("08.2", no_attack, "never called"),
     ("08.2", lambda victim, data, attack: None, "None"),
     ("08.2", labels_of_the_file(False), "sorted by length"),
@@ -621,7 +688,7 @@ WRONG = [
     ("08.3", lambda points: [i for i, p in enumerate(points)
                              if sum(p) == max(map(sum, points))], "exchange rate"),
     ("08.3", lambda points: list(range(len(points))), "all points"),
-    ("08.3", frontier_in_place, "in place"),
+    ("08.3", frontier_in_place, "changes its input"),
     ("08.3", undominated(dominates, set), "not a set.*\n.*no order"),
     ("08.3", undominated(dominates, tuple), "not a tuple"),
     ("08.3", undominated(dominates, torch.tensor), "not a Tensor"),
@@ -678,6 +745,8 @@ WRONG = [
     ("08.5", stop_like(lambda r, p, best, last: (r.index(min(r[: last + 1])), last)),
      "smallest"),
     ("08.5", stop_like(lambda r, p, best, last: (r[best], last)), "whole number"),
-    ("08.5", stop_like(lambda r, p, best, last: best), "two epochs"),
-    ("08.5", stop_like(lambda r, p, best, last: (best, r.reverse() or last)), "in place"),
+    ("08.5", stop_like(lambda r, p, best, last: best), "two things"),
+    ("08.5", stop_like(lambda r, p, best, last: (best, r.reverse() or last)),
+     "changes its input"),
+    ("08.5", stop_from_zero, "not as expected"),
 ]  # fmt: skip

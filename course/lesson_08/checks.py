@@ -8,10 +8,11 @@ force.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from datasets import Dataset
@@ -20,7 +21,16 @@ from torch.nn.functional import cross_entropy
 
 from advlib import plots
 from advlib.attacks.embedding import perturbed_logits
-from course.checking import Exercise, Wrong, compare, expect, unchanged
+from course.checking import (
+    Exercise,
+    Wrong,
+    call,
+    compare,
+    expect,
+    small_bert,
+    specified,
+    used,
+)
 
 # ---------------------------------------------------------------- what the checks attack with
 
@@ -62,50 +72,21 @@ class _Attack:
 
     @property
     def texts(self) -> list[tuple[int, ...]]:
-        return [text for call in self.calls for text in call["texts"]]
+        return [text for made in self.calls for text in made["texts"]]
 
 
 # ---------------------------------------------------------------- 08.1
 
 
-@functools.cache
-def _first_weights(seed: int):
-    """A BERT of one layer and three classes, large weights, dropout; in double precision."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=24, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, max_position_embeddings=10, num_labels=3, initializer_range=0.4,
-    )  # fmt: skip
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        model = BertForSequenceClassification(config).double().eval()
-    return model, {name: p.detach().clone() for name, p in model.named_parameters()}
-
-
-def _small_bert(seed: int) -> nn.Module:
-    """The same model each time, in eval mode, with other people's gradients in it."""
-    model, weights = _first_weights(seed)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            p.copy_(weights[name])
-            p.grad = torch.full_like(p, 0.5)
-    return model.eval()
-
-
-def _batch(seed: int, lengths: Sequence[int]) -> dict[str, Tensor]:
-    """Texts of these lengths between 2 ([CLS]) and 3 ([SEP]), padded with 0."""
+def _small_bert(seed: int, lengths: Sequence[int]):
+    """(model, batch): three classes, dropout, other people's gradients, and texts of these lengths;
+    in eval mode."""
     g = torch.Generator().manual_seed(seed)
-    rows, width = len(lengths), max(lengths)
-    ids = torch.randint(4, 24, (rows, width), generator=g)
-    real = torch.arange(width) < torch.tensor(lengths)[:, None]
-    special = ~real
-    for row, n in enumerate(lengths):
-        ids[row, 0], ids[row, n - 1] = 2, 3
-        special[row, [0, n - 1]] = True
-    return {"input_ids": ids * real, "attention_mask": real.long(),
-            "special_tokens_mask": special.long(),
-            "labels": torch.randint(3, (rows,), generator=g)}  # fmt: skip
+    labels = torch.randint(3, (len(lengths),), generator=g).tolist()
+    model, batch = small_bert(seed, labels, lengths, classes=3, dropout=0.1)
+    for p in model.parameters():
+        p.grad = torch.full_like(p, 0.5)
+    return model, batch
 
 
 class _SGD(torch.optim.SGD):
@@ -164,40 +145,28 @@ def check_adversarial_step(answer) -> None:
 
 def _call(answer, model, optimizer, batch, attack, lam, ratio, given):
     """The pair (clean, adv), after everything that must not change has been looked at."""
-    copies = {name: value.clone() for name, value in batch.items()}
-    mode = model.training
-    seen: list[tuple[bool, bool]] = []
-    hook = model.register_forward_pre_hook(
-        lambda module, args: seen.append((module.training, torch.is_grad_enabled())))  # fmt: skip
+    more = {} if ratio is None else {"ratio": ratio}
     try:
-        more = () if ratio is None else (ratio,)
-        result = answer(model, optimizer, copies, attack, lam, *more)
-        after = model.training
-    finally:
-        hook.remove()
-        model.train(mode)
-    expect(list(copies) == list(batch), "the batch has other keys than before", given=given,
-           likely="the batch was changed in place: build a new dictionary")  # fmt: skip
-    for name in batch:
-        unchanged(batch[name], copies[name], f"batch[{name!r}]")
-    names = {True: "training", False: "eval"}
-    expect(after == mode, f"the model was in {names[mode]} mode and is left in {names[after]} "
-           "mode: the mode is the caller's business", given=given,
-           likely="model.eval() or model.train() inside")  # fmt: skip
-    expect(all(training == mode for training, _ in seen), "the model's mode was changed for the "
-           f"step's own passes: they are made in {names[not mode]} mode", given=given,
-           likely="model.eval() or model.train() inside; the attack takes care of its own "
-           "mode")  # fmt: skip
-    expect(result is not None, "the function returns None: return the two losses", given=given)
+        result = call(answer, model=model, optimizer=optimizer, batch=batch, attack=attack,
+                      lam=lam, **more, trains=True, same_mode=True)  # fmt: skip
+    except Wrong as wrong:
+        wrong.given = wrong.given or given
+        raise
+    return _pair(result, "(clean, adv)", given)
+
+
+def _pair(result, names: str, given):
+    """The two things that a function returned."""
+    expect(result is not None, f"the function returns None: return {names}", given=given)
     expect(isinstance(result, tuple | list) and len(result) == 2,
-           "the function should return two things, (clean, adv)", given=given,
+           f"the function should return two things, {names}", given=given,
            yours=repr(result)[:200])  # fmt: skip
     return result
 
 
 def _one_step(answer, seed, lengths, lam, ratio) -> None:
     size, rate = 0.8, 0.05
-    model, batch = _small_bert(seed), _batch(seed, lengths)
+    model, batch = _small_bert(seed, lengths)
     n = len(lengths)
     k = round(ratio * n) if lam else 0
     given = {"texts in the batch": n, "lam": lam, "ratio": ratio, "to be attacked": k}
@@ -285,14 +254,14 @@ def _attack_was_asked(attack: _Attack, batch, k: int, given) -> None:
         expect(not attack.calls, NOBODY, given=given, likely=LEAVE_OUT)
         return
     expect(attack.calls, "the attack was never called", given=given)
-    expect(all(not call["keep_best"] for call in attack.calls), "the attack was asked for its "
+    expect(all(not made["keep_best"] for made in attack.calls), "the attack was asked for its "
            "best point: that costs a pass more", given=given,
            likely="keep_best=False is missing in attack(model, part, keep_best=False)")  # fmt: skip
     if attack.texts == texts[:k]:
         expect(len(attack.calls) == 1, "the attack was called once per text: hand it the whole "
                "part", given=given)  # fmt: skip
         return
-    if all(call["texts"] == texts[:k] for call in attack.calls):
+    if all(made["texts"] == texts[:k] for made in attack.calls):
         raise Wrong(f"the attack was called {len(attack.calls)} times for the same texts: once is "
                     "enough", given=given, likely="the losses are computed anew for the return "
                     "value, with an attack of their own: return those of before the update, from "
@@ -347,7 +316,7 @@ def _losses(
 
 
 def _default_ratio(answer) -> None:
-    model, batch, attack = _small_bert(817), _batch(817, (5, 6)), _Attack(0.5)
+    (model, batch), attack = _small_bert(817, (5, 6)), _Attack(0.5)
     given = dict(lam=1.0, ratio="left out: 1.0")
     _call(answer, model, _SGD(model, 0.05), batch, attack, 1.0, None, given)
     _attack_was_asked(attack, batch, 2, given | {"ratio": 1.0})
@@ -357,13 +326,13 @@ def _in_training(answer) -> None:
     """In training mode dropout is on: the mode stays, and the masks are drawn."""
     values = []
     for seed in (1, 2):
-        model, batch = _small_bert(818).train(), _batch(818, (6, 5, 4))
+        model, batch = _small_bert(818, (6, 5, 4))
+        used(model)  # in training mode, and its first parameter frozen
         given = {"mode": "training", "lam": 1.0, "ratio": 1.0}
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             pair = _call(answer, model, _SGD(model, 0.05), batch, _Attack(0.5), 1.0, 1.0, given)
         values.append([float(v) for v in pair])
-        model.eval()
     for a, b, name in zip(*values, ("clean", "adv"), strict=True):
         expect(a != b, f"the {name} loss does not depend on the dropout mask: dropout is off",
                given=given, yours=[a, b], likely="the step sets the random generator (set_seed, "
@@ -372,10 +341,10 @@ def _in_training(answer) -> None:
 
 def _two_steps(answer) -> None:
     """The second step must not follow what the first has left."""
-    model, rate, size = _small_bert(819), 0.05, 0.8
+    model, rate, size = _small_bert(819, (5,))[0], 0.05, 0.8
     optimizer = _SGD(model, rate)
     for seed in (8191, 8192):
-        batch = _batch(seed, (5, 4, 6))
+        batch = _small_bert(seed, (5, 4, 6))[1]
         given = {"step": seed - 8190, "lam": 1.2, "ratio": 1.0}
         before = _flat(model)
         right = sum(w * _gradient(model, _each_loss(model, batch, s, size))[1]
@@ -389,19 +358,35 @@ def _two_steps(answer) -> None:
 
 
 @functools.cache
-def _reviews():
-    """A trained classifier, and texts of the world of very different lengths."""
+def _reviews(classes: int = 2):
+    """A trained classifier, and texts of the world of very different lengths. classes = 3: a class
+    more in its head, which wins on a third of the texts."""
     import advlib
 
     victim = advlib.load_classifier("reviews-clean", device="cpu")
     texts = advlib.load_text("reviews", train_size=20, test_size=90)["test"]
+    if classes == 3:
+        model = copy.deepcopy(victim.model)
+        wider = nn.Linear(model.classifier.in_features, 3)
+        g = torch.Generator().manual_seed(822)
+        with torch.no_grad():
+            wider.weight[:2], wider.bias[:2] = model.classifier.weight, model.classifier.bias
+            wider.weight[2] = 0.3 * torch.randn(wider.in_features, generator=g)
+            wider.bias[2] = 0.0
+            model.classifier = wider
+            model.config.num_labels, model.config.id2label = 3, dict(enumerate("abc"))
+            victim = type(victim)(model.eval(), victim.tokenizer)
+            logits = torch.as_tensor(victim.logits(texts["text"]))
+            lead = (logits[:, :2].max(1).values - logits[:, 2]).sort().values
+            k = len(lead) // 3
+            wider.bias[2] = ((lead[k - 1] + lead[k]) / 2).item()
     return victim, texts
 
 
 @functools.cache
-def _single_verdicts(size: float, first: int, last: int) -> tuple[Tensor, Tensor]:
+def _single_verdicts(size: float, first: int, last: int, classes: int = 2) -> tuple[Tensor, Tensor]:
     """Predicted classes of some texts, one at a time: clean, and at the check's perturbation."""
-    victim, data = _reviews()
+    victim, data = _reviews(classes)
     table = victim.model.get_input_embeddings().weight.detach()
     found = []
     for text in data["text"][first:last]:
@@ -418,55 +403,50 @@ def _single_verdicts(size: float, first: int, last: int) -> tuple[Tensor, Tensor
 
 def check_evaluate(answer) -> None:
     g = torch.Generator().manual_seed(827)  # tells all mistakes apart
-    for first, last, size, mode, labels in (
-        (0, 70, 0.3, "training", "mixed"), (70, 90, 0.5, "eval", "mixed"),
-        (10, 19, 0.5, "training", "all 1"), (30, 31, 0.3, "eval", "mixed"),
+    for first, last, size, mode, labels, classes in (
+        (0, 70, 0.3, "training", "mixed", 2), (70, 90, 0.5, "eval", "mixed", 2),
+        (10, 19, 0.5, "training", "all 1", 2), (30, 31, 0.3, "eval", "mixed", 2),
+        (0, 40, 0.5, "training", "mixed", 3),
     ):  # fmt: skip
-        clean, attacked = _single_verdicts(size, first, last)
+        clean, attacked = _single_verdicts(size, first, last, classes)
         n = last - first
-        truth = torch.where(torch.rand(n, generator=g) < 0.3, 1 - clean, clean)
+        truth = torch.where(torch.rand(n, generator=g) < 0.3, (clean + 1) % classes, clean)
         if labels == "all 1":
             truth = torch.ones(n, dtype=torch.long)
-        _one_evaluation(answer, first, last, size, mode == "training", truth)
+        _one_evaluation(answer, first, last, size, mode == "training", truth, classes)
 
 
-def _one_evaluation(answer, first, last, size, training, truth: Tensor) -> None:
-    victim, data = _reviews()
-    before, attacked = _single_verdicts(size, first, last)
+def _one_evaluation(answer, first, last, size, training, truth: Tensor, classes: int) -> None:
+    victim, data = _reviews(classes)
+    before, attacked = _single_verdicts(size, first, last, classes)
     n = last - first
     rows = Dataset.from_dict({"text": data["text"][first:last], "label": truth.tolist()})
     model, attack = victim.model, _Attack(size)
     mode = "training" if training else "eval"
     ok, still = before == truth, attacked == truth
-    given = {"texts": n, "wrong from the start": int((~ok).sum()),
+    given = {"texts": n, "classes": classes, "wrong from the start": int((~ok).sum()),
              "wrong, but right under attack": int((~ok & still).sum()),
              "model handed over in": f"{mode} mode"}  # fmt: skip
     modes: list[bool] = []
+    frozen = next(model.parameters()).requires_grad_(False)
     hook = model.register_forward_pre_hook(lambda module, args: modes.append(module.training))
     try:
         model.train(training)
-        result = answer(victim, rows, attack)
-        after = model.training
-        left = [name for name, p in model.named_parameters() if p.grad is not None]
+        result = call(lambda model: answer(victim, rows, attack), model)
+    except Wrong as wrong:
+        wrong.given = wrong.given or given
+        raise
     finally:
         hook.remove()
+        frozen.requires_grad_(True)
         model.eval().zero_grad(set_to_none=True)
-    expect(result is not None, "the function returns None", given=given)
-    expect(isinstance(result, tuple | list) and len(result) == 2,
-           "the function should return two things, (clean, robust)", given=given,
-           yours=repr(result)[:200])  # fmt: skip
+    _pair(result, "(clean, robust)", given)
     expect(attack.calls, "the attack was never called", given=given)
     expect(not any(modes), "the model was in training mode while it was judged: dropout makes the "
            "numbers random", given=given, likely="model.eval() is missing")  # fmt: skip
-    expect(not any(call["training"] for call in attack.calls), "the model was in training mode "
+    expect(not any(made["training"] for made in attack.calls), "the model was in training mode "
            "while it was attacked", given=given, likely="model.eval() comes too late")  # fmt: skip
-    expect(after == training, f"the model came in {mode} mode and is left in "
-           f"{'training' if after else 'eval'} mode", given=given,
-           likely="the mode is not put back: remember model.training and call "
-           "model.train(was) at the end")  # fmt: skip
-    expect(not left, "gradients were left in the parameters (.grad)", given=given,
-           likely="backward() in an evaluation")  # fmt: skip
-    expect(all(call["keep_best"] for call in attack.calls), "the attack was told not to keep its "
+    expect(all(made["keep_best"] for made in attack.calls), "the attack was told not to keep its "
            "best point: evaluate with the strongest that it finds", given=given,
            likely="keep_best=False belongs to training, not to evaluation")  # fmt: skip
     for name, value in zip(("clean", "robust"), result, strict=True):
@@ -509,47 +489,65 @@ def _one_evaluation(answer, first, last, size, training, truth: Tensor) -> None:
         "the clean accuracy again: delta has no effect": clean})  # fmt: skip
 
 
-# ---------------------------------------------------------------- 08.3
+# ---------------------------------------------------------------- 08.4: warm-up
+
+
+def _warmed(lam, step, warmup, mistake: Callable | None = None) -> float:
+    """Looked up in the list of what lam is at step 0, 1, …, warmup; or a mistake."""
+    if mistake is not None:
+        return float(mistake(lam, step, warmup))
+    grown = [lam * k / warmup for k in range(warmup)] + [lam]
+    return float(grown[min(step, len(grown) - 1)])
+
+
+def _if_warmed(rule: Callable) -> Callable:
+    """A rule for a warm-up; without one lam holds at once."""
+    return lambda lam, step, warmup: rule(lam, step, warmup) if warmup else lam
+
+
+SLIPS = {
+    "with warmup = 0 lam must hold at once: it is 0 for ever":
+        lambda lam, step, w: lam * min(1, step / w) if w else 0.0,
+    "with warmup = 0 lam must hold at once, also at step 0: a case of its own":
+        lambda lam, step, w: lam * min(1, step / max(1, w)),
+    "lam does not multiply, it only cuts off: the share of the way is min(1, step / warmup), times "
+    "lam": _if_warmed(lambda lam, step, w: min(lam, step / w)),
+    "no upper end: after the warm-up it is lam": _if_warmed(lambda lam, step, w: lam * step / w),
+    "off by one: at step 0 nothing is attacked yet, and lam is reached at step warmup":
+        _if_warmed(lambda lam, step, w: lam * min(1.0, (step + 1) / w)),
+    "off by one: lam is reached at step warmup":
+        _if_warmed(lambda lam, step, w: lam * min(1.0, step / max(w - 1, 1))),
+    "a jump: it should grow evenly": lambda lam, step, w: lam * (step >= w),
+    "the warm-up has no effect": lambda lam, step, w: lam,
+    "lam is missing": lambda lam, step, w: min(1.0, step / w) if w else 1.0,
+    "it falls where it should grow":
+        _if_warmed(lambda lam, step, w: lam * (1 - min(1.0, step / w))),
+    "squared: it should grow evenly": _if_warmed(lambda lam, step, w: lam * min(1, step / w) ** 2),
+}  # fmt: skip
 
 
 def check_warmed(answer) -> None:
-    for lam, warmup in ((1.0, 10), (0.4, 4), (3.0, 1), (2.0, 0), (0.0, 5), (1.5, 7)):
-        for step in (3, 0, 1, 2, 5, 6, 7, 9, 10, 11, 40):
-            given = dict(lam=lam, step=step, warmup=warmup)
-            try:
-                yours = answer(lam, step, warmup)
-            except ZeroDivisionError as error:
-                raise Wrong("division by zero: without warm-up (warmup = 0) lam holds at once",
-                            given=given, expected=lam) from error  # fmt: skip
-            grown = [lam * k / warmup for k in range(warmup)] + [lam]  # at step 0, 1, …, warmup
-            right = grown[min(step, len(grown) - 1)]
-            w = warmup or 1
-            mistakes = {
-                "with warmup = 0 lam must hold at once: it is 0 for ever":
-                    math.nan if warmup or not step else 0.0,
-                "with warmup = 0 lam must hold at once, also at step 0: a case of its own":
-                    math.nan if warmup else lam * min(1, step),
-                "lam does not multiply, it only cuts off: the share of the way is min(1, step / "
-                "warmup), times lam": min(lam, step / w) if warmup else lam,
-                "no upper end: after the warm-up it is lam": lam * step / w,
-                "off by one: at step 0 nothing is attacked yet, and lam is reached at step warmup":
-                    lam * min(1.0, (step + 1) / w),
-                "off by one: lam is reached at step warmup": lam * min(1.0, step / max(w - 1, 1)),
-                "a jump: it should grow evenly": lam * (step >= warmup),
-                "whole numbers: // instead of /": lam * min(1, step // w),
-                "the warm-up has no effect": lam,
-                "lam is missing": min(1.0, step / w) if warmup else 1.0,
-                "it falls where it should grow": lam * (1 - min(1.0, step / w)),
-                "squared: it should grow evenly": lam * min(1.0, step / w) ** 2,
-            }  # fmt: skip
-            mistakes = {k: v for k, v in mistakes.items() if abs(v - right) > 1e-9}
-            if isinstance(yours, Tensor) and yours.numel() == 1:
-                yours = float(yours)
-            compare(yours, float(right), given=given, what="the lam of this step", atol=1e-9,
-                    rtol=1e-9, mistakes=mistakes)  # fmt: skip
+    problems = [
+        dict(lam=lam, step=step, warmup=warmup)
+        for lam, warmup in ((1.0, 10), (0.4, 4), (3.0, 1), (2.0, 0), (0.0, 5), (1.5, 7))
+        for step in (3, 0, 1, 2, 5, 6, 7, 9, 10, 11, 40)
+    ]
+
+    def as_number(lam, step, warmup):
+        try:
+            yours = answer(lam, step, warmup)
+        except ZeroDivisionError as error:
+            raise Wrong("division by zero: without warm-up (warmup = 0) lam holds at once",
+                        given=dict(lam=lam, step=step, warmup=warmup),
+                        expected=lam) from error  # fmt: skip
+        return float(yours) if isinstance(yours, Tensor) and yours.numel() == 1 else yours
+
+    specified(as_number, problems, _warmed, {name: dict(mistake=slip) for name, slip
+                                             in SLIPS.items()},
+              what="the lam of this step", atol=1e-9, rtol=1e-9)  # fmt: skip
 
 
-# ---------------------------------------------------------------- 08.4
+# ---------------------------------------------------------------- 08.5: when to stop
 
 
 def _stop(robust: Sequence[float], patience: int) -> tuple[int, int]:
@@ -566,7 +564,7 @@ def check_early_stop(answer) -> None:
     g = torch.Generator().manual_seed(840)
     cases = [([0.2, 0.5, 0.6, 0.4, 0.5, 0.3, 0.2, 0.9, 0.4], 2), ([0.1, 0.3, 0.5, 0.7], 3),
              ([0.5], 1), ([0.5, 0.6, 0.6, 0.4, 0.7], 2), ([0.5, 0.505, 0.51, 0.515, 0.4], 2),
-             ([0.5, 0.5004, 0.5008, 0.5012, 0.4], 2),
+             ([0.5, 0.5004, 0.5008, 0.5012, 0.4], 2), ([0.5, 0.52, 0.54, 0.56, 0.4], 2),
              ([0.6, 0.6, 0.6, 0.7], 2), ([0.7, 0.6, 0.5, 0.4, 0.3], 2), ([0.3, 0.5, 0.5, 0.4], 5),
              ([0.2, 0.6, 0.3, 0.5, 0.4, 0.5], 3), ([0.0, 0.0, 0.1], 2), ([0.4, 0.3, 0.5, 0.2], 1),
              ([0.5, 0.4, 0.45, 0.5, 0.47, 0.46], 3)]  # fmt: skip
@@ -574,8 +572,34 @@ def check_early_stop(answer) -> None:
         n = int(torch.randint(1, 9, (), generator=g))
         values = torch.randint(0, 5, (n,), generator=g).div(10).tolist()
         cases.append(([round(v, 1) for v in values], int(torch.randint(1, 5, (), generator=g))))
-    for robust, patience in cases:
-        _one_stop(answer, robust, patience)
+    problems = [dict(robust=robust, patience=patience) for robust, patience in cases]
+
+    def epochs(robust, patience):
+        return _two_epochs(answer(robust, patience), robust, patience)
+
+    def spec(robust, patience, mistake=None):
+        return _variants(robust, patience)[mistake] if mistake else _stop(robust, patience)
+
+    specified(epochs, problems, spec, {name: dict(mistake=name) for name in _variants([0.5], 1)},
+              what="(best, last)")  # fmt: skip
+
+
+def _two_epochs(yours, robust, patience) -> tuple[int, int]:
+    """What a function returned, as two whole numbers."""
+    given, right = dict(robust=robust, patience=patience), _stop(robust, patience)
+    best, last = _pair(yours, "(best, last)", given)
+    for name, value in (("best", best), ("last", last)):
+        expect(value is not None, f"{name} is None", given=given, yours=(best, last),
+               expected=right, likely="if patience never runs out, last is the last epoch of the "
+               "list" if name == "last" else "epoch 0 is always a new best, so there is "
+               "one")  # fmt: skip
+    try:
+        whole = all(not isinstance(v, bool) and float(v) == int(v) for v in (best, last))
+    except (TypeError, ValueError, OverflowError):  # a text, a list, nan, infinity
+        whole = False
+    expect(whole, "an epoch is a whole number: its place in the list, not its accuracy",
+           given=given, yours=(best, last), expected=right)  # fmt: skip
+    return int(best), int(last)
 
 
 def _with_gain(robust: list[float], patience: int, gain: float) -> tuple[int, int]:
@@ -614,7 +638,7 @@ def _variants(robust: list[float], patience: int) -> dict[str, tuple[int, int]]:
         "a tie counts as a new best: an equal value is not one, only a strictly larger (> and not "
         ">=)": (where, tied),
         "one too many: where it never stops, last is the last epoch of the list, and the epochs "
-        "are counted from 0": (best, n),
+        "are counted from 0": (best, last if last - best >= patience else n),
         "it never stops, and the length of the list is one more than its last epoch": (top, n),
         "it looks into the future: epochs after the stop are never trained": (top, last),
         "it never stops: patience is ignored": (top, end),
@@ -633,39 +657,11 @@ def _variants(robust: list[float], patience: int) -> dict[str, tuple[int, int]]:
         "the smallest value: this is an accuracy and not a loss": (low.index(min(low)), last),
     } | {
         f"a gain as small as {gain:g} is not counted: a new best is any strictly larger value":
-            _with_gain(robust, patience, gain) for gain in (0.001, 0.005, 0.01, 0.05)
+            _with_gain(robust, patience, gain) for gain in (0.001, 0.01, 0.05)
     }  # fmt: skip
 
 
-def _one_stop(answer, robust: list[float], patience: int) -> None:
-    given = dict(robust=robust, patience=patience)
-    copy = list(robust)
-    yours = answer(copy, patience)
-    expect(copy == robust, "your function changes the list `robust` in place", given=given)
-    right = _stop(robust, patience)
-    expect(isinstance(yours, tuple | list) and len(yours) == 2,
-           "the function should return two epochs, (best, last)", given=given,
-           yours=repr(yours)[:100], expected=right)  # fmt: skip
-    for name, value in zip(("best", "last"), yours, strict=True):
-        expect(value is not None, f"{name} is None", given=given, yours=tuple(yours),
-               expected=right, likely="if patience never runs out, last is the last epoch of the "
-               "list" if name == "last" else "epoch 0 is always a new best, so there is "
-               "one")  # fmt: skip
-    try:
-        whole = all(not isinstance(v, bool) and float(v) == int(v) for v in yours)
-    except (TypeError, ValueError, OverflowError):  # a text, a list, nan, infinity
-        whole = False
-    expect(whole, "an epoch is a whole number: its place in the list, not its accuracy",
-           given=given, yours=tuple(yours), expected=right)  # fmt: skip
-    mistakes = {k: v for k, v in _variants(robust, patience).items() if v != right}
-    pair = tuple(int(v) for v in yours)
-    if pair != right:
-        likely = next((name for name, value in mistakes.items() if value == pair), None)
-        raise Wrong("(best, last) is not as expected", given=given, yours=pair, expected=right,
-                    likely=likely)  # fmt: skip
-
-
-# ---------------------------------------------------------------- 08.5
+# ---------------------------------------------------------------- 08.3: the frontier
 
 
 def _undominated(points) -> list[int]:
@@ -682,20 +678,28 @@ def check_frontier(answer) -> None:
              [(0.7, 0.7), (0.7, 0.7), (0.2, 0.1)],
              [(0.1, 0.2), (0.3, 0.4), (0.5, 0.6)]]  # fmt: skip
     for n in (2, 3, 5, 8, 12, 5, 6, 7, 9):
-        cases.append([tuple(v) for v in torch.rand(n, 2, generator=g).tolist()])
+        cases.append([(round(a, 3), round(b, 3))
+                      for a, b in torch.rand(n, 2, generator=g).tolist()])  # fmt: skip
         rough = torch.randint(0, 4, (n, 2), generator=g).div(4).tolist()
         cases.append([tuple(v) for v in rough])  # with ties and repetitions
-    for points in cases:
-        _one_frontier(answer, points)
+
+    def spec(points, mistake=None):
+        return _dominance_slips(points)[mistake] if mistake else _undominated(points)
+
+    specified(
+        lambda points: _indices(answer(points), points),
+        [dict(points=points) for points in cases],
+        spec,
+        {name: dict(mistake=name) for name in _dominance_slips([(0.5, 0.5)])},
+        what="the list of those that nobody dominates",
+        picture=lambda yours, right, given: _frontier_picture(given["points"], yours, right),
+    )
 
 
-def _one_frontier(answer, points) -> None:
-    given = dict(points=[(round(a, 4), round(b, 4)) for a, b in points])
-    copy = list(points)
-    yours = answer(copy)
-    expect(copy == points, "your function changes the list `points` in place", given=given)
+def _indices(yours, points) -> list[int]:
+    """What a function returned, as a list of whole numbers."""
+    given, right = dict(points=points), _undominated(points)
     expect(yours is not None, "the function returns None", given=given)
-    right = _undominated(points)
     expect(isinstance(yours, list), f"a sorted list is asked for, not a {type(yours).__name__}",
            given=given, yours=repr(yours)[:200], expected=right,
            likely="a set has no order: sorted(…) makes a sorted list of it"
@@ -710,25 +714,26 @@ def _one_frontier(answer, points) -> None:
            "for: the places of the points in the list", given=given, yours=repr(yours)[:200],
            expected=right, likely="the points themselves, or True and False")  # fmt: skip
     listed = [int(v) for v in listed]
-    if listed == right:
-        return
-    n = range(len(points))
+    if listed != right and sorted(set(listed)) == right:
+        raise Wrong("these are the right points, but not as a sorted list without repetitions",
+                    given=given, yours=listed, expected=right,
+                    likely="the right ones, in another order: sort the indices"
+                    if sorted(listed) == right else "an index occurs twice")  # fmt: skip
+    return listed
+
+
+def _dominance_slips(points) -> dict[str, list[int]]:
+    """Likely mistakes, and what they give."""
+    n, right = range(len(points)), _undominated(points)
     a, b = [p[0] for p in points], [p[1] for p in points]
-    strict = [i for i in n if not any(a[j] > a[i] and b[j] > b[i] for j in n)]
-    weak = [i for i in n if not any(a[j] >= a[i] and b[j] >= b[i] for j in n if j != i)]
-    once = [i for i in right if points[i] not in points[:i]]
-    lower = [i for i in n if not any(
-        a[j] <= a[i] and b[j] <= b[i] and points[j] != points[i] for j in n)]  # fmt: skip
 
     def free(beats) -> list[int]:
         return [i for i in n if not any(beats(j, i) for j in n)]
 
-    mistakes = {
-        "the right ones, in another order: sort the indices": None,
-        "the accuracies are rounded before they are compared: take them as they are": [
-            i for i in n if not any(
-                x >= round(a[i], 3) and y >= round(b[i], 3) and (x, y) != (round(a[i], 3), round(
-                    b[i], 3)) for x, y in ((round(c, 3), round(d, 3)) for c, d in points))],
+    hull = _hull(points, right)
+    return {
+        "the accuracies are rounded before they are compared: take them as they are":
+            _undominated([(round(x, 2), round(y, 2)) for x, y in points]),
         "a point that is equal in the robust accuracy and larger in the clean one dominates too":
             free(lambda j, i: a[j] >= a[i] and b[j] > b[i]),
         "a point that is equal in the clean accuracy and larger in the robust one dominates too":
@@ -737,37 +742,31 @@ def _one_frontier(answer, points) -> None:
             free(lambda j, i: j < i and points[j] != points[i] and a[j] >= a[i] and b[j] >= b[i]),
         "these are the dominated ones": [i for i in n if i not in right],
         "`or` in place of `and`: a point is dominated only by one that is at least as large in "
-        "BOTH": [i for i in n if not any(a[j] > a[i] or b[j] > b[i] for j in n)],
+        "BOTH": free(lambda j, i: a[j] > a[i] or b[j] > b[i]),
+        "`or` in place of `and`: a point that is larger in one and smaller in the other dominates "
+        "nothing": free(lambda j, i: (a[j] >= a[i] or b[j] >= b[i]) and points[j] != points[i]),
         "points.index(…) finds the first of equal points twice: go through with enumerate":
             sorted(points.index(points[i]) for i in right),
         "a point stays though another is better in one and equal in the other: that is enough to "
-        "dominate it": strict,
-        "of two equal points neither dominates the other: both stay": weak,
-        "of two equal points one is missing: neither dominates the other, both stay": once,
-        "this is the lower left edge: large values are good in both": lower,
+        "dominate it": free(lambda j, i: a[j] > a[i] and b[j] > b[i]),
+        "of two equal points neither dominates the other: both stay":
+            free(lambda j, i: j != i and a[j] >= a[i] and b[j] >= b[i]),
+        "of two equal points one is missing: neither dominates the other, both stay":
+            [i for i in right if points[i] not in points[:i]],
+        "this is the lower left edge: large values are good in both":
+            free(lambda j, i: a[j] <= a[i] and b[j] <= b[i] and points[j] != points[i]),
         "only the highest robust accuracy": [i for i in n if b[i] == max(b)],
         "only the highest clean accuracy": [i for i in n if a[i] == max(a)],
         "the convex hull: a point in a dent is dominated by no single point, and stays":
-            _hull(points, right),
+            hull,
+        "the convex hull, and of two equal points one: a point in a dent stays, and so do both "
+        "equal ones": [i for i in hull if points[i] not in points[:i]],
         "only the two ends: what lies between them belongs to the frontier too":
             sorted({a.index(max(a)), b.index(max(b))}),
         "the largest sum only: a frontier has no exchange rate":
             [i for i in n if a[i] + b[i] == max(map(sum, points))],
         "all points": list(n),
     }  # fmt: skip
-    likely = next((name for name, value in mistakes.items() if value == listed), None)
-    if sorted(listed) == right:
-        likely = "the right ones, in another order: sort the indices"
-    elif sorted(set(listed)) == right:
-        likely = "an index occurs twice"
-    raise Wrong(
-        "these are not the points that nobody dominates",
-        given=given,
-        yours=listed,
-        expected=right,
-        likely=likely,
-        picture=_frontier_picture(points, listed, right),
-    )
 
 
 def _hull(points, right) -> list[int]:
@@ -828,11 +827,11 @@ def evaluate(victim, data, attack) -> tuple[float, float]:
     clean = robust = 0
     for _, batch in victim.batches(data["text"], data["label"]):
         delta = attack(model, batch)
-        with torch.no_grad():
-            before, after = (perturbed_logits(model, batch, d).argmax(1) == batch["labels"]
-                             for d in (None, delta))  # fmt: skip
-        clean += before.sum().item()
-        robust += (before & after).sum().item()
+        with torch.no_grad():  # judged, not trained
+            right = perturbed_logits(model, batch, None).argmax(1) == batch["labels"]
+            still = perturbed_logits(model, batch, delta).argmax(1) == batch["labels"]
+        clean += right.sum().item()
+        robust += (right & still).sum().item()
     model.train(was)
     return clean / len(data), robust / len(data)
 
@@ -857,8 +856,8 @@ def early_stop(robust: Sequence[float], patience: int) -> tuple[int, int]:
 def frontier(points: Sequence[tuple[float, float]]) -> list[int]:
     """The sorted indices of the (clean, robust) points that no other point dominates."""
 
-    def beats(p, q) -> bool:
-        return p[0] >= q[0] and p[1] >= q[1] and tuple(p) != tuple(q)
+    def beats(p, q):
+        return p[0] >= q[0] and p[1] >= q[1] and (p[0] > q[0] or p[1] > q[1])
 
     return [i for i, q in enumerate(points) if not any(beats(p, q) for p in points)]
 

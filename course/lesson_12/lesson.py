@@ -895,9 +895,9 @@ place.cleanup()
 # computes it again, and an accuracy that was edited afterwards does not fit.
 
 # %%
-from advlib.deploy import write_card
+from advlib.app.deploy import write_card
+from advlib.app.protocol import Protocol, evaluate, verify
 from advlib.models import quiet
-from advlib.protocol import Protocol, evaluate, verify
 
 delivered = out / "delivered"
 victim.save(delivered)
@@ -1076,9 +1076,9 @@ course.progress("12")
 # | E · Without PyTorch | 2 |
 
 # %%
+from advlib.app.deploy import export_onnx
 from advlib.attacks import VirtualAdversarial
 from advlib.attacks.embedding import attackable, bare, divergence, zero_delta
-from advlib.deploy import export_onnx
 from advlib.evaluation import attack_all
 from course.lesson_03.checks import fgm_step
 

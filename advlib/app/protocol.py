@@ -17,11 +17,13 @@ from pathlib import Path
 
 from torch import nn
 
-from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution, for_text
+from advlib.app.recipes import for_text
+from advlib.app.rows import interval, percent
+from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
 from advlib.attacks.words import KeepWords
 from advlib.corpora import WORLDS
 from advlib.data import load_text, texts_hash
-from advlib.evaluation import MAJORITY, robustness
+from advlib.evaluation import MAJORITY, NothingToTry, robustness
 from advlib.models import CHECKPOINTS, embedded_checkpoints, load_classifier
 
 
@@ -74,9 +76,10 @@ LEADERBOARD = """\
 UNSEALED = {"digest", "name", "versions", "seconds",
             "queries", "forward", "changed", "temperature", MAJORITY}  # fmt: skip
 # Of a row. They and the majority class came later than the first published digests, which stay as
-# they are: macro-F1 and classes follow from the same answers as `hits`, the majority class from
-# the texts. What they would show of a model that learned nothing is sealed as `warning`.
-UNSEALED_IN_ROWS = {"macro_f1", "classes"}
+# they are: macro-F1 and classes follow from the same answers as `hits`, the majority class and
+# texts without a candidate from the texts. What they would show of a model that learned nothing is
+# sealed as `warning`.
+UNSEALED_IN_ROWS = {"macro_f1", "classes", "untried"}
 
 
 def evaluate(
@@ -94,8 +97,9 @@ def evaluate(
         it does where the data have fewer texts.
 
     An attack that has a `world` is left out where the data are not that world, for elsewhere
-    nobody knows which words keep the label; the card says so. Raises ValueError with a sentence
-    for an unknown protocol, and for a model or data that cannot be used.
+    nobody knows which words keep the label, and so is one that has nothing to try on any text; the
+    card says so. Raises ValueError with a sentence for an unknown protocol, and for a model or data
+    that cannot be used.
     """
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
@@ -111,8 +115,15 @@ def evaluate(
     held_out = held_out.select(range(min(protocol.calibration, len(held_out))))
     others = _check_classes(victim.labels, rows.features["label"].names)
     attacks = [a for a in protocol.attacks if getattr(a, "world", data) == data]
-    table = robustness(victim, rows, attacks, calibrate_on=held_out, batch_size=batch_size,
-                       progress=progress)  # fmt: skip
+    left_out = {a: f"the data are not the world {a.world!r}"
+                for a in protocol.attacks if a not in attacks}  # fmt: skip
+    settings = dict(calibrate_on=held_out, batch_size=batch_size, progress=progress)
+    try:
+        table = robustness(victim, rows, attacks, **settings)
+    except NothingToTry as error:
+        attacks.remove(error.attack)
+        left_out[error.attack] = "it has nothing to try on any of these texts"
+        table = robustness(victim, rows, attacks, **settings)
     lines = [
         {key: None if value != value else value for key, value in row.items()}
         | {"hits": round(row["accuracy"] * row["n"])}
@@ -129,8 +140,7 @@ def evaluate(
         "rows": lines[: 1 + len(attacks)],
         "worst case": lines[-1],  # where there is one attack, that attack
         MAJORITY: constant,
-        "left out": [f"{a!r}: the data are not the world {a.world!r}"
-                     for a in protocol.attacks if a not in attacks],
+        "left out": [f"{a!r}: {why}" for a, why in left_out.items()],
         "versions": {name: version(name) for name in ("advlib", "torch", "transformers")},
     } | others  # fmt: skip
     if table.attrs["warning"]:  # of a model that collapsed, or is no better than one answer to all
@@ -174,10 +184,9 @@ def leaderboard_line(card: dict) -> str:
     warning = card.get("warning", "").partition(":")[0].lower()
     cells = [
         card["model"]["name"], card["data"]["name"], f"{card['protocol']} (v{card['version']})",
-        str(worst["n"]), f"{clean['accuracy']:.1%}" + f", {warning}" * bool(warning),
-        f"{strongest['attack']} {strongest['accuracy']:.1%}",
-        f"{worst['accuracy']:.1%} [{worst['low']:.1%}, {worst['high']:.1%}]",
-        f"{worst['calibrated']:.1%}", card["digest"][:16],
+        str(worst["n"]), percent(clean["accuracy"]) + f", {warning}" * bool(warning),
+        f"{strongest['attack']} {percent(strongest['accuracy'])}", interval(worst),
+        percent(worst["calibrated"]), card["digest"][:16],
     ]  # fmt: skip
     return "| " + " | ".join(map(_cell, cells)) + " |\n"
 
