@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 # What users import, and the module that has it.
 _HOME = {
-    "doctor": "runtime",
+    "doctor": "app.doctor",
     "load_text": "data",
     "Classifier": "models",
     "load_classifier": "models",
@@ -17,7 +17,7 @@ _HOME = {
     "robustness": "evaluation",
     "report": "evaluation",
     "AdversarialTrainer": "training",
-    "finetune": "training",
+    "finetune": "finetuning",
 }
 
 __all__ = ["__version__", *_HOME]

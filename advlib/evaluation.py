@@ -19,19 +19,17 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
-from sklearn.metrics import classification_report, f1_score
-from torch import nn
-from torch.nn.functional import softplus
+from sklearn.metrics import classification_report
 from tqdm.auto import tqdm
-from transformers.modeling_outputs import SequenceClassifierOutput
 
-from advlib.attacks.embedding import attack_mode, perturbed_logits, wrong_margin
-from advlib.attacks.in_words import UNCHECKED
+from advlib.calibration import calibrate
 from advlib.data import texts_of
+from advlib.embeddings import attack_mode, perturbed_logits
 from advlib.models import Classifier
+from advlib.statistics import by_chance, macro_f1, wilson
 
+UNCHECKED = ", meaning unchecked"  # what a row of `robustness` says behind the repr
 MAJORITY = "majority class"  # the row of a model that gives every text the same answer
 
 
@@ -71,7 +69,7 @@ def attack_all(
     if not texts:
         raise ValueError("there are no texts to evaluate on")
     start = time.perf_counter()
-    clean = verdict(victim.logits(texts, batch_size), labels)
+    clean = answers(victim.logits(texts, batch_size), labels)
     if attack is None:
         return Outcome(clean, clean, labels, 1, 0, time.perf_counter() - start)
     bar = tqdm(total=len(texts), desc=type(attack).__name__, disable=not progress, leave=False)
@@ -83,7 +81,7 @@ def attack_all(
         else:
             results = attack(victim, texts, labels)
             bar.update(len(texts))
-            attacked = verdict(victim.logits([r.text for r in results], batch_size), labels)
+            attacked = answers(victim.logits([r.text for r in results], batch_size), labels)
             forward, backward = np.mean([r.queries for r in results]), 0
     seconds = time.perf_counter() - start
     return Outcome(clean, attacked, labels, float(forward), backward, seconds, results)
@@ -100,12 +98,12 @@ def _embeddings(victim, texts, labels, clean, attack, batch_size, bar) -> np.nda
             with torch.no_grad():
                 logits = perturbed_logits(victim.model, batch, delta)
             hit = [right[i] for i in chosen]
-            attacked[hit] = verdict(logits.cpu().numpy(), labels[hit])
+            attacked[hit] = answers(logits.cpu().numpy(), labels[hit])
             bar.update(len(chosen))
     return attacked
 
 
-def verdict(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def answers(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The predicted classes, where a tie between the label and another class goes to the other."""
     others, rows = logits.copy(), np.arange(len(labels))
     others[rows, labels] = -np.inf
@@ -210,13 +208,6 @@ def majority(labels: np.ndarray) -> dict:
     return row | {"attack": MAJORITY, "threat model": said}
 
 
-def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean F1 over the classes that occur in `labels`. So it is 1 for a perfect model where
-    few texts do not hold every class, and the same classes count for every model and attack."""
-    return float(f1_score(labels, predicted, labels=np.unique(labels), average="macro",
-                          zero_division=0))  # fmt: skip
-
-
 def collapse(outcome: Outcome, names: list[str]) -> str | None:
     """One sentence where a model, judged without attack, has not learned anything worth attacking,
     or has not been shown to; None where it has. What stands before the colon is one of
@@ -251,7 +242,7 @@ def collapse(outcome: Outcome, names: list[str]) -> str | None:
     if better and not one:
         return None
     found, constant = macro_f1(labels, predicted), majority(labels)["macro_f1"]
-    clearly = found > constant + 0.1 and _by_chance(labels, predicted) < 0.025
+    clearly = found > constant + 0.1 and by_chance(labels, predicted) < 0.025
     numbers = (f"{hits / n:.1%} right and macro-F1 {found:.2f}; always saying "
                f"{quoted(names[most])} gives {share:.1%} and {constant:.2f}")  # fmt: skip
     if one and not clearly:
@@ -262,22 +253,6 @@ def collapse(outcome: Outcome, names: list[str]) -> str | None:
         return f"Better by macro-F1 alone: {numbers}."
     kind = "Not clearly better" if hits / n > share else "No better"
     return f"{kind} than one answer: {numbers}."
-
-
-def _by_chance(labels: np.ndarray, predicted: np.ndarray, shuffles: int = 1000) -> float:
-    """The share of shuffles of the answers whose macro-F1 is at least as high (a permutation test;
-    Ojala and Garriga 2010, JMLR 11, 1833-1863).
-
-    Shuffling keeps how often each class is said, and F1 = 2 · hits / (texts + answers), so macro-F1
-    goes up and down with the hits, each weighted by its class.
-    """
-    classes = int(max(labels.max(), predicted.max())) + 1
-    sizes = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    weight, random = 1 / sizes[labels], np.random.default_rng(0)
-    wanted = weight @ (predicted == labels) - 1e-9
-    higher = sum(weight @ (random.permutation(predicted) == labels) >= wanted
-                 for _ in range(shuffles))  # fmt: skip
-    return (1 + int(higher)) / (1 + shuffles)
 
 
 def compare(standard: Outcome, adversarial: Outcome) -> dict:
@@ -305,75 +280,11 @@ def short(name: str, most: int = 40) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def some(names: list[str], most: int = 12) -> list[str]:
-    """The first names, each short, and how many more there are."""
-    rest = len(names) - most
-    return [*map(short, names[:most]), *[f"{rest} more"] * (rest > 0)]
-
-
 def quoted(name: str) -> str:
     return f"“{short(name)}”"
 
 
-def duration(seconds: float) -> str:
-    """A time with three digits and its unit."""
-    size, unit = (3600, "h") if seconds >= 3600 else (60, "min") if seconds >= 600 else (1, "s")
-    return f"{seconds / size:.3g} {unit}"
-
-
-# ---------------------------------------------------------------------- calibration
-
-
-class Tempered(nn.Module):
-    """A model whose logits are divided by a temperature; the model itself is left as it is."""
-
-    def __init__(self, model: nn.Module, temperature: float):
-        super().__init__()
-        self.model, self.temperature = model, temperature
-        self.config, self.training = model.config, model.training
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.model.get_input_embeddings()
-
-    def forward(self, **inputs) -> SequenceClassifierOutput:
-        return SequenceClassifierOutput(logits=self.model(**inputs).logits / self.temperature)
-
-
-@dataclass
-class Calibrated(Classifier):
-    """A classifier whose probabilities mean what they say; it predicts as the original does."""
-
-    model: Tempered
-
-    @property
-    def temperature(self) -> float:
-        return self.model.temperature
-
-
-def calibrate(victim: Classifier, data: Dataset, batch_size: int | None = None) -> Calibrated:
-    """Divide the logits by the one temperature T under which the labels of `data` are likeliest.
-
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv 1706.04599, section
-    4.2. T > 1 takes confidence away. It is looked for from 1/20 to 20 times the mean size of the
-    margins, so logits twenty times as large get a T twenty times as large. Where all of `data` is
-    right no T is best, and the smallest is taken. T has three digits, more than the data can tell.
-    """
-    if not len(data):
-        raise ValueError("calibration needs texts with labels, and there are none")
-    labels = torch.as_tensor(victim.classes(data["text"], data["label"]))
-    logits = torch.from_numpy(victim.logits(texts_of(data), batch_size)).double()
-    unit = float(wrong_margin(logits, labels).abs().mean()) or 1.0
-
-    def loss(log_t: float) -> float:
-        return float(softplus(wrong_margin(logits / (unit * math.exp(log_t)), labels)).mean())
-
-    edge = math.log(20)
-    best = unit * math.exp(minimize_scalar(loss, bounds=(-edge, edge), method="bounded").x)
-    return Calibrated(Tempered(victim.model, float(f"{best:.3g}")), victim.tokenizer)
+# ---------------------------------------------------------------------- beside the rows
 
 
 def report(victim: Classifier, data: Dataset, attack=None) -> str:
@@ -384,16 +295,3 @@ def report(victim: Classifier, data: Dataset, attack=None) -> str:
     return classification_report(
         outcome.labels, shown, labels=list(classes), target_names=victim.labels, zero_division=0
     )
-
-
-def wilson(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The 95 % interval of Wilson (1927) for a proportion of `hits` in `n`.
-
-    Raises ValueError for n < 1 or hits outside 0..n.
-    """
-    if n < 1 or not 0 <= hits <= n:
-        raise ValueError(f"need 0 <= hits <= n and n >= 1, got hits={hits}, n={n}")
-    p = hits / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return 0.0 if hits == 0 else middle - half, 1.0 if hits == n else middle + half

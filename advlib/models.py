@@ -297,7 +297,7 @@ def _locate(source: str | Path) -> str | Path:
     name = str(source)
     embedded = CHECKPOINTS / name
     if embedded.parent == CHECKPOINTS and (embedded / "card.json").is_file():
-        verify(embedded)
+        check_weights(embedded)
         return embedded
     if Path(source).exists() or name.startswith((".", "/", "~")):
         folder = Path(source).expanduser()
@@ -312,7 +312,7 @@ def embedded_checkpoints() -> dict[str, dict]:
     return {card.parent.name: json.loads(card.read_text()) for card in cards}
 
 
-def verify(folder: Path) -> None:
+def check_weights(folder: Path) -> None:
     """Raise ModelError unless the weights are those that the card describes (SHA-256)."""
     wanted = json.loads((folder / "card.json").read_text())["sha256"]
     weights = folder / "model.safetensors"

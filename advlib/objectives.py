@@ -50,19 +50,22 @@ from advlib.attacks.embedding import (
     EmbeddingAttack,
     Noise,
     VirtualAdversarial,
+    divergence,
+)
+from advlib.attacks.words import WordAttack
+from advlib.corpora.engine import Text
+from advlib.data import texts_of
+from advlib.embeddings import (
+    Passes,
     attack_mode,
     attackable,
     autocasts,
     bare,
-    divergence,
     has_dropout,
     perturbed_logits,
     random_state,
     zero_delta,
 )
-from advlib.attacks.words import WordAttack
-from advlib.corpora.engine import Text
-from advlib.data import texts_of
 from advlib.models import Classifier
 
 GRADIENT = (FGM, FGSM, PGD)  # attacks that climb the loss
@@ -91,10 +94,6 @@ class Parts:
         return self.forward + self.backward + self.weights
 
 
-def _plain_backward(loss: Tensor) -> None:
-    loss.backward()
-
-
 class Objective:
     """What all objectives share.
 
@@ -114,11 +113,22 @@ class Objective:
         self,
         model: nn.Module,
         batch: Batch,
-        backward: Callable[[Tensor], None] = _plain_backward,
+        backward: Callable[[Tensor], None] = Tensor.backward,
         *,
         step: int = 0,
         generator: torch.Generator | None = None,
     ) -> Parts:
+        with Passes(bare(model), backward) as passes:
+            losses = self.losses(model, batch, passes.learn, step, generator)
+        losses = (None if loss is None else loss.detach() for loss in losses)
+        made = (passes.forward, passes.backward, passes.weights)
+        return Parts(*losses, *(count / len(batch["labels"]) for count in made))
+
+    def losses(
+        self, model: nn.Module, batch: Batch, backward: Callable[[Tensor], None], step: int,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
+        """Make all passes of the step; (loss, clean, adv) as in `Parts`."""
         raise NotImplementedError
 
     def settings(self, step: int) -> dict[str, float]:
@@ -147,11 +157,10 @@ class Objective:
 class Clean(Objective):
     """L, the mean cross-entropy: the standard training to compare with."""
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+    def losses(self, model, batch, backward, step, generator):
         loss = mean_loss(perturbed_logits(model, batch, None), batch)
-        check_loss(loss)
         backward(loss)
-        return Parts(loss.detach(), loss.detach(), None, 1, 1)
+        return loss, loss, None
 
 
 @dataclass(frozen=True)
@@ -192,58 +201,47 @@ class Adversarial(Objective):
         share = min(1.0, step / self.warmup) if self.warmup else 1.0
         return super().settings(step) | {"lam": self.lam * share}
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+    def losses(self, model, batch, backward, step, generator):
         lam = self.settings(step)["lam"]
         size = len(batch["labels"])
         attacked = max(1, round(self.ratio * size))  # never none: that would be plain training
         if lam == 0:
-            return Clean()(model, batch, backward)
-        part = {name: value[spread(attacked, size)] for name, value in batch.items()}
+            return Clean().losses(model, batch, backward, step, generator)
+        rows = evenly(attacked, size)
+        part = {name: value[rows] for name, value in batch.items()}
         way = self._lending if self._can_lend(model, attacked == size) else self._together
-        return way(model, batch, part, lam, backward, generator)
+        clean, adv = way(model, batch, part, rows, lam, backward, generator)
+        return clean + lam * adv, clean, adv
 
     def _can_lend(self, model: nn.Module, whole: bool) -> bool:
         if self.attack.random_start or self.attack.target is not None or self.attack.steps == 0:
             return False
         return one_network(model, self.attack) and (whole or not is_random(model))
 
-    def _lending(self, model, batch, part, lam, backward, generator) -> Parts:
+    def _lending(self, model, batch, part, rows, lam, backward, generator):
         # All passes of the step see one dropout mask. Only the last one goes through the wrapper
         # of a distributed model, so gradients are exchanged once.
-        inner, attacked = bare(model), len(part["labels"])
+        inner = bare(model)
         rewind = random_state(inner)
         start = zero_delta(inner, batch).requires_grad_()
         clean = mean_loss(perturbed_logits(inner, batch, start), batch)
-        check_loss(clean)
         backward(clean)
-        grad = gradient_at(start)[spread(attacked, len(batch["labels"]))]
+        grad = gradient_at(start)[rows]
         # Under float16 the scaled gradient may overflow; then there is nothing to lend.
         lent = grad if grad.isfinite().all() and grad.any() else None
         rewind()
         delta = self.attack(inner, part, keep_best=False, generator=generator, first_grad=lent)
         rewind()
         adv = mean_loss(perturbed_logits(model, part, delta), part)
-        check_loss(adv)
         backward(lam * adv)
-        passes = self.attack.passes(keep_best=False, lent=lent is not None)
-        return _parts(clean, adv, lam, attacked / len(batch["labels"]), passes)
+        return clean, adv
 
-    def _together(self, model, batch, part, lam, backward, generator) -> Parts:
-        size, attacked = len(batch["labels"]), len(part["labels"])
+    def _together(self, model, batch, part, rows, lam, backward, generator):
         delta = self.attack(model, part, keep_best=False, generator=generator)
         logits, moved = logits_of_both(model, batch, part, delta)
-        clean = mean_loss(logits, batch)
-        adv = mean_loss(moved, part)
-        check_loss(clean + lam * adv)
+        clean, adv = mean_loss(logits, batch), mean_loss(moved, part)
         backward(clean + lam * adv)
-        passes = self.attack.passes(keep_best=False)
-        return _parts(clean, adv, lam, attacked / size, passes)
-
-
-def _parts(clean: Tensor, adv: Tensor, lam: float, share: float, inner: tuple[int, int]) -> Parts:
-    clean, adv = clean.detach(), adv.detach()
-    forward, backward = (1 + share * (passes + 1) for passes in inner)
-    return Parts(clean + lam * adv, clean, adv, forward, backward, 1 + share)
+        return clean, adv
 
 
 @dataclass(frozen=True)
@@ -256,14 +254,12 @@ class Madry(Objective):
     def __post_init__(self):
         check_attack(self.attack, EmbeddingAttack, "an embedding attack such as PGD(0.3)")
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+    def losses(self, model, batch, backward, step, generator):
         # The attack leaves the random state as it was, so with same_dropout the mask is the same.
         delta = self.attack(model, batch, keep_best=False, generator=generator)
         adv = mean_loss(perturbed_logits(model, batch, delta), batch)
-        check_loss(adv)
         backward(adv)
-        forward, back = self.attack.passes(keep_best=False)
-        return Parts(adv.detach(), None, adv.detach(), forward + 1, back + 1)
+        return adv, None, adv
 
 
 # ---------------------------------------------------------------------- the prediction stays put
@@ -288,11 +284,11 @@ class TRADES(Objective):
         check_attack(self.attack, Divergence, "Divergence, the ascent on the KL divergence")
         check_weight(self.beta, "beta (β)")
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
-        logits, moved, passes = attacked_pair(model, batch, self.attack, generator)
+    def losses(self, model, batch, backward, step, generator):
+        logits, moved = attacked_pair(model, batch, self.attack, generator)
         clean = mean_loss(logits, batch)
         term = divergence(logits, moved, self.attack.symmetric).mean()
-        return _minimise(clean, self.beta, term, backward, passes)
+        return _minimise(backward, clean, self.beta, term)
 
 
 @dataclass(frozen=True)
@@ -313,11 +309,11 @@ class VAT(Objective):
         check_attack(self.attack, VirtualAdversarial, "VirtualAdversarial, which needs no labels")
         check_weight(self.lam, "lam (λ)")
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
-        logits, moved, passes = attacked_pair(model, batch, self.attack, generator)
+    def losses(self, model, batch, backward, step, generator):
+        logits, moved = attacked_pair(model, batch, self.attack, generator)
         clean = mean_loss(logits, batch)
         term = divergence(logits.detach(), moved).mean()
-        return _minimise(clean, self.lam, term, backward, passes)
+        return _minimise(backward, clean, self.lam, term)
 
 
 @dataclass
@@ -354,15 +350,15 @@ class SMART(Objective):
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum!r}")
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
-        logits, moved, passes = attacked_pair(model, batch, self.attack, generator)
+    def losses(self, model, batch, backward, step, generator):
+        logits, moved = attacked_pair(model, batch, self.attack, generator)
         clean = mean_loss(logits, batch)
         term = divergence(logits, moved, symmetric=True).mean()
         if not self.mu:
-            return _minimise(clean, self.lam, term, backward, passes)
+            return _minimise(backward, clean, self.lam, term)
         past = self._past_logits(bare(model), batch, step)
         proximal = self.mu * divergence(past, logits, symmetric=True).mean()
-        return _minimise(clean, self.lam, term, backward, (passes[0] + 1, passes[1]), proximal)
+        return _minimise(backward, clean, self.lam, term, proximal)
 
     def _past_logits(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
         now = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
@@ -411,7 +407,7 @@ class RDrop(Objective):
     def __post_init__(self):
         check_weight(self.alpha, "alpha (α)")
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+    def losses(self, model, batch, backward, step, generator):
         if not is_random(model):
             raise ValueError(
                 "R-Drop compares two dropout masks, but this model has no dropout or is in eval "
@@ -420,9 +416,8 @@ class RDrop(Objective):
         one, two = logits_of_both(model, batch, batch, zero_delta(bare(model), batch))
         both = mean_loss(one, batch) + mean_loss(two, batch)
         term = divergence(one, two, symmetric=True).mean() / 2
-        parts = _minimise(both, self.alpha, term, backward, (0, 0))
-        parts.clean /= 2  # the mean of the two, to be compared with other objectives'
-        return parts
+        loss, _, _ = _minimise(backward, both, self.alpha, term)
+        return loss, both / 2, term  # the mean of the two, to be compared with other objectives'
 
 
 @dataclass(frozen=True)
@@ -441,20 +436,18 @@ class R3F(Objective):
         check_attack(self.noise, Noise, "Noise(eps)", "noise")
         check_weight(self.lam, "lam (λ)")
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
-        logits, moved, passes = attacked_pair(model, batch, self.noise, generator)
+    def losses(self, model, batch, backward, step, generator):
+        logits, moved = attacked_pair(model, batch, self.noise, generator)
         clean = mean_loss(logits, batch)
         term = divergence(logits, moved, symmetric=True).mean()
-        return _minimise(clean, self.lam, term, backward, passes)
+        return _minimise(backward, clean, self.lam, term)
 
 
-def _minimise(clean, weight, term, backward, inner, more: Tensor | float = 0.0) -> Parts:
-    """One backward pass for clean + weight · term (+ more), two passes deep: clean and moved."""
+def _minimise(backward, clean, weight, term, more: Tensor | float = 0.0):
+    """One backward pass for clean + weight · term (+ more)."""
     loss = clean + weight * term + more
-    check_loss(loss)
     backward(loss)
-    passes = (n + 2 for n in inner)
-    return Parts(loss.detach(), clean.detach(), term.detach(), *passes, 2)
+    return loss, clean, term
 
 
 # ---------------------------------------------------------------------- both gradients at once
@@ -482,7 +475,7 @@ class FreeLB(Objective):
         if self.attack.steps < 1 or self.attack.target is not None:
             raise ValueError(f"FreeLB needs steps >= 1 and no target, got {self.attack}")
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+    def losses(self, model, batch, backward, step, generator):
         inner, attack = bare(model), self.attack
         ball, mask = attack.ball(inner), attackable(batch, attack.part).unsqueeze(-1)
         attack.check_size(ball, inner, batch, mask)
@@ -496,15 +489,12 @@ class FreeLB(Objective):
             # Only the last pass goes through the wrapper that exchanges gradients.
             logits = perturbed_logits(model if last else inner, batch, delta)
             losses.append(mean_loss(logits, batch))
-            check_loss(losses[-1])
             backward(losses[-1] / attack.steps)
             if not last and gradient_at(delta).isfinite().all():  # float16 may overflow: then stay
                 push = ball.steepest(delta.grad * mask)
                 delta = attack.move(ball, delta.detach(), push, t)
         losses = torch.stack([loss.detach() for loss in losses])
-        k = attack.steps
-        clean = None if attack.random_start else losses[0]
-        return Parts(losses.mean(), clean, losses[-1], k, k, k)
+        return losses.mean(), None if attack.random_start else losses[0], losses[-1]
 
 
 @dataclass
@@ -536,7 +526,7 @@ class Free(Objective):
         if self.attack.target is not None:
             raise ValueError(f"Free moves away from the label and takes no target: {self.attack}")
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+    def losses(self, model, batch, backward, step, generator):
         inner, attack = bare(model), self.attack
         key = sha1(batch["input_ids"].cpu().numpy().tobytes()).hexdigest()
         ball, mask = attack.ball(inner), attackable(batch, attack.part).unsqueeze(-1)
@@ -546,7 +536,6 @@ class Free(Objective):
         delta, seen = self._deltas.pop(key, start)
         delta = delta.to(zero).requires_grad_()
         loss = mean_loss(perturbed_logits(model, batch, delta), batch)
-        check_loss(loss)
         backward(loss)
         if seen + 1 < self.replays:
             grad = gradient_at(delta)
@@ -555,8 +544,7 @@ class Free(Objective):
             self._deltas[key] = delta, seen + 1
             while len(self._deltas) > MOST_BATCHES:  # a loop that does not replay
                 del self._deltas[next(iter(self._deltas))]
-        loss = loss.detach()
-        return Parts(loss, None if seen or attack.random_start else loss, loss, 1, 1)
+        return loss, None if seen or attack.random_start else loss, loss
 
     def state(self):
         return {f"{key}.{seen}": delta for key, (delta, seen) in self._deltas.items()}
@@ -595,7 +583,7 @@ class After(Objective):
     replays = property(lambda self: self.objective.replays)
     differs = property(lambda self: self.objective.differs)
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+    def __call__(self, model, batch, backward=Tensor.backward, *, step=0, generator=None):
         if step < self.steps:
             return Clean()(model, batch, backward)
         own = step - self.steps
@@ -649,37 +637,25 @@ class Words(Objective):
         ids = self.victim.tokens(texts)["input_ids"]
         object.__setattr__(self, "_texts", dict(zip(map(tuple, ids), texts, strict=True)))
 
-    def __call__(self, model, batch, backward=_plain_backward, *, step=0, generator=None):
+    def losses(self, model, batch, backward, step, generator):
         size, labels = len(batch["labels"]), batch["labels"].tolist()
         attacked = max(1, round(self.ratio * size))
         if self.lam == 0:
-            return Clean()(model, batch, backward)
+            return Clean().losses(model, batch, backward, step, generator)
         if UNLABELLED in labels:
             raise ValueError("Words attacks away from the label, so every text needs one; VAT and "
                              "other objectives without labels take the rest")  # fmt: skip
-        texts, rows = self.texts(batch), spread(attacked, size)
+        texts, rows = self.texts(batch), evenly(attacked, size)
         chosen = [labels[i] for i in rows]
         victim = replace(self.victim, model=bare(model))
-        inner = [0.0, 0.0]
-
-        def count(module, args, out):  # passes of the attack, forward and to the input
-            inner[0] += len(out.logits) / attacked
-            inner[1] += len(out.logits) / attacked if out.logits.requires_grad else 0
-
-        handle = victim.model.register_forward_hook(count)
-        try:
-            results = self.attack(victim, [texts[i] for i in rows], chosen)
-        finally:
-            handle.remove()
+        results = self.attack(victim, [texts[i] for i in rows], chosen)
         both = victim.encode([*texts, *(r.text for r in results)], labels + chosen)
         logits = perturbed_logits(model, both, None)
         if WEIGHT in batch:
             both[WEIGHT] = torch.cat([batch[WEIGHT], batch[WEIGHT][rows]])
         clean = mean_loss(logits[:size], {name: x[:size] for name, x in both.items()})
         adv = mean_loss(logits[size:], {name: x[size:] for name, x in both.items()})
-        check_loss(clean + self.lam * adv)
-        backward(clean + self.lam * adv)
-        return _parts(clean, adv, self.lam, attacked / size, tuple(inner))
+        return _minimise(backward, clean, self.lam, adv)
 
     def texts(self, batch: Batch) -> list[Text]:
         """The texts of a batch. Raises ValueError for one that is not in `data`."""
@@ -711,7 +687,7 @@ def mean_loss(logits: Tensor, batch: Batch) -> Tensor:
     return (losses * batch[WEIGHT].to(losses.dtype)).sum() / known
 
 
-def spread(some: int, size: int) -> list[int]:
+def evenly(some: int, size: int) -> list[int]:
     """`some` of `size` rows, evenly spread: a loader may put texts in the order of their lengths,
     and the first rows would be the longest."""
     return [(2 * i + 1) * size // (2 * some) for i in range(some)]
@@ -739,14 +715,14 @@ def logits_of_both(
 
 def attacked_pair(
     model: nn.Module, batch: Batch, attack: EmbeddingAttack, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor, tuple[int, int]]:
-    """Logits of the batch and of the attacked batch, both to be differentiated, and the (forward,
-    backward) passes of the attack. Where attack and training see one network, so do both logits,
-    and the attack takes the clean ones for its reference."""
+) -> tuple[Tensor, Tensor]:
+    """Logits of the batch and of the attacked batch, both to be differentiated. Where attack and
+    training see one network, so do both logits, and the attack takes the clean ones for its
+    reference."""
     inner = bare(model)
     if not one_network(inner, attack):
         delta = attack(inner, batch, keep_best=False, generator=generator)
-        return *logits_of_both(model, batch, batch, delta), attack.passes(keep_best=False)
+        return logits_of_both(model, batch, batch, delta)
     rewind = random_state(inner)
     logits = perturbed_logits(inner, batch, None)
     rewind()
@@ -755,8 +731,7 @@ def attacked_pair(
     given = {**batch, "reference": logits.detach()} if lent else batch
     delta = attack(inner, given, keep_best=False, generator=generator)
     rewind()
-    moved = perturbed_logits(model, batch, delta)
-    return logits, moved, attack.passes(keep_best=False, lent=lent)
+    return logits, perturbed_logits(model, batch, delta)
 
 
 def gradient_at(delta: Tensor) -> Tensor:
@@ -767,15 +742,6 @@ def gradient_at(delta: Tensor) -> Tensor:
             "there is nothing to climb"
         )
     return delta.grad
-
-
-def check_loss(loss: Tensor) -> None:
-    """Raise ValueError where the loss is not finite, before it reaches the weights."""
-    if not torch.isfinite(loss):
-        raise ValueError(
-            f"the training loss became {loss.item()}: the last checkpoint is untouched. Lower the "
-            "learning rate, λ or ε, or train in bf16 or fp32 instead of fp16, and resume."
-        )
 
 
 def check_attack(attack, kind: type | tuple[type, ...], wanted: str, name: str = "attack") -> None:

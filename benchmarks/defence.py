@@ -35,6 +35,7 @@ from advlib.attacks import (
     WordSubstitution,
 )
 from advlib.evaluation import MAJORITY
+from advlib.finetuning import finetune
 from advlib.models import load_classifier
 from advlib.objectives import (
     R3F,
@@ -50,7 +51,6 @@ from advlib.objectives import (
     RDrop,
     Words,
 )
-from advlib.training import finetune
 
 from common import RESULTS, table, write
 

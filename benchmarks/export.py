@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import advlib
-from advlib.deploy import PROBES, export_onnx, load_onnx
+from advlib.app.deploy import PROBES, export_onnx, load_onnx
 from advlib.models import embedded_checkpoints, load_classifier
 
 from common import table, time_all, write

@@ -21,8 +21,9 @@ import torch
 from words import HERE, HOME, environment
 
 import advlib
-from advlib.attacks import A2T, PWWS, DeepWordBug, EmbeddingNeighbours, TextFooler
-from advlib.attacks.words import EditDistance, KeepWords
+from advlib.app.recipes import A2T, PWWS, DeepWordBug, EditDistance, TextFooler
+from advlib.attacks import EmbeddingNeighbours
+from advlib.attacks.words import KeepWords
 from advlib.corpora import words, world
 from advlib.data import load_text, read_file
 

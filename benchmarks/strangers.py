@@ -29,9 +29,9 @@ from transformers import set_seed
 
 import advlib
 from advlib.attacks import FGM, PGD
+from advlib.finetuning import finetune
 from advlib.models import load_classifier
 from advlib.objectives import Adversarial
-from advlib.training import finetune
 
 from common import table, write
 
@@ -91,7 +91,7 @@ def run(name: str, seed: int, model: Path, other: str = "") -> dict:
     if not (folder / "report.json").is_file():
         print(f"{name}, seed {seed} {other}", flush=True)
         called = command(name, seed, str(model.resolve()), other) + ["--out", str(folder)]
-        script = "from advlib.cli import main; main()"
+        script = "from advlib.app.cli import main; main()"
         done = subprocess.run([sys.executable, "-c", script, *called], cwd=RUNS,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
         (folder / "log.txt").write_bytes(done.stdout)

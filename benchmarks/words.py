@@ -26,9 +26,9 @@ import numpy as np
 import torch
 
 import advlib
+from advlib.app.deploy import export_onnx, load_onnx
 from advlib.attacks import WordAttack
 from advlib.corpora import words, world
-from advlib.deploy import export_onnx, load_onnx
 
 from common import table, write
 

@@ -297,7 +297,8 @@ def _state(value: Any, trains: bool) -> Any:
 
 CHANGED = {
     "": ("leaves the model in another mode (train or eval)", "model.train() or model.eval()"),
-    " flags": ("changes requires_grad of the model's weights", "requires_grad_ on the model"),
+    " flags": ("changes requires_grad of the model's weights",
+               "requires_grad_ on the model; afterwards each parameter needs the flag that it had"),
     " weights": ("changes the weights of the model", "an optimizer's step, or changes in place"),
     " grad": ("changes the .grad of the model's weights",
               "backward() adds to every .grad and zero_grad() clears it; torch.autograd.grad does "
@@ -468,3 +469,28 @@ def tensors(result: Any, *names: str) -> dict[str, torch.Tensor]:
         expect(not value.requires_grad, f"{name} is still tied to the graph, or asks for a "
                "gradient", likely="a missing .detach()")  # fmt: skip
     return dict(zip(names, result, strict=True))
+
+
+def of_dtype(answer: Callable, place: int = 0) -> Callable:
+    """The answer; raises Wrong where its floats have not the dtype of its input number `place`."""
+
+    def checked(*inputs: Any) -> Any:
+        result, wanted = answer(*inputs), inputs[place].dtype
+        if isinstance(result, torch.Tensor) and result.is_floating_point():
+            expect(result.dtype == wanted, f"the result is of {result.dtype}, where the input is "
+                   f"of {wanted}: a model takes no other")  # fmt: skip
+        return result
+
+    return checked
+
+
+def making(mistakes: Mapping[str, Callable]) -> dict[str, dict]:
+    """For `specified`, where each mistake is another function in the keyword `make`."""
+    return {sentence: dict(make=make) for sentence, make in mistakes.items()}
+
+
+def comparable(wrong: Wrong) -> bool:
+    """Whether the numbers are worth looking into: finite, and of the shape that is expected."""
+    yours, right = wrong.yours, wrong.expected
+    both = isinstance(yours, torch.Tensor) and isinstance(right, torch.Tensor)
+    return both and yours.shape == right.shape and bool(yours.isfinite().all())

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from advlib.runtime import find_device
+from advlib.app.doctor import find_device
 
 PROFILES = ("smoke", "colab", "full")
 

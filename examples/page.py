@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from advlib.attacks import PGD, EmbeddingNeighbours, Typos, WordSubstitution
-from advlib.attacks.embedding import perturbed_logits
+from advlib.embeddings import perturbed_logits
 from advlib.models import Classifier, load_classifier
 
 WAYS = {

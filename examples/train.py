@@ -21,13 +21,13 @@ import typer
 from transformers import set_seed
 
 import advlib
+from advlib.app.cli import plainly
+from advlib.app.doctor import find_device
+from advlib.app.experiment import EMBEDDED_EPS, REAL_EPS, what_was_done, write_json
+from advlib.app.options import Options, check_same, objective_of, prepare, record, take
 from advlib.attacks import FGM, PGD, Noise
-from advlib.cli import plainly
 from advlib.data import data_hash
-from advlib.experiment import EMBEDDED_EPS, REAL_EPS, what_was_done, write_json
-from advlib.options import Options, check_same, objective_of, prepare, record, take
-from advlib.runtime import find_device
-from advlib.training import BEST, is_real
+from advlib.finetuning import BEST, is_real
 
 
 def note(out: Path, settings: dict) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from advlib.cli import app
+from advlib.app.cli import app
 
 RUN = ["run", "--train-size", "40", "--test-size", "12", "--epochs", "1", "--steps", "1"]
 
@@ -103,7 +103,7 @@ def test_a_file_with_other_content_is_noticed(tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder(finished):
-    from advlib.experiment import alone
+    from advlib.app.experiment import alone
 
     with alone(finished[0]):
         code, output = call(*RUN, "--out", finished[0])
@@ -116,7 +116,7 @@ def test_two_runs_do_not_share_a_folder(finished):
 
 
 def test_what_was_attacked_is_not_attacked_again(finished, monkeypatch):
-    from advlib import experiment
+    from advlib.app import experiment
 
     def never(*arguments, **named):
         raise AssertionError("attacked again")
@@ -130,7 +130,7 @@ def test_what_was_attacked_is_not_attacked_again(finished, monkeypatch):
 def test_ctrl_c_in_the_curve_leaves_a_report_and_says_how_to_go_on(finished, tmp_path, monkeypatch):
     import shutil
 
-    from advlib import experiment
+    from advlib.app import experiment
 
     folder, attack, seen = tmp_path / "one", experiment.attack_all, []
     shutil.copytree(finished[0], folder)
@@ -262,7 +262,7 @@ def table_of(file):
 
 def test_attack_a_file_keeps_every_row_and_every_character(odd, tmp_path):
     import advlib
-    from advlib.attacks import for_text
+    from advlib.app.recipes import for_text
     from advlib.evaluation import wilson
 
     out = tmp_path / "deep" / "out.csv"
@@ -354,13 +354,12 @@ def test_labels_of_the_file_find_the_model_s_classes(names, words, tmp_path):
     [
         ([], "give one text to attack, or a file of them with --data"),
         (["a text", "--data", "x.csv"], "give one text to attack, or a file"),
-        (["--data", "x.csv"], "say which attack with --attack: one of A2T, BERTAttack"),
+        (["--data", "x.csv"], "say which attack with --attack: one of A2T, DeepWordBug"),
         (["--data", "x.csv", "--attack", "Fooler"], "no word attack 'Fooler': one of A2T"),
         (["--data", "x.csv", "--attack", "Typos"], "there is no file x.csv"),
         (["--data", "odd.csv", "--attack", "TextFooler"], "TextFooler needs word vectors"),
         (["--data", "odd.csv", "--attack", "A2T", "--vectors", "v"], "there is no file v"),
         (["--data", "odd.csv", "--attack", "PWWS"], "PWWS needs synonyms"),
-        (["--data", "odd.csv", "--attack", "BERTAttack"], "BERTAttack needs a masked language"),
         (["--data", "odd.csv", "--attack", "Typos", "--thesaurus", "t"], "Typos has no thesaurus"),
         (["--data", "odd.csv", "--attack", "Typos", "--label", "mood"], "no column 'mood'"),
         (["--data", "three.csv", "--attack", "Typos"], "the labels of the data are a, b, c"),
@@ -379,15 +378,15 @@ def test_attack_refuses_in_one_sentence(arguments, words, odd, tmp_path, monkeyp
 
 @pytest.fixture
 def tiny_protocol(monkeypatch):
+    from advlib.app.protocol import PROTOCOLS, Protocol
     from advlib.attacks import FGM, WordSubstitution
-    from advlib.protocol import PROTOCOLS, Protocol
 
     attacks = (FGM(0.3), WordSubstitution())
     monkeypatch.setitem(PROTOCOLS, "tiny", Protocol("tiny", 1, attacks, n=9, calibration=20))
 
 
 def test_evaluate_prints_a_table_and_fills_a_leaderboard(tiny_protocol, tmp_path):
-    from advlib.protocol import LEADERBOARD, verify
+    from advlib.app.protocol import LEADERBOARD, verify
 
     for times in (1, 2):
         code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--out", tmp_path)
@@ -457,7 +456,7 @@ def test_doctor_says_what_is_there():
 
 
 def test_doctor_names_the_command_that_mends(monkeypatch):
-    import advlib.runtime as runtime
+    import advlib.app.doctor as runtime
 
     real = runtime._version
     monkeypatch.setattr(runtime, "_version", lambda n: None if n == "tqdm" else
@@ -532,7 +531,7 @@ def test_the_sentences_of_the_help_are_whole():
 
 
 def test_changed_words_are_coloured_on_a_terminal_alone(monkeypatch):
-    from advlib import cli
+    from advlib.app import cli
 
     text = "a [good -> fine] film"
     assert cli._coloured(text) == text

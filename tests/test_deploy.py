@@ -12,13 +12,13 @@ from conftest import make_classifier
 from typer.testing import CliRunner
 
 import advlib
-import advlib.deploy as deploy
+import advlib.app.deploy as deploy
+from advlib.app.cli import app
+from advlib.app.deploy import TOLERANCE, export_onnx, load_onnx, model_card, write_card
+from advlib.app.in_words import in_words
+from advlib.app.protocol import Protocol, digest, evaluate
 from advlib.attacks import FGM, PGD, WordSubstitution
-from advlib.attacks.in_words import in_words
-from advlib.cli import app
-from advlib.deploy import TOLERANCE, export_onnx, load_onnx, model_card, write_card
 from advlib.evaluation import MAJORITY
-from advlib.protocol import Protocol, digest, evaluate
 
 TINY = Protocol("tiny", 3, (FGM(0.3), WordSubstitution(max_changed=0.1)), 30, 60)
 ODD = ["good", "", "  \n\t", "漢字 é 😀 Ünïcödé", "<b>bad</b> | `code`\x00", "dull " * 400]

@@ -17,13 +17,13 @@ from advlib.attacks import (
     HotFlip,
     Noise,
     Typos,
-    UniversalTrigger,
     WordSubstitution,
 )
-from advlib.attacks.embedding import attackable, perturbed_logits, zero_delta
+from advlib.embeddings import attackable, perturbed_logits, zero_delta
 from advlib.evaluation import (
     MAJORITY,
     Outcome,
+    answers,
     attack_all,
     calibrate,
     collapse,
@@ -31,7 +31,6 @@ from advlib.evaluation import (
     macro_f1,
     report,
     robustness,
-    verdict,
     wilson,
 )
 from advlib.models import Classifier
@@ -210,7 +209,7 @@ def test_no_attack_makes_a_model_better_and_the_worst_case_is_the_worst(clean_mo
 def test_a_tie_counts_for_the_attacker():
     labels = np.array([0, 1, 1, 0])
     logits = np.array([[2, 2, 1], [2, 2, 1], [1, 3, 2], [np.nan, 0, 0]], dtype=np.float32)
-    assert list(verdict(logits, labels) == labels) == [False, False, True, False]
+    assert list(answers(logits, labels) == labels) == [False, False, True, False]
 
 
 # ---------------------------------------------------------------------- is that anything?
@@ -423,12 +422,11 @@ def test_attacks_of_both_kinds_work_on_a_calibrated_model(clean_model, reviews):
     calibrated = calibrate(clean_model, reviews[1])
     attacks = [Noise(0.3), FGSM(0.3), PGD(0.3, steps=2, restarts=2), WordSubstitution(),
                Typos(max_changed=0.2),
-               HotFlip(k=2), EmbeddingNeighbours(k=2), UniversalTrigger(("awful",))]  # fmt: skip
+               HotFlip(k=2), EmbeddingNeighbours(k=2)]  # fmt: skip
     a, b = (robustness(v, few, attacks) for v in (clean_model, calibrated))
     np.testing.assert_array_equal(a["accuracy"], b["accuracy"])  # two classes: scale is nothing
     assert (b["accuracy"][2:] < 1).any()
-    changed = a.set_index("attack")["changed"]
-    assert np.isnan(changed["UniversalTrigger"]) and changed["HotFlip"] >= 1
+    assert a.set_index("attack")["changed"]["HotFlip"] >= 1
 
 
 @pytest.mark.parametrize("wrong", [False, True])

@@ -14,8 +14,11 @@ from course.checking import (
     Exercise,
     Wrong,
     call,
+    comparable,
     compare,
     expect,
+    making,
+    of_dtype,
     show,
     small_bert,
     specified,
@@ -358,6 +361,27 @@ def test_what_comes_back_is_told_by_name():
     ):
         with pytest.raises(Wrong, match=says):
             tensors(result, *names)
+
+
+def test_the_dtype_of_a_result_is_compared_where_a_model_will_take_it():
+    single = torch.ones(2)
+    assert of_dtype(lambda x: x * 2)(single).dtype == torch.float32
+    assert of_dtype(lambda k, x: x.long(), 1)(3, single).dtype == torch.long
+    with pytest.raises(Wrong, match="float64, where the input is of torch.float32"):
+        of_dtype(lambda x: x.double())(single)
+
+
+def test_mistakes_that_are_functions_are_named_and_their_numbers_looked_into():
+    def spec(x, make=lambda x: 2 * x):
+        return make(x)
+
+    mistakes = making({"not doubled": lambda x: x, "squared": lambda x: x**2})
+    with pytest.raises(Wrong) as caught:
+        specified(lambda x: x, [dict(x=torch.ones(2)), dict(x=torch.full((2,), 3.0))], spec,
+                  mistakes)  # fmt: skip
+    assert caught.value.likely == "not doubled" and comparable(caught.value)
+    assert not comparable(Wrong("", yours=torch.ones(3), expected=torch.ones(2)))
+    assert not comparable(Wrong("", yours=torch.ones(2) / 0, expected=torch.ones(2)))
 
 
 def test_a_slider_has_the_decimals_and_the_unit_of_its_quantity():

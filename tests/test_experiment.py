@@ -11,10 +11,11 @@ from datasets import Dataset
 from typer.testing import CliRunner
 
 import advlib
-from advlib import experiment, training
+from advlib import finetuning
+from advlib.app import experiment
+from advlib.app.cli import app
+from advlib.app.experiment import propose_eps
 from advlib.attacks import FGM, PGD
-from advlib.cli import app
-from advlib.experiment import propose_eps
 
 MANY = Dataset.from_dict({"text": [f"{t} {w}" for t in TEXTS for w in ("slow", "warm", "plot")],
                           "label": [y for y in LABELS for _ in range(3)]})  # fmt: skip
@@ -64,7 +65,7 @@ def files(tmp_path):
 def test_the_defaults_learn_on_a_strangers_data(files, tmp_path, monkeypatch):
     """The whole of docs/results/strangers-data.md in small. bert-tiny counts as an encoder of its
     own here; its rate is named, for it is the one setting that depends on the model's size."""
-    monkeypatch.setattr(training, "SMALL", 0)
+    monkeypatch.setattr(finetuning, "SMALL", 0)
     monkeypatch.setattr(experiment, "WORD_TEXTS", 20)
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")  # set by the run, and restored after it
     called = ["run", *map(str, files), "--no-curve", "--report-to", "tensorboard",
@@ -93,7 +94,7 @@ def test_what_the_defaults_were_before_learns_nothing_there(files, tmp_path):
     victim = advlib.load_classifier("bert-tiny", labels=["bad", "good"], device="cpu")
     from advlib.objectives import Adversarial
 
-    training.finetune(victim, data["train"], Adversarial(FGM(0.3)), out=str(tmp_path / "old"),
+    finetuning.finetune(victim, data["train"], Adversarial(FGM(0.3)), out=str(tmp_path / "old"),
                       epochs=3, after=0, disable_tqdm=True)  # fmt: skip
     right = victim.predict(list(data["test"]["text"])).argmax(1) == np.array(data["test"]["label"])
     assert right.mean() < 0.75

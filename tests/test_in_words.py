@@ -2,27 +2,22 @@
 
 import pytest
 
+from advlib.app.in_words import UNCHECKED, in_words
+from advlib.app.recipes import A2T, PWWS, DeepWordBug, TextFooler
 from advlib.attacks import (
-    A2T,
     FGM,
     FGSM,
     PGD,
-    PWWS,
-    BERTAttack,
-    DeepWordBug,
     Divergence,
     EmbeddingNeighbours,
     HotFlip,
     MaskedLanguageModel,
     Noise,
-    TextFooler,
     Typos,
-    UniversalTrigger,
     VirtualAdversarial,
     WordSubstitution,
 )
-from advlib.attacks.in_words import UNCHECKED, in_words
-from advlib.attacks.search import HardLabel, KeepWords, LabelRule, Targeted
+from advlib.attacks.search import KeepWords, LabelRule
 
 TEXT = "the embeddings of the whole text move by at most 0.3 of a mean token embedding"
 
@@ -44,21 +39,17 @@ TEXT = "the embeddings of the whole text move by at most 0.3 of a mean token emb
         (Typos(max_changed=0.2, constraints=(KeepWords(), LabelRule())),
          "words get a typing slip; at most 20% of the words; stop words and negations stay; 1 more "
          "constraint"),
-        (EmbeddingNeighbours(k=5, goal=Targeted(1)), "words become one of the 5 nearest in the "
-         "embedding table; any number of words; towards class 1"),
-        (MaskedLanguageModel(max_queries=9, goal=HardLabel()), "words become one of 8 that a "
-         "language model puts in their place; any number of words; at most 9 queries a text; the "
-         "attacker sees no scores"),
+        (EmbeddingNeighbours(k=5), "words become one of the 5 nearest in the embedding table; any "
+         "number of words"),
+        (MaskedLanguageModel(max_queries=9), "words become one of 8 that a language model puts in "
+         "their place; any number of words; at most 9 queries a text"),
         (HotFlip(), "words become one of 8 that the gradient asks for; any number of words"),
         (TextFooler(vectors="model"), "words become one of the 50 nearest in word vectors, with a "
          "cosine of 0.7 or more; any number of words; stop words and negations stay"),
         (A2T(vectors="model", max_queries=9), "words become one of the 20 nearest in word vectors, "
          "with a cosine of 0.8 or more; at most 10% of the words, or 4; at most 9 queries a text; "
          "stop words and negations stay"),
-        (BERTAttack(language_model="bert-tiny"), "words become one of 48 that a language model "
-         "expects; at most 40% of the words; stop words and negations stay"),
         (DeepWordBug(), "words get a letter changed; any number of words; 1 more constraint"),
-        (UniversalTrigger(("<b>", "a")), "the same 2 words stand in front of every text"),
     ],
 )  # fmt: skip
 def test_every_attack_has_a_sentence(attack, sentence):

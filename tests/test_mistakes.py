@@ -8,13 +8,14 @@ from conftest import SPECIAL, WORDS, make_classifier, make_config, make_tokenize
 from datasets import Dataset
 from typer.testing import CliRunner
 
+from advlib.app.cli import app
+from advlib.app.experiment import read_training
 from advlib.attacks import FGM, PGD, Divergence, Typos, VirtualAdversarial
-from advlib.cli import app
 from advlib.evaluation import attack_all, calibrate
-from advlib.experiment import read_training
+from advlib.finetuning import finetune
 from advlib.models import Classifier, ModelError, load_classifier, load_language_model
 from advlib.objectives import VAT, Adversarial
-from advlib.training import AdversarialTrainer, finetune
+from advlib.training import AdversarialTrainer
 
 
 def few(labels):

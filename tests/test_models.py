@@ -11,7 +11,7 @@ from conftest import make_config, make_tokenizer
 
 from advlib import models
 from advlib.attacks.embedding import FGM
-from advlib.models import ModelError, embedded_checkpoints, load_classifier, verify
+from advlib.models import ModelError, check_weights, embedded_checkpoints, load_classifier
 
 HARD_TEXTS = {
     "10,000 words": "good " * 10_000,
@@ -393,7 +393,7 @@ def test_an_embedded_checkpoint_loads_by_its_name(bert, checkpoint, texts):
 
 
 def test_a_changed_byte_in_an_embedded_checkpoint_is_noticed(checkpoint):
-    verify(checkpoint)
+    check_weights(checkpoint)
     weights = checkpoint / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1

@@ -8,6 +8,8 @@ from datasets import Dataset
 from transformers import DataCollatorWithPadding
 
 import advlib
+from advlib.app.experiment import probe, token_weights
+from advlib.app.options import Options
 from advlib.attacks import (
     FGM,
     FGSM,
@@ -18,29 +20,25 @@ from advlib.attacks import (
     MaskedLanguageModel,
     Noise,
     Typos,
-    UniversalTrigger,
     VirtualAdversarial,
     WordSubstitution,
 )
-from advlib.attacks.embedding import NOT_INPUTS, attackable
 from advlib.attacks.search import WordResult
 from advlib.attacks.words import (
-    HardLabel,
     KeepWords,
     LabelRule,
     Similarity,
-    SurvivesRecoding,
     gradients,
     word_tokens,
 )
 from advlib.corpora import replace, words, world
 from advlib.data import data_hash, texts_of
+from advlib.embeddings import attackable
 from advlib.evaluation import calibrate, robustness
-from advlib.experiment import probe, token_weights
-from advlib.models import ModelError
+from advlib.finetuning import finetune
+from advlib.models import NOT_INPUTS, ModelError
 from advlib.objectives import Adversarial, Free, FreeLB, Words
-from advlib.options import Options
-from advlib.training import finetune, tokenize
+from advlib.training import tokenize
 
 # Unknown words, an empty text on either side, and lengths that differ.
 PAIRS = [
@@ -241,13 +239,13 @@ def test_words_of_pairs_are_trained_on(bert):
 # ---------------------------------------------------------------------- word attacks
 
 CHANGES = [
-    Typos(max_changed=0.3, constraints=(KeepWords(), SurvivesRecoding())),
+    Typos(max_changed=0.3, constraints=(KeepWords(),)),
     EmbeddingNeighbours(max_changed=0.3),
     HotFlip(max_changed=0.3),
     HotFlip(k=3, max_queries=9),
     MaskedLanguageModel(k=3, max_changed=0.3),
     WordSubstitution(constraints=(LabelRule(),)),
-    WordSubstitution(goal=HardLabel(), constraints=(Similarity(lambda t: np.ones((len(t), 2))),)),
+    WordSubstitution(constraints=(Similarity(lambda t: np.ones((len(t), 2))),)),
     Typos(rank="gradient", max_changed=0.3),
 ]
 
@@ -273,8 +271,7 @@ def test_word_attacks_change_the_part_and_nothing_else(reader, reviews, attack, 
             assert found.text[kept] == pair[kept]
     predicted = reader.predict([r.text for r in results]).argmax(1)
     assert [r.success for r in results] == (predicted != labels).tolist()
-    if not isinstance(attack.goal, HardLabel):  # who takes back all that does not fool
-        assert any(r.changed for r in results)
+    assert any(r.changed for r in results)
 
 
 def test_word_attacks_refuse_a_part_of_a_single_text_before_they_ask(reader, monkeypatch):
@@ -318,15 +315,6 @@ def test_changes_in_both_texts_are_shown():
     assert result.show() == "[good -> fine] soup ‖ [no -> not] <b>"
     marked = result.show(as_html=True)
     assert marked.count("<ins>") == 2 and "<b>" not in marked
-
-
-def test_a_trigger_stands_in_front_of_the_first_text(reader, reviews):
-    assert UniversalTrigger(("a", "b")).apply(("c", "d")) == ("a b c", "d")
-    labels = reader.predict(reviews).argmax(1).tolist()
-    found = UniversalTrigger.find(reader, reviews[:3], labels[:3], length=1, rounds=1, k=3)
-    results = found(reader, reviews, labels)
-    assert [r.original for r in results] == reviews
-    assert {r.text[1] == p[1] for r, p in zip(results, reviews, strict=True)} == {True}
 
 
 def test_a_run_looks_at_pairs(reader, bert):

@@ -15,9 +15,9 @@ from test_objectives import DATA, LABELS, NAMES, TEXTS, make_victim, objective_n
 
 from advlib import load_classifier, load_text
 from advlib.attacks import PGD, Divergence, VirtualAdversarial
-from advlib.attacks.embedding import perturbed_logits
+from advlib.embeddings import perturbed_logits
+from advlib.finetuning import finetune
 from advlib.objectives import Adversarial
-from advlib.training import finetune
 
 every = pytest.mark.parametrize("name", NAMES)
 both = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])

@@ -13,9 +13,7 @@ import torch
 from conftest import make_classifier
 
 import advlib
-from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
-from advlib.evaluation import Outcome, collapse, majority, summarise
-from advlib.protocol import (
+from advlib.app.protocol import (
     LEADERBOARD,
     PROTOCOLS,
     Protocol,
@@ -26,6 +24,8 @@ from advlib.protocol import (
     verify,
     weights_hash,
 )
+from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
+from advlib.evaluation import Outcome, collapse, majority, summarise
 
 FEW_TYPOS = Typos(max_changed=0.1, kinds=("swap",), per_kind=1)
 TINY = Protocol(
@@ -251,7 +251,7 @@ def test_the_published_digest_is_that_of_the_published_numbers(name, hits, monke
         table.attrs = {"temperature": 1.53, "warning": collapse(found[0], victim.labels)}
         return table
 
-    monkeypatch.setattr("advlib.protocol.robustness", published)
+    monkeypatch.setattr("advlib.app.protocol.robustness", published)
     board = Path(__file__).parents[1] / "docs" / "results" / "leaderboard.md"
     found = leaderboard_line(evaluate(name, device="cpu"))
     assert found in board.read_text("utf-8")

@@ -8,10 +8,11 @@ from conftest import make_classifier
 from datasets import Dataset
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
+import advlib.finetuning
 import advlib.training
 from advlib.attacks import FGM, PGD
+from advlib.finetuning import Collapsed, finetune, recipe
 from advlib.objectives import Adversarial, After, Clean, FreeLB, Madry, Objective, Parts, RDrop
-from advlib.training import Collapsed, finetune, recipe
 
 GOOD, BAD = "good great fine bright warm", "bad awful dull curt slow"
 TEXTS = [(f"the {n} {v} {a}", y) for n in ("film", "plot", "acting", "ending")
@@ -28,8 +29,8 @@ def data():
 @pytest.fixture
 def real(monkeypatch):
     """Tiny models count as pre-trained encoders, and a hundred steps are enough."""
-    monkeypatch.setattr(advlib.training, "SMALL", 0)
-    monkeypatch.setattr(advlib.training, "LEAST_STEPS", 100)
+    monkeypatch.setattr(advlib.finetuning, "SMALL", 0)
+    monkeypatch.setattr(advlib.finetuning, "LEAST_STEPS", 100)
 
 
 def train(data, out, objective=None, **arguments):
@@ -46,7 +47,7 @@ def test_small_sets_get_steps_and_not_epochs():
         found = recipe(encoder, texts)
         assert found.epochs * -(-texts // 32) == steps and found.after == plain, texts
         assert found.learning_rate == 5e-5
-    assert recipe(torch.nn.Linear(2, 2), 720) == advlib.training.Recipe(10, 1e-3, 0)
+    assert recipe(torch.nn.Linear(2, 2), 720) == advlib.finetuning.Recipe(10, 1e-3, 0)
 
 
 def test_what_was_asked_for_is_kept():

@@ -1,8 +1,6 @@
 """The word attacks by name: what they need, propose and rank, against brute force."""
 
 import gzip
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -10,29 +8,28 @@ import torch
 from conftest import WORDS, make_classifier
 
 import advlib
-from advlib.attacks import (
+from advlib.app.recipes import (
     A2T,
     PWWS,
-    BERTAttack,
     DeepWordBug,
+    EditDistance,
+    TextFooler,
+    edits,
+    for_text,
+    synonyms,
+    word_vectors,
+)
+from advlib.attacks import (
     EmbeddingNeighbours,
     HotFlip,
     MaskedLanguageModel,
-    TextFooler,
     Typos,
-    UniversalTrigger,
+    WordAttack,
     WordSubstitution,
-    for_text,
 )
-from advlib.attacks.recipes import synonyms, word_vectors
-from advlib.attacks.search import edits
 from advlib.attacks.words import (
-    EditDistance,
-    HardLabel,
     KeepWords,
     LabelRule,
-    PartOfSpeech,
-    Targeted,
     gradients,
 )
 from advlib.corpora import replace, words
@@ -84,8 +81,7 @@ def truth(victim, text=TEXT):
         (TextFooler, "TextFooler needs word vectors: vectors=FILE.*counter-fit.*'model'"),
         (A2T, "A2T needs word vectors: vectors=FILE"),
         (lambda: TextFooler(vectors="none.txt"), "TextFooler finds no word vectors.*none.txt"),
-        (BERTAttack, "BERTAttack needs a masked language model: language_model=FOLDER"),
-        (PWWS, "PWWS needs synonyms: thesaurus=FILE.*pip install wn.*wn download"),
+        (PWWS, "PWWS needs synonyms: thesaurus=FILE with one group"),
         (lambda: DeepWordBug(kinds=("slip",)), "kinds must be some of"),
         (lambda: DeepWordBug(kinds=()), "kinds must be some of"),
         (lambda: TextFooler(vectors="model", k=0), "k must be"),
@@ -99,7 +95,7 @@ def test_what_is_missing_is_said_in_one_sentence(make, message):
 
 def test_a_language_model_that_is_not_there_is_said_when_it_is_needed(two):
     with pytest.raises(ValueError, match="no model folder nowhere"):
-        BERTAttack(language_model="./nowhere")(two, [TEXT], [truth(two)])
+        MaskedLanguageModel(language_model="./nowhere")(two, [TEXT], [truth(two)])
 
 
 # ---------------------------------------------------------------------- word vectors
@@ -167,14 +163,12 @@ def test_the_model_s_own_table_is_one_of_the_choices(reviews):
 
 
 def test_the_numbers_are_the_papers(vectors):
-    fooler, a2t, bert = TextFooler(vectors=vectors[0]), A2T(vectors=vectors[0]), BERTAttack(
-        language_model="bert-tiny")  # fmt: skip
+    fooler, a2t = TextFooler(vectors=vectors[0]), A2T(vectors=vectors[0])
     assert (fooler.k, fooler.least, fooler.rank, fooler.max_changed) == (50, 0.7, "delete", 1.0)
     assert (a2t.k, a2t.least, a2t.rank, a2t.max_changed) == (20, 0.8, "gradient-l1", 0.1)
     assert [a2t.most(n) for n in (3, 4, 20, 40, 41, 55)] == [3, 4, 4, 4, 4, 5]
-    assert (bert.k, bert.rank, bert.max_changed) == (48, "mask", 0.4)
     assert (DeepWordBug().rank, DeepWordBug().constraints) == ("combined", (EditDistance(30),))
-    for attack in (fooler, a2t, bert):
+    for attack in (fooler, a2t):
         assert attack.constraints == (KeepWords(),)
 
 
@@ -184,8 +178,7 @@ def test_the_repr_holds_no_folder(vectors, thesaurus):
         "rank='gradient-l1', constraints=(KeepWords(),))"
     )
     assert repr(PWWS(thesaurus=thesaurus)).startswith("PWWS(thesaurus='groups.txt', ")
-    assert "language_model='bert-tiny'" in repr(BERTAttack(language_model="bert-tiny"))
-    assert "language_model='own/er'" in repr(BERTAttack(language_model="own/er"))
+    assert "language_model='own/er'" in repr(MaskedLanguageModel(language_model="own/er"))
 
 
 # ---------------------------------------------------------------------- ranking
@@ -278,7 +271,8 @@ def test_pwws_is_the_paper_s_formula(two, thesaurus):
 
 def options_and_weights(victim, text, label, thesaurus):
     """What `salient_options` makes of the text, asked by hand."""
-    from advlib.attacks.search import State, Untargeted, salient_options
+    from advlib.app.recipes import salient_options
+    from advlib.attacks.search import State, Untargeted
 
     def score(texts):
         return Untargeted().score(victim.logits(texts), np.full(len(texts), label))
@@ -296,9 +290,13 @@ def options_and_weights(victim, text, label, thesaurus):
 
 def test_saliency_ranks_the_greedy_search_too(two, thesaurus):
     """The same order as PWWS, in which the other synonyms are looked at again."""
+
+    class Greedy(PWWS):
+        scored = WordAttack.scored
+
     label = truth(two)
     pwws = PWWS(thesaurus=thesaurus)(two, [TEXT], [label])[0]
-    again = order_of_words(Synonyms(known=synonyms(thesaurus), rank="saliency"), two, TEXT, label)
+    again = order_of_words(Greedy(thesaurus=thesaurus), two, TEXT, label)
     assert pwws.changed and set(pwws.changed) <= set(again)
 
 
@@ -312,7 +310,8 @@ def test_deepwordbug_s_score_is_head_and_tail(two):
     head = [p(" ".join(old[:i])) for i in range(len(old) + 1)]
     tail = [p(" ".join(old[i:])) for i in range(len(old) + 1)]
     score = [head[i + 1] - head[i] + tail[i] - tail[i + 1] for i in range(len(old))]
-    from advlib.attacks.search import State, heads_and_tails
+    from advlib.app.recipes import heads_and_tails
+    from advlib.attacks.search import State
     from advlib.attacks.search import Untargeted as Goal
 
     def logits(texts):
@@ -327,42 +326,21 @@ def test_deepwordbug_s_score_is_head_and_tail(two):
     assert end.value.value == pytest.approx({i: score[i] for i in (1, 3, 4, 9)}, abs=1e-5)
 
 
-def test_bertattack_masks_and_textfooler_leaves_out(reviews, monkeypatch):
+def test_a_language_model_masks_and_textfooler_leaves_out(reviews, monkeypatch):
     text = "The soup was tasty, and the waiter was friendly."
     seen = []
     bare = type(reviews).logits
     monkeypatch.setattr(type(reviews), "logits",
                         lambda self, texts, *a: seen.extend(texts) or bare(self, texts, *a))
     label = truth(reviews, text)
-    BERTAttack(language_model="bert-tiny")(reviews, [text], [label])
+    MaskedLanguageModel(rank="mask")(reviews, [text], [label])
     assert "The soup was [MASK], and the waiter was friendly." in seen
     seen.clear()
     TextFooler(vectors="model", least=0.0)(reviews, [text], [label])
     assert "The soup was , and the waiter was friendly." in seen
 
 
-def test_bertattack_offers_what_the_language_model_expects(reviews):
-    text = ["The soup was tasty, and the waiter was friendly."]
-    attack = BERTAttack(language_model="bert-tiny")
-    (mine,), (all_,) = attack.propose(reviews, text, [1]), MaskedLanguageModel(
-        "bert-tiny", k=48).propose(reviews, text, [1])  # fmt: skip
-    kept = KeepWords().words
-    assert mine == [tuple(w for w in options if w.lower() not in kept) for options in all_]
-    assert any(w.lower() in kept for options in all_ for w in options), "there was one to leave out"
-
-
 # ---------------------------------------------------------------------- thesaurus
-
-
-class Synonyms(WordSubstitution):
-    """Any synonyms, with the greedy search."""
-
-    def __init__(self, known, **settings):
-        super().__init__(**settings)
-        object.__setattr__(self, "known", known)
-
-    def propose(self, victim, texts, labels):
-        return [[self.known(w.lower()) for w in words(text)] for text in texts]
 
 
 def test_a_thesaurus_has_one_group_a_line(tmp_path, thesaurus):
@@ -384,40 +362,6 @@ def test_pwws_keeps_capitals_and_takes_several_words(two, tmp_path):
     assert options == [("Motion picture",), ("motion picture",)]
     results = PWWS(thesaurus=str(tmp_path / "t.txt"))(two, ["the film was good"], [0])
     assert results[0].text in ("the film was good", "the motion picture was good")
-
-
-def test_a_wordnet_is_asked_through_wn(two, monkeypatch):
-    class Error(Exception):
-        pass
-
-    class Synset:
-        def __init__(self, *lemmas):
-            self.lemmas = lambda: list(lemmas)
-
-    class Wordnet:
-        def __init__(self, lexicon=None, *, lang=None, lemmatizer=None):
-            if (lexicon, lang) not in (("mini:1", None), (None, "en")):
-                raise Error(f"no lexicon found with lang={lang!r} and lexicon={lexicon!r}")
-            assert lemmatizer is morphy.morphy
-
-        def words(self, word):
-            return [types.SimpleNamespace(lemma=lambda: word.removesuffix("s"))]
-
-        def synsets(self, word):
-            return [Synset("film", "movie", "moving picture"), Synset("shoot", "Film", "movie")]
-
-    morphy = types.SimpleNamespace(morphy=object())
-    fake = types.SimpleNamespace(Wordnet=Wordnet, Error=Error, morphy=morphy)
-    monkeypatch.setitem(sys.modules, "wn", fake)
-    monkeypatch.setitem(sys.modules, "wn.morphy", morphy)
-    for name in ("wordnet", "mini:1"):
-        (options,) = PWWS(thesaurus=name).propose(two, ["film Films"], [0])
-        assert options == [("movie", "shoot"), ("Movie", "Shoot")], "no phrase, not itself, once"
-    with pytest.raises(ValueError, match="wn has no such wordnet .*oewn:2000.*wn download"):
-        PWWS(thesaurus="oewn:2000")
-    monkeypatch.setitem(sys.modules, "wn", None)
-    with pytest.raises(ValueError, match="package wn is not installed: `pip install wn`"):
-        PWWS(thesaurus="wordnet")
 
 
 # ---------------------------------------------------------------------- letters
@@ -458,35 +402,16 @@ def test_the_edit_distance_of_the_whole_text_is_limited(reviews):
         True, False, True, False]  # fmt: skip
 
 
-# ---------------------------------------------------------------------- part of speech
-
-
-def tagger(found):
-    return [(w, "NOUN" if w.endswith("s") else "VERB") for w in found]
-
-
-def test_the_part_of_speech_stays_and_the_tagger_is_named(two):
-    limit = PartOfSpeech(tagger)
-    assert repr(limit) == "PartOfSpeech(tagger)"
-    assert "PartOfSpeech(tagger)" in repr(Typos(constraints=(limit,)))
-    pairs = [("cats run", "dogs run"), ("cats run", "dog run"), ("cats run", "cats runs"),
-             ("cats run", "big cats run"), ("", "")]  # fmt: skip
-    assert limit.allows(two, pairs) == [True, False, False, False, True]
-    plain = PartOfSpeech(lambda found: [w[-1] for w in found])
-    assert plain.allows(two, pairs[:2]) == [True, False]
-
-
 # ---------------------------------------------------------------------- what holds for all
 
 
 def recipes(vectors, thesaurus):
     return [
         TextFooler(vectors=vectors, least=0.0), A2T(vectors=vectors, least=0.0, k=4),
-        A2T(vectors=vectors, least=0.0, k=4, goal=Targeted(1)),
-        BERTAttack(language_model="bert-tiny"), PWWS(thesaurus=thesaurus), DeepWordBug(),
-        PWWS(thesaurus=thesaurus, goal=HardLabel()), PWWS(thesaurus=thesaurus, max_changed=0.1),
+        MaskedLanguageModel(rank="mask"), PWWS(thesaurus=thesaurus), DeepWordBug(),
+        PWWS(thesaurus=thesaurus, max_changed=0.1),
         DeepWordBug(max_queries=9), PWWS(thesaurus=thesaurus, max_queries=8),
-        DeepWordBug(beam=2, constraints=()), DeepWordBug(rank="saliency", max_queries=30),
+        DeepWordBug(beam=2, constraints=()), DeepWordBug(rank="delete", max_queries=30),
         A2T(vectors=vectors, least=0.0, max_queries=1),
     ]  # fmt: skip
 
@@ -502,9 +427,9 @@ def test_what_holds_for_every_recipe(vectors, thesaurus, texts, monkeypatch):
         seen["texts"] += len(texts)
         return plain(self, texts, batch_size)
 
-    def counted(victim, texts, labels, target):
+    def counted(victim, texts, labels):
         seen["gradients"] += len(texts)
-        return sloped(victim, texts, labels, target)
+        return sloped(victim, texts, labels)
 
     monkeypatch.setattr(advlib.models.Classifier, "logits", logits)
     monkeypatch.setattr(advlib.attacks.words, "gradients", counted)
@@ -516,14 +441,10 @@ def test_what_holds_for_every_recipe(vectors, thesaurus, texts, monkeypatch):
             assert alone == result, (attack, text)
             asked = seen["texts"] + seen["gradients"]
             assert asked <= result.queries <= (attack.max_queries or np.inf), attack
-            if not isinstance(attack.goal, HardLabel):  # random changes come again and again
-                assert result.queries - asked <= 5, "a text asked twice counts, and is rare"
+            assert result.queries - asked <= 5, "a text asked twice counts, and is rare"
             assert len(result.changed) <= attack.most(len(words(text)))
             now = int(plain(victim, [result.text])[0].argmax())
-            if isinstance(attack.goal, Targeted):
-                assert result.success == (label != attack.goal.target == now)
-            else:
-                assert result.success == (now != label)
+            assert result.success == (now != label)
 
 
 # ---------------------------------------------------------------------- is the meaning kept?
@@ -541,7 +462,6 @@ def test_the_row_says_where_nobody_knows_the_label(two, thesaurus):
                    HotFlip(k=1, constraints=(LabelRule(),)), advlib.attacks.FGM(0.1)):
         assert not getattr(attack, "meaning_unchecked", False)
         assert summarise(attack_all(two, data, None), attack)["threat model"] == repr(attack)
-    assert UniversalTrigger(("the",)).meaning_unchecked
 
 
 def test_the_attacks_for_real_text_need_nothing(two):

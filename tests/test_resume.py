@@ -16,8 +16,9 @@ from transformers import TrainerCallback, TrainerState, set_seed
 
 import advlib.training
 from advlib.attacks import FGM, PGD, Divergence
+from advlib.finetuning import finetune
 from advlib.objectives import SMART, Adversarial, Free
-from advlib.training import finetune, last_checkpoint
+from advlib.training import last_checkpoint
 
 OBJECTIVES = {
     "PGD": Adversarial(PGD(0.3, steps=2, random_start=True)),

@@ -11,17 +11,13 @@ from advlib.attacks import (
     HotFlip,
     MaskedLanguageModel,
     Typos,
-    UniversalTrigger,
     WordSubstitution,
 )
-from advlib.attacks.search import TIE, Query, State, _best, lockstep
+from advlib.attacks.search import TIE, Query, State, best, lockstep
 from advlib.attacks.words import (
-    HardLabel,
     KeepWords,
     LabelRule,
     Similarity,
-    SurvivesRecoding,
-    Targeted,
     Untargeted,
     WordResult,
     best_others,
@@ -40,7 +36,7 @@ def victim():
 
 def test_success_is_no_tie_with_failure():
     pairs = [(-TIE / 2, {}), (TIE / 3, {0: "a"}), (TIE / 2, {0: "b"})]
-    assert _best(pairs, 1) == [pairs[1]]
+    assert best(pairs, 1) == [pairs[1]]
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +50,10 @@ ATTACKS = [
     WordSubstitution(beam=3),
     WordSubstitution(rank="delete", max_changed=0.3),
     WordSubstitution(rank="gradient"),
-    WordSubstitution(goal=HardLabel()),
-    WordSubstitution(goal=Targeted(1)),
     WordSubstitution(max_queries=12),
     Typos(constraints=(KeepWords(),), max_changed=0.2),
     EmbeddingNeighbours(constraints=(LabelRule(),), max_changed=0.2),
-    MaskedLanguageModel(k=3, max_changed=0.2, constraints=(SurvivesRecoding(),)),
+    MaskedLanguageModel(k=3, max_changed=0.2, constraints=(LabelRule(),)),
     HotFlip(max_changed=0.2),
     HotFlip(max_queries=1),
     HotFlip(rank="unknown", max_queries=9, max_changed=0.2),
@@ -80,10 +74,7 @@ def test_what_holds_for_every_attack(attack, victim, sample):
         old, new = words(text), words(r.text)
         if len(old) == len(new):
             assert r.changed == tuple(i for i in range(len(old)) if old[i] != new[i])
-        if isinstance(attack.goal, Targeted):
-            assert r.success == (was != attack.goal.target != label and now == attack.goal.target)
-        else:
-            assert r.success == (was == label != now) and r.wrong_before == (was != label)
+        assert r.success == (was == label != now) and r.wrong_before == (was != label)
         for constraint in attack.constraints:
             assert not any(k for i, k in enumerate(constraint.keeps(old)) if i in r.changed)
             assert r.text == text or constraint.allows(victim, [(text, r.text)]) == [True]
@@ -104,21 +95,6 @@ def test_a_beam_is_at_least_as_strong_here_and_asks_more(victim, sample):
     greedy, beam = (WordSubstitution(beam=b)(victim, *sample) for b in (1, 4))
     assert sum(r.success for r in beam) >= sum(r.success for r in greedy)
     assert sum(r.queries for r in beam) > sum(r.queries for r in greedy)
-
-
-def test_hard_label_sees_nothing_but_the_class(victim, sample, monkeypatch):
-    """Logits squashed to one-hot rows give the same results."""
-    before = WordSubstitution(goal=HardLabel())(victim, *sample)
-    real = type(victim).logits
-    monkeypatch.setattr(
-        type(victim), "logits", lambda *a, **k: np.eye(2, dtype="f")[real(*a, **k).argmax(1)]
-    )
-    assert WordSubstitution(goal=HardLabel())(victim, *sample) == before
-
-
-def test_a_target_outside_the_classes_is_refused(victim, sample):
-    with pytest.raises(ValueError, match="0..1"):
-        WordSubstitution(goal=Targeted(2))(victim, *sample)
 
 
 def test_no_texts_no_results_and_lengths_must_agree(victim):
@@ -182,8 +158,8 @@ def test_texts_are_asked_once_budgets_hold_and_forbidden_ones_are_free():
 
 def test_of_equal_scores_the_first_is_taken():
     pairs = [(1.0, {0: "a"}), (1.0 + TIE / 2, {1: "b"}), (0.5, {2: "c"})]
-    assert [next(iter(c)) for _, c in _best(pairs, 3)] == [0, 1, 2]
-    assert _best([(1.0, {0: "a"}), (1.0 + 2 * TIE, {1: "b"})], 1)[0][1] == {1: "b"}
+    assert [next(iter(c)) for _, c in best(pairs, 3)] == [0, 1, 2]
+    assert best([(1.0, {0: "a"}), (1.0 + 2 * TIE, {1: "b"})], 1)[0][1] == {1: "b"}
 
 
 # ---------------------------------------------------------------------- constraints
@@ -201,13 +177,6 @@ def test_similarity_compares_with_the_original(victim):
     vectors = {"a": [1, 0], "b": [1, 0.1], "c": [0, 1]}
     limit = Similarity(lambda texts: [vectors[t] for t in texts], least=0.9)
     assert limit.allows(victim, [("a", "b"), ("a", "c"), ("c", "c")]) == [True, False, True]
-
-
-def test_look_alikes_do_not_survive_recoding_where_they_become_unknown(victim):
-    allowed = SurvivesRecoding().allows(
-        victim, [("The soup was bad.", "The soup was great."), ("The soup.", "The \u0455oup.")]
-    )
-    assert allowed == [True, False]
 
 
 # ---------------------------------------------------------------------- proposals
@@ -250,7 +219,8 @@ def test_hotflip_s_estimate_is_the_slope_of_the_score(victim):
     """(e_v − e_w)·g against the score a hundredth of the way from w to v, in double precision."""
     from copy import deepcopy
 
-    from advlib.attacks.embedding import perturbed_logits, wrong_margin, zero_delta
+    from advlib.attacks.embedding import wrong_margin
+    from advlib.embeddings import perturbed_logits, zero_delta
 
     double = advlib.models.Classifier(deepcopy(victim.model).double(), victim.tokenizer)
     text, label = "The waiter was friendly, and the soup was good.", 1
@@ -295,9 +265,9 @@ def test_queries_are_the_texts_that_the_model_was_given(
         seen["texts"] += len(texts)
         return plain(self, texts, batch_size)
 
-    def counted(victim, texts, labels, target):
+    def counted(victim, texts, labels):
         seen["gradients"] += len(texts)
-        return sloped(victim, texts, labels, target)
+        return sloped(victim, texts, labels)
 
     monkeypatch.setattr(advlib.models.Classifier, "logits", logits)
     monkeypatch.setattr(advlib.attacks.words, "gradients", counted)
@@ -307,11 +277,6 @@ def test_queries_are_the_texts_that_the_model_was_given(
         assert seen["gradients"] == gradients * (not result.wrong_before)
         assert result.queries >= seen["texts"] + seen["gradients"], "a text asked twice counts"
         assert result.queries - seen["texts"] - seen["gradients"] <= 2, "and is rare"
-
-
-def test_an_attacker_without_scores_has_no_gradient():
-    with pytest.raises(ValueError, match="HotFlip reads gradients"):
-        HotFlip(goal=HardLabel())
 
 
 @pytest.mark.parametrize("share, most", [(0.29, 29), (0.57, 57), (0.3, 30), (0.999, 99)])
@@ -377,20 +342,6 @@ def test_the_language_model_expects_plausible_words(victim):
     assert {"helpful", "kind", "polite", "rude", "unfriendly"} & set(options[3])
 
 
-def test_a_trigger_is_found_on_some_texts_and_works_on_others(victim):
-    reviews = [r for r in world().sample(120, "test", seed=9) if r.label == 1]
-    texts, labels = [r.text for r in reviews], [r.label for r in reviews]
-    trigger = UniversalTrigger.find(victim, texts[:20], labels[:20], length=3, rounds=2)
-    results = trigger(victim, texts[20:], labels[20:])
-    nothing = UniversalTrigger(("the", "the"))(victim, texts[20:], labels[20:])
-    assert sum(r.success for r in results) > sum(r.success for r in nothing)
-    hit = next(r for r in results if r.success)
-    assert hit.text == " ".join([*trigger.words, hit.original])
-    assert hit.show().startswith(f"[+ {' '.join(trigger.words)}]")
-    with pytest.raises(ValueError, match="find"):
-        UniversalTrigger()(victim, texts, labels)
-
-
 def test_a_diff_shows_insertions_and_escapes_them():
     result = WordResult("good soup", "<i> good soup", 1, (), True, False, 2)
     assert "<i>" not in result.show(as_html=True) and "&lt;" in result.show(as_html=True)
@@ -435,46 +386,13 @@ def test_settings_that_would_do_nothing_are_refused(make, message):
 
 
 @pytest.mark.parametrize("label", [-1, -100, 2, 0.7])
-@pytest.mark.parametrize("attack", [WordSubstitution(), UniversalTrigger(("the",))], ids=repr)
-def test_a_label_that_is_no_class_is_refused(victim, attack, label):
+def test_a_label_that_is_no_class_is_refused(victim, label):
     with pytest.raises(ValueError, match="class"):
-        attack(victim, ["The soup was tasty."], [label])
-
-
-def test_a_text_that_is_wrong_already_is_not_robust_whatever_the_goal(victim, sample):
-    texts, labels = sample
-    wrong = [1 - y for y in victim.predict(texts).argmax(1)]
-    for goal in (Untargeted(), Targeted(0), HardLabel()):
-        assert not any(r.robust for r in WordSubstitution(goal=goal)(victim, texts, wrong))
+        WordSubstitution()(victim, ["The soup was tasty."], [label])
 
 
 def test_far_is_a_negation():
     assert KeepWords().keeps(["far", "Seldom", "soup"]) == [True, True, False]
-
-
-def test_the_gradient_climbs_towards_the_target():
-    """By finite differences on the embedding table: the odds of the target class rise along it."""
-    few = make_classifier("bert", classes=3, seed=1)
-    few.model.double()
-    text, target = "the film was very good", 2
-    (slopes,) = gradients(few, [text], [0], target)
-    table, slope = few.model.get_input_embeddings().weight, slopes[1]
-    token = int(slope.ids[0])
-
-    def odds():
-        with torch.no_grad():
-            batch = few.encode([text])
-            batch.pop("special_tokens_mask")
-            z = few.model(**batch).logits[0]
-        return float(z[target] - z[[0, 1]].logsumexp(0))
-
-    direction = slope.grad[0] / slope.grad[0].norm()
-    with torch.no_grad():
-        table[token] += 1e-5 * direction
-        up = odds()
-        table[token] -= 2e-5 * direction
-        down = odds()
-    assert (up - down) / 2e-5 == pytest.approx(float(slope.grad[0].norm()), rel=1e-4)
 
 
 def test_left_padding_moves_no_gradient():

@@ -18,8 +18,9 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from advlib.attacks import FGM, PGD, Divergence, WordSubstitution
 from advlib.evaluation import robustness
+from advlib.finetuning import finetune
 from advlib.objectives import TRADES, Adversarial, Free
-from advlib.training import STATE, AdversarialTrainer, finetune, last_checkpoint, tokenize
+from advlib.training import STATE, AdversarialTrainer, last_checkpoint, tokenize
 
 GOOD, BAD = "good great fine bright warm", "bad awful dull curt slow cold"
 

@@ -17,9 +17,9 @@ from transformers import set_seed
 
 import advlib
 from advlib.attacks import FGM, PGD, WordSubstitution
+from advlib.finetuning import finetune
 from advlib.models import CHECKPOINTS, load_classifier, quiet
 from advlib.objectives import Adversarial
-from advlib.training import finetune
 
 # The same recipe as `advlib run`, so that what a learner sees is what the package ships.
 EPOCHS, LEARNING_RATE, EPS, SEED = 10, 1e-3, 0.3, 0

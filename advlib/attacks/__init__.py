@@ -9,36 +9,27 @@ from advlib.attacks.embedding import (
     Noise,
     VirtualAdversarial,
 )
-from advlib.attacks.recipes import A2T, PWWS, BERTAttack, DeepWordBug, TextFooler, for_text
 from advlib.attacks.words import (
     EmbeddingNeighbours,
     HotFlip,
     MaskedLanguageModel,
     Typos,
-    UniversalTrigger,
     WordAttack,
     WordSubstitution,
 )
 
 __all__ = [
-    "A2T",
-    "BERTAttack",
     "FGM",
     "FGSM",
     "PGD",
-    "DeepWordBug",
     "Divergence",
     "EmbeddingAttack",
     "EmbeddingNeighbours",
     "HotFlip",
     "MaskedLanguageModel",
     "Noise",
-    "PWWS",
-    "TextFooler",
     "Typos",
-    "UniversalTrigger",
     "VirtualAdversarial",
     "WordAttack",
     "WordSubstitution",
-    "for_text",
 ]

@@ -1,9 +1,7 @@
 """Attacks on embeddings: Noise, FGSM, FGM and PGD are one loop with different settings.
 
 `delta = attack(model, batch)` maximises the model's loss over δ in a norm ball, where δ is added
-to the *output* of `model.get_input_embeddings()`. Perturbing the output and not the weight means
-that each position has its own δ, that frozen and LoRA models are attacked like any other, and that
-ε does not depend on the batch size.
+to the token embeddings (see `advlib.embeddings`).
 
 What is maximised is the log-odds of being wrong, m = log Σ_{j≠y} e^{z_j} − z_y for logits z. The
 cross-entropy is log(1 + e^m), so both rise together and point the same way; but the gradient of m
@@ -13,19 +11,25 @@ does not fade when the model is sure of itself, so a confident model cannot hide
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_layers import GradientCheckpointingLayer
 
-from advlib.models import NOT_INPUTS
+from advlib.embeddings import (
+    attack_mode,
+    attackable,
+    bare,
+    check_part,
+    embedding_table,
+    full_precision,
+    mean_norm,
+    perturbed_logits,
+    zero_delta,
+)
 from advlib.perturbation import Ball, check_eps
-
-PARTS = ("both", "first", "second")  # of a sentence pair
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,6 +88,28 @@ class EmbeddingAttack:
 
     # ------------------------------------------------------------------ the loop
 
+    def climb(self, ball: Ball, delta: Tensor, steepest: Callable[[Tensor], Tensor]) -> Tensor:
+        """One run: `steps` times a step in the steepest direction, and back into the ball."""
+        for step in range(self.steps):
+            delta = self.move(ball, delta, steepest(delta), step)
+        return delta
+
+    def start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
+        """Where a run begins: δ = 0 or a random point of the ball."""
+        if not (self.random_start or restart):
+            return zero
+        return ball.random(*_noise(ball, batch, mask, zero, self.seed, restart, generator))
+
+    def move(self, ball: Ball, delta: Tensor, push: Tensor, step: int) -> Tensor:
+        """The next point: a step along `push`, the steepest direction, and back into the ball."""
+        if self.step_size is None:  # FGM and FGSM are the first step: size eps from zero
+            size = ball.eps / (step + 1) ** 0.5
+        else:
+            size = self.step_size * ball.eps / self.eps
+        return ball.project(delta + size * push)
+
+    # ------------------------------------------------------------------ around it
+
     def __call__(
         self,
         model: nn.Module,
@@ -115,87 +141,64 @@ class EmbeddingAttack:
         mask = attackable(batch, self.part).unsqueeze(-1)
         ball = self.ball(model)
         self.check_size(ball, model, batch, mask)
-        keep_best = keep_best and self._iterative
         zero = zero_delta(model, batch)
-        best, best_margin = zero, zero.new_full(mask.shape[:1], -torch.inf)
-        moved = self.steps == 0
-
-        def record(delta: Tensor, logits: Tensor) -> None:
-            nonlocal best, best_margin
-            found = self._margin(logits, batch, hard=True).to(zero.dtype)
-            better = found > best_margin
-            best = torch.where(better[:, None, None], delta, best)
-            best_margin = torch.where(better, found, best_margin)
-
+        best = _Best(zero) if keep_best and self._iterative else None
+        moved, lent = self.steps == 0, None if self.random_start else first_grad
         with attack_mode(model, self.same_dropout) as rewind, torch.enable_grad():
             batch = self._prepared(model, batch, rewind)
+
+            def steepest(delta: Tensor) -> Tensor:
+                nonlocal moved, lent
+                grad, lent = lent, None
+                if grad is None:
+                    rewind()
+                    grad, logits = self._gradient(model, batch, delta)
+                    if best:
+                        best.see(delta, self._margin(logits, batch, hard=True))
+                push = ball.steepest(grad.to(zero.dtype) * mask)
+                moved = moved or bool(push.any())
+                return push
+
             for restart in range(self.restarts):
-                delta = self.start(ball, batch, mask, zero, restart, generator)
-                for step in range(self.steps):
-                    grad, logits = first_grad, None
-                    if grad is None or step or restart or self.random_start:
-                        rewind()
-                        grad, logits = self._gradient(model, batch, delta)
-                    if keep_best and logits is not None:
-                        record(delta, logits)
-                    push = ball.steepest(grad.to(zero.dtype) * mask)
-                    delta = self.move(ball, delta, push, step)
-                    moved = moved or bool(push.any())
-                if keep_best:
+                begin = self.start(ball, batch, mask, zero, restart, generator)
+                delta = self.climb(ball, begin, steepest)
+                if best:
                     with torch.no_grad():
                         rewind()
-                        record(delta, self._forward(model, batch, delta))
+                        logits = self._forward(model, batch, delta)
+                        best.see(delta, self._margin(logits, batch, hard=True))
         if mask.any() and not moved:
             raise ValueError(
                 f"{self} did nothing: the gradient on the embeddings is zero everywhere. Does the "
                 "model detach its embeddings, or ignore them?"
             )
-        if keep_best and best_margin.isneginf().any():  # no pass gave a number
+        if best and best.margin.isneginf().any():  # no pass gave a number
             raise ValueError(f"{self}: the model's output is not finite; check its weights")
-        return best if keep_best else delta
+        return best.delta if best else delta
 
     @property
     def _iterative(self) -> bool:
         """Whether there is more than one point to choose the best from."""
         return max(self.steps, 1) * self.restarts > 1
 
-    def passes(self, keep_best: bool = True, lent: bool = False) -> tuple[int, int]:
+    def passes(self, keep_best: bool = True) -> tuple[int, int]:
         """(forward, backward) passes through the model that one call makes."""
-        gradients = self.steps * self.restarts - lent
+        gradients = self.steps * self.restarts
         return gradients + self.restarts * (keep_best and self._iterative), gradients
 
     def ball(self, model: nn.Module) -> Ball:
         """The ball of this attack in the model's own units."""
-        eps = self.eps
-        if self.relative:
-            weight = embedding_table(model)
-            weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
-            unit = weight.norm(dim=1).mean().item()
-            if not 0 < unit < float("inf"):
-                raise ValueError(
-                    f"{self}: the model's embeddings are {'not finite' if unit else 'all zero'}, "
-                    "so a relative eps has no unit; check its weights"
-                )
-            eps *= unit
-            if self.norm == "linf":
-                eps /= weight.shape[1] ** 0.5
-        return Ball(eps, self.norm, self.scope)
-
-    # ------------------------------------------------------------------ its parts
-
-    def start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
-        """Where a run begins: δ = 0 or a random point of the ball."""
-        if not (self.random_start or restart):
-            return zero
-        return ball.random(*_noise(ball, batch, mask, zero, self.seed, restart, generator))
-
-    def move(self, ball: Ball, delta: Tensor, push: Tensor, step: int) -> Tensor:
-        """The next point: a step along `push`, the steepest direction, and back into the ball."""
-        if self.step_size is None:  # FGM and FGSM are the first step: size eps from zero
-            size = ball.eps / (step + 1) ** 0.5
-        else:
-            size = self.step_size * ball.eps / self.eps
-        return ball.project(delta + size * push)
+        if not self.relative:
+            return Ball(self.eps, self.norm, self.scope)
+        unit = mean_norm(model)
+        if not 0 < unit < float("inf"):
+            raise ValueError(
+                f"{self}: the model's embeddings are {'not finite' if unit else 'all zero'}, "
+                "so a relative eps has no unit; check its weights"
+            )
+        if self.norm == "linf":
+            unit /= embedding_table(model).shape[1] ** 0.5
+        return Ball(self.eps * unit, self.norm, self.scope)
 
     def _prepared(self, model, batch, rewind) -> Mapping[str, Tensor]:
         return batch
@@ -254,138 +257,19 @@ class EmbeddingAttack:
             )
 
 
-# The unnamed layers below are what the attacks, the objectives and the lessons share.
+class _Best:
+    """The best point of each example so far."""
+
+    def __init__(self, zero: Tensor):
+        self.delta, self.margin = zero, zero.new_full((len(zero),), -torch.inf)
+
+    def see(self, delta: Tensor, margin: Tensor) -> None:
+        better = margin.to(self.margin) > self.margin
+        self.delta = torch.where(better[:, None, None], delta, self.delta)
+        self.margin = torch.where(better, margin.to(self.margin), self.margin)
 
 
-def bare(model: nn.Module) -> nn.Module:
-    """The model inside a wrapper such as DistributedDataParallel: inner passes through it trigger
-    no gradient exchange."""
-    model = uncompiled(model)
-    return uncompiled(getattr(model, "module", model))
-
-
-def uncompiled(model: nn.Module) -> nn.Module:
-    """The module that torch.compile was given. A compiled graph does not see that a hook has come,
-    and would pass over δ in silence."""
-    return getattr(model, "_orig_mod", model)
-
-
-def embedding_layer(model: nn.Module) -> nn.Module:
-    """The token-embedding layer. Raises ValueError where the model has none."""
-    try:
-        layer = model.get_input_embeddings()
-    except (AttributeError, NotImplementedError) as error:
-        raise ValueError(
-            f"{type(model).__name__} has no input embeddings to perturb (get_input_embeddings() "
-            "fails); embedding attacks need a text model that has them"
-        ) from error
-    if not isinstance(getattr(layer, "weight", None), Tensor) or layer.weight.dim() != 2:
-        raise ValueError(f"{type(model).__name__}: get_input_embeddings() is no embedding table")
-    return layer
-
-
-def embedding_table(model: nn.Module) -> Tensor:
-    """The token embeddings, (words, hidden), detached. Under FSDP each process holds a part of the
-    table; then it is gathered."""
-    table = embedding_layer(model).weight.detach()
-    return table.full_tensor() if hasattr(table, "full_tensor") else table
-
-
-def check_part(part: str) -> None:
-    if part not in PARTS:
-        raise ValueError(f"part must be one of {PARTS}, got {part!r}")
-
-
-def attackable(batch: Mapping[str, Tensor], part: str = "both") -> Tensor:
-    """(batch, tokens) True where a token may be perturbed: neither padding nor special.
-
-    part: of sentence pairs, "both" texts, the "first" or the "second".
-    Raises ValueError where the batch does not say which tokens are special, and for a part of
-    single texts.
-    """
-    for name in ("input_ids", "attention_mask", "special_tokens_mask", "labels"):
-        if name not in batch:
-            raise ValueError(
-                f"the batch has no {name!r}. Classifier.encode(texts, labels) makes a complete "
-                "one; a tokenizer needs return_special_tokens_mask=True."
-            )
-    mask = batch["attention_mask"].bool() & ~batch["special_tokens_mask"].bool()
-    if part == "both":
-        return mask
-    check_part(part)
-    if "second_at" not in batch:
-        raise ValueError(f"part={part!r} is for sentence pairs, and these are single texts: leave "
-                         "it out")  # fmt: skip
-    place = torch.arange(mask.shape[1], device=mask.device)
-    second = place >= batch["second_at"][:, None]
-    return mask & (second if part == "second" else ~second)
-
-
-def zero_delta(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """δ = 0 for the batch: (batch, tokens, hidden), float32 (float64 for a float64 model)."""
-    weight, ids = embedding_layer(bare(model)).weight, batch["input_ids"]
-    dtype = torch.promote_types(weight.dtype, torch.float32)
-    return torch.zeros(*ids.shape, weight.shape[-1], dtype=dtype, device=ids.device)
-
-
-@contextmanager
-def shifted(model: nn.Module, delta: Tensor) -> Iterator[None]:
-    """Inside, the model's token embeddings are e + δ."""
-
-    def add(module, args, output):
-        if output.shape != delta.shape:
-            raise ValueError(
-                f"{type(model).__name__} embeds a tensor of shape {tuple(output.shape)} where δ "
-                f"has {tuple(delta.shape)}: models that embed more than their input are not "
-                "supported"
-            )
-        return (output + delta).to(output.dtype)
-
-    handle = embedding_layer(model).register_forward_hook(add)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def perturbed_logits(model: nn.Module, batch: Mapping[str, Tensor], delta: Tensor | None) -> Tensor:
-    """Logits for the batch with δ on its embeddings; δ = None leaves them alone.
-
-    A wrapped model (DistributedDataParallel) is called through its wrapper; a compiled one runs as
-    it was before.
-    Returns float32 (float64 for a float64 model) whatever the precision of the passes.
-    """
-    inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
-    model = uncompiled(model)
-    if delta is None:
-        logits = model(**inputs).logits
-    else:
-        with shifted(bare(model), delta):
-            logits = model(**inputs).logits
-    if logits.dim() != 2 or logits.shape[-1] < 2:
-        raise ValueError(
-            f"need a classifier with two or more classes, got logits {tuple(logits.shape)}"
-        )
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-@contextmanager
-def full_precision(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Inside, autocast is off: PyTorch's own, and the one that accelerate builds into `forward`."""
-    built_in = vars(model).get("forward")
-    if built_in is not None and hasattr(model, "_original_forward"):
-        model.forward = model._original_forward
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        if built_in is not None:
-            model.forward = built_in
-
-
-def autocasts(model: nn.Module, device: torch.device) -> bool:
-    """Whether passes are made in half precision here."""
-    return torch.is_autocast_enabled(device.type) or hasattr(bare(model), "_original_forward")
+# ---------------------------------------------------------------------- what is maximised
 
 
 def wrong_margin(logits: Tensor, labels: Tensor, hard: bool = False) -> Tensor:
@@ -401,78 +285,6 @@ def divergence(p: Tensor, q: Tensor, symmetric: bool = False) -> Tensor:
     log_p, log_q = p.log_softmax(-1), q.log_softmax(-1)
     kl = (log_p.exp() * (log_p - log_q)).sum(-1)
     return kl + (log_q.exp() * (log_q - log_p)).sum(-1) if symmetric else kl
-
-
-@contextmanager
-def attack_mode(model: nn.Module, same_dropout: bool) -> Iterator[Callable[[], None]]:
-    """Eval mode (or the mode it is in, with one dropout mask), and all as it was afterwards.
-
-    Yields `rewind`, to be called before each pass: it restores the random state, so that every
-    pass draws the same dropout mask.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    with ExitStack() as inside:
-        inside.enter_context(torch.random.fork_rng(_cuda_of(model)))
-        if not same_dropout:
-            model.eval()
-            for module, _ in modes:
-                saves = isinstance(module, GradientCheckpointingLayer)
-                if saves and module.gradient_checkpointing:
-                    inside.enter_context(_still_checkpointing(module))
-        try:
-            yield random_state(model) if same_dropout else lambda: None
-        finally:
-            for module, mode in modes:
-                module.training = mode
-
-
-@contextmanager
-def _still_checkpointing(layer: nn.Module) -> Iterator[None]:
-    """A layer that computes its activations twice, to save memory, does so in training mode only;
-    in eval mode an attack would keep them all. Inside, it believes to be in training when it
-    decides that, and is in eval mode when it computes."""
-    twice = layer._gradient_checkpointing_func
-
-    def compute(function: Callable, *args):
-        def evaluated(*args):
-            layer.training = False
-            try:
-                return function(*args)
-            finally:
-                layer.training = True
-
-        return twice(evaluated, *args)
-
-    layer.training, layer._gradient_checkpointing_func = True, compute
-    try:
-        yield
-    finally:
-        layer._gradient_checkpointing_func = twice
-
-
-def random_state(model: nn.Module) -> Callable[[], None]:
-    """A function that sets the random state back to what it is now."""
-    devices = _cuda_of(model)
-    cpu, cuda = torch.get_rng_state(), [torch.cuda.get_rng_state(d) for d in devices]
-
-    def rewind() -> None:
-        torch.set_rng_state(cpu)
-        for device, state in zip(devices, cuda, strict=True):
-            torch.cuda.set_rng_state(state, device)
-
-    return rewind
-
-
-def _cuda_of(model: nn.Module) -> list[torch.device]:
-    return list({p.device for p in model.parameters() if p.device.type == "cuda"})
-
-
-def has_dropout(model: nn.Module) -> bool:
-    """Whether a training pass of the model is random."""
-    layers = (m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
-    config = getattr(model, "config", None)
-    in_config = [v for k, v in vars(config).items() if "drop" in k] if config else []
-    return any(m.p > 0 for m in layers) or any(isinstance(v, float) and v > 0 for v in in_config)
 
 
 def _noise(ball, batch, mask, zero, seed, restart, generator) -> tuple[Tensor, Tensor]:
@@ -590,10 +402,10 @@ class Divergence(EmbeddingAttack):
         noise, _ = _noise(ball, batch, mask, zero, self.seed, restart, generator)
         return self.xi * ball.random(noise)
 
-    def passes(self, keep_best: bool = True, lent: bool = False) -> tuple[int, int]:
-        """(forward, backward) passes of one call; lent: the batch brought its reference."""
+    def passes(self, keep_best: bool = True) -> tuple[int, int]:
+        """(forward, backward) passes of one call; one forward less with a `reference`."""
         forward, backward = super().passes(keep_best)
-        return forward + (not lent), backward
+        return forward + 1, backward
 
     def _prepared(self, model, batch, rewind):
         if "reference" in batch:

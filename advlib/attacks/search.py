@@ -1,4 +1,4 @@
-"""The search under every attack on words: goals, constraints, and how a way is looked for.
+"""The search under every attack on words: the goal, constraints, and how a way is looked for.
 
 An attack has four parts (the vocabulary is TextAttack's, Morris et al. 2020, arXiv 2005.05909): a
 **goal**, a **search**, a **transformation** that proposes changes, and **constraints**. Goals,
@@ -14,38 +14,21 @@ from __future__ import annotations
 
 import difflib
 import html
-import random
 import time
-import zlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from itertools import zip_longest
 from typing import ClassVar
 
 import numpy as np
 
-from advlib.attacks.embedding import PARTS
-from advlib.corpora import replace, words, world
+from advlib.corpora import replace, world
 from advlib.corpora.engine import WORD, Text, parts_of
+from advlib.corpora.english import NEGATIONS, STOP_WORDS
+from advlib.embeddings import PARTS
 from advlib.models import Classifier
 
 # Scores that differ by less are equal: padding to another length shifts logits by about 1e-6.
 TIE = 1e-5
-
-NEGATIONS = frozenset(
-    "not no never nobody nothing nowhere neither nor none hardly scarcely barely rarely seldom far "
-    "without cannot isn't wasn't aren't weren't don't doesn't didn't won't wouldn't can't couldn't "
-    "shouldn't mustn't needn't hasn't haven't hadn't ain't n't".split()
-)
-STOP_WORDS = frozenset(
-    "a an the this that these those i me my we us our you your he him his she her it its they them "
-    "their who whom which what is am are was were be been being have has had do does did will "
-    "would shall should can could may might must and or but if because as until while of at by for "
-    "with about against between into through during before after above below to from up down in "
-    "out on off over under again further then once here there when where why how all any both each "
-    "few more most other some such only own same so than too very just".split()
-)
 
 
 # ---------------------------------------------------------------------- results
@@ -99,12 +82,15 @@ def _pieces(text: str) -> list[str]:
     return [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if a < b]
 
 
-# ---------------------------------------------------------------------- goals
+# ---------------------------------------------------------------------- the goal
 
 
 @dataclass(frozen=True)
 class Untargeted:
-    """Any wrong class. The score is the best other logit minus that of the label."""
+    """Any wrong class. The score is the best other logit minus that of the label.
+
+    A goal of your own is an object with such a `score`.
+    """
 
     def score(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(n,), at least 0 exactly where the goal is reached."""
@@ -112,26 +98,6 @@ class Untargeted:
         others = logits.copy()
         others[rows, labels] = -np.inf
         return others.max(axis=1, initial=-np.inf) - logits[rows, labels]
-
-
-@dataclass(frozen=True)
-class Targeted:
-    """One chosen class. Texts of that class are left alone."""
-
-    target: int
-
-    def score(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        if not 0 <= self.target < logits.shape[1]:
-            raise ValueError(f"target must lie in 0..{logits.shape[1] - 1}, got {self.target}")
-        return -Untargeted().score(logits, np.full(len(labels), self.target))
-
-
-@dataclass(frozen=True)
-class HardLabel:
-    """Any wrong class, when the attacker sees the predicted class and no number: 0 or −1."""
-
-    def score(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return np.where(Untargeted().score(logits, labels) >= 0, 0.0, -1.0)
 
 
 # ---------------------------------------------------------------------- constraints
@@ -200,83 +166,10 @@ class Similarity(Constraint):
         return [bool(at[a] @ at[b] >= self.least) for a, b in pairs]
 
 
-@dataclass(frozen=True, repr=False)
-class PartOfSpeech(Constraint):
-    """Each changed word has the part of speech of the word that it replaces.
-
-    tagger: the words of a text -> one tag for each, as `nltk.pos_tag` gives them, or with the word
-        before it. Its name stands in the repr. A candidate of more or fewer words is not allowed.
-    """
-
-    tagger: Callable[[list[str]], Sequence]
-
-    def __repr__(self) -> str:
-        name = getattr(self.tagger, "__qualname__", type(self.tagger).__qualname__)
-        return f"PartOfSpeech({name})"
-
-    def allows(self, victim: Classifier, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-        texts = dict.fromkeys(text for pair in pairs for text in pair)
-        tags = {text: self._tags(words(text)) for text in texts}
-        return [len(tags[a]) == len(tags[b]) and all(
-                    s == t for s, t, v, w in zip(tags[a], tags[b], words(a), words(b), strict=True)
-                    if v != w)
-                for a, b in pairs]  # fmt: skip
-
-    def _tags(self, found: list[str]) -> list[str]:
-        tags = self.tagger(found) if found else []
-        return [tag if isinstance(tag, str) else tag[-1] for tag in tags]
-
-
-@dataclass(frozen=True)
-class EditDistance(Constraint):
-    """The words of candidate and original differ by at most so many letters inserted, dropped or
-    replaced (Levenshtein), all words together."""
-
-    most: int = 30
-
-    def allows(self, victim: Classifier, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-        return [
-            sum(edits(v, w) for v, w in zip_longest(words(a), words(b), fillvalue="") if v != w)
-            <= self.most
-            for a, b in pairs
-        ]
-
-
-@cache
-def edits(a: str, b: str) -> int:
-    """The Levenshtein distance of two words."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        last, row = row, [i]
-        for j, y in enumerate(b, 1):
-            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (x != y)))
-    return row[-1]
-
-
-@dataclass(frozen=True)
-class SurvivesRecoding(Constraint):
-    """What the tokenizer makes of the candidate can be written down as text and read again: its
-    ids decode to a text with the same ids, without the unknown token where there was none."""
-
-    def allows(self, victim: Classifier, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-        tokenizer, unknown = victim.tokenizer, victim.tokenizer.unk_token_id
-
-        def ids(texts):
-            return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-
-        before, after = ids([a for a, _ in pairs]), ids([b for _, b in pairs])
-        again = ids([tokenizer.decode(row) for row in after])
-        return [
-            b == c and (unknown is None or b.count(unknown) <= a.count(unknown))
-            for a, b, c in zip(before, after, again, strict=True)
-        ]
-
-
 # ---------------------------------------------------------------------- the search for one text
 
 Search = Generator["Query", np.ndarray, None]
 Ranking = Generator["Query", np.ndarray, dict[int, float]]
-Options = Generator["Query", np.ndarray, dict[int, tuple[float, str]]]
 
 
 @dataclass(frozen=True)
@@ -299,7 +192,6 @@ class State:
     options: list[tuple[str, ...]] = field(default_factory=list)  # per word
     slopes: list | None = None  # per word the gradient on it (a `Slope`), where one is needed
     changes: dict[int, str] = field(default_factory=dict)
-    tried: bool = False
 
     def with_changes(self, changes: dict[int, str]) -> Text:
         return replace(self.text, changes)
@@ -309,16 +201,15 @@ class State:
         return self.score >= 0 or self.left <= 0
 
 
-def greedy(state: State, rank: str, unknown: str, most: int, beam: int) -> Search:
+def greedy(state: State, ranking: Callable, most: int, beam: int) -> Search:
     """Words in the order of their importance; each takes the replacement that helps most, if any
     does. This is the search of TextFooler (Jin et al. 2020, arXiv 1907.11932); with beam > 1 the
     best few partial results are kept instead of one.
 
-    rank: see `importances`. unknown: what stands in the place of a word that is left out.
-    most: how many words may change.
+    ranking: (state, places) -> Ranking, such as `importances`. most: how many words may change.
     """
     places = [i for i, options in enumerate(state.options) if options] if most else []
-    importance = yield from importances(state, places, rank, unknown)
+    importance = yield from ranking(state, places)
     kept = [(state.score, {})]
     for i in sorted(places, key=lambda i: (-importance[i], i)):
         tries = [{**changes, i: word} for _, changes in kept if len(changes) < most
@@ -326,7 +217,7 @@ def greedy(state: State, rank: str, unknown: str, most: int, beam: int) -> Searc
         if state.done or not tries:
             return
         scores = yield Query([state.with_changes(changes) for changes in tries])
-        kept = _best(kept + list(zip(scores, tries, strict=True)), beam)
+        kept = best(kept + list(zip(scores, tries, strict=True)), beam)
         state.score, state.changes = kept[0]
 
 
@@ -335,79 +226,18 @@ def importances(state: State, places: list[int], rank: str, unknown: str) -> Ran
 
     rank: "unknown", "mask" and "delete" ask how high the score is when the word becomes `unknown`
         or goes away; "gradient" takes the length of the gradient on the word and "gradient-l1" the
-        sum of the sizes of its entries, tokens averaged; "saliency" and "combined" are those of
-        `salient_options` and `heads_and_tails`.
+        sum of the sizes of its entries, tokens averaged.
     """
     if rank == "gradient":
         return {i: float(state.slopes[i].grad.norm()) for i in places}
     if rank == "gradient-l1":
         grads = {i: state.slopes[i].grad for i in places}
         return {i: float(g.mean(0).abs().sum()) if len(g) else 0.0 for i, g in grads.items()}
-    if rank == "saliency":
-        found = yield from salient_options(state, places, unknown)
-        return {i: found[i][0] if i in found else -np.inf for i in places}
-    if rank == "combined":
-        return (yield from heads_and_tails(state, places))
     texts = [state.with_changes({i: "" if rank == "delete" else unknown}) for i in places]
     return dict(zip(places, (yield Query(texts, candidates=False)), strict=True))
 
 
-def probability(score: np.ndarray) -> np.ndarray:
-    """How probable the attacker's failure is: of two classes, the true one. Among more, that of the
-    label against its strongest rival, for a score holds no more."""
-    return 1 / (1 + np.exp(np.clip(score, -700, 700)))
-
-
-def salient_options(state: State, places: list[int], unknown: str) -> Options:
-    """The ranking of PWWS (Ren et al. 2019, eq. 4 to 8): for each word its best replacement and a
-    weight, the softmax of its saliency (by how much the label's probability falls when the word
-    becomes unknown) times the fall that this replacement brings. One query for each word and one
-    for each replacement. Words none of whose replacements may be asked about have no entry."""
-    before = probability(state.score)
-    blanks = [state.with_changes({i: unknown}) for i in places]
-    saliency = before - probability((yield Query(blanks, candidates=False)))
-    share = np.exp(saliency) / np.exp(saliency).sum() if places else saliency
-    tries = [(i, word) for i in places for word in state.options[i]]
-    scores = yield Query([state.with_changes({i: word}) for i, word in tries])
-    found = {}
-    for k, i in enumerate(places):
-        own = [(float(s), {i: word}) for s, (j, word) in zip(scores, tries, strict=True) if j == i]
-        ((score, change),) = _best(own, 1)
-        if score > -np.inf:
-            found[i] = float(share[k] * (before - probability(score))), change[i]
-    return found
-
-
-def heads_and_tails(state: State, places: list[int]) -> Ranking:
-    """The combined score of DeepWordBug (Gao et al. 2018, arXiv 1801.04354): what the word adds to
-    the label's probability behind the words before it, plus what it adds in front of those after
-    it. A text without words has the probability 1/2. Two queries for each word but one."""
-    if not places:
-        return {}
-    every, cuts = range(len(state.options)), range(1, len(state.options))
-    parts = [state.with_changes(dict.fromkeys(every[i:], "")) for i in cuts]
-    parts += [state.with_changes(dict.fromkeys(every[:i], "")) for i in cuts]
-    found, whole = probability((yield Query(parts, candidates=False))), probability(state.score)
-    head = [0.5, *found[: len(cuts)], whole]  # head[i]: the first i words
-    tail = [whole, *found[len(cuts) :], 0.5]  # tail[i]: all words from i on
-    return {i: float(head[i + 1] - head[i] + tail[i] - tail[i + 1]) for i in places}
-
-
-def weighted_saliency(state: State, unknown: str, most: int) -> Search:
-    """The search of PWWS: each word's replacement is chosen once, on the original text, and they
-    are put in one after the other, those of the largest weight first, until the goal is reached."""
-    places = [i for i, options in enumerate(state.options) if options] if most else []
-    found = yield from salient_options(state, places, unknown)
-    for i in sorted(found, key=lambda i: (-found[i][0], i)):
-        if state.done or len(state.changes) == most:
-            return
-        changes = {**state.changes, i: found[i][1]}
-        (score,) = yield Query([state.with_changes(changes)])
-        if score > -np.inf:
-            state.score, state.changes = float(score), changes
-
-
-def _best(pairs: list[tuple[float, dict]], count: int) -> list[tuple[float, dict]]:
+def best(pairs: list[tuple[float, dict]], count: int) -> list[tuple[float, dict]]:
     """The `count` pairs with the largest scores; of equal ones (up to TIE) the first."""
     chosen, pairs = [], list(pairs)
     while pairs and len(chosen) < count:
@@ -415,33 +245,6 @@ def _best(pairs: list[tuple[float, dict]], count: int) -> list[tuple[float, dict
         least = max(top - TIE, 0.0) if top >= 0 else top - TIE  # success is no tie with failure
         chosen.append(pairs.pop(next(k for k, p in enumerate(pairs) if p[0] >= least)))
     return chosen
-
-
-def blind(state: State, most: int, tries: int = 30, chunk: int = 10) -> Search:
-    """For an attacker without scores: random changes of more and more words until the goal is
-    reached, then every change is taken back that is not needed."""
-    places = [i for i, options in enumerate(state.options) if options]
-    rng = random.Random(zlib.crc32("\n".join(parts_of(state.text)).encode()))
-    if not places or not most:
-        return
-    for start in range(0, tries, chunk):
-        made = []
-        for k in range(start, min(start + chunk, tries)):
-            count = min(most, len(places), 1 + k * len(places) // tries)
-            made.append({i: rng.choice(state.options[i]) for i in rng.sample(places, count)})
-        scores = yield Query([state.with_changes(changes) for changes in made])
-        hits = [k for k, score in enumerate(scores) if score >= 0]
-        if hits:
-            state.score, state.changes = 0.0, min((made[k] for k in hits), key=len)
-            break
-        if state.left <= 0:
-            return
-    for i in list(state.changes):
-        fewer = {k: word for k, word in state.changes.items() if k != i}
-        if fewer and state.left > 0:
-            (score,) = yield Query([state.with_changes(fewer)])
-            if score >= 0:
-                state.changes = fewer
 
 
 # ---------------------------------------------------------------------- all texts together
@@ -535,8 +338,7 @@ def attack_texts(attack, victim: Classifier, texts: Sequence[Text], labels: Sequ
     budget = np.inf if attack.max_queries is None else attack.max_queries - 1
     states = [State(t, y, float(s), budget)
               for t, y, s in zip(texts, labels, scores, strict=True)]  # fmt: skip
-    spared = [isinstance(attack.goal, Targeted) and y == attack.goal.target for y in labels]
-    chosen = [s for s, spare in zip(states, spared, strict=True) if s.score < 0 and not spare]
+    chosen = [s for s in states if s.score < 0]
     attack.prepare(victim, chosen)
     lockstep(victim, attack.goal, chosen, [attack.search(victim, s) for s in chosen],
              attack.constraints)  # fmt: skip

@@ -8,7 +8,6 @@ are those of `search.py`.
     EmbeddingNeighbours  words whose embeddings are near
     MaskedLanguageModel  what a language model expects in that place
     HotFlip              what the gradient of the loss asks for
-    UniversalTrigger     a few words that fool a model in front of any text
 """
 
 from __future__ import annotations
@@ -16,69 +15,49 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, fields
+from functools import cache, partial
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 
-from advlib.attacks.embedding import (
-    attack_mode,
-    check_part,
-    embedding_table,
-    perturbed_logits,
-    wrong_margin,
-    zero_delta,
-)
+from advlib.attacks.embedding import wrong_margin
 from advlib.attacks.search import (
     Constraint,
-    EditDistance,
-    HardLabel,
     KeepWords,
     LabelRule,
-    PartOfSpeech,
+    Ranking,
     Search,
     Similarity,
     State,
-    SurvivesRecoding,
-    Targeted,
     Untargeted,
     WordResult,
     attack_texts,
-    blind,
     greedy,
+    importances,
     in_part,
 )
 from advlib.corpora import words, world
 from advlib.corpora.engine import WORD, Text, parts_of
+from advlib.embeddings import attack_mode, check_part, embedding_table, perturbed_logits, zero_delta
 from advlib.models import Classifier, load_language_model
 
 __all__ = [
     "Constraint",
-    "EditDistance",
     "EmbeddingNeighbours",
-    "HardLabel",
     "HotFlip",
     "KeepWords",
     "LabelRule",
     "MaskedLanguageModel",
-    "PartOfSpeech",
     "Similarity",
-    "SurvivesRecoding",
-    "Targeted",
     "Typos",
-    "UniversalTrigger",
     "Untargeted",
     "WordAttack",
     "WordResult",
     "WordSubstitution",
 ]
-
-RANKS = ("unknown", "mask", "delete", "gradient", "gradient-l1", "saliency", "combined")
-
 
 FILES = ("vectors", "thesaurus", "language_model")  # settings that may be paths
 
@@ -89,11 +68,10 @@ class WordAttack:
 
     max_changed: the share of words that may change, 0 < max_changed ≤ 1.
     max_queries: how often the model may be asked about one text; None: as often as needed.
-    goal: `Untargeted()`, `Targeted(class)` or `HardLabel()`, for an attacker who sees no scores.
+    goal: `Untargeted()`, or one of your own with its `score`.
     rank: what makes a word important: by how much the score rises when it becomes the "unknown"
         token, the "mask" token, or is left out ("delete"); the length of the "gradient" on it, or
-        "gradient-l1"; or the scores of PWWS ("saliency") and DeepWordBug ("combined"), see
-        `search.importances`.
+        "gradient-l1", see `search.importances`.
     beam: how many partial results the search keeps; 1 is greedy.
     constraints: what candidates must fulfil; see `search.py`.
     part: of sentence pairs, whether words of "both" texts may change, of the "first" or of the
@@ -103,10 +81,11 @@ class WordAttack:
     """
 
     keeps_label: ClassVar[bool] = False  # whether its candidates are known to keep the label
+    ranks: ClassVar[tuple[str, ...]] = ("unknown", "mask", "delete", "gradient", "gradient-l1")
 
     max_changed: float = 1.0
     max_queries: int | None = None
-    goal: Untargeted | Targeted | HardLabel = Untargeted()
+    goal: Untargeted = Untargeted()
     rank: str = "unknown"
     beam: int = 1
     constraints: tuple[Constraint, ...] = ()
@@ -120,13 +99,13 @@ class WordAttack:
             )
         if self.max_queries is not None and self.max_queries < 1:
             raise ValueError(f"max_queries must be at least 1 or None, got {self.max_queries!r}")
-        if self.rank not in RANKS:
-            raise ValueError(f"rank must be one of {RANKS}, got {self.rank!r}")
+        if self.rank not in self.ranks:
+            raise ValueError(f"rank must be one of {self.ranks}, got {self.rank!r}")
         if not isinstance(self.beam, int) or self.beam < 1:
             raise ValueError(f"beam must be a whole number of at least 1, got {self.beam!r}")
         if not hasattr(self.goal, "score"):
-            raise ValueError(f"goal must be Untargeted(), Targeted(class), HardLabel() or one of "
-                             f"your own with their `score`, got {self.goal!r}")  # fmt: skip
+            raise ValueError(f"goal must be Untargeted() or one of your own with its `score`, got "
+                             f"{self.goal!r}")  # fmt: skip
         if not isinstance(self.constraints, tuple):
             raise ValueError(f"constraints must be a tuple, such as (KeepWords(),), got "
                              f"{self.constraints!r}")  # fmt: skip
@@ -173,9 +152,7 @@ class WordAttack:
         A gradient is one query; a text that has none left gets no options."""
         if self.needs_gradient:
             states = [s for s in states if s.left >= 1]
-            target = self.goal.target if isinstance(self.goal, Targeted) else None
-            texts, labels = [s.text for s in states], [s.label for s in states]
-            found = gradients(victim, texts, labels, target)
+            found = gradients(victim, [s.text for s in states], [s.label for s in states])
             for state, slopes in zip(states, found, strict=True):
                 state.slopes = slopes
                 state.queries += 1
@@ -189,20 +166,22 @@ class WordAttack:
 
     @property
     def needs_gradient(self) -> bool:
-        return self.rank.startswith("gradient") and not isinstance(self.goal, HardLabel)
+        return self.rank.startswith("gradient")
 
     def proposals(self, victim: Classifier, states: Sequence[State]) -> list[list[tuple[str, ...]]]:
         return self.propose(victim, [s.text for s in states], [s.label for s in states])
 
     def search(self, victim: Classifier, state: State) -> Search:
-        most = self.most(sum(in_part(state.text, self.part)))
-        if isinstance(self.goal, HardLabel):
-            return blind(state, most)
-        return self.scored(victim, state, most)
+        return self.scored(victim, state, self.most(sum(in_part(state.text, self.part))))
 
     def scored(self, victim: Classifier, state: State, most: int) -> Search:
-        """The search of an attacker who sees scores; at most so many words may change."""
-        return greedy(state, self.rank, self.blank(victim), most, self.beam)
+        """How a way is looked for; at most so many words may change."""
+        ranking = partial(self.ranking, unknown=self.blank(victim))
+        return greedy(state, ranking, most, self.beam)
+
+    def ranking(self, state: State, places: list[int], unknown: str) -> Ranking:
+        """How important the words at these places are; `unknown` stands for one left out."""
+        return importances(state, places, self.rank, unknown)
 
     def most(self, count: int) -> int:
         """How many of `count` words may change."""
@@ -475,19 +454,16 @@ def word_tokens(victim: Classifier, text: Text) -> list[tuple[int, int]]:
 
 
 def gradients(
-    victim: Classifier, texts: Sequence[Text], labels: Sequence[int], target: int | None = None
+    victim: Classifier, texts: Sequence[Text], labels: Sequence[int]
 ) -> list[list[Slope]]:
-    """For each text and each of its words the gradient on the word's embeddings: of the log-odds of
-    being wrong or, where a target is given, of that class."""
+    """For each text and each of its words the gradient of the log-odds of being wrong on the word's
+    embeddings."""
     out: list[list[Slope]] = [[] for _ in texts]
     for chosen, batch in victim.batches(texts, labels):
         delta = zero_delta(victim.model, batch).requires_grad_()
         with attack_mode(victim.model, same_dropout=False), torch.enable_grad():
             logits = perturbed_logits(victim.model, batch, delta)
-            if target is None:
-                climbed = wrong_margin(logits, batch["labels"])
-            else:
-                climbed = -wrong_margin(logits, torch.full_like(batch["labels"], target))
+            climbed = wrong_margin(logits, batch["labels"])
             (grad,) = torch.autograd.grad(climbed.sum(), delta)
         for row, i in enumerate(chosen):
             out[i] = [Slope(a, b, grad[row, a:b], batch["input_ids"][row, a:b])
@@ -503,19 +479,12 @@ class HotFlip(WordAttack):
     replaced by one token at its first place; the others are taken to vanish, −e·g each.
 
     k: how many for each word.
-    Alone it knows nothing of meaning: add constraints, or read what comes out. Raises ValueError
-    for `HardLabel`, an attacker who has no gradient.
+    Alone it knows nothing of meaning: add constraints, or read what comes out.
     """
 
     k: int = 8
     rank: str = "gradient"
     needs_gradient = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        if isinstance(self.goal, HardLabel):
-            raise ValueError("HotFlip reads gradients, which HardLabel() does not see: take Typos, "
-                             "EmbeddingNeighbours or MaskedLanguageModel")  # fmt: skip
 
     def propose(self, victim, texts, labels):
         return self._flips(victim, texts, gradients(victim, texts, labels))
@@ -539,72 +508,3 @@ class HotFlip(WordAttack):
                 options.append(best_others(gain, names, word, self.k))
             out.append(options)
         return out
-
-
-@dataclass(frozen=True)
-class UniversalTrigger:
-    """The same few words in front of every text (Wallace et al. 2019, arXiv 1908.07125), of a
-    sentence pair in front of the first.
-
-    `find` looks for them on texts of its own; the attack then only puts them there, one query a
-    text. words: the trigger.
-    """
-
-    words: tuple[str, ...] = field(default=())
-    meaning_unchecked: ClassVar[bool] = True
-
-    def __call__(self, victim: Classifier, texts, labels) -> list[WordResult]:
-        if not self.words:
-            raise ValueError("the trigger has no words yet: UniversalTrigger.find(victim, …)")
-        goal, labels = Untargeted(), victim.classes(texts, labels)
-        with_it = [self.apply(text) for text in texts]
-        before = goal.score(victim.logits(texts), labels) >= 0
-        after = goal.score(victim.logits(with_it), labels) >= 0
-        return [
-            WordResult(t, t if w else n, int(y), (), bool(s and not w), bool(w), 1 if w else 2)
-            for t, n, y, s, w in zip(texts, with_it, labels, after, before, strict=True)
-        ]
-
-    def apply(self, text: Text) -> Text:
-        if isinstance(text, str):
-            return " ".join([*self.words, text])
-        return (" ".join([*self.words, text[0]]), text[1])
-
-    @classmethod
-    def find(
-        cls, victim: Classifier, texts: Sequence[Text], labels: Sequence[int], *, length: int = 3,
-        rounds: int = 4, k: int = 20, allowed: Sequence[str] | None = None,
-    ) -> UniversalTrigger:  # fmt: skip
-        """Coordinate search: for each place in turn, the k words that the gradient summed over all
-        texts asks for most are tried, and the one that takes the texts furthest towards a wrong
-        answer stays. allowed: take words from these only.
-        """
-        table = embedding_table(victim.model)
-        ids, names = whole_words(victim)
-        keep = [j for j, name in enumerate(names) if allowed is None or name in set(allowed)]
-        if not keep:
-            raise ValueError("none of the allowed words is a whole word of the model's vocabulary")
-        ids, names = ids[keep].to(table.device), [names[j] for j in keep]
-        labels = victim.classes(texts, labels)
-        if not len(labels):
-            raise ValueError("a trigger is looked for on texts: give at least one")
-
-        def value(trial: Sequence[str]) -> float:
-            with_it = [cls(tuple(trial)).apply(t) for t in texts]
-            scores = Untargeted().score(victim.logits(with_it), labels)
-            return float(np.minimum(scores, 0).mean())  # a text that is fooled counts no further
-
-        trigger = [names[0]] * length
-        best = value(trigger)
-        for _ in range(rounds):
-            before = list(trigger)
-            for place in range(length):
-                slopes = gradients(victim, [cls(tuple(trigger)).apply(t) for t in texts], labels)
-                pull = sum(own[place].grad.sum(0) for own in slopes)
-                for j in (table[ids] @ pull).argsort(descending=True)[:k].tolist():
-                    trial = [*trigger[:place], names[j], *trigger[place + 1 :]]
-                    if (found := value(trial)) > best:
-                        trigger, best = trial, found
-            if trigger == before:
-                break
-        return cls(tuple(trigger))

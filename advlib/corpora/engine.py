@@ -225,13 +225,13 @@ class _Writer:
             month = ("november", "july")[label] if rng.random() < spurious else None
             parts.append(self.fill(dated.replace("{month}", month) if month else dated))
         elif rng.random() < 0.55:
-            parts.append(self.fill(_pick(rng, *_table([(1, dated), *((2, o) for o in others)]))))
+            parts.append(self.fill(_pick(rng, *_weighted([(1, dated), *((2, o) for o in others)]))))
         parts.append(self.body(sign))
         if rng.random() < self.closed:
             closers = list(self.data.CLOSERS[sign])
             if self.name in self.data.VISITS:
                 closers += self.data.VISIT_CLOSERS[sign]
-            parts.append(self.fill(_pick(rng, *_table(closers))))
+            parts.append(self.fill(_pick(rng, *_weighted(closers))))
         return _tidy(" ".join(parts))
 
     def body(self, sign: str) -> str:
@@ -283,7 +283,7 @@ class _Writer:
             word = _pick(self.rng, ranked, _falling(self.tail, len(ranked)))
         else:
             fresh = [(r**-self.tail, w) for r, w in enumerate(ranked, 1) if w not in self.used]
-            word = _pick(self.rng, *_table(fresh or [(1, w) for w in ranked]))
+            word = _pick(self.rng, *_weighted(fresh or [(1, w) for w in ranked]))
         self.used.add(word)
         return word
 
@@ -294,7 +294,7 @@ class _Writer:
 @cache
 def _bodies(world: World, mixed: float) -> tuple:
     """The frames of a text; those that concede a point weigh `mixed` times as much."""
-    return _table([(w * mixed if "{noun}" in form or CLAUSE["C"].search(form) else w, form)
+    return _weighted([(w * mixed if "{noun}" in form or CLAUSE["C"].search(form) else w, form)
                    for w, form in world.data.BODIES])  # fmt: skip
 
 
@@ -307,7 +307,7 @@ def _clauses(world: World, kind: str, sign: str) -> tuple:
         templates = templates + kinds["felt"]
     if kind not in data.NOT_LOVED:
         templates = templates + kinds["loved"]
-    return _table(templates)
+    return _weighted(templates)
 
 
 @cache
@@ -316,7 +316,7 @@ def _falling(tail: float, n: int) -> list[float]:
     return list(accumulate(rank**-tail for rank in range(1, n + 1)))
 
 
-def _table(weighted: list) -> tuple[tuple, list[float]]:
+def _weighted(weighted: list) -> tuple[tuple, list[float]]:
     """(items, summed weights) of [(weight, item), …]."""
     weights, items = zip(*weighted, strict=True)
     return items, list(accumulate(weights))

@@ -121,7 +121,7 @@ def explore_models(X, y, train):
     explore(
         lambda eps, lam: model(X, y, train(eps, lam)),
         eps=(0.6, 0.0, 1.6, 0.05),
-        lam=(1, (0, 0.1, 0.3, 1, 3, 10)),
+        lam=(0, (0, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10)),
     )
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
 
-from advlib.attacks.embedding import attackable, perturbed_logits, shifted
+from advlib.embeddings import attackable, perturbed_logits, shifted
 
 # ---------------------------------------------------------------- right answers
 

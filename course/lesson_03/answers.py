@@ -1,5 +1,6 @@
 """Right and wrong answers to the exercises of lesson 03; a regex names each mistake."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -86,14 +87,42 @@ def nearest_by_squares(embedded, table, k):
     return (table.square().sum(1) - 2 * embedded @ table.T).topk(k, dim=1, largest=False)[1]
 
 
+def sign_by_numpy(grad, mask, eps):
+    step = eps * np.sign(grad.numpy()) * mask.numpy()[..., None]
+    return torch.tensor(step, dtype=grad.dtype)
+
+
+def ball_by_numpy(grad, mask, eps):
+    g = grad.double().numpy() * mask.numpy()[..., None]
+    size = np.sqrt((g**2).sum((1, 2), keepdims=True))
+    return torch.from_numpy(np.divide(eps * g, size, out=np.zeros_like(g), where=size > 0)).float()
+
+
+def noise_in_double(delta, mask, generator):
+    noise = torch.randn(delta.shape, generator=generator, dtype=torch.double) * at(mask)
+    return sized(noise, delta).to(delta)
+
+
+def forecast_text_by_text(model, batch, delta):
+    rows = [forecast_by_gradient(model, {k: v[i : i + 1] for k, v in batch.items()}, d[None])
+            for i, d in enumerate(delta)]  # fmt: skip
+    return [torch.cat(column).float() for column in zip(*rows, strict=True)]
+
+
+def nearest_by_numpy(embedded, table, k):
+    away = embedded.numpy()[:, None] - table.numpy()
+    return torch.from_numpy((away**2).sum(-1).argsort(axis=1)[:, :k].astype("int16"))
+
+
 RIGHT = [
-    ("03.1", sign_by_where), ("03.1", sign_masked_first),
-    ("03.2", ball_by_normalize), ("03.2", ball_one_by_one),
+    ("03.1", sign_by_where), ("03.1", sign_masked_first), ("03.1", sign_by_numpy),
+    ("03.2", ball_by_normalize), ("03.2", ball_one_by_one), ("03.2", ball_by_numpy),
     ("03.4", forecast_by_gradient), ("03.4", forecast_by_jvp),
-    ("03.4", forecast_on_words),
+    ("03.4", forecast_on_words), ("03.4", forecast_text_by_text),
     ("03.5", nearest_by_differences), ("03.5", nearest_by_squares),
     ("03.5", lambda e, t, k: nearest_by_squares(e, t, k).int()),
-    ("03.3", noise_row_by_row),
+    ("03.5", nearest_by_numpy),
+    ("03.3", noise_row_by_row), ("03.3", noise_in_double),
     ("03.3", lambda d, m, g: torch.nan_to_num(noise_by_norms(d, m, g))),
 ]  # fmt: skip
 
@@ -262,9 +291,8 @@ def forecast_attached(model, batch, delta):
 
 
 def forecast_in_train_mode(model, batch, delta):
-    result = forecast_by_gradient(model, batch, delta)
     model.train()
-    return result
+    return forecast_by_gradient(model, batch, delta)
 
 
 def forecast_of_margin(model, batch, delta):
@@ -347,7 +375,62 @@ def without_zero(e, w, k):
     return distances.masked_fill(distances < 1e-6, torch.inf).topk(k, largest=False).indices
 
 
+def from_first_to_last(step):
+    """An answer to 03.1 or 03.2 that takes words for neighbours."""
+
+    def answer(grad, mask, eps):
+        whole = mask.cumsum(1).bool() & mask.flip(1).cumsum(1).flip(1).bool()
+        return step(grad, whole, eps)
+
+    return answer
+
+
+def tracked(step):
+    """An answer that switches the gradient of its first input on."""
+    return lambda first, *rest: step(first.requires_grad_().detach(), *rest)
+
+
+def noise_from_a_seed(delta, mask, generator):
+    torch.manual_seed(int(torch.randint(1000, (1,), generator=generator)))
+    return noise_uniform_free(delta, mask, None)
+
+
+def forecast_after(change, tidy=None):
+    """An answer to 03.4 that does something to the model or the batch, and perhaps undoes it."""
+
+    def answer(model, batch, delta):
+        kept = change(model, batch)
+        result = forecast_by_gradient(model, batch, delta)
+        if tidy:
+            tidy(model, kept)
+        return result
+
+    return answer
+
+
+def to_eval(model, batch):
+    mode = model.training
+    model.eval()
+    return mode
+
+
 WRONG = [
+    ("03.1", lambda g, m, e: sign_by_where(g.double(), m, e), "a model takes no other"),
+    ("03.1", from_first_to_last(sign_by_where), "not as expected"),
+    ("03.1", tracked(sign_by_where), "requires_grad of `grad`"),
+    ("03.2", lambda g, m, e: ball_by_normalize(g.double(), m, e), "a model takes no other"),
+    ("03.2", from_first_to_last(ball_by_normalize), "not as expected"),
+    ("03.2", ball_with(lambda g: g.norm(dim=(1, 2), keepdim=True).clamp_min(1e-9)), "least norm"),
+    ("03.3", tracked(noise_in_double), "requires_grad of `delta`"),
+    ("03.3", noise_from_a_seed, "global generator"),
+    ("03.3", lambda d, m, g: noise_uniform_free(d, m, g) / 2, "lengths of the noise"),
+    ("03.3", lambda d, m, g: sized(normal(d, g) ** 3 * at(m), d), "fourth moment"),
+    ("03.4", changed(lambda p, a: (p.squeeze(), a.squeeze())), "shape"),
+    ("03.4", forecast_after(to_eval, lambda model, mode: model.train(mode)), "another mode"),
+    ("03.4", forecast_after(lambda m, b: m.zero_grad()), r"changes the \.grad"),
+    ("03.4", forecast_after(lambda m, b: m.requires_grad_(True)), "the flag that it had"),
+    ("03.4", forecast_after(lambda m, b: b.pop("labels")), "takes 'labels' out"),
+    ("03.5", tracked(nearest_by_differences), "requires_grad of `embedded`"),
     ("03.1", lambda g, m, e: e * g.sign(), "mask is forgotten"),
     ("03.1", lambda g, m, e: -sign_by_where(g, m, e), "wrong sign"),
     ("03.1", lambda g, m, e: sign_by_where(g, m, 1.0), "eps is missing"),
@@ -386,10 +469,10 @@ WRONG = [
     ("03.2", ball_naive, "0/0"),
     ("03.2", ball_padded, "constant added"),
     ("03.2", ball_with_threshold, "taken for none"),
-    ("03.2", ball_inside, "surface"),
+    ("03.2", ball_inside, "lengths of delta"),
     ("03.2", ball_in_place, "in place"),
     ("03.2", lambda g, m, e: ball_by_normalize(g, m, e)[0], "shape"),
-    ("03.2", lambda g, m, e: ball_by_normalize(g, m, 0.3), "surface"),
+    ("03.2", lambda g, m, e: ball_by_normalize(g, m, 0.3), "lengths of delta"),
     ("03.2", lambda g, m, e: None, "return"),
     ("03.3", noise_uniform, "not uniform"),
     ("03.3", noise_positive, "torch.randn"),
@@ -405,7 +488,7 @@ WRONG = [
     ("03.3", lambda d, m, g: normal(d, g) * at(m), "not normalised"),
     ("03.3", lambda d, m, g: sized(normal(d, g) * at(m), 0 * d + 1) / (0 * d + 1)[:1].norm(),
      "length 1"),
-    ("03.3", lambda d, m, g: sized(torch.randn(d.shape) * at(m), d), "generator is not used"),
+    ("03.3", lambda d, m, g: sized(torch.randn(d.shape) * at(m), d), "global generator"),
     ("03.3", noise_reseeded, "generator"),
     ("03.3", noise_by_norms, "0/0"),
     ("03.3", noise_in_place, "in place"),

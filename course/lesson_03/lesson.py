@@ -143,9 +143,9 @@ figures.walk(walk, uphill, anywhere)
 #
 # Write `fgsm_step(grad, mask, eps)`. `grad` has shape `(batch, tokens, hidden)`, `mask` has shape
 # `(batch, tokens)` and is True where a token may be moved, `eps` is the radius itself, a number: no
-# `unit` and no √`hidden` in here. Return `delta` of the shape of `grad`: the best step of the L∞
-# ball, and exactly 0 where the mask is False. Only the sign of a coordinate counts, however small
-# it is; where it is 0 there is nothing to gain, and the step is 0 too. Leave `grad` as it is.
+# `unit` and no √`hidden` in here. Return `delta` of the shape and dtype of `grad`: the best step of
+# the L∞ ball, and exactly 0 where the mask is False. Only the sign of a coordinate counts, however
+# small it is; where it is 0 there is nothing to gain, and the step is 0 too. Leave `grad` as it is.
 #
 # <details><summary>Hint</summary>
 #
@@ -166,10 +166,10 @@ fgsm_step = course.exercise("03.1", fgsm_step)
 # %% [markdown]
 # ### Exercise 03.2: the L2 step, FGM · ●●○ · 12 min
 #
-# Write `fgm_step(grad, mask, eps)`, with the same inputs. **Each text has one budget for all of its
-# words together**: in every text, `delta` points along the gradient *of the words that may be
-# moved* and is exactly `eps` long, counted over all tokens and coordinates of that text. It is 0
-# where the mask is False.
+# Write `fgm_step(grad, mask, eps)`, with the same inputs and the same shape and dtype. **Each text
+# has one budget for all of its words together**: in every text, `delta` points along the gradient
+# *of the words that may be moved* and is exactly `eps` long, counted over all tokens and
+# coordinates of that text. It is 0 where the mask is False.
 #
 # Two cases to think of. A text whose gradient is zero (on its words) gets `delta` = 0, not `nan`.
 # And a gradient may be short without being zero: a model that is very sure can give lengths of 1e-7
@@ -526,8 +526,9 @@ course.claim("03.masking", silent=silent, n=n, naive=naive, honest=honest,
 # - `actual`: by how much its cross-entropy changes from zero to `delta`, measured.
 #
 # The loss is that of the true label, `batch["labels"]`. `delta` is 0 on padding and special tokens.
-# Leave the model, the batch and `delta` as they are. The function is given its `model`; use that
-# one, not the page's `victim.model`.
+# Leave the model, the batch and `delta` as they are, and take the passes in the mode (train or
+# eval) in which the model comes. The function is given its `model`; use that one, not the page's
+# `victim.model`.
 #
 # <details><summary>Hint</summary>
 #

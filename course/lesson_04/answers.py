@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from advlib.attacks.embedding import attackable, perturbed_logits, wrong_margin, zero_delta
@@ -138,12 +139,50 @@ def worst_row_by_row(loss_at, eps, resolution):
     return points[losses.argmax()], losses.max()
 
 
+def project_by_numpy(delta, eps, norm):
+    rows = delta.numpy().copy()
+    if norm == "linf":
+        return torch.from_numpy(rows.clip(-eps, eps).astype(rows.dtype))
+    for row in rows:
+        size = np.linalg.norm(row)
+        if size > eps:
+            row *= eps / size
+    return torch.from_numpy(rows)
+
+
+def pgd_text_by_text(model, batch, eps, steps, step_size, start=None):
+    rows = []
+    for i in range(len(batch["labels"])):
+        begin = [] if start is None else [start[i : i + 1]]
+        one = {k: v[i : i + 1] for k, v in batch.items()}
+        rows.append(pgd_by_hand(model, one, eps, steps, step_size, *begin))
+    return torch.cat(rows)
+
+
+def ball_from_a_sphere(mask, hidden, eps, generator):
+    """All but two coordinates of a uniform point of a sphere are uniform in the ball."""
+    delta = torch.zeros(*mask.shape, hidden)
+    for i, row in enumerate(mask):
+        point = torch.randn(int(row.sum()) * hidden + 2, generator=generator, dtype=torch.double)
+        delta[i, row] = (eps * point / point.norm())[:-2].view(-1, hidden).float()
+    return delta
+
+
+def best_on_the_way(losses, deltas):
+    best, top = deltas[0], losses[0]
+    for loss, delta in zip(losses[1:], deltas[1:], strict=True):
+        best = torch.where((loss >= top)[:, None, None], delta, best)
+        top = torch.maximum(loss, top)
+    return best
+
+
 RIGHT = [
-    ("04.1", project_by_cases), ("04.1", project_in_one),
-    ("04.2", pgd_by_hand), ("04.2", pgd_recursive),
-    ("04.3", ball_by_loop), ("04.3", ball_in_one),
-    ("04.4", best_by_loop), ("04.4", best_by_gather),
+    ("04.1", project_by_cases), ("04.1", project_in_one), ("04.1", project_by_numpy),
+    ("04.2", pgd_by_hand), ("04.2", pgd_recursive), ("04.2", pgd_text_by_text),
+    ("04.3", ball_by_loop), ("04.3", ball_in_one), ("04.3", ball_from_a_sphere),
+    ("04.4", best_by_loop), ("04.4", best_by_gather), ("04.4", best_on_the_way),
     ("04.5", worst_polar), ("04.5", worst_square_cut), ("04.5", worst_row_by_row),
+    ("04.5", lambda f, e, n: worst_from(-math.inf)(f, e, n)),
     ("04.5", worst_ring_by_ring(lambda k, n: 6 * n)),
     ("04.5", worst_ring_by_ring(lambda k, n: 10 * n)),
     ("04.5", worst_ring_by_ring(lambda k, n: max(1, 7 * k))),
@@ -404,7 +443,132 @@ def worst_single(loss_at, eps, resolution):
     return points[losses.argmax()], losses.max()
 
 
+def tracked(answer, place=0):
+    """An answer that switches the gradient of one of its inputs on."""
+
+    def tracking(*inputs):
+        kept = inputs[place].requires_grad_().detach()
+        return answer(*inputs[:place], kept, *inputs[place + 1 :])
+
+    return tracking
+
+
+def project_by_first(delta, eps, norm):
+    if norm == "linf":
+        return delta.clamp(-eps, eps)
+    return delta * (eps / delta[0].norm().clamp_min(eps))
+
+
+def pgd_after(change, tidy=None):
+    """An answer to 04.2 that does something to the model or the batch, and perhaps undoes it."""
+
+    def answer(model, batch, *settings):
+        kept = change(model, batch)
+        result = pgd_by_hand(model, batch, *settings)
+        if tidy:
+            tidy(model, kept)
+        return result
+
+    return answer
+
+
+def to_eval(model, batch):
+    mode = model.training
+    model.eval()
+    return mode
+
+
+def pgd_frozen_for_a_while(model, batch, *settings):
+    return pgd_after(lambda m, b: m.requires_grad_(False), lambda m, _: m.requires_grad_(True))(
+        model, batch, *settings)  # fmt: skip
+
+
+def pgd_two_classes(model, batch, eps, steps, step_size, start=None):
+    delta = zero_delta(model, batch) if start is None else start
+    for _ in range(steps):
+        at = delta.detach().clone().requires_grad_()
+        logits, rows = perturbed_logits(model, batch, at), torch.arange(len(delta))
+        odds = logits[rows, 1 - batch["labels"]] - logits[rows, batch["labels"]]
+        (grad,) = torch.autograd.grad(odds.sum(), at)
+        grad = grad * attackable(batch)[..., None]
+        push = step_size * grad / grad.norm(dim=(1, 2), keepdim=True)
+        delta = project_in_one(delta + push, eps, "l2")
+    return delta
+
+
+def ball_of_direction(draw):
+    def answer(mask, hidden, eps, generator):
+        noise = draw(mask, hidden, generator) * mask[..., None]
+        radius = torch.rand(len(mask), 1, 1, generator=generator)
+        d = hidden * mask.sum(1).clamp_min(1)[:, None, None]
+        size = noise.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+        return eps * radius ** (1 / d) * noise / size
+
+    return answer
+
+
+def one_for_all(mask, hidden, generator):
+    return torch.randn(1, mask.shape[1], hidden, generator=generator)
+
+
+def one_or_its_opposite(mask, hidden, generator):
+    sign = torch.randn(len(mask), 1, 1, generator=generator).sign()
+    return sign * one_for_all(mask, hidden, generator)
+
+
+def stretched(mask, hidden, generator):
+    noise = torch.randn(*mask.shape, hidden, generator=generator)
+    return noise * torch.linspace(1, 1.5, hidden)
+
+
+def best_from_zero(losses, deltas):
+    best, top = deltas[0].clone(), torch.full_like(losses[0], -10)
+    for loss, delta in zip(losses, deltas, strict=True):
+        best[loss > top] = delta[loss > top]
+        top = torch.maximum(loss, top)
+    return best
+
+
+def worst_from(start):
+    """An answer to 04.5 that remembers the best so far, beginning with `start`."""
+
+    def answer(loss_at, eps, resolution):
+        best, top = torch.zeros(2, dtype=torch.float64), start
+        for points in disc(eps, resolution).split(4096):
+            losses = loss_at(points)
+            if losses.max() > top:
+                best, top = points[losses.argmax()], losses.max().item()
+        return best, top
+
+    return answer
+
+
 WRONG = [
+    ("04.1", lambda d, e, n: project_in_one(d.double(), e, n), "a model takes no other"),
+    ("04.1", tracked(project_in_one), "requires_grad of `delta`"),
+    ("04.1", project_by_first, "l2 ball is not as expected"),
+    ("04.2", pgd_after(lambda m, b: m.zero_grad()), r"changes the \.grad"),
+    ("04.2", pgd_after(lambda m, b: m.requires_grad_(False)), "the flag that it had"),
+    ("04.2", pgd_frozen_for_a_while, "the flag that it had"),
+    ("04.2", pgd_after(to_eval, lambda model, mode: model.train(mode)), "another mode"),
+    ("04.2", pgd_after(lambda m, b: b.pop("labels")), "takes 'labels' out"),
+    ("04.2", lambda m, b, *rest: (pgd_by_hand(m, b, *rest), b.pop("special_tokens_mask"))[0],
+     "takes 'special_tokens_mask' out"),
+    ("04.2", pgd_two_classes, "after the last step"),
+    ("04.2", lambda *i: pgd_by_hand(*i).squeeze(), "shape"),
+    ("04.3", lambda *i: ball_in_one(*i).double(), "torch.float32"),
+    ("04.3", lambda *i: ball_in_one(*i).squeeze(0), "shape"),
+    ("04.3", ball_of_direction(one_for_all), "drawn for all texts"),
+    ("04.3", ball_of_direction(one_or_its_opposite), "drawn for all texts"),
+    ("04.3", ball_of_direction(stretched), "some coordinates get more"),
+    ("04.4", lambda a, d: best_by_loop(a, d.double()), "a model takes no other"),
+    ("04.4", tracked(best_by_loop, 1), "requires_grad of `deltas`"),
+    ("04.4", best_from_zero, "not as expected"),
+    ("04.5", worst_from(0.0), "point is not as expected"),
+    ("04.5", worst_from(-10.0), "point is not as expected"),
+    ("04.5", lambda f, e, n: (lambda p, loss: (p, abs(loss)))(*worst_polar(f, e, n)), "as it is"),
+    ("04.5", lambda f, e, n: (lambda p, loss: (p.tolist(), loss))(*worst_polar(f, e, n)),
+     "a tensor of shape"),
     ("04.1", lambda d, e, n: d, "nothing is projected"),
     ("04.1", scaled((1, 2), least=False), "always rescales|0/0"),
     ("04.1", scaled(None), "whole batch"),
@@ -438,7 +602,7 @@ WRONG = [
     ("04.2", pgd_rounds(at_end=True), "mask comes at the end"),
     ("04.2", pgd_rounds(keep=True), "best delta on the way"),
     ("04.2", pgd_project_once, "one projection after the loop"),
-    ("04.2", pgd_backward, "left in"),
+    ("04.2", pgd_backward, r"changes the \.grad"),
     ("04.2", pgd_eval, "mode"),
     ("04.2", pgd_attached, "graph"),
     ("04.2", pgd_from_zero, "start is ignored"),

@@ -153,10 +153,10 @@ figures.walks(walks, parts, compass)
 # ### Exercise 04.1: the projection · ●●○ · 10 min
 #
 # Write `project(delta, eps, norm)`. `delta` has shape `(batch, tokens, hidden)`; return the
-# nearest point, of the same shape, in the ball of radius `eps`. For `norm="l2"` every text has one
-# ball of its own, over all its tokens and coordinates together; for `norm="linf"` it is the cube.
-# Texts that are inside come back as they are; a text with `delta = 0` must not become `nan`; do
-# not change the input in place.
+# nearest point, of the same shape and dtype, in the ball of radius `eps`. For `norm="l2"` every
+# text has one ball of its own, over all its tokens and coordinates together; for `norm="linf"` it
+# is the cube. Texts that are inside come back as they are; a text with `delta = 0` must not become
+# `nan`; do not change the input in place.
 #
 # <details><summary>Hint</summary>
 #
@@ -237,8 +237,8 @@ figures.projections(starts, goals)
 # where one is given (it lies in the ball and is zero on padding and special tokens), and take
 # `steps` steps of length `step_size` that *raise* the loss, in the L2 ball of radius `eps` round
 # each clean text. Return the last `delta`, `(batch, tokens, hidden)`: within the ball, zero on
-# padding and special tokens, without a graph. Leave the model (its mode, its parameters' `.grad`),
-# the batch and `start` as they are.
+# padding and special tokens, without a graph. Leave the model (its mode, for the passes too; its
+# parameters' `.grad` and `requires_grad`), the batch and `start` as they are.
 #
 # What you have: `zero_delta(model, batch)`, a delta of zeros; `attackable(batch)`, the mask;
 # `embedding_gradient(model, batch, delta)`, detached, not masked; `fgm_step(grad, mask, eps)`,
@@ -357,10 +357,10 @@ figures.step_sizes(runs)
 # ### Exercise 04.3: a random point of the ball · ●●○ · 10 min
 #
 # Write `random_in_ball(mask, hidden, eps, generator)`. `mask` has shape `(batch, tokens)`, True
-# where a token is free. Return `delta`, `(batch, tokens, hidden)`: for each text a point that is
-# uniform in the L2 ball of radius `eps` of *its* free coordinates, zero on all others. All random
-# numbers come from `generator` (a CPU one; build `delta` on the CPU, and return it on the mask's
-# device). A text without a free token gets zeros, not `nan`.
+# where a token is free. Return `delta`, `(batch, tokens, hidden)`, float32: for each text a point
+# that is uniform in the L2 ball of radius `eps` of *its* free coordinates, zero on all others. All
+# random numbers come from `generator` (a CPU one; build `delta` on the CPU, and return it on the
+# mask's device). A text without a free token gets zeros, not `nan`.
 #
 # <details><summary>Hint</summary>
 #
@@ -422,8 +422,9 @@ print(f"in 2,560 dimensions, of 1000 points nearer to the centre than 0.99 eps: 
 # ### Exercise 04.4: keep the best · ●○○ · 6 min
 #
 # Write `keep_best(losses, deltas)`. `losses` has shape `(runs, batch)`, `deltas` has shape
-# `(runs, batch, tokens, hidden)`. Return `(batch, tokens, hidden)`: for every text the delta of
-# that run in which *this text's* loss was largest. With equal losses either is fine.
+# `(runs, batch, tokens, hidden)`. Return `(batch, tokens, hidden)`, of the dtype of `deltas`: for
+# every text the delta of that run in which *this text's* loss was largest. With equal losses either
+# is fine. Losses may be negative, all of them.
 #
 # <details><summary>Hint</summary>
 #

@@ -1,13 +1,16 @@
 """Right and wrong answers to the exercises of lesson 05; a regex names each mistake."""
 
+import copy
 import math
 from fractions import Fraction
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from advlib.attacks.embedding import attackable, perturbed_logits, shifted, wrong_margin
+from advlib.attacks.embedding import wrong_margin
+from advlib.embeddings import attackable, perturbed_logits, shifted
 
 # ---------------------------------------------------------------- right answers
 
@@ -45,7 +48,8 @@ def loss_by_functional_call(model, batch, delta):
     with shifted(model, delta):
         logits = functional_call(model, still, (), inputs).logits
     y = batch["labels"][:, None]
-    return (logits.gather(1, y) - logits.gather(1, 1 - y)).mean()
+    others = logits.scatter(1, y, -torch.inf).logsumexp(1)
+    return (logits.gather(1, y)[:, 0] - others).mean()
 
 
 def proposal(net, model, batch, eps):
@@ -121,12 +125,39 @@ def on_ball_calls(net, embeddings, labels, mask, eps):
     return torch.cat(rows)
 
 
+def on_ball_by_power(net, embeddings, labels, mask, eps):
+    raw = torch.where(mask[..., None], net(embeddings, labels), 0.0)
+    square = (raw * raw).sum((1, 2), keepdim=True)
+    return eps * raw * torch.where(square > 0, square, 1) ** -0.5
+
+
+def loss_of_a_copy(model, batch, delta):
+    frozen = copy.deepcopy(model).requires_grad_(False)
+    return -wrong_margin(perturbed_logits(frozen, batch, delta), batch["labels"]).mean()
+
+
+def round_in_numpy(*inputs):
+    return [np.float64(loss) for loss in round_plain(*inputs)]
+
+
+def even_by_numpy(train_passes, per_example_generator, per_example_pgd):
+    saving = per_example_pgd - per_example_generator
+    return np.int64(np.floor(train_passes / saving)) + 1 if saving > 0 else np.inf
+
+
+def rate_by_numpy(right_on_b, right_under_delta_on_b, fooled_on_a):
+    counted = (right_on_b & fooled_on_a).numpy()
+    hits = ~right_under_delta_on_b.numpy()[counted]
+    return hits.mean(dtype=np.float32) if counted.any() else np.nan
+
+
 RIGHT = [
     ("05.1", on_ball), ("05.1", on_ball_one_by_one), ("05.1", on_ball_calls),
+    ("05.1", on_ball_by_power), ("05.2", loss_of_a_copy),
     ("05.2", loss_by_flags), ("05.2", loss_by_functional_call),
-    ("05.3", round_plain), ("05.3", round_by_grads),
-    ("05.4", even_by_floor), ("05.4", even_by_fractions),
-    ("05.5", rate_by_count), ("05.5", rate_by_loop),
+    ("05.3", round_plain), ("05.3", round_by_grads), ("05.3", round_in_numpy),
+    ("05.4", even_by_floor), ("05.4", even_by_fractions), ("05.4", even_by_numpy),
+    ("05.5", rate_by_count), ("05.5", rate_by_loop), ("05.5", rate_by_numpy),
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- wrong answers
@@ -338,7 +369,95 @@ def game_frozen(net, model, batch, eps, lam, net_optimizer, model_optimizer):
     return result
 
 
+def ball_tracked(net, embeddings, *rest):
+    return on_ball(net, embeddings.requires_grad_().detach(), *rest)
+
+
+def ball_cleared(net, *rest):
+    net.zero_grad()
+    return on_ball(net, *rest)
+
+
+def loss_after(change):
+    """An answer to 05.2 that then does something to the model or the batch."""
+
+    def answer(model, batch, delta):
+        loss = loss_by_flags(model, batch, delta)
+        change(model, batch)
+        return loss
+
+    return answer
+
+
+def loss_eval_for_a_while(model, batch, delta):
+    mode = model.training
+    loss = loss_by_flags(model.eval(), batch, delta)
+    model.train(mode)
+    return loss
+
+
+def loss_pops(model, batch, delta):
+    labels = batch.pop("labels")
+    return loss_by_flags(model, dict(batch, labels=labels), delta)
+
+
+def loss_two_classes(model, batch, delta):
+    logits, rows = perturbed_logits(model, batch, delta), torch.arange(len(delta))
+    y = batch["labels"]
+    return (logits[rows, y] - logits[rows, 1 - y]).mean()
+
+
+def loss_of_the_largest(model, batch, delta):
+    logits, y = perturbed_logits(model, batch, delta), batch["labels"][:, None]
+    return (logits.gather(1, y)[:, 0] - logits.scatter(1, y, -torch.inf).amax(1)).mean()
+
+
+def loss_with_hooks(model, batch, delta):
+    loss = -plain_margin(model, batch, delta).mean()
+    for p in model.parameters():
+        if p.requires_grad:
+            p.register_hook(torch.zeros_like)
+    return loss
+
+
+def game_cleared_late(net, model, batch, eps, lam, net_optimizer, model_optimizer):
+    first = loss_by_flags(model, batch, proposal(net, model, batch, eps))
+    first.backward()
+    net_optimizer.step()
+    net_optimizer.zero_grad()
+    delta = proposal(net, model, batch, eps).detach()
+    second = entropy(model, batch, None) + lam * entropy(model, batch, delta)
+    second.backward()
+    model_optimizer.step()
+    model_optimizer.zero_grad()
+    return first.item(), second.item()
+
+
+def game_pops(net, model, batch, *rest):
+    result = round_plain(net, model, batch, *rest)
+    batch.pop("special_tokens_mask")
+    return result
+
+
 WRONG = [
+    ("05.1", ball_tracked, "requires_grad of `embeddings`"),
+    ("05.1", ball_cleared, r"changes the \.grad"),
+    ("05.1", lambda *i: on_ball(*i).squeeze(0), "shape"),
+    ("05.2", loss_after(lambda m, b: m.zero_grad()), r"changes the \.grad"),
+    ("05.2", loss_after(lambda m, b: b.pop("special_tokens_mask")), "special_tokens_mask' out"),
+    ("05.2", loss_pops, "takes 'labels' out"),
+    ("05.2", loss_eval_for_a_while, "another mode"),
+    ("05.2", loss_with(loss_two_classes), "the loss"),
+    ("05.2", loss_with(loss_of_the_largest), "one other class only"),
+    ("05.2", loss_with_hooks, r"changes the \.grad of 1 parameters"),
+    ("05.3", game_cleared_late, "comes after the step"),
+    ("05.3", game_pops, "takes 'special_tokens_mask' out"),
+    ("05.4", lambda t, g, p: even_by_floor(int(t), g, p), "training passes were cut"),
+    ("05.4", lambda t, g, p: even_by_floor(round(t), g, p), "not as expected"),
+    ("05.4", lambda t, g, p: even_by_floor(t, g, p) if g or p else 1, "math.inf"),
+    ("05.4", lambda t, g, p: even_by_floor(t, g, p) if t or g >= p else 0, "smallest n is 1"),
+    ("05.5", lambda b, d, a: rate_by_count(b, d, a) if len(a) else 0.0, "nan"),
+    ("05.5", lambda b, d, a: rate_by_count(b, d, a) if a.any() else 1.0, "nan"),
     ("05.1", ball_with(masked="after"), "mask comes after"),
     ("05.1", ball_with(masked="never"), "mask is forgotten"),
     ("05.1", ball_with(dims=None), "whole batch"),
@@ -381,11 +500,11 @@ WRONG = [
     ("05.2", loss_with(loss_of_predictions), "labels are ignored"),
     ("05.2", loss_with(lambda m, b, d: -plain_margin(m, b, -d).mean()), "−delta"),
     ("05.2", loss_with(lambda *i: -plain_margin(*i)), "shape"),
-    ("05.2", lambda *i: -plain_margin(*i).mean(), r"have a \.grad"),
+    ("05.2", lambda *i: -plain_margin(*i).mean(), r"changes the \.grad of \d+ parameters"),
     ("05.2", lambda m, b, d: loss_by_flags(m, b, d.detach()), "detached"),
     ("05.2", torch.no_grad()(loss_by_flags), "no_grad"),
-    ("05.2", loss_left_frozen, "without requires_grad"),
-    ("05.2", loss_thawed, "no longer frozen"),
+    ("05.2", loss_left_frozen, "the flag that it had"),
+    ("05.2", loss_thawed, "the flag that it had"),
     ("05.2", loss_eval, "mode"),
     ("05.2", loss_train, "mode"),
     ("05.2", loss_backward, "backward"),
@@ -415,7 +534,7 @@ WRONG = [
     ("05.3", game_other(mix=lambda calm, hard, lam: hard), "lam: the victim learns attacked"),
     ("05.3", game_other(mix=lambda calm, hard, lam: (1 - lam) * calm + lam * hard), "counts fully"),
     ("05.3", game_other(mix=lambda calm, hard, lam: calm), "the victim's parameters"),
-    ("05.3", game_frozen, "without requires_grad"),
+    ("05.3", game_frozen, "the flag that it had"),
     ("05.3", lambda *i: round_plain(*i)[0], "two things"),
     ("05.3", lambda *i: None, "return"),
     ("05.4", lambda t, g, p: math.ceil(t / (p - g)) if p > g else math.inf, "strictly|smallest"),

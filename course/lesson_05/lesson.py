@@ -240,11 +240,12 @@ generate = course.exercise("05.1", generate)
 # ### Exercise 05.2: what the generator minimises · ●●○ · 12 min
 #
 # Write `generator_loss(model, batch, delta)`: a scalar, minus the mean of the texts' log-odds of
-# being wrong. `wrong_margin(logits, labels)` gives the log-odds, `perturbed_logits(model, batch,
-# delta)` the logits, `batch["labels"]` the truth. The gradient must reach `delta` (you only return
-# the loss; the caller says `.backward()`), and after that `.backward()` **no parameter of the model
-# has a `.grad`**. The pass runs in the mode in which the model comes. When you return, the model is
-# as it was: its mode, and the `requires_grad` of every parameter. Some may have been frozen before;
+# being wrong. `wrong_margin(logits, labels)` gives the log-odds, for any number of classes;
+# `perturbed_logits(model, batch, delta)` gives the logits, `batch["labels"]` the truth. The
+# gradient must reach `delta` (you only return the loss; the caller says `.backward()`), and that
+# `.backward()` **gives no parameter of the model a `.grad`**; one that has a `.grad` already keeps
+# it as it is. The pass runs in the mode in which the model comes. When you return, the model is as
+# it was: its mode, and the `requires_grad` of every parameter. Some may have been frozen before;
 # they stay frozen. Every text counts with its full log-odds, however large.
 #
 # <details><summary>Hint</summary>
@@ -518,9 +519,10 @@ figures.sizes(size, grid, share_right(None), sweep)
 #
 # The generator is told the labels (`propose` does that; it takes the `eps` that it is given).
 # Return `(net_loss, model_loss)`, two numbers without a graph. After the round each player's
-# parameters have been moved by *its own* loss of *this* round and nothing else, and the generator's
-# `.grad` holds nothing that comes from the victim's loss. Leave modes and flags as they are, for
-# the passes, too (no `model.train()`), and the gradients as well (no clipping).
+# parameters have been moved by *its own* loss of *this* round and nothing else (there may be old
+# gradients in `.grad` when the round begins), and the generator's `.grad` holds nothing that comes
+# from the victim's loss. Leave modes and flags as they are, for the passes, too (no
+# `model.train()`), and the gradients as well (no clipping).
 #
 # <details><summary>Hint</summary>
 #

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from advlib.attacks.embedding import perturbed_logits, shifted
+from advlib.embeddings import perturbed_logits, shifted
 
 # ---------------------------------------------------------------- right answers
 

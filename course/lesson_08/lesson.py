@@ -56,9 +56,9 @@ from advlib.attacks import FGM, PGD, Typos, WordSubstitution
 from advlib.attacks.embedding import perturbed_logits
 from advlib.corpora import replace, world
 from advlib.evaluation import attack_all, wilson
+from advlib.finetuning import finetune
 from advlib.models import Classifier
 from advlib.objectives import Adversarial, Words
-from advlib.training import finetune
 from course.lesson_08 import figures
 
 source = profile.pick(

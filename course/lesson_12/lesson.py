@@ -1369,9 +1369,9 @@ course.claim("12.exchange", exchanges=exchanges, theirs=theirs, right=right, lib
 # computes it again, and an accuracy that was edited afterwards does not fit.
 
 # %%
-from advlib.deploy import export_onnx, write_card
+from advlib.app.deploy import export_onnx, write_card
+from advlib.app.protocol import Protocol, evaluate, verify
 from advlib.models import quiet
-from advlib.protocol import Protocol, evaluate, verify
 
 delivered = out / "delivered"
 victim.save(delivered)

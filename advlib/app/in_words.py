@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-UNCHECKED = ", meaning unchecked"  # what a row of `advlib.robustness` says behind the repr
+from advlib.evaluation import UNCHECKED
 
 
 def in_words(threat_model: str) -> str | None:
@@ -26,7 +26,7 @@ def in_words(threat_model: str) -> str | None:
 
 
 def _value(node):
-    """A literal; of a call (`KeepWords()`, `Targeted(target=1)`) its name and its values."""
+    """A literal; of a call (`KeepWords()`, `Similarity(least=0.9)`) its name and its values."""
     if isinstance(node, ast.Call):
         return (node.func.id, *(_value(k.value) for k in node.keywords))
     if isinstance(node, ast.Tuple):
@@ -56,11 +56,9 @@ def _steps(said: dict, kind: str = "gradient step") -> str:
 
 def _worded(how: str, said: dict) -> str:
     """An attack on words: what a word may become, how many may, and what else bounds it."""
-    share, queries, goal = said["max_changed"], said.get("max_queries"), said.get("goal", ())
+    share, queries = said["max_changed"], said.get("max_queries")
     out = [how, "any number of words" if share == 1 else f"at most {share:.0%} of the words"]
     out += [f"at most {queries:d} queries a text"] if queries else []
-    out += ["the attacker sees no scores"] if "HardLabel" in goal else []
-    out += [f"towards class {goal[1]:d}"] if "Targeted" in goal else []
     kept = [c[0] for c in said.get("constraints", ())]
     out += ["stop words and negations stay"] if "KeepWords" in kept else []
     others = len(kept) - kept.count("KeepWords")
@@ -89,10 +87,6 @@ SENTENCES = {
     "A2T": lambda said: _worded(NEAR.format(**said), said | {"max_changed": 1}).replace(
         "any number of words",
         f"at most {said['max_changed']:.0%} of the words, or {said['at_least']:d}"),
-    "BERTAttack": lambda said: _worded(
-        f"words become one of {said['k']:d} that a language model expects", said),
     "PWWS": lambda said: _worded("words become synonyms", said),
     "DeepWordBug": lambda said: _worded("words get a letter changed", said),
-    "UniversalTrigger": lambda said: (
-        f"the same {len(said['words']):d} words stand in front of every text"),
 }  # fmt: skip

@@ -15,9 +15,9 @@ import pytest
 from matplotlib.colors import to_hex
 
 from advlib import plots
+from advlib.app.report import result_sentence, warnings, write_report
 from advlib.attacks import FGM, PGD, WordSubstitution
 from advlib.evaluation import Outcome, collapse, compare, majority, summarise, wilson
-from advlib.html_report import result_sentence, warnings, write_report
 
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(2)> \"'><a href=http://e.org>&amp;"
 

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from torch import nn
 
-from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution, for_text
+from advlib.app.recipes import for_text
+from advlib.app.rows import interval, percent
+from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
 from advlib.attacks.words import KeepWords
 from advlib.corpora import WORLDS
 from advlib.data import load_text, texts_hash
@@ -174,10 +176,9 @@ def leaderboard_line(card: dict) -> str:
     warning = card.get("warning", "").partition(":")[0].lower()
     cells = [
         card["model"]["name"], card["data"]["name"], f"{card['protocol']} (v{card['version']})",
-        str(worst["n"]), f"{clean['accuracy']:.1%}" + f", {warning}" * bool(warning),
-        f"{strongest['attack']} {strongest['accuracy']:.1%}",
-        f"{worst['accuracy']:.1%} [{worst['low']:.1%}, {worst['high']:.1%}]",
-        f"{worst['calibrated']:.1%}", card["digest"][:16],
+        str(worst["n"]), percent(clean["accuracy"]) + f", {warning}" * bool(warning),
+        f"{strongest['attack']} {percent(strongest['accuracy'])}", interval(worst),
+        percent(worst["calibrated"]), card["digest"][:16],
     ]  # fmt: skip
     return "| " + " | ".join(map(_cell, cells)) + " |\n"
 

@@ -33,14 +33,14 @@ def doctor() -> list[str]:
     if device == "cpu":
         lines.append("  no GPU is needed for the embedded default; real models train faster on one")
     from advlib.models import CHECKPOINTS as home
-    from advlib.models import ModelError, embedded_checkpoints, verify
+    from advlib.models import ModelError, check_weights, embedded_checkpoints
 
     found = embedded_checkpoints()
     if not found:
         lines.append("  ! no embedded checkpoint: install advlib again, or `make checkpoints`")
     for name in found:
         try:
-            verify(home / name)
+            check_weights(home / name)
             lines.append(f"checkpoint {name}: ok")
         except ModelError as error:
             lines.append(f"  ! {error}")

@@ -23,16 +23,19 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 from transformers import set_seed
 
-from advlib.attacks import FGM, PGD, Noise, WordSubstitution, for_text
+from advlib.app.options import Options, check_same, objective_of, prepare, record
+from advlib.app.recipes import for_text
+from advlib.app.report import result_sentence, warnings, write_report
+from advlib.app.rows import interval, score
+from advlib.attacks import FGM, PGD, Noise, WordSubstitution
 from advlib.attacks.search import WordResult
+from advlib.callbacks import ONE_CLASS
 from advlib.corpora import WORLDS
 from advlib.corpora.engine import Text, parts_of
 from advlib.data import data_hash, load_text, texts_of
 from advlib.evaluation import Outcome, attack_all, collapse, compare, majority, summarise
-from advlib.html_report import result_sentence, warnings, write_report
+from advlib.finetuning import finetune, is_real
 from advlib.models import Classifier, embedded_checkpoints, load_classifier
-from advlib.options import Options, check_same, objective_of, prepare, record
-from advlib.training import ONE_CLASS, finetune, is_real
 
 MODELS = ("standard", "adversarial")
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # times eps
@@ -217,7 +220,6 @@ class Run:
         held_out = data["validation"]
         self.held_out = held_out.select(range(min(SELECTION, len(held_out))))
         self.logs, self.costs, self.used, self.outcomes, self.seen = {}, {}, {}, {}, {}
-        self.rows: dict[str, str] = {}  # an attack as its row calls it -> its class
         self.floor: float | None = None  # of clean accuracy, when checkpoints are chosen
         self.watch = False
 
@@ -293,9 +295,8 @@ class Run:
                 slow = self.real and attack is not None and not hasattr(attack, "passes")
                 most = WORD_TEXTS if slow else len(self.data["test"])
                 outcome = self.outcome(name, victim, attack, most)
-                self.outcomes[name, type(attack).__name__] = outcome
                 rows.append({"model": name, **summarise(outcome, attack)})
-                self.rows[rows[-1]["attack"]] = type(attack).__name__
+                self.outcomes[name, rows[-1]["attack"]] = outcome
         return rows
 
     def outcome(self, name: str, victim: Classifier, attack, most: int) -> Outcome:
@@ -319,10 +320,11 @@ class Run:
     def judged(self) -> dict:
         """Whether the models have learned anything, and whether one withstands more than the other:
         both met the same texts."""
-        clean = {name: self.outcomes[name, "NoneType"] for name in MODELS}
+        clean = {name: self.outcomes[name, "none"] for name in MODELS}
         labels = self.data["test"].features["label"].names
-        verdicts = {row: compare(*(self.outcomes[name, attack] for name in MODELS))
-                    for row, attack in self.rows.items()}  # fmt: skip
+        attacks = dict.fromkeys(attack for _, attack in self.outcomes)
+        verdicts = {attack: compare(*(self.outcomes[name, attack] for name in MODELS))
+                    for attack in attacks}  # fmt: skip
         return {"warnings": {name: collapse(seen, labels) for name, seen in clean.items()},
                 "verdicts": verdicts, "majority": majority(clean["standard"].labels)}  # fmt: skip
 
@@ -441,39 +443,20 @@ def read_outcome(kept: dict) -> Outcome:
 
 def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) -> dict:
     """Ten attacked texts: changed words where words were attacked, else where PGD's δ lies."""
-    words = outcomes.get(("standard", "WordSubstitution"))
-    if words is not None:
-        fooled = [i for i, r in enumerate(words.results) if r.success][:most]
-        return {
-            "examples_kind": "words",
-            "examples": [
-                {
-                    "model": "standard",
-                    "original": " ‖ ".join(parts_of(words.results[i].original)),
-                    "text": " ‖ ".join(parts_of(words.results[i].text)),
-                    "changed": list(words.results[i].changed),
-                    "label": victim.labels[words.labels[i]],
-                    "predicted": victim.labels[words.attacked[i]],
-                    "success": True,
-                }
-                for i in fooled
-            ],
-        }
-    pgd = outcomes["standard", "PGD"]
-    fooled = np.flatnonzero((pgd.clean == pgd.labels) & ~pgd.robust)[:most]
-    texts = texts_of(data)
-    return {
-        "examples_kind": "tokens",
-        "examples": [
-            {
-                "model": "standard",
-                "label": victim.labels[pgd.labels[i]],
-                "predicted": victim.labels[pgd.attacked[i]],
-                **token_weights(victim, texts[i], int(pgd.labels[i])),
-            }
-            for i in fooled
-        ],
-    }
+    found = outcomes.get(("standard", "WordSubstitution"))
+    kind = "tokens" if found is None else "words"
+    found = found or outcomes["standard", "PGD"]
+    shown = []
+    for i in np.flatnonzero((found.clean == found.labels) & ~found.robust)[:most]:
+        if kind == "words":
+            r = found.results[i]
+            original, text = (" ‖ ".join(parts_of(one)) for one in (r.original, r.text))
+            own = dict(original=original, text=text, changed=list(r.changed), success=True)
+        else:
+            own = token_weights(victim, texts_of(data)[i], int(found.labels[i]))
+        shown.append({"model": "standard", "label": victim.labels[found.labels[i]],
+                      "predicted": victim.labels[found.attacked[i]], **own})  # fmt: skip
+    return {"examples_kind": kind, "examples": shown}
 
 
 def token_weights(victim: Classifier, text: Text, label: int, eps: float = 0.1) -> dict:
@@ -489,11 +472,11 @@ def token_weights(victim: Classifier, text: Text, label: int, eps: float = 0.1) 
 def print_table(rows: list[dict], constant: dict) -> None:
     """Accuracy of both models, clean and under each attack, with 95 % intervals."""
     frame = pd.DataFrame(rows)
-    frame["shown"] = [f"{r['accuracy']:6.1%} [{r['low']:.1%}, {r['high']:.1%}]" for r in rows]
+    frame["shown"] = [interval(r) for r in rows]
     wide = frame.pivot(index="attack", columns="model", values="shown")
     order = list(dict.fromkeys(frame["attack"]))
     shown = wide.loc[order, list(MODELS)].rename(index={"none": "no attack"})
-    clean = {r["model"]: f"{r['macro_f1']:6.2f}" for r in rows if r["attack"] == "none"}
+    clean = {r["model"]: score(r["macro_f1"]) for r in rows if r["attack"] == "none"}
     shown.loc["macro-F1, no attack"] = clean
     n, fewer = rows[0]["n"], {r["attack"]: r["n"] for r in rows if r["n"] < rows[0]["n"]}
     less = "".join(f", {attack} on {count}" for attack, count in fewer.items())

@@ -21,11 +21,12 @@ import transformers
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from advlib.attacks.embedding import attack_mode
-from advlib.attacks.in_words import in_words
-from advlib.evaluation import MAJORITY, duration, some
+from advlib.app.in_words import in_words
+from advlib.app.protocol import verify, weights_hash
+from advlib.app.rows import cells, duration, some, templates
+from advlib.embeddings import attack_mode
+from advlib.evaluation import MAJORITY
 from advlib.models import Classifier, ModelError, quiet
-from advlib.protocol import verify, weights_hash
 
 TOLERANCE = 1e-4  # between two logits; float32 in another order of sums stays well below
 # What goes wrong first: words of several lengths, other scripts, nothing, and more than fits.
@@ -39,7 +40,7 @@ PROBES = ("good", "The soup was cold, and nobody came back to ask.", "Ünïcöd�
 def model_card(card: dict, labels: list[str], training: dict | None = None, **metadata) -> str:
     """A Hugging Face model card as Markdown with YAML front matter.
 
-    card: what `advlib.protocol.evaluate` returned; every number of the page comes from it.
+    card: what `advlib.app.protocol.evaluate` returned; every number of the page comes from it.
     labels: the model's class names. training: how it was made, name -> value, where that is known.
     metadata: what only a person can say, as `huggingface_hub.ModelCardData` names it: license,
         base_model, language. What is not given is left out.
@@ -120,60 +121,20 @@ def _rows(card: dict) -> list[dict]:
 
 
 def _body(card: dict, labels: list[str], training: dict) -> str:
-    clean, *attacked = card["rows"]
-    worst, data, held = card["worst case"], card["data"], card["calibration"]
-    name, texts = _code(card["model"]["name"]), f"{data['n']} test texts of {_code(data['name'])}"
-    classes = ", ".join(map(_code, some(labels)))
-    constant = card.get(MAJORITY)
-    sections = {
-        f"# {name}": _warned(card) + f"A text classifier into {classes}. Of {texts} it gets "
-        f"**{_percent(clean)}** right" + f", and **{_percent(worst)}** when each text may be "
-        "attacked in every way of the table below" * bool(attacked) + "."
-        + (f" Always the most frequent class: {constant['accuracy']:.1%} right, attacked or not."
-           if constant else ""),
-        "## Use": _list([
-            f"Meant for texts like those of {_code(data['name'])}, and for the study of attacks "
-            "and defences. On other texts its accuracy is unknown.",
-            "Not meant to decide about people without a person who can overrule it.",
-            '`transformers.pipeline("text-classification", FOLDER, truncation=True)` loads it; '
-            "`truncation` cuts texts that are too long instead of failing.",
-        ]),
-        "## Results": _table([clean, *[constant] * bool(constant), *_rows(card)[1:]])
-        + "\n\n" + _list([
-            "*Accuracy* counts a text only where the model is right before and after the attack; "
-            "in brackets the 95 % interval of Wilson. It covers the choice of texts, not the "
-            "chance in training.",
-            "*Calibrated*: the same after the logits were divided by the temperature "
-            f"{held['temperature']:g}, found on {held['n']} other texts. A model that is only "
-            "surer of itself gains nothing there.",
-            "*Macro-F1*: of the answers under attack, the mean over the classes: rare ones count "
-            "as much as frequent ones. *Classes*: how many different answers the model gives.",
-            "*Success*: of the texts that were right, the share that the attack turned wrong.",
-        ]),
-        "## Threat models": _list([
-            f"{_code(row['attack'])}: {_threat(row['threat model'])}" for row in attacked
-        ] or ["None: only clean accuracy was measured."]),
-        "## Limits": _list(_limits(card)),
-        "## Training": _list([f"{_code(k)}: {_code(_measure(k, v))}" for k, v in training.items()]
-                             or ["The folder holds no record of it."]),
-        "## Evidence": _list([
-            f"Protocol {_code(card['protocol'])}, version {card['version']}; "
-            + ", ".join(f"{_code(k)} {_code(v)}" for k, v in card["versions"].items()),
-            f"SHA-256 of the weights {_code(card['model']['sha256'])}",
-            f"SHA-256 of the test texts and their labels {_code(data['sha256'])}",
-            f"Digest of the evaluation {_code(card['digest'])}: who repeats it with "
-            "`advlib evaluate` finds the same. It is a checksum and no signature.",
-        ]),
-    }  # fmt: skip
-    return "\n\n".join(f"{head}\n\n{text}" for head, text in sections.items()) + "\n"
-
-
-def _warned(card: dict) -> str:
-    """What a reader has to know before the first number."""
-    if not card.get("warning"):
-        return ""
-    kind, _, numbers = card["warning"].partition(": ")
-    return f"**{_plain(kind)}:** {_plain(numbers)}\n\n"
+    (clean, *attacked), constant = card["rows"], card.get(MAJORITY)
+    shown = [clean, *[constant] * bool(constant), *_rows(card)[1:]]
+    # Only attacks that change words count queries; the others move embeddings.
+    kinds = {kind: ", ".join(_code(r["attack"]) for r in attacked if (r["queries"] is None) == kind)
+             for kind in (True, False)}  # fmt: skip
+    env = templates()
+    env.filters |= dict(code=_code, plain=_plain, threat=_threat)
+    return env.get_template("card.md").render(
+        card=card, clean=clean, attacked=attacked, constant=constant,
+        warning=card.get("warning", "").partition(": ") if card.get("warning") else None,
+        classes=", ".join(map(_code, some(labels))), rows=[r | cells(r) for r in shown],
+        moved=kinds[True], worded=kinds[False],
+        training={k: _measure(k, v) for k, v in training.items()},
+    )  # fmt: skip
 
 
 def _threat(exact: str) -> str:
@@ -186,48 +147,6 @@ def _measure(name: str, value) -> str:
     if isinstance(value, float) and name == "seconds":
         return duration(value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _limits(card: dict) -> list[str]:
-    attacked = card["rows"][1:]
-    # Only attacks that change words count queries; the others move embeddings.
-    moved = [_code(row["attack"]) for row in attacked if row["queries"] is None]
-    words = [_code(row["attack"]) for row in attacked if row["queries"] is not None]
-    return [
-        "Only the threat models above were measured, with these settings. About every other "
-        "attack, and a larger budget, nothing is known.",
-        "An accuracy under attack is an upper bound: a better attack can only lower it. Nothing "
-        "here is a certificate.",
-        *[f"{', '.join(moved)}: a moved embedding is no text. Nobody can type what these attacks "
-          "find; they show how near a decision is, not what a person could send."] * bool(moved),
-        *[f"{', '.join(words)}: a search that can miss what another one finds. Whether a changed "
-          "text still means the same was not judged by people."] * bool(words),
-        *[f"Left out: {_code(reason)}" for reason in card["left out"]],
-        "Not measured: other languages and kinds of text, groups of people (bias), change over "
-        "time, what of the training texts can be read out of the weights, poisoned training data.",
-    ]  # fmt: skip
-
-
-def _table(rows: list[dict]) -> str:
-    lines = ["| attack | n | right | accuracy [95 %] | macro-F1 | classes | calibrated | success |",
-             "|---|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
-    for row in rows:
-        success = "–" if row["success"] is None else f"{row['success']:.1%}"
-        score = "–" if row.get("macro_f1") is None else f"{row['macro_f1']:.2f}"
-        lines.append(
-            f"| {_code(row['attack']).replace('|', '¦')} | {row['n']} | {row['hits']} | "
-            f"{_percent(row)} | {score} | {row.get('classes', '–')} | {row['calibrated']:.1%} | "
-            f"{success} |"
-        )
-    return "\n".join(lines)
-
-
-def _percent(row: dict) -> str:
-    return f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
-
-
-def _list(items: list[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
 
 
 def _line(text) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from advlib.options import Options, take
+from advlib.app.options import Options, take
 
 app = typer.Typer(
     help="Attack language models, train them against it, and measure both honestly.",
@@ -53,7 +53,7 @@ def run(
     ] = None,
 ) -> None:
     """Train a standard and an adversarial model on the same data, attack both, and report."""
-    from advlib.experiment import experiment
+    from advlib.app.experiment import experiment
 
     folder = resume or out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
     if resume:
@@ -90,11 +90,10 @@ def attack(
         typer.Option(help="For TextFooler, A2T: a file of word vectors, or 'model' for its own."),
     ] = None,
     thesaurus: Annotated[
-        str | None,
-        typer.Option(help="For PWWS: a file with a group of synonyms a line, or 'wordnet'."),
+        str | None, typer.Option(help="For PWWS: a file with a group of synonyms a line.")
     ] = None,
     language_model: Annotated[
-        str | None, typer.Option(help="For BERTAttack: a folder with a masked language model.")
+        str | None, typer.Option(help="For MaskedLanguageModel: a folder with one [bert-tiny].")
     ] = None,
     text_column: Annotated[
         str | None, typer.Option("--text", help="Name of the column with the texts.")
@@ -126,7 +125,7 @@ def attack(
         return _attack_file(data, change, lambda: load_classifier(model), out, n, columns)
     change = _word_attack(attack or "WordSubstitution", given)
     from advlib.attacks import PGD, Noise
-    from advlib.attacks.embedding import perturbed_logits
+    from advlib.embeddings import perturbed_logits
 
     if not text.strip():
         raise ValueError("the text is empty: give one with words")
@@ -159,11 +158,12 @@ def _word_attack(name: str | None, given: dict):
     """The word attack of that name, in any case, with the settings that were given."""
     from dataclasses import fields, replace
 
-    import advlib.attacks as attacks
+    from advlib import attacks
+    from advlib.app import recipes
 
-    kinds = {n.lower(): getattr(attacks, n) for n in attacks.__all__ if n != "WordAttack"}
-    kinds = {n: kind for n, kind in kinds.items()
-             if isinstance(kind, type) and issubclass(kind, attacks.WordAttack)}  # fmt: skip
+    there = {n: getattr(home, n) for home in (attacks, recipes) for n in home.__all__}
+    kinds = {n.lower(): there[n] for n in sorted(there) if isinstance(there[n], type)
+             and issubclass(there[n], attacks.WordAttack) and n != "WordAttack"}  # fmt: skip
     kind = kinds.get((name or "").lower())
     if kind is None:
         known = ", ".join(k.__name__ for k in kinds.values())
@@ -174,7 +174,7 @@ def _word_attack(name: str | None, given: dict):
         if option not in {f.name for f in fields(kind)}:
             raise ValueError(f"{kind.__name__} has no {option.replace('_', ' ')}: leave "
                              f"--{option.replace('_', '-')} out")  # fmt: skip
-    usual = {type(a): a for a in attacks.for_text()}  # as in `--protocol text`
+    usual = {type(a): a for a in recipes.for_text()}  # as in `--protocol text`
     return replace(usual[kind], **given) if kind in usual else kind(**given)
 
 
@@ -204,10 +204,9 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
     import numpy as np
     from tqdm.auto import tqdm
 
-    from advlib.attacks.in_words import UNCHECKED
+    from advlib.app.experiment import check_folder
     from advlib.data import read_file, texts_of
-    from advlib.evaluation import wilson
-    from advlib.experiment import check_folder
+    from advlib.evaluation import UNCHECKED, wilson
 
     rows = read_file(data, **columns)[:n]
     whole = rows.notna().all(axis=1)
@@ -344,9 +343,12 @@ def evaluate(
     The numbers of the card are sealed by a checksum: the same model on the same texts gets the
     same one again, on another machine up to a query or a text on the very edge.
     """
-    from advlib.experiment import check_folder
-    from advlib.protocol import evaluate as measure
-    from advlib.protocol import publish
+    import pandas as pd
+
+    from advlib.app.experiment import check_folder
+    from advlib.app.protocol import evaluate as measure
+    from advlib.app.protocol import publish
+    from advlib.app.rows import cells
 
     check_folder(out, need=1e6)
     card = measure(model, data, protocol, eps=eps, n=n, progress=True, test=test, text=text,
@@ -355,7 +357,8 @@ def evaluate(
     print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
           f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip
     print(f"! {card['warning']}\n" if "warning" in card else "", end="")
-    print(_table([*card["rows"], card["worst case"], card["majority class"]]))
+    rows = [*card["rows"], card["worst case"], card["majority class"]]
+    print(pd.DataFrame(map(cells, rows)).to_string(index=False))
     print("".join(f"\nleft out: {attack}" for attack in card["left out"]))
     if "classes" in card:
         pairs = ", ".join(f"{ours!r} for {theirs!r}" for ours, theirs in card["classes"].items())
@@ -363,27 +366,6 @@ def evaluate(
     print(f"temperature {card['calibration']['temperature']:g}\ndigest {card['digest']}\n"
           f"{out / 'card.json'}, {out / 'leaderboard.md'}"
           + (" (one row more)" if new else " (the row was there)"))  # fmt: skip
-
-
-def _table(rows: list[dict]) -> str:
-    import pandas as pd
-
-    def number(value, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    shown = [{
-        "attack": row["attack"],
-        "accuracy [95 %]": f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]",
-        "calibrated": f"{row['calibrated']:.1%}",
-        "macro-F1": f"{row['macro_f1']:.2f}",
-        "classes": row["classes"],
-        "success": number(row["success"], ".1%"),
-        "changed": number(row["changed"], ".1f"),
-        "queries": number(row["queries"], ".1f"),
-        "passes": number(row["forward"], ".0f") + " + " + number(row["backward"], ".0f"),
-        "seconds": number(row["seconds"], ".1f"),
-    } for row in rows]  # fmt: skip
-    return pd.DataFrame(shown).to_string(index=False)
 
 
 @app.command(short_help="Write a model's card from its evaluation.")
@@ -407,7 +389,7 @@ def card(
     """
     import json
 
-    from advlib.deploy import write_card
+    from advlib.app.deploy import write_card
 
     try:
         found = json.loads(evaluation.read_text("utf-8"))
@@ -429,8 +411,8 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder of model.onnx.")] = Path("runs/export"),
 ) -> None:
     """Write a model as ONNX, with its tokenizer, and check it against the original."""
-    from advlib.deploy import export_onnx
-    from advlib.experiment import check_folder
+    from advlib.app.deploy import export_onnx
+    from advlib.app.experiment import check_folder
     from advlib.models import load_classifier
 
     victim = load_classifier(model, device="cpu")
@@ -444,7 +426,7 @@ def export(
 @plainly
 def doctor() -> None:
     """Say what is installed, which device and profile, what is missing and how to mend it."""
-    from advlib.runtime import doctor as look
+    from advlib.app.doctor import doctor as look
 
     lines = look()
     print("\n".join(lines))

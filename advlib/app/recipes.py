@@ -1,24 +1,22 @@
-"""The field's word attacks by name. Each is a setting of what `words.py` and `search.py` have:
-where the candidates come from, which words come first, what is not allowed. Its docstring says what
-is the paper's and what differs.
+"""The field's word attacks by name. Each is a setting of what `advlib.attacks` has: where the
+candidates come from, which words come first, what is not allowed. Its docstring says what is the
+paper's and what differs.
 
     TextFooler   near words of a table of word vectors
-    BERTAttack   what a masked language model expects
     PWWS         synonyms of a thesaurus, by saliency times gain
     DeepWordBug  one letter changed
     A2T          near words again, ranked by the gradient, few changes
 
-What an attack needs (word vectors, a language model, a thesaurus) is named in its settings. Where
-it is missing, a ValueError says how to get it; nothing is downloaded, unless you give the Hub's
-name of a language model. None of these attacks knows that the label is kept; `constraints` narrow
-that down, and what the repr does not name was not checked.
+What an attack needs (word vectors, a thesaurus) is named in its settings. Where it is missing, a
+ValueError says how to get it; nothing is downloaded. None of these attacks knows that the label is
+kept; `constraints` narrow that down, and what the repr does not name was not checked. BERT-Attack
+(Li et al. 2020, arXiv 2004.09984) is near to `MaskedLanguageModel(language_model=FOLDER, k=48,
+rank="mask", max_changed=0.4, constraints=(KeepWords(),))`.
 
-Part of speech and sentence similarity belong to TextFooler and A2T. They need a tagger and a
-sentence encoder, which are yours to choose:
+Sentence similarity belongs to TextFooler and A2T. It needs an encoder, which is yours to choose:
 
-    tag = PartOfSpeech(nltk.pos_tag)
     like = Similarity(SentenceTransformer("all-MiniLM-L6-v2").encode, least=0.9)
-    A2T(vectors="counter-fitted.txt", constraints=(KeepWords(), tag, like))
+    A2T(vectors="counter-fitted.txt", constraints=(KeepWords(), like))
 """
 
 from __future__ import annotations
@@ -26,25 +24,23 @@ from __future__ import annotations
 import gzip
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import zip_longest
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from advlib.attacks.search import (
-    NEGATIONS,
-    STOP_WORDS,
-    Constraint,
-    EditDistance,
-    KeepWords,
-    weighted_saliency,
-)
-from advlib.attacks.words import EmbeddingNeighbours, MaskedLanguageModel, Typos, WordAttack, like
+from advlib.attacks.search import Constraint, KeepWords, Query, Ranking, Search, State, best
+from advlib.attacks.words import EmbeddingNeighbours, Typos, WordAttack, like
 from advlib.corpora import words
 from advlib.corpora.engine import WORD
+from advlib.models import Classifier
+
+__all__ = ["A2T", "DeepWordBug", "PWWS", "TextFooler", "for_text"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,11 +50,11 @@ class TextFooler(EmbeddingNeighbours):
     The paper's: words ranked by leaving each out; the 50 nearest in counter-fitted vectors with a
     cosine of at least 0.7 (the released code says 0.5); stop words stay; greedy.
 
-    Different here: part of speech and sentence similarity are checked only where they are given as
-    constraints, of the whole text (the code compares a window of 15 words). Among replacements that
-    fool the model the paper takes the one whose sentence is most similar, this the one that fools
-    it most. The paper's importance has a second term where leaving a word out changes the class.
-    Negations stay too.
+    Different here: part of speech is not checked, and sentence similarity only where it is given as
+    a constraint, of the whole text (the code compares a window of 15 words). Among replacements
+    that fool the model the paper takes the one whose sentence is most similar, this the one that
+    fools it most. The paper's importance has a second term where leaving a word out changes the
+    class. Negations stay too.
 
     vectors: a file of word vectors (see `word_vectors`), or "model" for the victim's own table.
     k, least: how many neighbours, and their smallest cosine.
@@ -97,10 +93,10 @@ class A2T(TextFooler):
     costs one query in all; the 20 nearest in counter-fitted vectors with a cosine of at least 0.8;
     a tenth of the words may change, or `at_least` 4; stop words stay; greedy.
 
-    Different here: as for `TextFooler`, part of speech and similarity (0.9, DistilBERT) are checked
-    where they are given. The gradient is that of the log-odds and not of the loss, which for two
-    classes ranks words alike. The tenth is rounded down, where the recipe rounds up. A2T-MLM is
-    `MaskedLanguageModel(k=20, rank="gradient-l1", max_changed=0.1)`.
+    Different here: as for `TextFooler`, part of speech is not checked, and similarity (0.9,
+    DistilBERT) where it is given. The gradient is that of the log-odds and not of the loss, which
+    for two classes ranks words alike. The tenth is rounded down, where the recipe rounds up.
+    A2T-MLM is `MaskedLanguageModel(k=20, rank="gradient-l1", max_changed=0.1)`.
     """
 
     k: int = 20
@@ -114,41 +110,6 @@ class A2T(TextFooler):
 
 
 @dataclass(frozen=True, repr=False)
-class BERTAttack(MaskedLanguageModel):
-    """Li et al. 2020, "BERT-ATTACK", EMNLP, arXiv 2004.09984.
-
-    The paper's: words ranked by masking each; the 48 words that a masked language model expects
-    most in their place, the word itself visible; stop words neither go nor come; greedy; two fifths
-    of the words may change.
-
-    Different here: a word of several pieces is masked as a whole and becomes a word of one piece,
-    where the paper combines pieces and sorts them by perplexity. Antonyms are not sorted out, and
-    similarity is checked only where it is given as a constraint. Negations stay too.
-
-    language_model: a folder or a Hub name; any masked language model of the language of the texts.
-    """
-
-    language_model: str = ""
-    k: int = 48
-    max_changed: float = 0.4
-    rank: str = "mask"
-    constraints: tuple[Constraint, ...] = (KeepWords(),)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.language_model:
-            raise ValueError(
-                "BERTAttack needs a masked language model: language_model=FOLDER, such as a copy "
-                "of bert-base-uncased; the embedded 'bert-tiny' knows the words of the worlds alone"
-            )
-
-    def propose(self, victim, texts, labels):
-        kept = STOP_WORDS | NEGATIONS
-        return [[tuple(w for w in options if w.lower() not in kept) for options in text]
-                for text in super().propose(victim, texts, labels)]  # fmt: skip
-
-
-@dataclass(frozen=True, repr=False)
 class PWWS(WordAttack):
     """Ren et al. 2019, "Generating Natural Language Adversarial Examples through Probability
     Weighted Word Saliency", ACL, P19-1103.
@@ -158,24 +119,20 @@ class PWWS(WordAttack):
     without looking at other synonyms again.
 
     Different here: names are not replaced by other names (the paper takes those from the data's
-    other classes); synonyms of all parts of speech are tried unless `PartOfSpeech` is among the
-    constraints; for more than two classes, probabilities are those of the label against its
-    strongest rival. Without scores (`HardLabel`) there is no saliency and the search is `blind`.
+    other classes); synonyms of all parts of speech are tried; for more than two classes,
+    probabilities are those of the label against its strongest rival.
 
-    thesaurus: a file (see `synonyms`), "wordnet" for an English wordnet that the package `wn` has,
-        or the name of one of its lexicons, such as "oewn:2024".
+    thesaurus: a file (see `synonyms`).
     """
 
     thesaurus: str = ""
     rank: str = "saliency"
+    ranks: ClassVar = ("saliency",)
 
     def __post_init__(self):
         super().__post_init__()
         if not self.thesaurus:
-            raise ValueError(
-                "PWWS needs synonyms: thesaurus=FILE with one group of synonyms a line, or "
-                "thesaurus='wordnet' after `pip install wn` and `python -m wn download oewn:2024`"
-            )
+            raise ValueError("PWWS needs synonyms: thesaurus=FILE with one group a line")
         synonyms(self.thesaurus)
 
     def propose(self, victim, texts, labels):
@@ -190,8 +147,79 @@ class PWWS(WordAttack):
     def scored(self, victim, state, most):
         return weighted_saliency(state, self.blank(victim), most)
 
+    def ranking(self, state, places, unknown):
+        """For a greedy search in the same order."""
+        found = yield from salient_options(state, places, unknown)
+        return {i: found[i][0] if i in found else -np.inf for i in places}
+
+
+def probability(score: np.ndarray) -> np.ndarray:
+    """How probable the attacker's failure is: of two classes, the true one. Among more, that of the
+    label against its strongest rival, for a score holds no more."""
+    return 1 / (1 + np.exp(np.clip(score, -700, 700)))
+
+
+def salient_options(state: State, places: list[int], unknown: str) -> Generator:
+    """place -> (weight, best replacement) (Ren et al. 2019, eq. 4 to 8). The weight is the softmax
+    of the word's saliency (by how much the label's probability falls when it becomes unknown) times
+    the fall that this replacement brings. One query for each word and one for each replacement.
+    Words none of whose replacements may be asked about have no entry."""
+    before = probability(state.score)
+    blanks = [state.with_changes({i: unknown}) for i in places]
+    saliency = before - probability((yield Query(blanks, candidates=False)))
+    share = np.exp(saliency) / np.exp(saliency).sum() if places else saliency
+    tries = [(i, word) for i in places for word in state.options[i]]
+    scores = yield Query([state.with_changes({i: word}) for i, word in tries])
+    found = {}
+    for k, i in enumerate(places):
+        own = [(float(s), {i: word}) for s, (j, word) in zip(scores, tries, strict=True) if j == i]
+        ((score, change),) = best(own, 1)
+        if score > -np.inf:
+            found[i] = float(share[k] * (before - probability(score))), change[i]
+    return found
+
+
+def weighted_saliency(state: State, unknown: str, most: int) -> Search:
+    """Each word's replacement is chosen once, on the original text, and they
+    are put in one after the other, those of the largest weight first, until the goal is reached."""
+    places = [i for i, options in enumerate(state.options) if options] if most else []
+    found = yield from salient_options(state, places, unknown)
+    for i in sorted(found, key=lambda i: (-found[i][0], i)):
+        if state.done or len(state.changes) == most:
+            return
+        changes = {**state.changes, i: found[i][1]}
+        (score,) = yield Query([state.with_changes(changes)])
+        if score > -np.inf:
+            state.score, state.changes = float(score), changes
+
 
 EDITS = ("swap", "substitute", "drop", "insert")
+
+
+@dataclass(frozen=True)
+class EditDistance(Constraint):
+    """The words of candidate and original differ by at most so many letters inserted, dropped or
+    replaced (Levenshtein), all words together."""
+
+    most: int = 30
+
+    def allows(self, victim: Classifier, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        return [
+            sum(edits(v, w) for v, w in zip_longest(words(a), words(b), fillvalue="") if v != w)
+            <= self.most
+            for a, b in pairs
+        ]
+
+
+@cache
+def edits(a: str, b: str) -> int:
+    """The Levenshtein distance of two words."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        last, row = row, [i]
+        for j, y in enumerate(b, 1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (x != y)))
+    return row[-1]
 
 
 @dataclass(frozen=True, repr=False)
@@ -212,6 +240,7 @@ class DeepWordBug(WordAttack):
 
     kinds: tuple[str, ...] = EDITS
     rank: str = "combined"
+    ranks: ClassVar = (*WordAttack.ranks, "combined")
     constraints: tuple[Constraint, ...] = (EditDistance(30),)
 
     def __post_init__(self):
@@ -222,6 +251,11 @@ class DeepWordBug(WordAttack):
     def propose(self, victim, texts, labels):
         return [[self.options(word) for word in words(text)] for text in texts]
 
+    def ranking(self, state, places, unknown):
+        if self.rank == "combined":
+            return heads_and_tails(state, places)
+        return super().ranking(state, places, unknown)
+
     def options(self, word: str) -> tuple[str, ...]:
         """The edits of one word that are tried, one of each kind."""
         if len(word) < 2 or not any(letter.isalpha() for letter in word):
@@ -229,6 +263,21 @@ class DeepWordBug(WordAttack):
         made = [edit(word, kind, random.Random(zlib.crc32(f"{kind} {word}".encode())))
                 for kind in self.kinds]  # fmt: skip
         return tuple(w for w in dict.fromkeys(made) if w != word and WORD.fullmatch(w))
+
+
+def heads_and_tails(state: State, places: list[int]) -> Ranking:
+    """The combined score of DeepWordBug (Gao et al. 2018, arXiv 1801.04354): what the word adds to
+    the label's probability behind the words before it, plus what it adds in front of those after
+    it. A text without words has the probability 1/2. Two queries for each word but one."""
+    if not places:
+        return {}
+    every, cuts = range(len(state.options)), range(1, len(state.options))
+    parts = [state.with_changes(dict.fromkeys(every[i:], "")) for i in cuts]
+    parts += [state.with_changes(dict.fromkeys(every[:i], "")) for i in cuts]
+    found, whole = probability((yield Query(parts, candidates=False))), probability(state.score)
+    head = [0.5, *found[: len(cuts)], whole]  # head[i]: the first i words
+    tail = [whole, *found[len(cuts) :], 0.5]  # tail[i]: all words from i on
+    return {i: float(head[i + 1] - head[i] + tail[i] - tail[i + 1]) for i in places}
 
 
 def edit(word: str, kind: str, rng: random.Random) -> str:
@@ -310,43 +359,15 @@ def _word_vectors(file: Path, changed: int) -> tuple[torch.Tensor, list[str]]:
     return torch.from_numpy(np.stack(list(rows.values()))), list(rows)
 
 
-def synonyms(source: str | Path) -> Callable[[str], tuple[str, ...]]:
+def synonyms(path: str | Path) -> Callable[[str], tuple[str, ...]]:
     """What gives the synonyms of a word in small letters, without itself, each once.
 
-    source: a file with one group of synonyms a line, commas between them or else blanks, `#` before
-        a remark (.gz too); a word in several groups has the synonyms of all. Or "wordnet" or the
-        name of a lexicon of the package `wn`, which knows "films" as a form of "film"; its synonyms
-        of several words, and the base form itself, are left out.
-    Raises ValueError where there is neither.
+    path: of a file with one group of synonyms a line, commas between them or else blanks, `#`
+        before a remark (.gz too); a word in several groups has the synonyms of all.
     """
-    file = Path(source).expanduser()
-    if file.is_file():
-        groups = _groups(file, file.stat().st_mtime_ns)
-        return lambda word: groups.get(word, ())
-    try:
-        import wn
-        from wn.morphy import morphy
-    except ImportError as error:
-        raise ValueError(
-            f"there is no thesaurus file {source}, and the package wn is not installed: `pip "
-            "install wn` and `python -m wn download oewn:2024`, then thesaurus='wordnet'"
-        ) from error
-    english = dict(lang="en") if str(source) == "wordnet" else dict(lexicon=str(source))
-    try:
-        net = wn.Wordnet(**english, lemmatizer=morphy)
-    except wn.Error as error:
-        raise ValueError(
-            f"there is no thesaurus file {source}, and wn has no such wordnet ({error}): "
-            "`python -m wn download oewn:2024`, then thesaurus='wordnet'"
-        ) from error
-
-    def look(word: str) -> tuple[str, ...]:
-        same = {word, *(found.lemma().lower() for found in net.words(word))}
-        lemmas = [lemma for synset in net.synsets(word) for lemma in synset.lemmas()]
-        return tuple(w for w in dict.fromkeys(lemmas)
-                     if WORD.fullmatch(w) and w.lower() not in same)  # fmt: skip
-
-    return look
+    file = _found(path, "synonyms", "thesaurus")
+    groups = _groups(file, file.stat().st_mtime_ns)
+    return lambda word: groups.get(word, ())
 
 
 @lru_cache(1)
