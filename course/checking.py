@@ -279,8 +279,8 @@ def _state(value: Any, trains: bool) -> Any:
         state = {"": _modes(value),
                  " flags": [(n, p.requires_grad) for n, p in value.named_parameters()]}  # fmt: skip
         if not trains:
-            tensors = list(value.named_parameters()) + list(value.named_buffers())
-            state[" weights"] = {n: t.detach().clone() for n, t in tensors}
+            numbers = list(value.named_parameters()) + list(value.named_buffers())
+            state[" weights"] = {n: t.detach().clone() for n, t in numbers}
             state[" grad"] = {n: None if p.grad is None else p.grad.clone()
                               for n, p in value.named_parameters()}  # fmt: skip
         return state
