@@ -279,8 +279,8 @@ def _state(value: Any, trains: bool) -> Any:
         state = {"": _modes(value),
                  " flags": [(n, p.requires_grad) for n, p in value.named_parameters()]}  # fmt: skip
         if not trains:
-            tensors = list(value.named_parameters()) + list(value.named_buffers())
-            state[" weights"] = {n: t.detach().clone() for n, t in tensors}
+            numbers = list(value.named_parameters()) + list(value.named_buffers())
+            state[" weights"] = {n: t.detach().clone() for n, t in numbers}
             state[" grad"] = {n: None if p.grad is None else p.grad.clone()
                               for n, p in value.named_parameters()}  # fmt: skip
         return state
@@ -450,6 +450,27 @@ def small_bert(
                        labels=torch.tensor(labels))  # fmt: skip
 
 
+# ---------------------------------------------------------------- what an answer returns
+
+
+def tensors(result: Any, *names: str) -> dict[str, torch.Tensor]:
+    """The result by name: a tensor for one name, a tuple or a list of them for several. Raises
+    Wrong where something is no tensor, or still has a graph."""
+    said = f"({', '.join(names)})" if len(names) > 1 else names[0]
+    expect(result is not None, f"the result is None: does the function return {said}?")
+    if len(names) == 1:
+        result = (result,)
+    number = {2: "two", 3: "three", 4: "four"}.get(len(names), str(len(names)))
+    expect(isinstance(result, tuple | list) and len(result) == len(names),
+           f"the function should return {number} things, {said}", yours=show(result))  # fmt: skip
+    for name, value in zip(names, result, strict=True):
+        expect(isinstance(value, torch.Tensor), f"{name} should be a tensor, not "
+               f"{type(value).__name__}", yours=show(value))  # fmt: skip
+        expect(not value.requires_grad, f"{name} is still tied to the graph, or asks for a "
+               "gradient", likely="a missing .detach()")  # fmt: skip
+    return dict(zip(names, result, strict=True))
+
+
 def of_dtype(answer: Callable, place: int = 0) -> Callable:
     """The answer; raises Wrong where its floats have not the dtype of its input number `place`."""
 
@@ -473,24 +494,3 @@ def comparable(wrong: Wrong) -> bool:
     yours, right = wrong.yours, wrong.expected
     both = isinstance(yours, torch.Tensor) and isinstance(right, torch.Tensor)
     return both and yours.shape == right.shape and bool(yours.isfinite().all())
-
-
-# ---------------------------------------------------------------- what an answer returns
-
-
-def tensors(result: Any, *names: str) -> dict[str, torch.Tensor]:
-    """The result by name: a tensor for one name, a tuple or a list of them for several. Raises
-    Wrong where something is no tensor, or still has a graph."""
-    said = f"({', '.join(names)})" if len(names) > 1 else names[0]
-    expect(result is not None, f"the result is None: does the function return {said}?")
-    if len(names) == 1:
-        result = (result,)
-    number = {2: "two", 3: "three", 4: "four"}.get(len(names), str(len(names)))
-    expect(isinstance(result, tuple | list) and len(result) == len(names),
-           f"the function should return {number} things, {said}", yours=show(result))  # fmt: skip
-    for name, value in zip(names, result, strict=True):
-        expect(isinstance(value, torch.Tensor), f"{name} should be a tensor, not "
-               f"{type(value).__name__}", yours=show(value))  # fmt: skip
-        expect(not value.requires_grad, f"{name} is still tied to the graph, or asks for a "
-               "gradient", likely="a missing .detach()")  # fmt: skip
-    return dict(zip(names, result, strict=True))

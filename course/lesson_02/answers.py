@@ -785,7 +785,7 @@ WRONG = [
     ("02.5", loss_in_train_mode, "mode"),
     ("02.5", loss_in_eval_mode, "mode"),
     ("02.5", loss_in_eval_mode_and_back, "runs the model in another mode"),
-    ("02.5", body_in_eval_mode, "dropout is off"),
+    ("02.5", body_in_eval_mode, "runs the model in another mode"),
     ("02.5", loss_leaves_a_hook, "leaves a hook"),
     ("02.5", pops_in_a_hurry, "takes 'labels' out of `batch`"),
     ("02.5", clears_and_detaches, "changes `delta.grad`"),

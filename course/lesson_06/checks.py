@@ -18,21 +18,21 @@ import torch
 from torch import Tensor
 
 from advlib.corpora import replace, words
-from course.checking import Exercise, Wrong, call, expect, specified
+from course.checking import Exercise, Wrong, call, expect, making, specified
 
 # ---------------------------------------------------------------- 06.1
 
 
-def _swapped(word: str, change=lambda word, found: found) -> str:
+def _swapped(word: str, make=lambda word, found: found) -> str:
     """Rearrangements of the inner letters that differ in two neighbouring places, by trying all;
-    from left to right. change(word, found) makes a mistake of them."""
+    from left to right. make(word, found) makes a mistake of them."""
     found = {}
     for inner in set(permutations(word[1:-1])):
         new = word[:1] + "".join(inner) + word[-1:]
         places = [i for i in range(len(word)) if new[i] != word[i]]
         if len(word) > 3 and len(places) == 2 and places[1] - places[0] == 1:
             found[new] = places[0]
-    return ", ".join(change(word, sorted(found, key=found.get))) or "(no words)"
+    return ", ".join(make(word, sorted(found, key=found.get))) or "(no words)"
 
 
 def _exchanged(word: str, low: int, high: int, apart: int | None = 1) -> list[str]:
@@ -100,16 +100,15 @@ def check_swaps(answer) -> None:
         "waiter", "form", "Great", "dull", "aloof", "letters", "cat", "is", "a", "", "noon",
         "boost", "banana", "MaAmo", "don't", "élèves", "b2b-4",
     )]  # fmt: skip
-    mistakes = {name: dict(change=change) for name, change in _SWAP_MISTAKES.items()}
-    specified(run, problems, _swapped, mistakes, what="the list of swaps")
+    specified(run, problems, _swapped, making(_SWAP_MISTAKES), what="the list of swaps")
 
 
 # ---------------------------------------------------------------- 06.2
 
 
-def _gains(grad, e_old, table, change=lambda right, grad, e_old, table: right) -> Tensor:
+def _gains(grad, e_old, table, make=lambda right, grad, e_old, table: right) -> Tensor:
     """On a score that is linear in the embeddings, with gradient `grad`: there the estimate is
-    exact. change(right, grad, e_old, table) makes a mistake of it."""
+    exact. make(right, grad, e_old, table) makes a mistake of it."""
     g, e, words = grad.double(), e_old.double(), table.double()
     right = torch.zeros(len(grad), len(table), dtype=torch.double)
     for t in range(len(grad)):
@@ -117,7 +116,7 @@ def _gains(grad, e_old, table, change=lambda right, grad, e_old, table: right) -
             flipped = e.clone()
             flipped[t] = words[v]
             right[t, v] = (g * flipped).sum() - (g * e).sum()
-    return change(right, g, e, words)
+    return make(right, g, e, words)
 
 
 def _distance(e: Tensor, table: Tensor) -> Tensor:
@@ -172,8 +171,7 @@ def check_flip_gains(answer) -> None:
         table = torch.randn(vocabulary, hidden, generator=g)
         ids = torch.randint(vocabulary, (tokens,), generator=g)
         problems.append(dict(grad=grad, e_old=table[ids] + 0.0, table=table))
-    mistakes = {name: dict(change=change) for name, change in _GAIN_MISTAKES.items()}
-    specified(run, problems, _gains, mistakes, what="the table of gains", atol=1e-4)
+    specified(run, problems, _gains, making(_GAIN_MISTAKES), what="the table of gains", atol=1e-4)
 
 
 # ---------------------------------------------------------------- scores for 06.3 and 06.4
@@ -556,9 +554,7 @@ def check_agreement(answer) -> None:
         share, kappa = map(float, result)
         expect(math.isfinite(kappa), "kappa is not a finite number", yours=kappa,
                likely="where p_chance is 1, kappa is 0 by definition"
-               if _chance(*(np.mean([bool(x) for x in s]) for s in zip(*_both(ratings, truth),
-                                                                       strict=True))) == 1
-               else None)  # fmt: skip
+               if len({x for pair in _both(ratings, truth) for x in pair}) == 1 else None)
         return {"the share of agreement": share, "kappa": kappa}
 
     T, F, N = True, False, None
