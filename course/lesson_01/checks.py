@@ -242,7 +242,7 @@ def _wrong_losses(w, b, X, y, eps, norm) -> dict[str, Tensor]:
         "the mean over the examples is missing": softplus(-(margin - reach)),
         "the adversary acts on the mean margin: it attacks each example, so average last":
             mean((margin - reach).mean()),
-        "exp() of a large number overflows: torch.nn.functional.softplus(−margin) does not":
+        "log(1 + exp(…)) and log(sigmoid(…)) overflow where softplus(−margin) does not":
             torch.log(1 + torch.exp(-(margin - reach).float())).mean(),
     }  # fmt: skip
 

@@ -159,7 +159,8 @@ def check_flip_gains(answer) -> None:
         except RuntimeError as error:
             likely = None
             if "must match" in str(error):
-                likely = "a sum over dim=1 has shape (tokens,); keepdim=True leaves (tokens, 1)"
+                likely = ("from grad @ table.T, (tokens, vocabulary), one number a token is taken, "
+                          "(tokens, 1); a sum has that shape with keepdim=True")
             elif "multiplied" in str(error):
                 likely = "the product is grad (tokens, hidden) with table.T (hidden, vocabulary)"
             raise Wrong(f"your function stops with an error: {error}", likely=likely) from None
@@ -545,7 +546,8 @@ def check_agreement(answer) -> None:
         except ValueError as error:
             raise Wrong(f"your function raises ValueError ({error}), and there are pairs that both "
                         "have judged", likely="None was taken out of each list separately: the "
-                        "pairs fall apart" if "zip" in str(error) else None) from None  # fmt: skip
+                        "pairs fall apart" if "zip" in str(error) else "perhaps False was taken "
+                        "for no answer: test with `is not None`") from None  # fmt: skip
         expect(isinstance(result, tuple | list) and len(result) == 2,
                "the function should return two things, (agreement, kappa)",
                yours=repr(result))  # fmt: skip
