@@ -636,8 +636,8 @@ class InTurn(Objective):
                              "InTurn(Adversarial(FGM(0.3)), Clean())")  # fmt: skip
         for one in objectives:
             if not isinstance(one, Objective):
-                raise ValueError(f"InTurn takes objectives such as Adversarial(FGM(0.3)), one after "
-                                 f"the other, got {one!r}")  # fmt: skip
+                raise ValueError(f"InTurn takes objectives, such as InTurn(Clean(), "
+                                 f"Adversarial(FGM(0.3))), and not {one!r}")  # fmt: skip
             if one.replays > 1:
                 raise ValueError("InTurn cannot share steps with an objective that replays its "
                                  f"batches, such as {one!r}")  # fmt: skip

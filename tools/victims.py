@@ -2,6 +2,7 @@
 their cards. `make checkpoints` runs tools/pretrain.py and then this.
 
     python tools/victims.py --pretrained runs/bert-tiny
+    python tools/victims.py --only reviews-robust --seed 1 --out runs/robust-1    # not shipped
 """
 
 from __future__ import annotations
@@ -10,21 +11,59 @@ import argparse
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from datasets import Dataset
 from transformers import set_seed
 
 import advlib
-from advlib.attacks import FGM, PGD, WordSubstitution
-from advlib.models import CHECKPOINTS, load_classifier, quiet
-from advlib.objectives import Adversarial
-from advlib.training import finetune
+from advlib.attacks import FGM, PGD, RandomTypos, WordSubstitution
+from advlib.attacks.words import KeepWords
+from advlib.evaluation import MAJORITY
+from advlib.models import CHECKPOINTS, Classifier, fold_look_alikes, load_classifier, quiet
+from advlib.objectives import Adversarial, InTurn, Objective, Words
+from advlib.protocol import evaluate
+from advlib.training import AdversarialTrainer, finetune
 
-# The same recipe as `advlib run`, so that what a learner sees is what the package ships.
-EPOCHS, LEARNING_RATE, EPS, SEED = 10, 1e-3, 0.3, 0
-VICTIMS = {"reviews-clean": None, "reviews-robust": Adversarial(FGM(EPS), lam=1.0)}
+EPS, LEARNING_RATE, SEED = 0.3, 1e-3, 0
 TESTS = (FGM(EPS), PGD(EPS, steps=10), WordSubstitution())
+
+
+def plain(victim: Classifier, data: Dataset) -> None:
+    return None
+
+
+def whole_protocol(victim: Classifier, data: Dataset) -> Objective:
+    """Against all that `advlib evaluate --protocol standard` tries. Every second step is on typos,
+    the hardest to withstand: slips anywhere, of any kind, without a search, so that the model reads
+    as many different ones as it can. The steps between take turns at PGD and at substitution."""
+    # Look-alike letters are left out: the tokenizer reads them as the letters that they look like.
+    typos = RandomTypos(kinds=("swap", "drop", "insert", "key"), max_changed=0.3,
+                        constraints=(KeepWords(),))  # fmt: skip
+    slips = Words(typos, victim, data)
+    words = Words(WordSubstitution(rank="gradient", max_queries=20), victim, data)
+    return InTurn(slips, Adversarial(PGD(EPS, steps=2)), slips, words)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """objective: of the victim and its training texts. after: so many plain steps first.
+    folds: whether look-alike letters are read as Latin ones."""
+
+    objective: Callable[[Classifier, Dataset], Objective | None]
+    texts: int = 2500
+    epochs: int = 10
+    after: int = 0
+    folds: bool = False
+
+
+VICTIMS = {  # reviews-clean is made as `advlib run` makes its own
+    "reviews-clean": Recipe(plain),
+    "reviews-robust": Recipe(whole_protocol, texts=5000, epochs=8, after=80, folds=True),
+}
 
 
 def seal(folder: Path, card: dict) -> None:
@@ -42,45 +81,70 @@ def ship_pretrained(source: Path) -> None:
     seal(target, json.loads((source / "card.json").read_text()))
 
 
-def ship_victim(name: str, objective) -> None:
-    data = advlib.load_text("reviews")
-    set_seed(SEED)
-    victim = load_classifier(
-        "bert-tiny", labels=data["train"].features["label"].names, device="cpu"
-    )
-    finetune(
+def train(recipe: Recipe, seed: int = SEED) -> tuple[Classifier, AdversarialTrainer, Objective]:
+    """bert-tiny, fine-tuned by a recipe."""
+    texts = advlib.load_text("reviews", train_size=recipe.texts)["train"]
+    set_seed(seed)
+    victim = load_classifier("bert-tiny", labels=texts.features["label"].names, device="cpu")
+    if recipe.folds:
+        victim = fold_look_alikes(victim)
+    objective = recipe.objective(victim, texts)
+    trainer = finetune(
         victim,
-        data["train"],
+        texts,
         objective,
         out="runs/victims",
-        epochs=EPOCHS,
+        epochs=recipe.epochs,
+        after=recipe.after,
         learning_rate=LEARNING_RATE,
-        seed=SEED,
+        seed=seed,
     )
-    target = CHECKPOINTS / name
+    return victim, trainer, objective
+
+
+def keep(name: str, recipe: Recipe, seed: int, target: Path) -> None:
+    """Train a victim and write it, in half precision, with its card."""
+    victim, trainer, objective = train(recipe, seed)
     shutil.rmtree(target, ignore_errors=True)
     with quiet():
         victim.model.to(torch.float16).save_pretrained(target)
         victim.tokenizer.save_pretrained(target)
     seal(target, {})
-    # Measured on the weights as shipped, in half precision.
-    table = advlib.robustness(
-        load_classifier(name, device="cpu"), data["test"], TESTS, progress=True
-    )
-    print(table)
-    measured = {row["threat model"]: round(row["accuracy"], 4) for _, row in table.iterrows()}
     card = {
         "made by": "tools/victims.py",
         "from": "bert-tiny",
         "objective": repr(objective or "L"),
-        "texts": len(data["train"]),
-        "epochs": EPOCHS,
+        "texts": recipe.texts,
+        "epochs": recipe.epochs,
         "learning rate": LEARNING_RATE,
         "batch": 32,
-        "seed": SEED,
+        "seed": seed,
         "torch": torch.__version__,
-        "accuracy on 1,000 test texts": measured,
     }
+    if recipe.after:
+        card["plain steps first"] = recipe.after
+    if recipe.folds:
+        card["tokenizer"] = "bert-tiny's, behind advlib.models.fold_look_alikes"
+    passes = {kind: round(count) for kind, count in trainer.passes.items()}
+    plain_units = 3 * 10 * -(-2500 // 32)  # of reviews-clean
+    card["passes over a batch"] = passes
+    card["cost of training, that of reviews-clean being 1"] = round(
+        sum(passes.values()) / plain_units, 1
+    )
+    # Measured on the weights as shipped, in half precision.
+    shipped = load_classifier(target, device="cpu")
+    test = advlib.load_text("reviews", train_size=2)["test"]
+    table = advlib.robustness(shipped, test, TESTS, progress=True)
+    rows = table[table["attack"] != MAJORITY].to_dict("records")
+    card["accuracy on 1,000 test texts"] = {
+        row["threat model"]: round(row["accuracy"], 4) for row in rows
+    }
+    if recipe.folds:  # made for the protocol, so measured by it
+        found = evaluate(target, device="cpu", progress=True)
+        rows = [*found["rows"], found["worst case"]]
+        card["protocol standard, 500 test texts"] = {
+            row["threat model"]: round(row["accuracy"], 4) for row in rows
+        }
     seal(target, card)
     print(json.dumps(card, indent=2))
 
@@ -88,6 +152,11 @@ def ship_victim(name: str, objective) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pretrained", type=Path, default=Path("runs/bert-tiny"))
-    ship_pretrained(parser.parse_args().pretrained)
-    for victim, recipe in VICTIMS.items():
-        ship_victim(victim, recipe)
+    parser.add_argument("--only", choices=VICTIMS, help="this one, and bert-tiny as it is")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--out", type=Path, help="a folder in place of the package")
+    chosen = parser.parse_args()
+    if not chosen.only:
+        ship_pretrained(chosen.pretrained)
+    for name in [chosen.only] if chosen.only else VICTIMS:
+        keep(name, VICTIMS[name], chosen.seed, chosen.out or CHECKPOINTS / name)

@@ -320,7 +320,8 @@ class RandomTypos(Typos):
         odds = dict.fromkeys(places, 1.0)
         if self.rank.startswith("gradient"):
             odds = yield from importances(state, places, self.rank, "")
-        found, rng = words(state.text), random.Random(f"{state.text}{state.score!r}")
+        # Rounded: a score differs in its last digits with the texts beside it in the batch.
+        found, rng = words(state.text), random.Random(f"{state.text}{state.score:.2f}")
         made = []
         for _ in range(self.tries):
             # A draw without replacement by odds (Efraimidis and Spirakis 2006).

@@ -1,0 +1,210 @@
+"""`reviews-robust` against everything: the protocol, and attacks that it was not trained on.
+
+    python tools/victims.py --only reviews-robust --seed 1 --out runs/robust/seed-1    and 2
+    python benchmarks/robust.py --before FOLDER --step NAME=FOLDER --seeds FOLDER FOLDER
+
+--before is the victim as it was, --step a model on the way to this one, --seeds the same recipe
+with other seeds. What was measured of a model is kept in runs/robust/, so an interrupted benchmark
+goes on where it stopped. Writes docs/results/robust.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import advlib
+from advlib.attacks import PGD, DeepWordBug, HotFlip, Typos, WordSubstitution
+from advlib.attacks.words import TYPOS, KeepWords, LabelRule
+from advlib.corpora import words, world
+from advlib.evaluation import attack_all, wilson
+from advlib.models import (
+    CHECKPOINTS,
+    Classifier,
+    embedded_checkpoints,
+    fold_look_alikes,
+    load_classifier,
+)
+from advlib.protocol import PROTOCOLS, weights_hash
+
+from common import table, write
+
+RUNS = Path(__file__).parents[1] / "runs" / "robust"
+SHIPPED = "reviews-robust"
+KEEP = (KeepWords(),)
+FIFTH = dict(max_changed=0.2, constraints=KEEP)
+
+
+@dataclass(frozen=True)
+class OneAfterTheOther:
+    """Two attacks on words: the second goes on from the text that the first has left."""
+
+    first: object
+    second: object
+
+    def __call__(self, victim: Classifier, texts, labels):
+        begun = self.first(victim, texts, labels)
+        ended = self.second(victim, [r.text for r in begun], labels)
+        return [replace(b, original=a.original, wrong_before=a.wrong_before,
+                        success=a.success or b.success, queries=a.queries + b.queries)
+                for a, b in zip(begun, ended, strict=True)]  # fmt: skip
+
+
+NAMES = ("noise", "FGM", "PGD-20, 5 restarts", "words", "typos")
+PROTOCOL = dict(zip(NAMES, PROTOCOLS["standard"].attacks, strict=True))
+WORST = "worst case"
+KINDS = {f"typos, {kind} only": Typos(kinds=(kind,), per_kind=8, **FIFTH) for kind in TYPOS}
+OTHERS = {
+    "typos, every slip there is": Typos(per_kind=1000, **FIFTH),
+    "typos, beam of 4": Typos(beam=4, **FIFTH),
+    "typos in two fifths of the words": Typos(max_changed=0.4, constraints=KEEP),
+    "typos, then typos": OneAfterTheOther(Typos(**FIFTH), Typos(**FIFTH)),
+    "substitution, then typos": OneAfterTheOther(WordSubstitution(), Typos(**FIFTH)),
+    "DeepWordBug": DeepWordBug(**FIFTH),
+    "HotFlip, label kept by rule": HotFlip(constraints=(LabelRule(),), max_changed=0.2),
+    "PGD-20, 5 restarts, ε = 0.5": PGD(0.5, steps=20, restarts=5),
+}
+
+
+def measured(victim: Classifier, name: str, key: str, attacks: dict, n: int) -> dict:
+    """Attack -> of which texts the model is right to the end; kept under its name as it comes."""
+    file = RUNS / f"{name}-{n}.json"
+    kept = json.loads(file.read_text()) if file.is_file() else {}
+    if kept.get("key") != key:
+        kept = {"key": key, "found": {}}
+    test = advlib.load_text("reviews", train_size=2)["test"].select(range(n))
+    for what, attack in {"clean": None, **attacks}.items():
+        threat = repr(attack)
+        if kept["found"].get(what, {}).get("threat") == threat:
+            continue
+        right = attack_all(victim, test, attack).robust
+        kept["found"][what] = {"threat": threat, "right": right.astype(int).tolist()}
+        RUNS.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(kept))
+        print(f"{name}: {what} {right.mean():.1%}", flush=True)
+    return {what: np.array(kept["found"][what]["right"]) for what in ["clean", *attacks]}
+
+
+def load(folder: str, folds: bool | None = None) -> tuple[Classifier, str]:
+    """(the model, what its measurements are kept under). folds: read look-alikes as letters, or
+    not, whatever the model's own tokenizer does."""
+    victim = load_classifier(folder, device="cpu")
+    key = f"{weights_hash(folder, victim.model)} {folds}"
+    if folds:
+        victim = fold_look_alikes(victim)
+    elif folds is False:
+        victim = Classifier(victim.model, load_classifier("reviews-clean").tokenizer)
+    return victim, key
+
+
+def interval(right: np.ndarray) -> str:
+    low, high = wilson(int(right.sum()), len(right))
+    return f"{right.mean():.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def erasable(n: int) -> int:
+    """Of how many test texts a fifth of the words, as look-alikes, are all that carry an opinion:
+    to whoever reads such words as [UNK] nothing is left to read."""
+    of, spell, lost = world("reviews"), Typos(kinds=("look-alike",)), 0
+    for text in advlib.load_text("reviews", train_size=2)["test"]["text"][:n]:
+        found = words(text)
+        kept = KeepWords().keeps(found)
+        carry = [i for i, word in enumerate(found)
+                 if of.group_of.get(word.lower(), "").endswith(("+", "-"))]  # fmt: skip
+        free = [i for i in carry if spell.options(found[i]) and not kept[i]]
+        lost += free == carry and len(carry) <= int(0.2 * len(found) + 1e-9)
+    return lost
+
+
+def main(args) -> None:
+    torch.set_num_threads(1)
+    models = {"the victim before": (args.before, None)}
+    models["the same, look-alikes folded"] = (args.before, True)
+    for step in args.step:
+        name, _, folder = step.rpartition("=")
+        models[name] = (folder, None)
+    models[SHIPPED] = (SHIPPED, None)
+    models["its weights, look-alikes not folded"] = (SHIPPED, False)
+    seeds = {f"{SHIPPED}, seed {k}": (folder, None) for k, folder in enumerate(args.seeds, 1)}
+    rows, shipped = [], {}
+    for name, (folder, folds) in {**models, **seeds}.items():
+        # Folding and more change typos alone, but all is measured.
+        found = measured(*load(folder, folds)[:1], name.replace(" ", "-"), load(folder, folds)[1],
+                         PROTOCOL, args.texts)  # fmt: skip
+        found[WORST] = np.min(list(found.values()), axis=0)
+        shipped[name] = found[WORST].mean()
+        shown = [f"{100 * found[what].mean():.1f}" for what in ("clean", *NAMES)]
+        rows.append([name, *shown, interval(found[WORST])])
+    ladder = table(["model", "clean", *NAMES, f"{WORST} [95 %]"], rows)
+    pair = {"before": args.before, "now": SHIPPED}
+    pair |= {f"seed {k}": folder for k, folder in enumerate(args.seeds, 1)}
+    others = {
+        name: measured(*load(folder)[:1], f"others-{name.replace(' ', '-')}", load(folder)[1],
+                       {**KINDS, **OTHERS}, args.others)
+        for name, folder in pair.items()
+    }  # fmt: skip
+    more = table(
+        ["attack", *pair],
+        [[what, *(interval(found[what]) for found in others.values())]
+         for what in ("clean", *KINDS, *OTHERS)],
+    )  # fmt: skip
+    worst = [shipped[name] for name in (SHIPPED, *seeds)]
+    card = embedded_checkpoints()[SHIPPED]
+    lost = erasable(args.texts)
+    text = f"""\
+`reviews-robust` is trained against all five attacks of `advlib evaluate --protocol standard`, the
+steps taking turns between them (`InTurn`, [tools/victims.py](../../tools/victims.py)). Worst case
+over the five on {args.texts} test texts, {len(worst)} training seeds: \
+{", ".join(f"{100 * w:.1f}" for w in worst)} %.
+Training makes {card["passes over a batch"]["forward"]:,} forward passes over a batch and costs \
+{card["cost of training, that of reviews-clean being 1"]} times what that of
+`reviews-clean` costs. Objective: `{card["objective"]}`, {card["texts"]} texts, {card["epochs"]}
+epochs{args.note}.
+
+## What each step brought
+
+Accuracy in %, ε = 0.3, one training seed but for the last rows. Seed 0 is shipped; its rows here were
+measured on its weights in half precision.
+
+{ladder}
+
+**Why typos were so hard.** To bert-tiny's vocabulary a word with one look-alike letter is `[UNK]`. In
+{lost} of the {args.texts} texts (**{lost / args.texts:.0%}**) all words that carry an opinion can be
+erased in this way within the budget, a fifth of the words; of what is left nobody could tell the label, so
+no training can help, and whoever guesses keeps half of them. Training on typos, look-alikes among them,
+without folding had ended at 65 % and, with twice the texts and searches, at 72 % under typos (two sketches of
+one seed, 300 texts).
+So the tokenizer of this victim reads letters of other scripts as the Latin letters that they look like
+(`fold_look_alikes`): to it look-alikes are no attack at all. The vocabulary and the tokens of a text without such
+letters are bert-tiny's. The row without folding shows how much of the result that is.
+
+## Attacks that it was not trained on
+
+{args.others} test texts. Training knows slips of four kinds with both ends of a word kept, drawn at random
+from all there are, and never searches; PGD has two steps and ε = 0.3. New are: the search; two slips in
+one word; DeepWordBug, whose letters are any and whose ends are not kept (a word may become another one,
+so some labels may be lost); words that the gradient asks for; a larger ε. The attacks:
+
+{chr(10).join(f"- {what}: `{attack!r}`" for what, attack in OTHERS.items())}
+
+{more}"""
+    write("robust", "A model trained against the whole protocol", text, args.command)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--before", default=str(CHECKPOINTS / SHIPPED), help="an older victim")
+    parser.add_argument("--step", nargs="*", default=[], help="NAME=FOLDER, a step on the way")
+    parser.add_argument("--seeds", nargs="*", default=[], help="other seeds of the same recipe")
+    parser.add_argument("--texts", type=int, default=500)
+    parser.add_argument("--others", type=int, default=200, help="texts for untrained attacks")
+    parser.add_argument("--note", default="", help="to be said of the recipe")
+    chosen = parser.parse_args()
+    chosen.command = ("python benchmarks/robust.py --before FOLDER --step NAME=FOLDER "
+                      "--seeds FOLDER FOLDER")  # fmt: skip
+    main(chosen)
