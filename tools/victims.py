@@ -20,15 +20,15 @@ from datasets import Dataset
 from transformers import set_seed
 
 import advlib
-from advlib.attacks import FGM, PGD, RandomTypos, WordSubstitution
+from advlib.attacks import FGM, PGD, RandomTypos, Typos, WordSubstitution
 from advlib.attacks.words import KeepWords
 from advlib.evaluation import MAJORITY
 from advlib.models import CHECKPOINTS, Classifier, fold_look_alikes, load_classifier, quiet
 from advlib.objectives import Adversarial, InTurn, Objective, Words
 from advlib.protocol import evaluate
-from advlib.training import AdversarialTrainer, finetune
+from advlib.training import finetune
 
-EPS, LEARNING_RATE, SEED = 0.3, 1e-3, 0
+EPS, SEED = 0.3, 0
 TESTS = (FGM(EPS), PGD(EPS, steps=10), WordSubstitution())
 
 
@@ -36,34 +36,62 @@ def plain(victim: Classifier, data: Dataset) -> None:
     return None
 
 
-def whole_protocol(victim: Classifier, data: Dataset) -> Objective:
-    """Against all that `advlib evaluate --protocol standard` tries. Every second step is on typos,
-    the hardest to withstand: the harshest of four texts with slips of any kind, mostly in words
-    that matter. There is no search, so the model reads as many different slips as it can. The steps
+# Look-alike letters are left out: the tokenizer reads them as the letters that they look like.
+SLIPS = dict(kinds=("swap", "drop", "insert", "key"), constraints=(KeepWords(),))
+
+
+def many_slips(victim: Classifier, data: Dataset) -> Objective:
+    """Against the whole of `advlib evaluate --protocol standard`. Every second step is on typos,
+    the hardest to withstand: as many different ones as possible, without a search. The steps
     between take turns at PGD and at substitution."""
-    # Look-alike letters are left out: the tokenizer reads them as the letters that they look like.
-    typos = RandomTypos(kinds=("swap", "drop", "insert", "key"), tries=4, max_changed=0.3,
-                        rank="gradient", constraints=(KeepWords(),))  # fmt: skip
-    slips = Words(typos, victim, data)
-    words = Words(WordSubstitution(rank="gradient", max_queries=20), victim, data)
-    return InTurn(slips, Adversarial(PGD(EPS, steps=2)), slips, words)
+    slips = Words(RandomTypos(per_kind=12, max_changed=0.3, **SLIPS), victim, data)
+    return InTurn(slips, against_pgd(), slips, against_substitution(victim, data))
+
+
+def harsh_slips(victim: Classifier, data: Dataset) -> Objective:
+    """The same with the slips that hurt most: those that a search finds within 40 queries, and the
+    harshest of four texts with random ones."""
+    searched = Typos(rank="gradient", max_queries=40, max_changed=0.25, **SLIPS)
+    drawn = RandomTypos(rank="gradient", tries=4, max_changed=0.25, **SLIPS)
+    searched, drawn = (Words(attack, victim, data) for attack in (searched, drawn))
+    others = against_pgd(), against_substitution(victim, data)
+    return InTurn(searched, drawn, others[0], searched, drawn, others[1])
+
+
+def against_pgd() -> Objective:
+    return Adversarial(PGD(EPS, steps=2))
+
+
+def against_substitution(victim: Classifier, data: Dataset) -> Objective:
+    return Words(WordSubstitution(rank="gradient", max_queries=20), victim, data)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training. objective: of the victim and its training texts. after: so many plain steps
+    first."""
+
+    objective: Callable[[Classifier, Dataset], Objective | None]
+    epochs: int = 10
+    learning_rate: float = 1e-3
+    after: int = 0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """objective: of the victim and its training texts. after: so many plain steps first.
-    folds: whether look-alike letters are read as Latin ones."""
+    """stages: one goes on from where the last ended. folds: whether look-alike letters are read as
+    Latin ones."""
 
-    objective: Callable[[Classifier, Dataset], Objective | None]
+    stages: tuple[Stage, ...]
     texts: int = 2500
-    epochs: int = 10
-    after: int = 0
     folds: bool = False
 
 
 VICTIMS = {  # reviews-clean is made as `advlib run` makes its own
-    "reviews-clean": Recipe(plain),
-    "reviews-robust": Recipe(whole_protocol, texts=5000, epochs=8, after=80, folds=True),
+    "reviews-clean": Recipe((Stage(plain),)),
+    "reviews-robust": Recipe(
+        (Stage(many_slips, 6, after=80), Stage(harsh_slips, 6, 7e-4)), texts=5000, folds=True
+    ),
 }
 
 
@@ -82,56 +110,53 @@ def ship_pretrained(source: Path) -> None:
     seal(target, json.loads((source / "card.json").read_text()))
 
 
-def train(recipe: Recipe, seed: int = SEED) -> tuple[Classifier, AdversarialTrainer, Objective]:
-    """bert-tiny, fine-tuned by a recipe."""
+def train(recipe: Recipe, seed: int = SEED) -> tuple[Classifier, list[dict]]:
+    """bert-tiny, fine-tuned by a recipe, and what each stage was and cost."""
     texts = advlib.load_text("reviews", train_size=recipe.texts)["train"]
     set_seed(seed)
     victim = load_classifier("bert-tiny", labels=texts.features["label"].names, device="cpu")
     if recipe.folds:
         victim = fold_look_alikes(victim)
-    objective = recipe.objective(victim, texts)
-    trainer = finetune(
-        victim,
-        texts,
-        objective,
-        out="runs/victims",
-        epochs=recipe.epochs,
-        after=recipe.after,
-        learning_rate=LEARNING_RATE,
-        seed=seed,
-    )
-    return victim, trainer, objective
+    done = []
+    for stage in recipe.stages:
+        objective = stage.objective(victim, texts)
+        trainer = finetune(
+            victim,
+            texts,
+            objective,
+            out="runs/victims",
+            epochs=stage.epochs,
+            after=stage.after,
+            learning_rate=stage.learning_rate,
+            seed=seed,
+        )
+        done.append({
+            "objective": repr(objective or "L"),
+            "texts": recipe.texts,
+            "epochs": stage.epochs,
+            "learning rate": stage.learning_rate,
+            "batch": 32,
+            "plain steps first": stage.after,
+            "passes over a batch": {kind: round(n) for kind, n in trainer.passes.items()},
+        })  # fmt: skip
+    return victim, done
 
 
 def keep(name: str, recipe: Recipe, seed: int, target: Path) -> None:
     """Train a victim and write it, in half precision, with its card."""
-    victim, trainer, objective = train(recipe, seed)
+    victim, stages = train(recipe, seed)
     shutil.rmtree(target, ignore_errors=True)
     with quiet():
         victim.model.to(torch.float16).save_pretrained(target)
         victim.tokenizer.save_pretrained(target)
-    seal(target, {})
-    card = {
-        "made by": "tools/victims.py",
-        "from": "bert-tiny",
-        "objective": repr(objective or "L"),
-        "texts": recipe.texts,
-        "epochs": recipe.epochs,
-        "learning rate": LEARNING_RATE,
-        "batch": 32,
-        "seed": seed,
-        "torch": torch.__version__,
-    }
-    if recipe.after:
-        card["plain steps first"] = recipe.after
+    card = {"made by": "tools/victims.py", "from": "bert-tiny"}
+    card |= stages[0] if len(stages) == 1 else {"stages": stages}
+    card |= {"seed": seed, "torch": torch.__version__}
     if recipe.folds:
         card["tokenizer"] = "bert-tiny's, behind advlib.models.fold_look_alikes"
-    passes = {kind: round(count) for kind, count in trainer.passes.items()}
+    units = sum(sum(stage["passes over a batch"].values()) for stage in stages)
     plain_units = 3 * 10 * -(-2500 // 32)  # of reviews-clean
-    card["passes over a batch"] = passes
-    card["cost of training, that of reviews-clean being 1"] = round(
-        sum(passes.values()) / plain_units, 1
-    )
+    card["cost of training, that of reviews-clean being 1"] = round(units / plain_units, 1)
     seal(target, card)
 
 

@@ -298,14 +298,11 @@ class RandomTypos(Typos):
     is weak as an attack and cheap to train on (`Words(RandomTypos(), …)`).
 
     tries: so many texts, one query each. In each a random number of words, at most `max_changed`,
-        has a slip of a random kind. They are drawn anew whenever the model says something else of
-        the text.
-    per_kind: all slips, unlike `Typos`, which tries a few of each kind.
+        has a slip. They are drawn anew whenever the model says something else of the text.
     rank: "gradient" or "gradient-l1" draws words by the size of the gradient on them, any other
         rank all words alike.
     """
 
-    per_kind: int = 1000
     tries: int = 1
 
     def __post_init__(self):
@@ -321,25 +318,16 @@ class RandomTypos(Typos):
         if self.rank.startswith("gradient"):
             odds = yield from importances(state, places, self.rank, "")
         # Rounded: a score differs in its last digits with the texts beside it in the batch.
-        found, rng = words(state.text), random.Random(f"{state.text}{state.score:.2f}")
-        made = []
+        rng, made = random.Random(f"{state.text}{state.score:.2f}"), []
         for _ in range(self.tries):
             # A draw without replacement by odds (Efraimidis and Spirakis 2006).
             order = sorted(places, key=lambda i: -(rng.random() ** (1 / max(odds[i], 1e-9))))
             count = rng.randint(1, min(most, len(places)))
-            made.append({i: self.slip(found[i], rng) for i in order[:count]})
+            made.append({i: rng.choice(state.options[i]) for i in order[:count]})
         scores = yield Query([state.with_changes(changes) for changes in made])
         best = int(np.argmax(scores))
         if scores[best] > -np.inf:
             state.score, state.changes = float(scores[best]), made[best]
-
-    def slip(self, word: str, rng: random.Random) -> str:
-        """The word with one slip: its kind is drawn first, so that swaps are as frequent as the
-        far more numerous wrong keys."""
-        for kind in rng.sample(self.kinds, len(self.kinds)):
-            if made := misspellings(word, (kind,), self.per_kind):
-                return rng.choice(made)
-        return word
 
 
 @cache
