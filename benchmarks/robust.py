@@ -189,9 +189,10 @@ Accuracy in %, ε = 0.3, the same texts for all rows. Seed 0 is shipped, in half
 In {lost} of the {args.texts} texts (**{lost / args.texts:.0%}**) all words that carry an opinion
 can be erased in this way within the budget, a fifth of the words. What is left does not tell the
 label, so no training helps: whoever guesses keeps half of them. Two sketches that trained on typos,
-look-alikes among them, had ended at 65 and 72 % under typos (one seed, 300 texts). So the tokenizer of this victim reads letters of other scripts as the Latin letters that they look
-like (`fold_look_alikes`), and to it look-alikes are no attack at all. Vocabulary and tokens of all
-other texts are bert-tiny's. The row without folding shows how much of the result that is.
+look-alikes among them, had ended at 65 and 72 % under typos (one seed, 300 texts). So the tokenizer
+of this victim reads letters of other scripts as the Latin letters that they look like
+(`fold_look_alikes`), and to it look-alikes are no attack at all. Vocabulary and tokens of all other
+texts are bert-tiny's. The row without folding shows how much of the result that is.
 
 The other slips break a word into pieces that have to be read as that word. Slips drawn at random
 teach that slowly; those that a search finds teach it faster.
