@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from tokenizers import Tokenizer, normalizers
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -20,6 +21,7 @@ from transformers import (
     AutoTokenizer,
     BatchEncoding,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from advlib.corpora.engine import Text, parts_of
@@ -28,6 +30,16 @@ CHECKPOINTS = Path(__file__).parent / "checkpoints"
 LONGEST = 512  # tokens; longer texts are cut, as every BERT does
 # What a batch carries for attacks and objectives; the model does not take it.
 NOT_INPUTS = ("labels", "special_tokens_mask", "second_at", "reference", "weight")
+
+
+# Latin letter -> letters of Cyrillic, Greek and Armenian that look like it (after Unicode TR 39).
+CONFUSABLES = {
+    "a": "аαɑ", "c": "сϲ", "d": "ԁ", "e": "еҽ", "g": "ɡ", "h": "һ", "i": "іιı", "j": "јϳ",
+    "k": "κ", "l": "ӏ", "n": "ո", "o": "оοօ", "p": "рρ", "q": "ԛ", "s": "ѕ", "u": "υս", "v": "ѵν",
+    "w": "ԝѡ", "x": "хχ", "y": "уү", "A": "АΑ", "B": "ВΒ", "C": "С", "E": "ЕΕ", "H": "НΗ",
+    "I": "ІΙ", "J": "Ј", "K": "КΚ", "M": "МΜ", "N": "Ν", "O": "ОΟ", "P": "РΡ", "S": "Ѕ", "T": "ТΤ",
+    "X": "ХΧ", "Y": "УΥ", "Z": "Ζ",
+}  # fmt: skip
 
 
 class ModelError(ValueError):
@@ -285,6 +297,33 @@ def load_language_model(
     _check_vocabulary(name, tokenizer, model)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Classifier(model.to(device).eval(), tokenizer)
+
+
+def fold_look_alikes(victim: Classifier) -> Classifier:
+    """The same model with a tokenizer that reads letters of other scripts as the Latin letters that
+    they look like (`CONFUSABLES`), and full-width or other variants as plain ones (NFKC).
+
+    To a WordPiece vocabulary without them a word with one such letter is [UNK], and what it said is
+    lost, whatever the model has learned. For models of languages in Latin script. Texts without
+    such letters get the tokens that they had; saved and loaded, the tokenizer keeps the habit.
+
+    Raises ModelError for a tokenizer that is not one of the library `tokenizers`.
+    """
+    if not victim.tokenizer.is_fast:
+        raise ModelError("look-alikes can be folded in fast tokenizers only, and "
+                         f"{type(victim.tokenizer).__name__} is none")  # fmt: skip
+    old = victim.tokenizer
+    backend = Tokenizer.from_str(old.backend_tokenizer.to_str())
+    folds = [normalizers.Replace(odd, letter) for letter, found in CONFUSABLES.items()
+             for odd in found]  # fmt: skip
+    then = [backend.normalizer] if backend.normalizer else []
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), *folds, *then])
+    # A class of its own architecture would build its normaliser anew when it is loaded.
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_max_length=victim.max_length,
+        model_input_names=old.model_input_names, **old.special_tokens_map,
+    )  # fmt: skip
+    return Classifier(victim.model, tokenizer)
 
 
 def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> None:

@@ -21,6 +21,7 @@ processes).
     Words         L + λ·L_adv on texts whose words an attack has changed
     RDrop, R3F    controls without an adversary: two dropout masks; noise
     After         plain training first, then any of these
+    InTurn        the steps take turns between several of these
 
 In every one, δ is a constant when the weights' gradient is taken (Danskin's theorem). Where the
 network is random (dropout) there are two ways to say which network is attacked: with the attack's
@@ -606,6 +607,62 @@ class After(Objective):
 
     def restore(self, state):
         self.objective.restore(state)
+
+
+@dataclass(frozen=True, init=False)
+class InTurn(Objective):
+    """The optimiser steps take turns between several objectives: `InTurn(a, b, a, c)` minimises a,
+    b, a, c, a, b, … So one model is trained against several threats, at the mean of their costs.
+
+    objectives: one or more; one that stands there twice has two of the turns. Raises ValueError for
+        anything else, and for `Free`, which replays its batches and needs all steps for itself.
+
+    Each sees the number of the step of the whole training, so a warm-up ends when it would without
+    the others.
+    """
+
+    objectives: tuple[Objective, ...]
+
+    def __init__(self, *objectives: Objective):
+        for one in objectives or (None,):
+            if not isinstance(one, Objective):
+                raise ValueError("InTurn takes one or more objectives, such as InTurn(Clean(), "
+                                 f"Adversarial(FGM(0.3))), and not {one!r}")  # fmt: skip
+            if one.replays > 1:
+                raise ValueError("InTurn cannot share steps with an objective that replays its "
+                                 f"batches, such as {one!r}")  # fmt: skip
+        object.__setattr__(self, "objectives", objectives)
+
+    def __repr__(self) -> str:
+        return f"InTurn({', '.join(map(repr, self.objectives))})"
+
+    differs = property(lambda self: any(one.differs for one in self.objectives))
+
+    def turn(self, step: int) -> Objective:
+        """Whose turn a step is."""
+        return self.objectives[step % len(self.objectives)]
+
+    def __call__(self, model, batch, backward=Tensor.backward, *, step=0, generator=None):
+        return self.turn(step)(model, batch, backward, step=step, generator=generator)
+
+    def settings(self, step):
+        return self.turn(step).settings(step)
+
+    def softer(self):
+        return InTurn(*(one.softer() for one in self.objectives))
+
+    def state(self):
+        return {f"{k}.{name}": value for k, one in enumerate(self._different())
+                for name, value in one.state().items()}  # fmt: skip
+
+    def restore(self, state):
+        for k, one in enumerate(self._different()):
+            own = f"{k}."
+            one.restore({n.removeprefix(own): v for n, v in state.items() if n.startswith(own)})
+
+    def _different(self) -> list[Objective]:
+        """The objectives, one that has several turns once."""
+        return list({id(one): one for one in self.objectives}.values())
 
 
 # ---------------------------------------------------------------------- real words

@@ -46,8 +46,8 @@ from advlib.objectives import (
     After,
     Free,
     FreeLB,
+    InTurn,
     Madry,
-    Objective,
     RDrop,
     Words,
 )
@@ -69,16 +69,6 @@ AG News under TextFooler alone lies anywhere between 10 and 39 %, depending on t
   Rotten Tomatoes, accuracy under TextFooler, plain 17.8, PGD training 19.9, FreeLB 19.5 (clean
   89.0, 88.2, 88.7).
 """
-
-
-class Both(Objective):
-    """L + λ·L_adv, where the steps take turns between words and embeddings."""
-
-    def __init__(self, words: Words, embeddings: Adversarial):
-        self.ways = (words, embeddings)
-
-    def __call__(self, model, batch, *rest, step=0, **named):
-        return self.ways[step % 2](model, batch, *rest, step=step, **named)
 
 
 def methods(eps: float, victim, data, word_attack, batch: int = 32) -> dict:
@@ -107,7 +97,7 @@ def methods(eps: float, victim, data, word_attack, batch: int = 32) -> dict:
         "Free-4": (free, 1),
         "Free-4, 1 plain epoch first": (After(free, 4 * epoch), 1),
         "words": (words, 1),
-        "words and FGM in turn": (Both(words, Adversarial(FGM(eps))), 1),
+        "words and FGM in turn": (InTurn(words, Adversarial(FGM(eps))), 1),
     }
 
 

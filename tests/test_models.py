@@ -11,7 +11,14 @@ from conftest import make_config, make_tokenizer
 
 from advlib import models
 from advlib.attacks.embedding import FGM
-from advlib.models import ModelError, check_weights, embedded_checkpoints, load_classifier
+from advlib.models import (
+    CONFUSABLES,
+    ModelError,
+    check_weights,
+    embedded_checkpoints,
+    fold_look_alikes,
+    load_classifier,
+)
 
 HARD_TEXTS = {
     "10,000 words": "good " * 10_000,
@@ -447,3 +454,41 @@ def test_loading_prints_nothing(bert_folder, capfd):
     load_classifier(bert_folder, labels=["a", "b"], device="cpu")
     out, err = capfd.readouterr()
     assert out == "" and err == ""
+
+
+# --- look-alikes ----------------------------------------------------------------------------
+
+
+def test_folded_look_alikes_are_read_as_the_letters_that_they_look_like(tmp_path):
+    victim = load_classifier("reviews-clean", device="cpu")
+    plain = "The waiter was friendly, and the soup was delicious."
+    odd = "The w\u0430iter was friendly, and the \u0455\u043eup was delici\uff4fus."
+    folded = fold_look_alikes(victim)
+    folded.save(tmp_path / "model")
+    for found in (folded, load_classifier(tmp_path / "model", device="cpu")):
+        a, b = (dict(found.tokens([t], return_offsets_mapping=True)) for t in (plain, odd))
+        assert a == b and a["input_ids"] == victim.tokens([plain])["input_ids"]
+        assert found.tokenizer.unk_token_id not in b["input_ids"][0]
+        np.testing.assert_allclose(found.predict([odd]), victim.predict([plain]), atol=1e-6)
+        assert found.max_length == victim.max_length
+    assert victim.tokenizer.unk_token_id in victim.tokens([odd])["input_ids"][0], "left as it was"
+
+
+def test_every_look_alike_of_the_typos_is_folded():
+    from advlib.attacks.words import LOOK_ALIKES
+
+    assert all(odd in CONFUSABLES[letter] for letter, odd in LOOK_ALIKES.items())
+    known = [odd for found in CONFUSABLES.values() for odd in found]
+    assert len({*known}) == len(known) and not any(odd.isascii() for odd in known)
+
+
+def test_folding_keeps_every_tokenizer_as_it_was_for_other_texts(victim, texts):
+    """Whatever the architecture: ids, marks and special tokens."""
+    if not victim.tokenizer.is_fast:
+        with pytest.raises(ModelError, match="fast tokenizers only"):
+            fold_look_alikes(victim)
+        return
+    folded = fold_look_alikes(victim)
+    assert dict(folded.tokens(texts)) == dict(victim.tokens(texts))
+    assert folded.tokenizer.special_tokens_map == victim.tokenizer.special_tokens_map
+    np.testing.assert_allclose(folded.predict(texts), victim.predict(texts), atol=1e-6)

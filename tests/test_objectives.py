@@ -1,6 +1,7 @@
 """Objectives: the gradient is that of the formula, whichever way it is computed."""
 
 import copy
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -28,6 +29,7 @@ from advlib.objectives import (
     Clean,
     Free,
     FreeLB,
+    InTurn,
     Madry,
     Objective,
     RDrop,
@@ -1289,6 +1291,92 @@ def test_softer_is_the_same_with_half_of_eps(make, names):
 def test_after_refuses_what_makes_no_sense(arguments):
     with pytest.raises(ValueError, match="After needs an objective|steps must be a whole number"):
         After(*arguments)
+
+
+def test_in_turn_takes_one_objective_a_step_and_costs_what_that_one_costs():
+    model, batch = make_model(), make_batch()
+    one, two = Adversarial(FGM(0.3), lam=0.5), TRADES(Divergence(0.2), beta=3.0)
+    several = InTurn(one, Clean(), two)
+    for step in range(7):
+        own = (one, Clean(), two)[step % 3]
+        parts, grads = gradients(model, several, batch, step=step)
+        wanted, formula = gradients(model, own, batch, step=step)
+        assert_same(grads, formula)
+        assert parts.units == wanted.units and torch.equal(parts.loss, wanted.loss)
+        assert several.settings(step) == own.settings(step)
+    assert [several.settings(step) for step in (3, 4, 5)] == [
+        {"lam": 0.5, "eps": 0.3}, {}, {"beta": 3.0, "eps": 0.2}
+    ]  # fmt: skip
+
+
+def test_in_turn_says_what_it_is_made_of():
+    several = InTurn(Adversarial(FGM(0.4)), Clean())
+    assert repr(several) == f"InTurn({Adversarial(FGM(0.4))!r}, Clean())"
+    assert several == InTurn(Adversarial(FGM(0.4)), Clean()) != InTurn(Clean())
+    assert several.softer() == InTurn(Adversarial(FGM(0.2)), Clean())
+    assert not several.differs and several.replays == 1 and not several.state()
+
+
+def test_in_turn_keeps_apart_what_its_objectives_remember():
+    """Each has its own past; one that stands there twice has one."""
+    slow, quick = (SMART(Divergence(0.3, symmetric=True), momentum=m) for m in (0.9, 0.1))
+    several, model, batch = InTurn(slow, quick, slow), make_model(), make_batch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(5):
+        gradients(model, several, batch, step=step)
+        optimizer.step()
+    kept = {name: value.clone() for name, value in several.state().items()}
+    assert kept["0.step"] == 3 and kept["1.step"] == 4  # of steps 0, 2, 3 and of 1, 4
+    assert len(kept) == len(slow.state()) + len(quick.state())
+    others = [SMART(Divergence(0.3, symmetric=True), momentum=m) for m in (0.9, 0.1)]
+    again = InTurn(*others, others[0])
+    again.restore(kept)
+    for step in (5, 6, 7):
+        found = gradients(copy.deepcopy(model), again, batch, step=step)[1]
+        assert_same(found, gradients(copy.deepcopy(model), several, batch, step=step)[1])
+    again.restore({})
+    assert not again.state()
+
+
+def test_in_turn_goes_on_with_the_turn_that_a_checkpoint_was_written_before(tmp_path):
+    from advlib.finetuning import finetune
+
+    turns = []
+
+    class Noted(InTurn):
+        def __call__(self, *given, step=0, **named):
+            turns.append(self.objectives.index(self.turn(step)))
+            return super().__call__(*given, step=step, **named)
+
+    adjectives = ("good", "bad", "great", "awful")
+    texts = [f"the {noun} was {adjective}" for noun in ("film", "plot") for adjective in adjectives]
+    data = Dataset.from_dict({"text": texts, "label": [1, 0, 1, 0] * 2})
+
+    def train(out, **how):
+        torch.manual_seed(0)
+        victim = make_classifier("bert")
+        several = Noted(Adversarial(FGM(0.1)), SMART(Divergence(0.1, symmetric=True)), Clean())
+        finetune(victim, data, several, out=str(tmp_path / out), epochs=4, batch_size=4, seed=1,
+                 disable_tqdm=True, logging_steps=100, **how)  # fmt: skip
+        return dict(victim.model.named_parameters())
+
+    whole = train("whole", save_strategy="steps", save_steps=4)
+    assert turns == [0, 1, 2, 0, 1, 2, 0, 1]
+    shutil.rmtree(tmp_path / "whole" / "checkpoint-8")
+    turns.clear()
+    resumed = train("whole", save_strategy="steps", save_steps=4, resume=True)
+    assert turns == [1, 2, 0, 1]
+    assert_same(resumed, whole, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "parts, wanted",
+    [((), "one or more objectives"), ((FGM(0.3),), "InTurn takes one or more objectives"),
+     (([Clean()],), "InTurn takes one or more objectives"), ((Clean(), Free(FGM(0.3))), "replays")],
+)  # fmt: skip
+def test_in_turn_refuses_what_makes_no_sense(parts, wanted):
+    with pytest.raises(ValueError, match=wanted):
+        InTurn(*parts)
 
 
 @pytest.mark.parametrize(

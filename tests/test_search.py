@@ -1,5 +1,7 @@
 """Search, goals, constraints and proposals of word attacks."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from advlib.attacks import (
     EmbeddingNeighbours,
     HotFlip,
     MaskedLanguageModel,
+    RandomTypos,
     Typos,
     WordSubstitution,
 )
@@ -27,6 +30,7 @@ from advlib.attacks.words import (
     whole_words,
 )
 from advlib.corpora import replace, words, world
+from advlib.models import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +199,72 @@ def test_a_slip_keeps_both_ends_and_is_one_edit(kind):
 def test_short_words_and_numbers_are_left_alone():
     assert Typos().options("bad") == () and Typos().options("2024") == ()
     assert 0 < len(Typos(kinds=("key",), per_kind=2).options("waiter")) <= 2
+
+
+def test_random_typos_ask_for_few_texts_and_keep_the_harshest(victim, monkeypatch):
+    """Each text of each query is the original with slips of the allowed kinds in allowed words."""
+    text, label = "The waiter was friendly, and the soup was delicious.", 1
+    asked = []
+    logits = Classifier.logits
+    monkeypatch.setattr(Classifier, "logits", lambda self, texts, *rest: (
+        asked.append(list(texts)), logits(self, texts, *rest))[1])  # fmt: skip
+    attack = RandomTypos(tries=6, kinds=("swap", "drop"), max_changed=0.5,
+                         constraints=(KeepWords(),))  # fmt: skip
+    (found,) = attack(victim, [text], [label])
+    assert found.queries == 7 and [*map(len, asked)] == [1, len({*asked[1]})]
+    old = words(text)
+    for made in asked[1]:
+        changed = [(v, w) for v, w in zip(old, words(made), strict=True) if v != w]
+        assert 1 <= len(changed) <= len(old) // 2
+        for before, after in changed:
+            assert after in slips(before, "swap") + slips(before, "drop")
+            assert before in ("waiter", "friendly", "soup", "delicious")
+    scores = Untargeted().score(logits(victim, asked[1]), np.array([label] * len(asked[1])))
+    assert found.text == asked[1][int(scores.argmax())]
+    assert found.success == (scores.max() >= 0)
+
+
+def test_random_typos_are_the_same_for_the_same_model_and_new_for_another(victim):
+    texts = ["The waiter was friendly and the soup was delicious."] * 2
+    attack = RandomTypos(max_changed=0.5)
+    one, two = attack(victim, texts, [1, 1])
+    assert one == two == attack(victim, texts[:1], [1])[0]
+    other = Classifier(deepcopy(victim.model), victim.tokenizer)
+    with torch.no_grad():
+        other.model.classifier.bias[1] += 0.1
+    assert attack(other, texts[:1], [1])[0].text != one.text
+
+
+def test_random_typos_by_gradient_prefer_the_words_that_matter(victim):
+    """Over many draws (as many tries as texts asked about), the word with the largest gradient
+    is changed more often than the one with the smallest."""
+    text = "The waiter was friendly, and Saturday evening came with delicious soup."
+    counts = {}
+
+    class Counted(RandomTypos):
+        def scored(self, victim, state, most):
+            search = super().scored(victim, state, most)
+            query = next(search)
+            for made in query.texts:
+                for v, w in zip(words(text), words(made), strict=True):
+                    counts[v] = counts.get(v, 0) + (v != w)
+            sizes = {i: float(s.grad.norm()) for i, s in enumerate(state.slopes)}
+            self.sizes.update({words(text)[i]: size for i, size in sizes.items()})
+            return
+            yield
+
+    Counted.sizes = {}
+    Counted(rank="gradient", tries=200, max_changed=0.2)(victim, [text], [1])
+    free = [w for w in counts if counts[w]]
+    most, least = (pick(free, key=Counted.sizes.get) for pick in (max, min))
+    assert counts[most] > counts[least]
+
+
+def test_random_typos_leave_alone_what_has_no_word_to_slip_in(victim):
+    (found,) = RandomTypos()(victim, ["It is bad."], [0])
+    assert found.text == "It is bad." and not found.success
+    with pytest.raises(ValueError, match="tries must be a whole number of at least 1"):
+        RandomTypos(tries=0)
 
 
 def test_whole_words_come_back_as_one_token(victim):

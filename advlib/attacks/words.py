@@ -4,6 +4,7 @@ Each attack is one way to propose what a word may become; the search, the goals 
 are those of `search.py`.
 
     Typos                a slip of the fingers, or a look-alike character
+    RandomTypos          the same without a search, to train on
     WordSubstitution     what a world knows to keep the label
     EmbeddingNeighbours  words whose embeddings are near
     MaskedLanguageModel  what a language model expects in that place
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 
 from advlib.attacks.embedding import wrong_margin
@@ -28,6 +30,7 @@ from advlib.attacks.search import (
     Constraint,
     KeepWords,
     LabelRule,
+    Query,
     Ranking,
     Search,
     Similarity,
@@ -51,6 +54,7 @@ __all__ = [
     "KeepWords",
     "LabelRule",
     "MaskedLanguageModel",
+    "RandomTypos",
     "Similarity",
     "Typos",
     "Untargeted",
@@ -264,14 +268,58 @@ class Typos(WordAttack):
 
     def options(self, word: str) -> tuple[str, ...]:
         """The misspellings of one word that are tried."""
-        if len(word) < 4 or not word.isalpha():
-            return ()
-        rng = random.Random(zlib.crc32(word.encode()))
-        found: list[str] = []
-        for kind in self.kinds:
-            made = [w for w in dict.fromkeys(slips(word, kind)) if w != word and w not in found]
-            found += made if len(made) <= self.per_kind else rng.sample(made, self.per_kind)
-        return tuple(found)
+        return misspellings(word, self.kinds, self.per_kind)
+
+
+@dataclass(frozen=True, repr=False)
+class RandomTypos(Typos):
+    """Slips anywhere in a text, all at once, and the harshest of a few such texts: no search, so it
+    is weak as an attack and cheap to train on (`Words(RandomTypos(), …)`).
+
+    tries: so many texts, one query each. In each a random number of words, at most `max_changed`,
+        has a slip. They are drawn anew whenever the model says something else of the text.
+    rank: "gradient" or "gradient-l1" draws words by the size of the gradient on them, any other
+        rank all words alike.
+    """
+
+    tries: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.tries, int) or self.tries < 1:
+            raise ValueError(f"tries must be a whole number of at least 1, got {self.tries!r}")
+
+    def scored(self, victim, state, most):
+        places = [i for i, options in enumerate(state.options) if options] if most else []
+        if not places:
+            return
+        odds = dict.fromkeys(places, 1.0)
+        if self.rank.startswith("gradient"):
+            odds = yield from importances(state, places, self.rank, "")
+        # Rounded: a score differs in its last digits with the texts beside it in the batch.
+        rng, made = random.Random(f"{state.text}{state.score:.2f}"), []
+        for _ in range(self.tries):
+            # A draw without replacement by odds (Efraimidis and Spirakis 2006).
+            order = sorted(places, key=lambda i: -(rng.random() ** (1 / max(odds[i], 1e-9))))
+            count = rng.randint(1, min(most, len(places)))
+            made.append({i: rng.choice(state.options[i]) for i in order[:count]})
+        scores = yield Query([state.with_changes(changes) for changes in made])
+        best = int(np.argmax(scores))
+        if scores[best] > -np.inf:
+            state.score, state.changes = float(scores[best]), made[best]
+
+
+@cache
+def misspellings(word: str, kinds: tuple[str, ...], per_kind: int) -> tuple[str, ...]:
+    """Slips of one word, at most so many of each kind, chosen by a seed that is the word's own."""
+    if len(word) < 4 or not word.isalpha():
+        return ()
+    rng = random.Random(zlib.crc32(word.encode()))
+    found: list[str] = []
+    for kind in kinds:
+        made = [w for w in dict.fromkeys(slips(word, kind)) if w != word and w not in found]
+        found += made if len(made) <= per_kind else rng.sample(made, per_kind)
+    return tuple(found)
 
 
 def slips(word: str, kind: str) -> list[str]:
