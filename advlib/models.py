@@ -224,7 +224,7 @@ def load_classifier(
 ) -> Classifier:
     """Load a model and its tokenizer.
 
-    source: an embedded checkpoint ("bert-tiny", "reviews-clean", "reviews-robust"), a folder in
+    source: an embedded checkpoint ("bert-tiny", "reviews-clean", "reviews-robust", …), a folder in
         the Hugging Face layout, or a name on the Hub.
     labels: class names for the classification head. The model gets a new head where it has none or
         one of another size (random until it is trained: call `transformers.set_seed` first); a head

@@ -58,6 +58,10 @@ def harsh_slips(victim: Classifier, data: Dataset) -> Objective:
     return InTurn(searched, drawn, others[0], searched, drawn, others[1])
 
 
+def against_fgm(victim: Classifier, data: Dataset) -> Objective:
+    return Adversarial(FGM(EPS), lam=1.0)
+
+
 def against_pgd() -> Objective:
     return Adversarial(PGD(EPS, steps=2))
 
@@ -87,8 +91,9 @@ class Recipe:
     folds: bool = False
 
 
-VICTIMS = {  # reviews-clean is made as `advlib run` makes its own
+VICTIMS = {  # the first two are made as `advlib run` makes its own
     "reviews-clean": Recipe((Stage(plain),)),
+    "reviews-fgm": Recipe((Stage(against_fgm),)),
     "reviews-robust": Recipe(
         (Stage(many_slips, 8, after=80), Stage(harsh_slips, 4, 7e-4), Stage(harsh_slips, 2, 7e-4)),
         texts=5000,

@@ -502,7 +502,7 @@ print(f"accuracy under attack: {accuracy_under_attack(stubborn):.0%}")
 
 # %%
 other = advlib.load_classifier(profile.pick(
-    smoke="reviews-robust", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"
+    smoke="reviews-fgm", colab="distilbert/distilbert-base-uncased-finetuned-sst-2-english"
 ))
 source = profile.pick(smoke="reviews", colab="stanfordnlp/sst2")
 more = advlib.load_text(source, test_size=n)["test"]

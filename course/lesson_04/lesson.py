@@ -582,7 +582,7 @@ figures.planes(maps, ends)
 # %%
 models = {"standard": victim}
 if profile.name == "smoke":
-    models["adversarial"] = advlib.load_classifier("reviews-robust")
+    models["adversarial"] = advlib.load_classifier("reviews-fgm")
 grid = (0.1, 0.3, 0.5, 0.8, 1.2)
 curves = {}
 for name, who in models.items():

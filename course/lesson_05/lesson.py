@@ -806,7 +806,7 @@ others["sibling"], forgotten = sibling(profile.pick(60, 150))
 print(f"sibling: {forgotten:.1%} right after forgetting, "
       f"{share_right(None, others['sibling']):.1%} after training")
 if profile.name == "smoke":
-    others["adversarially trained"] = advlib.load_classifier("reviews-robust").model
+    others["adversarially trained"] = advlib.load_classifier("reviews-fgm").model
 course.claim("05.other_models",
              right={name: share_right(None, who) for name, who in others.items()})
 

@@ -904,7 +904,7 @@ course.claim("07.shared", shares=shares)
 # small model and the reviews here, because it ships with the course.)
 
 # %%
-trained = advlib.load_classifier("reviews-robust")
+trained = advlib.load_classifier("reviews-fgm")
 reviews = advlib.load_text("reviews", test_size=400)["test"]
 reviews = reviews.select([i for i, t in enumerate(reviews["text"]) if 20 < len(t) < 75][:50])
 attacks = {"FGM, its own": FGM(0.3), "PGD": PGD(0.3, steps=10),

@@ -112,4 +112,9 @@ CLAIMS = {
         "typos).",
         lambda both, standard, margin: both > standard + margin,
     ),
+    "08.in-turn": Claim(
+        "Trained in turns, the model withstands the worst of three threats on more than seven "
+        "texts of ten, the plain one on fewer than three.",
+        lambda plain, robust: robust["worst case"] > 0.7 and plain["worst case"] < 0.3,
+    ),
 }

@@ -52,7 +52,7 @@ CLAIMS = {
         _boats,
     ),
     "10.home": Claim(
-        "Under FGM reviews-robust stays more than 10 points below what it has on reviews.",
+        "Under FGM reviews-fgm stays more than 10 points below what it has on reviews.",
         lambda robust, home: robust["boats"][1] < home[1] - 0.1,
     ),
     "10.unread": Claim(

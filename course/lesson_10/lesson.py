@@ -389,7 +389,7 @@ figures.race(race, means)
 # The course has a second world for it (in every profile): `sailing`. People write about
 # boats as they write about restaurants, but what is good or bad about a keel has words of its own,
 # and bert-tiny has read none of them. Its tokenizer cuts them into pieces. You have 2,500 labelled
-# reviews, a model trained on them with `L + lam·L_adv` (`reviews-robust`), and for boats texts
+# reviews, a model trained on them with `L + lam·L_adv` (`reviews-fgm`), and for boats texts
 # without labels. What is that robustness worth out at sea?
 
 # %%
@@ -410,7 +410,7 @@ def short_texts(name, split, count):
 boats, land = (short_texts(name, "test", 400) for name in ("sailing", "reviews"))
 unread = {name: short_texts(name, "unlabelled", 2000)["text"] for name in ("sailing", "reviews")}
 NEW = sorted(set(world("sailing").vocabulary) - set(world("reviews").vocabulary))
-tokenizer = advlib.load_classifier("reviews-robust").tokenizer
+tokenizer = advlib.load_classifier("reviews-fgm").tokenizer
 print(f"{len(boats)} texts, such as: {boats[0]['text']}")
 print(f"{len(NEW)} new words; in pieces:")
 for word in ("keel", "leaky", "watertight"):
@@ -476,7 +476,7 @@ def read(lm, texts, first, steps=100, lr=2e-2):
 # %%
 guess = course.predict(
     "10.b",
-    "reviews-robust on texts about boats, under FGM: by how much does reading boat texts (no "
+    "reviews-fgm on texts about boats, under FGM: by how much does reading boat texts (no "
     "label!) raise its accuracy, against words in pieces?",
     guess=None,
     low=-0.1,
@@ -511,10 +511,10 @@ def sees(data, name, way="pieces"):
 
 
 sea = {name: {way: sees(boats, name, way) for way in WAYS}
-       for name in ("reviews-clean", "reviews-robust")}
-home, robust = sees(land, "reviews-robust"), sea["reviews-robust"]
+       for name in ("reviews-clean", "reviews-fgm")}
+home, robust = sees(land, "reviews-fgm"), sea["reviews-fgm"]
 guess.reveal(robust["boats"][1] - robust["pieces"][1])
-print(f"reviews-robust at home, on reviews: clean {home[0]:.1%}, under FGM {home[1]:.1%}")
+print(f"reviews-fgm at home, on reviews: clean {home[0]:.1%}, under FGM {home[1]:.1%}")
 for name, found in sea.items():
     for way, (clean, attacked) in found.items():
         print(f"{name:14} {way:8} clean {clean:6.1%}, under FGM {attacked:6.1%}")
@@ -538,7 +538,7 @@ figures.boats(sea)
 # rises by five to eight points, and under FGM by sixteen to twenty, in both models. Without attack
 # the gain is due to the *boats*: neither control moves accuracy by more than two points. Under FGM
 # it is so in part only: a row that has read nothing gives four or five of these points, as many
-# batches of reviews three or four more, and the boats the other eight (`reviews-robust`) to twelve
+# batches of reviews three or four more, and the boats the other eight (`reviews-fgm`) to twelve
 # (`reviews-clean`). (230 texts and one seed: under FGM each value has an interval of about six
 # points to either side.) It does not bring boats up to home: on reviews the same model stands far
 # higher under the same attack (94.6 % against 61.3 %). What labels of boats would add we did not
