@@ -221,9 +221,10 @@ differ. Passes and cost of the stages are rounded.
 
 ## Attacks that it was not trained on
 
-{args.others} test texts, accuracy [95 %]; – has not been measured. Later training searches, within 40
-queries, among the very four slips of a kind that the protocol tries: where the attacker may take
-all slips there are, accuracy is lower. Both ends of a word stay, and PGD has two steps and ε = 0.3. No kind was left out of training but look-alikes. New are:
+{args.others} test texts, accuracy [95 %]; – has not been measured. The later stages search, within
+40 queries, among the very four slips of a kind that the protocol tries: where the attacker may take
+all slips there are, accuracy is lower. Both ends of a word stay, and PGD has two steps and ε = 0.3.
+No kind was left out of training but look-alikes. New are:
 all slips there are; more words; two attacks one after the other; DeepWordBug, which puts in any
 letter and changes first and last ones (a word may become another, so some labels may be lost);
 words that the gradient asks for; a larger ε.
