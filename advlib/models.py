@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, normalizers
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -25,9 +30,11 @@ from transformers import (
 )
 
 from advlib.corpora.engine import Text, parts_of
+from advlib.onnx import FILE, OnnxModel, exported_file, needed
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 LONGEST = 512  # tokens; longer texts are cut, as every BERT does
+AT_ONCE = 2048  # texts to tokenise: their tokens are kept until all are in a batch
 # What a batch carries for attacks and objectives; the model does not take it.
 NOT_INPUTS = ("labels", "special_tokens_mask", "second_at", "reference", "weight")
 
@@ -118,19 +125,59 @@ class Classifier:
                             for p, mask in zip(places, out["attention_mask"], strict=True)]
         return out
 
+    def _inputs(self, texts: Sequence[Text]) -> Mapping[str, list]:
+        """Of `tokens` what a prediction needs, faster where the tokenizer is BERT's: it cuts words
+        between spaces each by itself, and most words that an attack asks about were cut before."""
+        tokenizer = self.tokenizer
+        pieces = word_pieces(tokenizer) if all(isinstance(t, str) for t in texts) else None
+        if pieces is None:
+            return self.tokens(texts)
+        split = [text.split(" ") for text in texts]
+        fresh = [w for w in dict.fromkeys(chain.from_iterable(split)) if w not in pieces]
+        if fresh:
+            cut = tokenizer(fresh, add_special_tokens=False, return_attention_mask=False)
+            pieces.update(zip(fresh, cut["input_ids"], strict=True))
+        first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+        most = self.max_length - 2
+        ids = [[first, *list(chain.from_iterable(map(pieces.__getitem__, some)))[:most], last]
+               for some in split]  # fmt: skip
+        out = dict.fromkeys(("token_type_ids", "attention_mask"))
+        return {"input_ids": ids} | {n: out[n] for n in out if n in tokenizer.model_input_names}
+
     def encode(
         self, texts: Sequence[Text], labels: Sequence[int] | None = None
     ) -> dict[str, Tensor]:
         """A batch on the model's device: `input_ids`, `attention_mask`, `special_tokens_mask`, all
         (batch, tokens), padded to the longest text, `second_at` (batch,) for pairs (see `tokens`),
         and `labels` (batch,) where given."""
-        batch = self.tokens(texts, padding=True, return_tensors="pt")
-        if not batch["input_ids"].shape[1]:  # no text has a token: one of padding each
-            batch = self.tokens(texts, padding="max_length", max_length=1, return_tensors="pt")
-        for name, values in {"second_at": batch.get("second_at"), "labels": labels}.items():
-            if values is not None:
-                batch[name] = torch.as_tensor(values, dtype=torch.long)
-        return {name: value.to(self.device) for name, value in batch.items()}
+        return self._padded(self.tokens(texts), range(len(texts)), labels)
+
+    def _padded(
+        self, found: Mapping[str, list], chosen: Sequence[int], labels: Sequence[int] | None
+    ) -> dict[str, Tensor]:
+        """The batch of some of the texts, from what `tokens` found of all."""
+        lengths = np.array([len(found["input_ids"][i]) for i in chosen], dtype=int)
+        real = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]  # one of padding each
+        padding = {"input_ids": self.tokenizer.pad_token_id, "special_tokens_mask": 1,
+                   "token_type_ids": self.tokenizer.pad_token_type_id}  # fmt: skip
+        if padding["input_ids"] is None:
+            raise ModelError("the tokenizer has no padding token: give it one, such as "
+                             "tokenizer.pad_token = tokenizer.eos_token")  # fmt: skip
+        batch = {}
+        for name, values in found.items():
+            if name == "second_at":
+                batch[name] = np.array([values[i] for i in chosen], dtype=np.int64)
+            elif name == "attention_mask":
+                batch[name] = real.astype(np.int64)
+            elif values is None:  # of single texts
+                batch[name] = np.zeros(real.shape, dtype=np.int64)
+            else:
+                batch[name] = np.full(real.shape, padding.get(name, 0), dtype=np.int64)
+                flat = chain.from_iterable(values[i] for i in chosen)
+                batch[name][real] = np.fromiter(flat, np.int64, lengths.sum())
+        if labels is not None:
+            batch["labels"] = np.array([labels[i] for i in chosen], dtype=np.int64)
+        return {name: torch.from_numpy(v).to(self.device) for name, v in batch.items()}
 
     def batches(
         self, texts: Sequence[Text], labels: Sequence[int] | None = None,
@@ -139,23 +186,32 @@ class Classifier:
         """(indices, batch) over all texts, similar lengths together so that little is padding.
 
         batch_size: None is what suits the device and the lengths, 8 to 256 texts."""
-        order = sorted(range(len(texts)), key=lambda i: _length(texts[i]))
-        for chosen in self._groups(texts, order, batch_size):
-            picked = None if labels is None else [labels[i] for i in chosen]
-            yield chosen, self.encode([texts[i] for i in chosen], picked)
+        return self._batches(self.tokens, texts, labels, batch_size)
 
-    def _groups(self, texts, order: list[int], batch_size: int | None) -> Iterator[list[int]]:
-        """A CPU is fastest where what a layer computes stays in its cache: some 700 tokens, or
-        3,500 characters (64 short texts at once take up to 1.4 times as long as 16). A GPU wants
-        much at a time: some 13,000 tokens, for which an attack on BERT-base keeps 8 GB (66 bytes a
-        token, layer and hidden unit), and of a larger model as many fewer."""
+    def _batches(self, tokens: Callable, texts, labels, batch_size):
+        """`batches`, with a function of texts that finds their tokens."""
+        order = sorted(range(len(texts)), key=lambda i: _length(texts[i]))
+        for start in range(0, len(order), AT_ONCE):
+            some = order[start : start + AT_ONCE]
+            found = tokens([texts[i] for i in some])
+            lengths = [len(ids) for ids in found["input_ids"]]
+            picked = None if labels is None else [labels[i] for i in some]
+            for chosen in self._groups(lengths, batch_size):
+                yield [some[k] for k in chosen], self._padded(found, chosen, picked)
+
+    def _groups(self, lengths: Sequence[int], batch_size: int | None) -> Iterator[list[int]]:
+        """Which texts make a batch, by how many tokens they have.
+
+        A CPU is fastest where what a layer computes stays in its cache: some 700 tokens (64 short
+        texts at once take up to 1.4 times as long as 16). A GPU wants much at a time: some 13,000
+        tokens, for which an attack on BERT-base keeps 8 GB (66 bytes a token, layer and hidden
+        unit), and of a larger model as many fewer."""
         config = self.model.config
         size = getattr(config, "num_hidden_layers", 12) * getattr(config, "hidden_size", 768)
-        most = 3_500 if self.device.type == "cpu" else 64_000 * min(1, 12 * 768 / size)
+        most = 700 if self.device.type == "cpu" else 13_000 * min(1, 12 * 768 / size)
         chosen: list[int] = []
-        for i in order:
-            length = min(_length(texts[i]), 6 * self.max_length)  # the rest is cut
-            fits = len(chosen) < 8 or len(chosen) < 256 and (len(chosen) + 1) * length <= most
+        for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+            fits = len(chosen) < 8 or len(chosen) < 256 and (len(chosen) + 1) * lengths[i] <= most
             if len(chosen) == batch_size or (batch_size is None and not fits):
                 yield chosen
                 chosen = []
@@ -163,7 +219,7 @@ class Classifier:
         if chosen:
             yield chosen
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def logits(self, texts: Sequence[Text], batch_size: int | None = None) -> np.ndarray:
         """(texts, classes) float32, computed in eval mode; the model's mode is put back.
 
@@ -175,11 +231,13 @@ class Classifier:
         modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
         try:
-            for chosen, batch in self.batches(texts, batch_size=batch_size):
-                out[chosen] = raw_logits(self.model, batch).float().cpu().numpy()
+            found = [(chosen, raw_logits(self.model, batch).float())
+                     for chosen, batch in self._batches(self._inputs, texts, None, batch_size)]
         finally:
             for module, mode in modes:
                 module.training = mode
+        for chosen, z in found:  # only now, for a GPU would wait for each
+            out[chosen] = z.cpu().numpy()
         if not np.isfinite(out).all():
             raise ModelError("the model's logits are not finite, as after a training that "
                              "diverged: load an earlier checkpoint")  # fmt: skip
@@ -198,6 +256,32 @@ class Classifier:
         with quiet():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
+
+
+PIECES = WeakKeyDictionary()  # tokenizer -> (its settings, word -> tokens)
+MOST_PIECES = 100_000  # words; then it begins anew
+
+
+def word_pieces(tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]] | None:
+    """Words between spaces that were cut into tokens so far, for a tokenizer that cuts each by
+    itself: BERT's, as it comes. None for any other."""
+    inner = getattr(tokenizer, "backend_tokenizer", None) if tokenizer.is_fast else None
+    if inner is None or type(inner.model) is not WordPiece or tokenizer.truncation_side != "right":
+        return None
+    settings = (len(tokenizer), str(inner.normalizer), str(inner.post_processor))
+    known, pieces = PIECES.get(tokenizer, (None, None))
+    if known != settings:
+        marks = [tokenizer.cls_token_id, tokenizer.sep_token_id]
+        added = (str(token) for token in tokenizer.get_added_vocab())
+        usual = (type(inner.normalizer) is BertNormalizer
+                 and type(inner.pre_tokenizer) is BertPreTokenizer
+                 and tokenizer("")["input_ids"] == marks
+                 and not any(" " in token for token in added))  # fmt: skip
+        pieces = {} if usual else None
+        PIECES[tokenizer] = settings, pieces
+    if pieces and len(pieces) > MOST_PIECES:
+        pieces.clear()
+    return pieces
 
 
 def raw_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
@@ -225,7 +309,8 @@ def load_classifier(
     """Load a model and its tokenizer.
 
     source: an embedded checkpoint ("bert-tiny", "reviews-clean", "reviews-robust", …), a folder in
-        the Hugging Face layout, or a name on the Hub.
+        the Hugging Face layout, a name on the Hub, or what `advlib export` wrote: its folder, or,
+        where weights for PyTorch stand beside it, FOLDER/model.onnx (see `load_onnx`).
     labels: class names for the classification head. The model gets a new head where it has none or
         one of another size (random until it is trained: call `transformers.set_seed` first); a head
         of this size stays and takes the names. None keeps the model's own head and names.
@@ -234,6 +319,14 @@ def load_classifier(
     Raises ModelError (a ValueError) where something is missing or damaged, and says what to do.
     Never runs code that a model brings along (`trust_remote_code` stays off) and never unpickles.
     """
+    if (file := exported_file(source)) and str(source) not in embedded_checkpoints():
+        if labels is not None:
+            raise ModelError(f"{source} is an exported model, which cannot be trained or get a new "
+                             "head: leave labels out, or load the original")  # fmt: skip
+        if torch.device(device or "cpu").type != "cpu":
+            raise ModelError(f"{source} is an exported model, which runs on the CPU: leave "
+                             f"device={str(device)!r} out")  # fmt: skip
+        return load_onnx(file)
     name, source = str(source), _locate(source)
     head = {}
     if isinstance(labels, str):
@@ -270,6 +363,32 @@ def load_classifier(
         model.config.pad_token_id = tokenizer.pad_token_id
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Classifier(model.to(device).eval(), tokenizer)
+
+
+def load_onnx(source: str | Path, threads: int | None = None) -> Classifier:
+    """What `advlib export` wrote, run by ONNX Runtime on the CPU and used as any other classifier:
+    `predict`, and attacks on words, which so measure what is really served.
+
+    source: its folder or its file. threads: None leaves the number to ONNX Runtime.
+    Raises ModelError where something is missing or damaged.
+    """
+    path = Path(source).expanduser()
+    folder = path.parent if path.name == FILE else path
+    if not (folder / FILE).is_file():
+        raise ModelError(f"{folder} holds no {FILE}: write it with `advlib export`")
+    _check_parts(folder)
+    needed("onnxruntime")
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = OnnxModel(folder / FILE, config, threads)
+    except Exception as error:  # libraries raise many kinds; the reader needs one sentence
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"the exported model in {folder} cannot be loaded: {first}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Classifier(model.eval(), tokenizer)
 
 
 def load_language_model(
@@ -378,13 +497,18 @@ def check_weights(folder: Path) -> None:
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}: check the path")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} is no model folder: it has no config.json")
-    if not list(folder.glob("*.safetensors")):
+    if (folder / "config.json").is_file() and not list(folder.glob("*.safetensors")):
         raise ModelError(
             f"{folder} has no weights as safetensors (other formats can run code and are not "
             "loaded); convert them with model.save_pretrained(folder)"
         )
+    _check_parts(folder)
+
+
+def _check_parts(folder: Path) -> None:
+    """What stands beside the weights."""
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} is no model folder: it has no config.json")
     if not any((folder / f).is_file() for f in ("tokenizer.json", "vocab.txt", "vocab.json",
                                                 "tokenizer.model", "spiece.model")):  # fmt: skip
         raise ModelError(

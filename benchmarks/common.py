@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
+RESULTS = Path(os.environ.get("RESULTS") or Path(__file__).parents[1] / "docs" / "results")
 
 
 def machine() -> str:

@@ -6,6 +6,11 @@ thread and with two; with `--device cuda`, on a GPU. We run the PyTorch model an
 exported to ONNX (always on the CPU). TextAttack runs in runs/textattack, an environment that this
 script makes (1.7 GB): as it comes (every text padded to the model's maximum; in the first round
 only, for it takes long) and with `padding=True`.
+
+    python benchmarks/words.py --alone --model reviews-clean FOLDER
+
+leaves TextAttack out and writes docs/results/words-speed.md: our attack on the PyTorch model and on
+the exported one, and the bare forward passes over the very texts that it asks about.
 """
 
 from __future__ import annotations
@@ -19,16 +24,19 @@ import tempfile
 import time
 import venv
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import set_seed
 
 import advlib
 from advlib.app.deploy import export_onnx, load_onnx
 from advlib.attacks import WordAttack
 from advlib.corpora import words, world
+from advlib.models import NOT_INPUTS
 
 from common import table, write
 
@@ -123,6 +131,92 @@ def asked(victim, attack, texts, labels) -> list[str]:
     return seen
 
 
+def bare(victim, texts) -> Callable[[], None]:
+    """The forward passes alone over these texts, tokenised and in well padded batches before."""
+    ready = [{name: v for name, v in batch.items() if name not in NOT_INPUTS}
+             for _, batch in victim.batches(texts)]  # fmt: skip
+
+    def passes() -> None:
+        with torch.inference_mode():
+            for batch in ready:
+                victim.model(**batch)
+
+    return passes
+
+
+def alone(sources: list[str], counts: list[int], rounds: int, device: str, short: bool) -> None:
+    """The speed of ours, without TextAttack."""
+    torch.set_num_threads(1)
+    attack = Dictionary(substitutes=dictionary())
+    gpu, rows = device == "cuda", []
+    clock = time.perf_counter if gpu else time.process_time
+
+    def seconds(work: Callable, *args) -> tuple:
+        start = clock()
+        done = work(*args)
+        if gpu:
+            torch.cuda.synchronize()
+        return done, clock() - start
+
+    for source, n in zip(sources, counts, strict=True):
+        try:
+            victim, head = advlib.load_classifier(source, device=device), ""
+        except ValueError:  # an encoder without a head
+            set_seed(0)
+            labels = ["negative", "positive"]
+            victim = advlib.load_classifier(source, device=device, labels=labels)
+            head = ", random head"
+        size = sum(p.numel() for p in victim.model.parameters()) / 1e6
+        name = source if source in advlib.models.embedded_checkpoints() else "an encoder"
+        with tempfile.TemporaryDirectory() as folder:
+            served = None
+            if not gpu:
+                export_onnx(victim, folder)
+                served = load_onnx(folder, threads=1)
+            for longer in (False, True)[: 2 - (short or size > 10 and not gpu)]:
+                texts, labels = material(n if not longer else max(4, n // 5), longer)
+                passes = bare(victim, asked(victim, attack, texts, labels))
+                passes()
+                spent, alike = defaultdict(list), "–"
+                for _ in range(rounds):  # all ways take turns
+                    results, took = seconds(attack, victim, texts, labels)
+                    spent["ours"].append(took)
+                    spent["bare"].append(seconds(passes)[1])
+                    if served:
+                        again, took = seconds(attack, served, texts, labels)
+                        spent["onnx"].append(took)
+                        alike = sum((a.text, a.queries) == (b.text, b.queries)
+                                    for a, b in zip(results, again, strict=True))  # fmt: skip
+                queries = sum(r.queries for r in results)
+                speed = {way: queries / np.median(took) for way, took in spent.items()}
+                shares = np.array(spent["bare"]) / np.array(spent["ours"])
+                rows.append([
+                    f"{name}, {size:.2g} M{head}", f"{np.mean([len(words(t)) for t in texts]):.0f}",
+                    len(texts), queries, alike, f"{speed['ours']:.0f}",
+                    f"{speed['onnx']:.0f}" if served else "–", f"{speed['bare']:.0f}",
+                    f"{np.median(shares):.0%}", f"{shares.min():.0%} to {shares.max():.0%}",
+                ])  # fmt: skip
+                print(rows[-1], flush=True)
+    where = "on the GPU, by the clock" if gpu else (
+        "with one thread, by the seconds that the process computed, since other work shared the "
+        "machine")  # fmt: skip
+    text = (
+        f"The attack of `benchmarks/words.py` {where}; texts drawn with seed 7, a random head with "
+        f"seed 0, {rounds} rounds in which all ways take turns, medians. Bare: the forward passes "
+        "alone over the very texts that the attack asks about, tokenised before, in batches that "
+        "were sorted by tokens and padded before. Share: bare time over our time, round by round. "
+        "The attack cannot sort its texts as well, for it learns from round to round which it has "
+        "to ask about. “Same, ONNX”: texts whose result and queries are those of PyTorch.\n\n"
+        + table(["model", "words", "texts", "queries", "same, ONNX", "ours, queries a second",
+                 "ours, ONNX", "bare", "ours: share of the bare passes", "from, to"], rows)
+    )  # fmt: skip
+    shown = " ".join(s if s in advlib.models.embedded_checkpoints() else "FOLDER" for s in sources)
+    command = f"python benchmarks/words.py --alone --model {shown} --rounds {rounds} --n "
+    command += " ".join(map(str, counts))
+    command += " --short" * short + f" --device {device}" * gpu
+    write("words-speed" + f"-{device}" * gpu, "How fast word attacks are", text, command)
+
+
 def agreement(ours: list, peers: dict[str, list[dict]]) -> list:
     """Texts fooled by us, by the peer, by both with the same text; texts whose last state is the
     same, also where it fooled nobody: ours against the peer's, and the peer's two ways."""
@@ -149,7 +243,7 @@ def main(source: str, n: int, rounds: int, device: str) -> None:
     rows, same = [], []
     for longer in (False, True):
         texts, labels = material(n if not longer else max(4, n // 5), longer)
-        asks = asked(victim, attack, texts, labels)
+        passes = bare(victim, asked(victim, attack, texts, labels))
         for threads in (1, 2) if device == "cpu" else (1,):
             torch.set_num_threads(threads)
             onnx = load_onnx(exported.name, threads=threads)
@@ -164,7 +258,7 @@ def main(source: str, n: int, rounds: int, device: str) -> None:
                 served, seconds = ours(onnx, attack, texts, labels)
                 speeds["onnx"].append(sum(r.queries for r in served) / seconds)
                 start = time.perf_counter()
-                victim.logits(asks)
+                passes()
                 speeds["bare"].append(queries / (time.perf_counter() - start))
                 for name in ("padded", "stock") if turn == 0 else ("padded",):
                     theirs = peer(python, job, name == "padded")
@@ -215,9 +309,17 @@ def main(source: str, n: int, rounds: int, device: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="reviews-clean", help="checkpoint or local folder")
-    parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--model", nargs="+", default=["reviews-clean"],
+                        help="checkpoint or local folder; with --alone as many as you like")
+    parser.add_argument("--n", type=int, nargs="+", default=[200],
+                        help="short texts; with --alone a number for each model, if you like")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--alone", action="store_true", help="leave TextAttack out")
+    parser.add_argument("--short", action="store_true", help="with --alone: no long texts")
     args = parser.parse_args()
-    main(args.model, args.n, args.rounds, args.device)
+    if args.alone:
+        counts = args.n * len(args.model) if len(args.n) == 1 else args.n
+        alone(args.model, counts, args.rounds, args.device, args.short)
+        sys.exit()
+    main(args.model[0], args.n[0], args.rounds, args.device)

@@ -9,8 +9,9 @@ import advlib
 HOME = Path(advlib.__file__).parent
 # Each room may import from rooms before it, never from one after it.
 ROOMS = [
-    "corpora", "data", "models", "embeddings", "perturbation", "attacks", "objectives", "callbacks",
-    "training", "finetuning", "calibration", "statistics", "evaluation", "plots", "app",
+    "corpora", "data", "onnx", "models", "embeddings", "perturbation", "attacks", "objectives",
+    "callbacks", "training", "finetuning", "calibration", "statistics", "evaluation", "plots",
+    "app",
 ]  # fmt: skip
 
 

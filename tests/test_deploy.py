@@ -1,8 +1,10 @@
 """What is handed on: the model card, the ONNX file, and folders that other tools load."""
 
 import copy
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ from typer.testing import CliRunner
 
 import advlib
 import advlib.app.deploy as deploy
+import advlib.onnx
 from advlib.app.cli import app
 from advlib.app.deploy import TOLERANCE, export_onnx, load_onnx, model_card, write_card
 from advlib.app.in_words import in_words
 from advlib.app.protocol import Protocol, digest, evaluate
-from advlib.attacks import FGM, PGD, WordSubstitution
+from advlib.attacks import FGM, PGD, EmbeddingNeighbours, Typos, WordSubstitution
 from advlib.evaluation import MAJORITY
 
 TINY = Protocol("tiny", 3, (FGM(0.3), WordSubstitution(max_changed=0.1)), 30, 60)
@@ -366,14 +369,14 @@ def test_what_the_exporter_cannot_do_is_one_sentence(folder, tmp_path, monkeypat
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_package_is_named_with_the_way_to_get_it(folder, tmp_path, monkeypatch, package):
-    real = deploy.import_module
+    real = advlib.onnx.import_module
 
     def without(name):
         if name == package:
             raise ImportError(name)
         return real(name)
 
-    monkeypatch.setattr(deploy, "import_module", without)
+    monkeypatch.setattr(advlib.onnx, "import_module", without)
     code, output = call("export", folder, "--out", tmp_path)
     assert code == 1 and f"{package} is not installed: pip install onnx" in output
     assert "Traceback" not in output and not (tmp_path / "model.onnx").exists()
@@ -384,8 +387,59 @@ def test_what_is_no_export_is_refused(folder, exported, tmp_path):
         load_onnx(folder)
     broken = shutil.copytree(exported[0], tmp_path / "broken")
     (broken / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(ValueError, match="cannot be loaded"):
-        load_onnx(broken)
+    with pytest.raises(ValueError, match="cannot be loaded") as found:
+        advlib.load_classifier(broken)
+    assert "\n" not in str(found.value)
+    for name, sentence in [("tokenizer.json", "has no tokenizer"), ("config.json", "no config")]:
+        (broken / name).unlink()
+        with pytest.raises(ValueError, match=sentence):
+            advlib.load_classifier(broken)
+
+
+# ---------------------------------------------------------------------- exported, as a victim
+
+
+def test_an_exported_folder_is_loaded_by_its_name(exported, folder, mine):
+    wanted = advlib.load_classifier(folder, device="cpu")
+    shutil.copy(exported[0] / "model.onnx", mine)  # beside the weights: it is named itself
+    for source in (exported[0], str(exported[0]), mine / "model.onnx"):
+        served = advlib.load_classifier(source)
+        assert hasattr(served.model, "session") and served.device.type == "cpu"
+        assert served.predict(ODD) == pytest.approx(wanted.predict(ODD), abs=1e-4)
+    assert not hasattr(advlib.load_classifier(mine, device="cpu").model, "session")
+    with pytest.raises(ValueError, match="runs on the CPU"):
+        advlib.load_classifier(exported[0], device="cuda")
+    with pytest.raises(ValueError, match="cannot be trained or get a new head"):
+        advlib.load_classifier(exported[0], labels=["a", "b"])
+    with pytest.raises(ValueError, match="exported already"):
+        export_onnx(advlib.load_classifier(exported[0]), mine)
+
+
+def test_what_is_served_is_evaluated_without_what_needs_gradients(exported, folder):
+    def evaluated(source, **change):
+        attacks = (*TINY.attacks, EmbeddingNeighbours(), Typos(rank="gradient", max_changed=0.2))
+        return evaluate(source, protocol=replace(TINY, attacks=attacks, n=20), device="cpu")
+
+    found, wanted = evaluated(exported[0]), evaluated(folder)
+    assert [row["attack"] for row in found["rows"]] == ["none", "WordSubstitution"]
+    assert len(found["left out"]) == 3 and not wanted["left out"]
+    assert all(line.endswith(": an exported model has no gradients") for line in found["left out"])
+    assert found["protocol"] == "tiny, without gradients" and wanted["protocol"] == "tiny"
+    same = {row["attack"]: (row["hits"], row["queries"]) for row in wanted["rows"]}
+    assert all(same[r["attack"]] == (r["hits"], r["queries"]) for r in found["rows"])
+    file = (exported[0] / "model.onnx").read_bytes()
+    assert found["model"]["sha256"] == hashlib.sha256(file).hexdigest()
+
+
+def test_the_commands_take_an_exported_model(exported, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "The soup was tasty, and the waiter was friendly."
+    said = [call("attack", text, "--model", m)[1].splitlines() for m in (folder, exported[0])]
+    assert said[0][:5] == said[1][:5] and "no gradients" in said[1][-1]
+    code, output = call("evaluate", exported[0], "--n", 10, "--out", "out")
+    assert code == 0 and output.count("left out: ") == 3 and "without gradients, n = 10" in output
+    code, output = call("run", "--model", exported[0], "--out", "run")
+    assert code == 1 and "exported model" in output and output.count("\n") == 1
 
 
 # ---------------------------------------------------------------------- transformers.pipeline

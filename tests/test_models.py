@@ -1,4 +1,4 @@
-"""Loading classifiers from folders, predicting, saving; no network, no embedded checkpoints."""
+"""Loading classifiers from folders, predicting, saving; no network."""
 
 import hashlib
 import json
@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import make_config, make_tokenizer
+from conftest import make_classifier, make_config, make_tokenizer
+from tokenizers.pre_tokenizers import Whitespace
 
 from advlib import models
 from advlib.attacks.embedding import FGM
@@ -18,6 +19,7 @@ from advlib.models import (
     embedded_checkpoints,
     fold_look_alikes,
     load_classifier,
+    raw_logits,
 )
 
 HARD_TEXTS = {
@@ -259,20 +261,97 @@ def test_batches_cover_each_text_once_and_keep_lengths_together(bert, texts):
 def test_batches_suit_device_and_lengths(bert, monkeypatch):
     monkeypatch.setattr(type(bert), "max_length", 512)
 
-    def sizes(texts):
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        groups = list(bert._groups(texts, order, None))
-        assert [i for group in groups for i in group] == order
+    def sizes(lengths):
+        groups = list(bert._groups(lengths, None))
+        order = [i for group in groups for i in group]
+        assert sorted(order) == list(range(len(lengths)))
+        assert [lengths[i] for i in order] == sorted(lengths)
         return [len(group) for group in groups]
 
     assert sizes([]) == []
-    assert sizes(["x" * 10] * 600) == [256, 256, 88]
+    assert sizes([2] * 600) == [256, 256, 88]
     # As many as fit by their longest, and never fewer than eight.
-    assert sizes(["x" * 70] * 100) == [50, 50]
-    assert sizes(["x" * 10] * 40 + ["x" * 9999] * 20) == [40, 8, 8, 4]
+    assert sizes([14] * 100) == [50, 50]
+    assert sizes([512] * 20 + [2] * 40) == [40, 8, 8, 4]
     monkeypatch.setattr(type(bert), "device", torch.device("cuda"))
-    assert sizes(["x" * 70] * 300) == [256, 44]
-    assert sizes(["x" * 9999] * 30) == [20, 10]  # what is cut counts for nothing
+    assert sizes([14] * 300) == [256, 44]
+    assert sizes([512] * 30) == [25, 5]
+
+
+def test_texts_are_sorted_by_tokens_and_not_by_letters(bert, monkeypatch):
+    """A long word of one token stands with the short ones; also across what is cut at once."""
+    monkeypatch.setattr(models, "AT_ONCE", 4)
+    texts = ["it was", "x" * 99, "good", "a b c d e f", "not bad", "y" * 50, "it was not awful"]
+    widths = {}
+    for chosen, batch in bert.batches(texts, batch_size=2):
+        widths |= dict.fromkeys(chosen, batch["input_ids"].shape[1])
+    assert sorted(widths) == list(range(len(texts)))
+    monkeypatch.setattr(models, "AT_ONCE", 2048)
+    found = [batch["input_ids"].shape[1] for _, batch in bert.batches(texts, batch_size=1)]
+    assert found == sorted(found) == [3, 3, 3, 4, 4, 6, 8]
+
+
+ODD = ["", " ", "  a  ", "Good, GOOD; good!", "no\tbreak\nhere", "Ünïcödé e\u0301 漢字 и 😀",
+       "[MASK]x", "a[UNK] b [SEP] c", "\x00\x1fb\u00a0c\u2028d\x85e", "don't  stop", "word " * 300,
+       "z" * 300]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ["reviews-clean", "bert-tiny"])
+def test_words_cut_one_by_one_give_the_tokens_of_the_whole_text(source):
+    """The short way that predictions take, twice: the second time from memory."""
+    labels = None if source == "reviews-clean" else ["no", "yes"]
+    victim = load_classifier(source, device="cpu", labels=labels)
+    for _ in range(2):
+        short = [(i, b) for i, b in victim._batches(victim._inputs, ODD, None, 3)]
+        whole = list(victim.batches(ODD, batch_size=3))
+        assert models.word_pieces(victim.tokenizer) is not None
+        for (i, found), (k, wanted) in zip(short, whole, strict=True):
+            del wanted["special_tokens_mask"]
+            assert i == k and found.keys() == wanted.keys()
+            assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert len(models.word_pieces(victim.tokenizer)) > 10
+
+
+def test_only_berts_own_way_is_cut_word_by_word():
+    victim = load_classifier("reviews-clean", device="cpu")
+    tokenizer = victim.tokenizer
+    assert models.word_pieces(tokenizer) is not None
+    victim.logits(["the new york times"])
+    tokenizer.add_tokens(["new york"])  # a token with a space: words are not by themselves
+    assert models.word_pieces(tokenizer) is None
+    for text in ("the new york times", "a  b"):
+        assert victim._inputs([text])["input_ids"] == victim.tokens([text])["input_ids"]
+    inner = load_classifier("reviews-clean", device="cpu").tokenizer
+    inner.backend_tokenizer.pre_tokenizer = Whitespace()
+    assert models.word_pieces(inner) is None
+    assert models.word_pieces(make_classifier("roberta").tokenizer) is None
+
+
+def test_words_are_cut_anew_where_the_tokenizer_was_changed():
+    victim = load_classifier("reviews-clean", device="cpu")
+    before = victim._inputs(["a zxqv"])["input_ids"]
+    victim.tokenizer.add_tokens(["zxqv"])
+    after = victim._inputs(["a zxqv"])["input_ids"]
+    assert after == victim.tokens(["a zxqv"])["input_ids"] != before
+
+
+def test_the_memory_of_words_is_bounded(monkeypatch):
+    victim = load_classifier("reviews-clean", device="cpu")
+    monkeypatch.setattr(models, "MOST_PIECES", 5)
+    texts = [f"word{i} film" for i in range(9)]
+    assert np.allclose(victim.logits(texts), victim.logits(texts))
+    assert not models.word_pieces(victim.tokenizer)
+
+
+def test_predicting_leaves_nothing_that_gradients_cannot_use(victim, texts, labels):
+    """Predictions run in inference mode, whose tensors no gradient may pass."""
+    victim.logits(texts)
+    delta = FGM(0.1)(victim.model, victim.encode(texts, labels))
+    assert torch.isfinite(delta).all() and not delta.is_inference()
+    victim.model.train()
+    raw = raw_logits(victim.model, victim.encode(texts))
+    raw.sum().backward()
+    victim.model.eval()
 
 
 # --- what cannot be loaded, and why ---------------------------------------------------------

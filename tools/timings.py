@@ -8,7 +8,8 @@ With --model and --data, local folders stand in for the Hub: they are put where 
 under the Hub's names. The lessons are run as they are; one that fails is reported, not recorded.
 Where a machine is too slow for a profile's sizes, `--instead "OLD -> NEW"` (as often as needed)
 runs a page with other ones, as "profile.pick(12, 150, 500) -> 20"; say so in --called. What is not
-on the page is an error. `--outputs FOLDER` keeps the notebooks that were run.
+on the page is an error. `--outputs FOLDER` keeps the notebooks that were run;
+`--dry` keeps no time.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--instead", action="append", default=[], metavar="OLD -> NEW",
                         help="run the page with NEW for OLD in its code")  # fmt: skip
     parser.add_argument("--outputs", type=Path, help="a folder for the notebooks that were run")
+    parser.add_argument("--dry", action="store_true", help="print the times and keep none")
     options = parser.parse_args()
     from notebooks import make, repository  # which imports this module
 
@@ -138,7 +140,8 @@ def main() -> None:
             except (CellExecutionError, CellTimeoutError) as error:
                 failed.append(f"{name_of(source)}: {str(error).strip().splitlines()[-1]}")
                 continue
-            record(name_of(source), where, seconds)
+            if not options.dry:
+                record(name_of(source), where, seconds)
             print(f"{name_of(source)}: {seconds:.0f} s, {where}", flush=True)
     if failed:
         sys.exit("\n".join(failed))

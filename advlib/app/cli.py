@@ -80,7 +80,7 @@ def attack(
         Path, typer.Option(help="With --data: the CSV file to write; one that is there stays.")
     ] = Path("attacked.csv"),
     model: Annotated[
-        str, typer.Option(help="An embedded checkpoint or a model folder.")
+        str, typer.Option(help="An embedded checkpoint, a model folder, or an exported model.")
     ] = "reviews-clean",
     n: Annotated[
         int | None, typer.Option(min=1, help="With --data: the first n rows [all].")
@@ -126,6 +126,7 @@ def attack(
     change = _word_attack(attack or "WordSubstitution", given)
     from advlib.attacks import PGD, Noise
     from advlib.embeddings import perturbed_logits
+    from advlib.onnx import OnnxModel
 
     if not text.strip():
         raise ValueError("the text is empty: give one with words")
@@ -142,6 +143,9 @@ def attack(
     print(f"        {_count(len(result.changed), 'word')} changed, "
           f"{_count(result.queries, 'query', 'queries')}: {note}")  # fmt: skip
     print(_strange(change, [text]), end="")
+    if isinstance(victim.model, OnnxModel):
+        print("        embeddings: an exported model has no gradients, attack the original's")
+        return
     batch = victim.encode([text], [y])
     for perturb in perturbations:
         logits = perturbed_logits(victim.model, batch, perturb(victim.model, batch)).detach()
@@ -309,7 +313,8 @@ def _say(what: str, text: str, victim, probabilities) -> None:
 @plainly
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="An embedded checkpoint, a model folder, or a Hub name.")
+        str, typer.Argument(help="An embedded checkpoint, a model folder, an exported model, or "
+                            "a Hub name.")
     ],
     data: Annotated[
         str, typer.Option(help="A world (reviews), a file, a folder, or a Hub name.")

@@ -12,21 +12,19 @@ import json
 import logging
 import re
 import warnings
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 from torch import nn
-from transformers.modeling_outputs import SequenceClassifierOutput
 
 from advlib.app.in_words import in_words
 from advlib.app.protocol import verify, weights_hash
 from advlib.app.rows import cells, duration, some, templates
 from advlib.embeddings import attack_mode
 from advlib.evaluation import MAJORITY
-from advlib.models import Classifier, ModelError, quiet
+from advlib.models import Classifier, ModelError, load_onnx, quiet
+from advlib.onnx import OnnxModel, needed
 
 TOLERANCE = 1e-4  # between two logits; float32 in another order of sums stays well below
 # What goes wrong first: words of several lengths, other scripts, nothing, and more than fits.
@@ -206,7 +204,9 @@ def export_onnx(victim: Classifier, folder: str | Path) -> float:
     logits differ by more than 1e-4; no model.onnx is left then.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
-        _need(package)
+        needed(package)
+    if isinstance(victim.model, OnnxModel):
+        raise ModelError("this model is exported already: name the original")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "model.onnx"
@@ -238,45 +238,6 @@ def export_onnx(victim: Classifier, folder: str | Path) -> float:
     return _compare(victim, load_onnx(folder), file)
 
 
-def load_onnx(folder: str | Path, threads: int | None = None) -> Classifier:
-    """What `export_onnx` wrote, run by ONNX Runtime on the CPU and used as any other classifier:
-    `predict`, and attacks on words, which so measure what is really served.
-
-    threads: None leaves the number to ONNX Runtime. Raises ValueError where something is missing.
-    """
-    runtime = _need("onnxruntime")
-    folder = Path(folder).expanduser()
-    file = folder / "model.onnx"
-    if not file.is_file():
-        raise ModelError(f"{folder} holds no model.onnx: write it with `advlib export`")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    try:
-        session = runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        with quiet():
-            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(f"the exported model in {folder} cannot be loaded: {error}") from error
-    return Classifier(OnnxModel(session, config).eval(), tokenizer)
-
-
-class OnnxModel(nn.Module):
-    """An ONNX Runtime session in the place of a PyTorch model."""
-
-    def __init__(self, session, config):
-        super().__init__()
-        self.session, self.config = session, config
-        self.here = nn.Parameter(torch.empty(0), requires_grad=False)  # says: on the CPU
-
-    def get_input_embeddings(self) -> nn.Module:
-        raise ModelError("an exported model has no gradients: attack its words, or the original")
-
-    def forward(self, **inputs) -> SequenceClassifierOutput:
-        feed = {i.name: inputs[i.name].numpy() for i in self.session.get_inputs()}
-        return SequenceClassifierOutput(logits=torch.from_numpy(self.session.run(None, feed)[0]))
-
-
 class _Logits(nn.Module):
     """The model as the exporter wants it: tensors in the order of `names` in, one tensor out."""
 
@@ -305,11 +266,3 @@ def _compare(victim: Classifier, exported: Classifier, file: Path) -> float:
             f"{gap.max():.2g}, allowed is {TOLERANCE:g}; nothing was kept"
         )
     return float(gap.max())
-
-
-def _need(package: str):
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise ValueError(f"{package} is not installed: pip install onnx onnxscript onnxruntime "
-                         "(the extra `deploy` of advlib)") from error  # fmt: skip

@@ -22,9 +22,10 @@ from advlib.app.rows import interval, percent
 from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
 from advlib.attacks.words import KeepWords
 from advlib.corpora import WORLDS
-from advlib.data import load_text, texts_hash
+from advlib.data import load_text, texts_hash, texts_of
 from advlib.evaluation import MAJORITY, NothingToTry, robustness
-from advlib.models import CHECKPOINTS, embedded_checkpoints, load_classifier
+from advlib.models import CHECKPOINTS, Classifier, embedded_checkpoints, load_classifier
+from advlib.onnx import FILE, NoGradients, OnnxModel, exported_file
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,9 @@ def evaluate(
 
     An attack that has a `world` is left out where the data are not that world, for elsewhere
     nobody knows which words keep the label, and so is one that has nothing to try on any text; the
-    card says so. Raises ValueError with a sentence for an unknown protocol, and for a model or data
-    that cannot be used.
+    card says so. Of a model that `advlib export` wrote all attacks that need gradients are left
+    out, and the protocol's name says "without gradients". Raises ValueError with a sentence for an
+    unknown protocol, and for a model or data that cannot be used.
     """
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
@@ -117,6 +119,10 @@ def evaluate(
     attacks = [a for a in protocol.attacks if getattr(a, "world", data) == data]
     left_out = {a: f"the data are not the world {a.world!r}"
                 for a in protocol.attacks if a not in attacks}  # fmt: skip
+    served = isinstance(victim.model, OnnxModel)
+    for attack in [a for a in attacks if served and needs_gradients(a, victim, rows)]:
+        attacks.remove(attack)
+        left_out[attack] = "an exported model has no gradients"
     settings = dict(calibrate_on=held_out, batch_size=batch_size, progress=progress)
     try:
         table = robustness(victim, rows, attacks, **settings)
@@ -131,7 +137,8 @@ def evaluate(
     ]
     constant = lines.pop(1)
     card = {
-        "protocol": protocol.name + f", n = {len(rows)}" * (len(rows) != protocol.n),
+        "protocol": protocol.name + ", without gradients" * served
+                    + f", n = {len(rows)}" * (len(rows) != protocol.n),
         "version": protocol.version,
         "model": {"name": _short(source), "sha256": weights_hash(source, victim.model)},
         "data": {"name": _short(test or data), "n": len(rows), "sha256": texts_hash(rows)},
@@ -146,6 +153,19 @@ def evaluate(
     if table.attrs["warning"]:  # of a model that collapsed, or is no better than one answer to all
         card["warning"] = table.attrs["warning"]
     return card | {"digest": digest(card)}
+
+
+def needs_gradients(attack, victim: Classifier, rows) -> bool:
+    """Whether an attack asks for what an exported model does not have: tried on one text, with the
+    model's own answer for its label, so that it is attacked."""
+    if hasattr(attack, "passes"):
+        return True
+    texts = texts_of(rows)[:1]
+    try:
+        attack(victim, texts, victim.logits(texts).argmax(1))
+    except NoGradients:
+        return True
+    return False
 
 
 def digest(card: dict) -> str:
@@ -211,7 +231,10 @@ def publish(card: dict, folder: str | Path) -> bool:
 
 def weights_hash(source: str | Path, model: nn.Module) -> str:
     """SHA-256 of a folder's *.safetensors, in the order of their names (`cat *.safetensors |
-    sha256sum`); of names and tensors of the state dict where the model comes from the Hub."""
+    sha256sum`); of model.onnx where the model is exported; of names and tensors of the state dict
+    where the model comes from the Hub."""
+    if isinstance(model, OnnxModel):
+        return _sha256([exported_file(source).read_bytes()])
     home = CHECKPOINTS if str(source) in embedded_checkpoints() else Path()
     if files := sorted((home / Path(source).expanduser()).glob("*.safetensors")):
         return _sha256(file.read_bytes() for file in files)
@@ -239,6 +262,8 @@ def _check_classes(model: list[str], data: list[str]) -> dict:
 def _short(source: str | Path) -> str:
     """A folder's or file's own name; names of worlds and of the Hub as they are."""
     path = Path(source).expanduser()
+    if path.name == FILE:
+        return f"{path.resolve().parent.name}/{FILE}"
     return path.resolve().name if path.exists() else str(source)
 
 

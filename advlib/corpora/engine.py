@@ -11,7 +11,7 @@ import random
 import re
 import zlib
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import accumulate
 from types import ModuleType
 
@@ -182,16 +182,23 @@ def words(text: Text) -> list[str]:
 def replace(text: Text, changes: dict[int, str]) -> Text:
     """`text` with its i-th word replaced by `changes[i]`; spaces and punctuation stay. Words are
     counted as `words` gives them, through both texts of a pair."""
-    count, out = 0, []
+    first, places, out = 0, sorted(changes), []
     for part in parts_of(text):
-        pieces, end = [], 0
-        for match in WORD.finditer(part):
-            if count in changes:
-                pieces += [part[end : match.start()], changes[count]]
-                end = match.end()
-            count += 1
+        spans, pieces, end = _spans(part), [], 0
+        for i in places:
+            if first <= i < first + len(spans):
+                a, b = spans[i - first]
+                pieces += [part[end:a], changes[i]]
+                end = b
+        first += len(spans)
         out.append("".join([*pieces, part[end:]]))
     return out[0] if isinstance(text, str) else tuple(out)
+
+
+@lru_cache(4096)  # an attack asks for the same text thousands of times
+def _spans(part: str) -> tuple[tuple[int, int], ...]:
+    """Where the words stand."""
+    return tuple(match.span() for match in WORD.finditer(part))
 
 
 class _Writer:
