@@ -566,9 +566,12 @@ course.claim("09.dear", ratio=dear)
 
 # %% [markdown]
 # A backward pass through BERT costs about what the bookkeeping says, so the ratios lie near their
-# limits; on a small model on a busy machine they scatter. TRADES and VAT pay a pass for the clean
-# reference; with `same_dropout=True` all passes of a step see one dropout mask, the clean one can
-# be lent to the search, and a step costs 2 (PGD from 0) or 1 (TRADES, VAT, SMART) units less.
+# limits; on a small model on a busy machine they scatter. The optimizer's own step counts in no
+# unit, and every method pays it once. It goes through all weights, whatever the batch: with a real
+# encoder and small batches it can take a good part of a plain step, and then the ratios of the dear
+# methods stay clearly below their limits. TRADES and VAT pay a pass for the clean reference; with
+# `same_dropout=True` all passes of a step see one dropout mask, the clean one can be lent to the
+# search, and a step costs 2 (PGD from 0) or 1 (TRADES, VAT, SMART) units less.
 #
 # ## 7 · A fair race
 #
@@ -933,7 +936,8 @@ course.claim("09.budget", chosen=choose(trained, budget - 1, 0.0))
 # ## Recap
 #
 # - **Units**: forward, backward to the input, on to the weights; plain training costs 3, PGD
-#   2K + 6, TRADES and VAT 2K + 7, FreeLB 3K, Free 3 a step. The clock stays near units/3.
+#   2K + 6, TRADES and VAT 2K + 7, FreeLB 3K, Free 3 a step. The clock stays near units/3, or below
+#   it where the optimizer's own step weighs.
 # - **FreeLB** trains on every point of the way, with the gradients added up and divided by K;
 #   **Free** makes an optimizer step at each, and both gradients come from one backward pass.
 # - **TRADES, VAT, SMART** move the prediction, not the loss. The divergence is flat at δ = 0, so

@@ -369,14 +369,14 @@ figures.race(race, means)
 #   other sets, and on one set of single sentences an *in*crease for VAT alone. To be smooth helps
 #   accuracy where the classes are clouds with gaps between them, so that a boundary can be pushed
 #   into a gap.
-# - **The run is short**: of 2,001 unlabelled texts VAT saw 288. A race with seven times the work,
-#   in which VAT's batches went through the 2,001 once (16 at a time; one was left over), is
-#   *recorded* (`python benchmarks/recorded_10.py`, seven minutes on one core, three seeds, the
-#   same 103 test texts). There VAT was ahead of all controls in every seed under attack, in the
-#   mean with 73.5 % against 57.9 % for the best of them under FGM and 65.3 % against 49.8 % under
-#   PGD; without attack it was not (90.6 %, "longer" 91.6 %). What VAT has and the controls on
-#   labelled texts have not is that it does not run out of texts. No control has both the texts
-#   *and* an adversary.
+# - **The run is short**: in the built-in world VAT saw 288 of 2,001 texts without a label. A race
+#   there with seven times the work, in which VAT's batches went through the 2,001 once (16 at a
+#   time; one was left over), is *recorded* (`python benchmarks/recorded_10.py`, seven minutes on
+#   one core, three seeds, the same 103 test texts). There VAT was ahead of all controls in every
+#   seed under attack, in the mean with 73.5 % against 57.9 % for the best of them under FGM and
+#   65.3 % against 49.8 % under PGD; without attack it was not (90.6 %, "longer" 91.6 %). What VAT
+#   has and the controls on labelled texts have not is that it does not run out of texts. No control
+#   has both the texts *and* an adversary.
 
 # %% [markdown]
 # ## 2 · Words that the model has never read
@@ -805,8 +805,8 @@ figures.hardened(hardened, as_delivered, trained, bytes_of)
 #
 # <details><summary>What you should see</summary>
 #
-# Under PGD the head lies below LoRA of a similar size. The orange part of the memory, the
-# activations, is there in every row.
+# In the built-in world the head lies, under PGD, below LoRA of a similar size. The orange part of
+# the memory, the activations, is there in every row.
 #
 # </details>
 
@@ -980,9 +980,10 @@ print(f"one vector for both directions, length 0.2: right on {sides[0]:.0%} of t
 # *One* vector for both directions mostly harms one class: a push towards "positive" confirms what
 # is positive already. Per direction it is a real attack. When it is used it needs no access to the
 # model, no gradient, not even the text, and it works on texts that it has never met. For small
-# lengths it is far weaker than FGM, which looks at each text. For large ones compare with care:
-# FGM has one look at the gradient, and the vector was made in six steps; PGD on each text would
-# again be stronger than both.
+# lengths it is weaker than FGM, which looks at each text: in the built-in world by far, with a real
+# encoder perhaps by a few points only. For large ones compare with care: FGM has one look at the
+# gradient, and the vector was made in six steps; PGD on each text would again be stronger than
+# both.
 
 # %%
 figures.universal(SIZES, found)
@@ -995,9 +996,9 @@ figures.universal(SIZES, found)
 #
 # <details><summary>What you should see</summary>
 #
-# A random vector and noise do next to nothing. The universal vectors do little while they are
-# short, and much when they are longer, on seen and unseen texts nearly alike. FGM bites from the
-# beginning.
+# A random vector and noise do next to nothing. In the built-in world the universal vectors do
+# little while they are short, and much when they are longer; a real encoder may give way to short
+# ones already. Seen and unseen texts fare nearly alike. FGM bites from the beginning.
 #
 # </details>
 #
@@ -1013,10 +1014,10 @@ for c, v in enumerate(kept[0.4]):
     print(f"used on {victim.labels[c]:8}: {words}")
 
 # %% [markdown]
-# One vector leads where one would expect: in the built-in world the push on positive texts points
+# In the built-in world one vector leads where one would expect: the push on positive texts points
 # to words of the opposite opinion. The other does not: the push on negative texts points mostly to
-# words that name things. A vector is made to move the model's answer, not to be a word, and nothing
-# says that there is a fitting word near it.
+# words that name things. (A real encoder may show words of opinion for both.) A vector is made to
+# move the model's answer, not to be a word, and nothing says that there is a fitting word near it.
 
 # %% [markdown]
 # ## 5 · Let a search choose
@@ -1124,8 +1125,8 @@ figures.search({t.number: t.params for t in study.trials}, curves, study.best_tr
 # after one round. It shows how one is set up; raise `TRIALS` when you have the time. Where a curve
 # falls, remember that each round is a call of `fit`, which goes back to the full learning rate and
 # disturbs the model before it mends it. The pruner sees only what comes of that. It saves work, not
-# mistakes. And one text more or less is a percent here: the order of trials that lie two or three
-# percent apart is chance.
+# mistakes. And one text more or less is a percent here (half of one in the larger profiles): the
+# order of trials that lie two or three percent apart is chance.
 #
 # Now, once, the test set:
 
@@ -1192,8 +1193,8 @@ for n, best_of in winners.items():
 #   all and the second by less. Give new words rows of their own and train those alone: nothing
 #   that is known can be lost.
 # - **LoRA** freezes $W$ and trains $(\texttt{alpha}/r)\,BA$, with $B=0$ at the start. Where the
-#   parameters sit counted more than how many they are: in five seeds of five, rank 1 inside the
-#   layers withstood more than a head with more parameters.
+#   parameters sit counted more than how many they are: in five seeds of five on the built-in
+#   world, rank 1 inside the layers withstood more than a head with more parameters.
 # - Frozen weights save gradients and optimiser states, **not activations**, and they do not stop
 #   an attack.
 # - **One vector** for all texts is a real attack once it is long enough, and it carries over to
