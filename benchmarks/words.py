@@ -167,7 +167,8 @@ def alone(sources: list[str], counts: list[int], rounds: int, device: str, short
             victim = advlib.load_classifier(source, device=device, labels=labels)
             head = ", random head"
         size = sum(p.numel() for p in victim.model.parameters()) / 1e6
-        name = source if source in advlib.models.embedded_checkpoints() else "an encoder"
+        known = source in advlib.models.embedded_checkpoints()
+        name = f"{source}, {size:.2f} M" if known else f"a {int(size)} M encoder"
         with tempfile.TemporaryDirectory() as folder:
             served = None
             if not gpu:
@@ -191,7 +192,7 @@ def alone(sources: list[str], counts: list[int], rounds: int, device: str, short
                 speed = {way: queries / np.median(took) for way, took in spent.items()}
                 shares = np.array(spent["bare"]) / np.array(spent["ours"])
                 rows.append([
-                    f"{name}, {size:.2g} M{head}", f"{np.mean([len(words(t)) for t in texts]):.0f}",
+                    f"{name}{head}", f"{np.mean([len(words(t)) for t in texts]):.0f}",
                     len(texts), queries, alike, f"{speed['ours']:.0f}",
                     f"{speed['onnx']:.0f}" if served else "–", f"{speed['bare']:.0f}",
                     f"{np.median(shares):.0%}", f"{shares.min():.0%} to {shares.max():.0%}",
@@ -205,6 +206,7 @@ def alone(sources: list[str], counts: list[int], rounds: int, device: str, short
         f"seed 0, {rounds} rounds in which all ways take turns, medians. Bare: the forward passes "
         "alone over the very texts that the attack asks about, tokenised before, in batches that "
         "were sorted by tokens and padded before. Share: bare time over our time, round by round. "
+        "On a CPU an encoder of more than 10 M parameters meets short texts alone. "
         "The attack cannot sort its texts as well, for it learns from round to round which it has "
         "to ask about. “Same, ONNX”: texts whose result and queries are those of PyTorch.\n\n"
         + table(["model", "words", "texts", "queries", "same, ONNX", "ours, queries a second",
