@@ -70,10 +70,10 @@ def output_scale(model: nn.Module, table: Tensor) -> float:
     layer = embedding_layer(model)
     ids = torch.linspace(0, len(table) - 1, min(len(table), 8), device=table.device).long()
     with torch.no_grad():
-        if "weight" in dict(layer.named_parameters(recurse=False)):
-            out = functional_call(layer, {"weight": table}, (ids,))  # under FSDP too
+        if hasattr(layer.weight, "full_tensor"):  # FSDP: the layer holds a part of its table
+            out = functional_call(layer, {"weight": table}, (ids,))
         else:
-            out = layer(ids)
+            out = layer.forward(ids)  # past its hooks, which are about texts
     size, rows = out.float().norm(), table[ids].float().norm()
     scale = (size / rows).item() if rows > 0 else 1.0
     return 1.0 if abs(scale - 1) < 1e-3 or not math.isfinite(scale) else scale
