@@ -80,7 +80,8 @@ def deltas_of(loop):
     def register(hook, **named):
         if hook.__closure__:  # the hook of `shifted` holds δ
             cells = [cell.cell_contents for cell in hook.__closure__]
-            seen.extend(c.detach().clone() for c in cells if isinstance(c, torch.Tensor))
+            tensors = [c for c in cells if isinstance(c, torch.Tensor) and c.is_floating_point()]
+            seen.extend(tensor.detach().clone() for tensor in tensors)
         return plain(hook, **named)
 
     layer.register_forward_hook = register
