@@ -52,7 +52,8 @@ class OneAfterTheOther:
         begun = self.first(victim, texts, labels)
         ended = self.second(victim, [r.text for r in begun], labels)
         return [replace(b, original=a.original, wrong_before=a.wrong_before,
-                        success=a.success or b.success, queries=a.queries + b.queries)
+                        success=a.success or b.success, queries=a.queries + b.queries,
+                        tried=a.tried + b.tried)
                 for a, b in zip(begun, ended, strict=True)]  # fmt: skip
 
 
