@@ -74,7 +74,8 @@ test = some(data["test"], profile.pick(80, 200), without=set(train["text"]))
 model = victim.model
 batch = victim.encode(test["text"], test["label"])
 labels, mask = batch["labels"], attackable(batch)
-train_batches = [b for _, b in victim.batches(train["text"], train["label"], 16)]
+train_batches = [victim.encode(train["text"][i : i + 16], train["label"][i : i + 16])
+                 for i in range(0, len(train), 16)]
 hidden = model.get_input_embeddings().weight.shape[1]
 unit = model.get_input_embeddings().weight.norm(dim=1).mean().item()
 size = profile.pick(0.5, 0.3)  # in units of a word's length, as the library counts
