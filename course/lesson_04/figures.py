@@ -223,4 +223,4 @@ def explore_hill(landscape, run_from):
         return fig
 
     explore(draw, radius=(0.8, 0.0, 1.0, 0.1), angle=(0, 0, 345, 15),
-            step_size=(0.25, [0.05, 0.1, 0.25, 0.5, 1.0, 2.0]), steps=(20, 0, 20, 1))
+            step_size=(0.25, [0.05, 0.1, 0.25, 0.5, 1.0, 2.0]), steps=(3, 0, 20, 1))

@@ -912,9 +912,9 @@ figures.hills(landscape, runs)
 #
 # </details>
 #
-# Move the sliders: `steps` walks along the way, one step of PGD at a time. (1) At `radius = 0.8`,
-# from about which share of the angles does PGD find the star? (2) Is there a `step_size` that saves
-# the run from the centre, `radius = 0`?
+# Move the sliders: `steps` walks along the way, one step of PGD at a time, up to 20. With all 20:
+# (1) At `radius = 0.8`, from about which share of the angles does PGD find the star? (2) Is there a
+# `step_size` that saves the run from the centre, `radius = 0`?
 #
 # <details><summary>Answers</summary>
 #
