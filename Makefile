@@ -49,7 +49,7 @@ colab-check:  ## Run every notebook with the versions that Colab ships (its torc
 browser-check: $(VENV)/.installed  ## Use the widgets of every solved notebook in a real browser
 	$(PIP) playwright
 	command -v chromium google-chrome >/dev/null || $(PY) -m playwright install --with-deps chromium
-	$(PY) tools/browser_check.py
+	OMP_NUM_THREADS=1 $(PY) tools/browser_check.py
 
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)
