@@ -7,7 +7,7 @@ from pathlib import Path
 from course import LESSONS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import course_map  # noqa: E402
+import course_map
 
 ROOT = Path(__file__).parents[1]
 

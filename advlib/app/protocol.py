@@ -124,12 +124,13 @@ def evaluate(
         attacks.remove(attack)
         left_out[attack] = "an exported model has no gradients"
     settings = dict(calibrate_on=held_out, batch_size=batch_size, progress=progress)
-    try:
-        table = robustness(victim, rows, attacks, **settings)
-    except NothingToTry as error:
-        attacks.remove(error.attack)
-        left_out[error.attack] = "it has nothing to try on any of these texts"
-        table = robustness(victim, rows, attacks, **settings)
+    table = None
+    while table is None:
+        try:
+            table = robustness(victim, rows, attacks, **settings)
+        except NothingToTry as error:
+            attacks.remove(error.attack)
+            left_out[error.attack] = "it has nothing to try on any of these texts"
     lines = [
         {key: None if value != value else value for key, value in row.items()}
         | {"hits": round(row["accuracy"] * row["n"])}
