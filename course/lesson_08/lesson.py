@@ -943,7 +943,7 @@ for name in ("reviews-clean", "reviews-robust"):
 course.claim("08.in-turn", plain=withstands["reviews-clean"], robust=withstands["reviews-robust"])
 
 # %% [markdown]
-# It is not free: the training cost some 17 times that of the plain victim. Nor does it hold of
+# It is not free: the training cost some 22 times that of the plain victim. Nor does it hold of
 # itself. Tramèr and Boneh (2019) show on images that models trained against several attacks stay
 # behind those that were trained against each alone, and that two threats can even exclude one
 # another. Here they do not. With the same three attacks, other slips, and attacks that it never
