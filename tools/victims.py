@@ -2,7 +2,8 @@
 their cards. `make checkpoints` runs tools/pretrain.py and then this.
 
     python tools/victims.py --pretrained runs/bert-tiny
-    python tools/victims.py --only reviews-robust --seed 1 --out runs/robust-1    # not shipped
+    python tools/victims.py --only reviews-robust --seed 1 --out runs/robust/seed-1    # not shipped
+    python tools/victims.py --only reviews-robust --leave-out key --out runs/robust/without-key
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def plain(victim: Classifier, data: Dataset) -> None:
     return None
 
 
-# Look-alike letters are left out: the tokenizer reads them as the letters that they look like.
+# What is trained on. Not look-alike letters: the tokenizer reads them as what they look like.
 SLIPS = dict(kinds=("swap", "drop", "insert", "key"), constraints=(KeepWords(),))
 
 
@@ -194,8 +195,12 @@ if __name__ == "__main__":
     parser.add_argument("--pretrained", type=Path, default=Path("runs/bert-tiny"))
     parser.add_argument("--only", choices=VICTIMS, help="this one, and bert-tiny as it is")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--leave-out", choices=SLIPS["kinds"], help="a slip not to train on")
     parser.add_argument("--out", type=Path, help="a folder in place of the package")
     chosen = parser.parse_args()
+    SLIPS["kinds"] = tuple(kind for kind in SLIPS["kinds"] if kind != chosen.leave_out)
+    if chosen.leave_out and not chosen.out:
+        parser.error("what is shipped is trained on all slips: with --leave-out name an --out too")
     if not chosen.only:
         ship_pretrained(chosen.pretrained)
     for name in [chosen.only] if chosen.only else VICTIMS:
