@@ -191,7 +191,7 @@ class Classifier:
 
     def _batches(self, tokens: Callable, texts, labels, batch_size):
         """`batches`, with a function of texts that finds their tokens."""
-        order = sorted(range(len(texts)), key=lambda i: _length(texts[i]))
+        order = sorted(range(len(texts)), key=lambda i: sum(map(len, parts_of(texts[i]))))
         for start in range(0, len(order), AT_ONCE):
             some = order[start : start + AT_ONCE]
             found = tokens([texts[i] for i in some])
@@ -308,10 +308,6 @@ def _cut(lengths: Sequence[int], size: int | None, most: float, least: float = L
             batches.append([])
         batches[-1].append(i)
     return batches if lengths else []
-
-
-def _length(text: Text) -> int:
-    return sum(map(len, parts_of(text)))
 
 
 def load_classifier(
