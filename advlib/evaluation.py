@@ -21,7 +21,6 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from scipy.stats import binomtest
-from sklearn.metrics import classification_report
 from tqdm.auto import tqdm
 
 from advlib.calibration import calibrate
@@ -316,16 +315,3 @@ def short(name: str, most: int = 40) -> str:
 
 def quoted(name: str) -> str:
     return f"“{short(name)}”"
-
-
-# ---------------------------------------------------------------------- beside the rows
-
-
-def report(victim: Classifier, data: Dataset, attack=None) -> str:
-    """scikit-learn's classification report, clean (attack=None) or under attack."""
-    outcome = attack_all(victim, data, attack)
-    shown = outcome.clean if attack is None else outcome.attacked
-    classes = range(len(victim.labels))
-    return classification_report(
-        outcome.labels, shown, labels=list(classes), target_names=victim.labels, zero_division=0
-    )

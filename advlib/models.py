@@ -34,6 +34,7 @@ from advlib.onnx import FILE, OnnxModel, exported_file, needed
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 LONGEST = 512  # tokens; longer texts are cut, as every BERT does
+LEAST = 8  # texts in a batch, however long they are
 AT_ONCE = 2048  # texts to tokenise: their tokens are kept until all are in a batch
 # What a batch carries for attacks and objectives; the model does not take it.
 NOT_INPUTS = ("labels", "special_tokens_mask", "second_at", "reference", "weight")
@@ -133,8 +134,7 @@ class Classifier:
         if pieces is None:
             return self.tokens(texts)
         split = [text.split(" ") for text in texts]
-        fresh = [w for w in dict.fromkeys(chain.from_iterable(split)) if w not in pieces]
-        if fresh:
+        if fresh := list(set(chain.from_iterable(split)) - pieces.keys()):
             cut = tokenizer(fresh, add_special_tokens=False, return_attention_mask=False)
             pieces.update(zip(fresh, cut["input_ids"], strict=True))
         first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
@@ -177,7 +177,8 @@ class Classifier:
                 batch[name][real] = np.fromiter(flat, np.int64, lengths.sum())
         if labels is not None:
             batch["labels"] = np.array([labels[i] for i in chosen], dtype=np.int64)
-        return {name: torch.from_numpy(v).to(self.device) for name, v in batch.items()}
+        device = self.device
+        return {name: torch.from_numpy(v).to(device) for name, v in batch.items()}
 
     def batches(
         self, texts: Sequence[Text], labels: Sequence[int] | None = None,
@@ -190,7 +191,7 @@ class Classifier:
 
     def _batches(self, tokens: Callable, texts, labels, batch_size):
         """`batches`, with a function of texts that finds their tokens."""
-        order = sorted(range(len(texts)), key=lambda i: _length(texts[i]))
+        order = sorted(range(len(texts)), key=lambda i: sum(map(len, parts_of(texts[i]))))
         for start in range(0, len(order), AT_ONCE):
             some = order[start : start + AT_ONCE]
             found = tokens([texts[i] for i in some])
@@ -199,25 +200,25 @@ class Classifier:
             for chosen in self._groups(lengths, batch_size):
                 yield [some[k] for k in chosen], self._padded(found, chosen, picked)
 
-    def _groups(self, lengths: Sequence[int], batch_size: int | None) -> Iterator[list[int]]:
+    def _groups(self, lengths: Sequence[int], batch_size: int | None) -> list[list[int]]:
         """Which texts make a batch, by how many tokens they have.
 
         A CPU is fastest where what a layer computes stays in its cache: some 700 tokens (64 short
-        texts at once take up to 1.4 times as long as 16). A GPU wants much at a time: some 13,000
+        texts at once take up to 1.4 times as long as 16). A small rest costs nearly as much as a
+        full batch, so there it goes along with the others. A GPU wants much at a time: some 13,000
         tokens, for which an attack on BERT-base keeps 8 GB (66 bytes a token, layer and hidden
         unit), and of a larger model as many fewer."""
-        config = self.model.config
+        config, on_cpu = self.model.config, self.device.type == "cpu"
         size = getattr(config, "num_hidden_layers", 12) * getattr(config, "hidden_size", 768)
-        most = 700 if self.device.type == "cpu" else 13_000 * min(1, 12 * 768 / size)
-        chosen: list[int] = []
-        for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-            fits = len(chosen) < 8 or len(chosen) < 256 and (len(chosen) + 1) * lengths[i] <= most
-            if len(chosen) == batch_size or (batch_size is None and not fits):
-                yield chosen
-                chosen = []
-            chosen.append(i)
-        if chosen:
-            yield chosen
+        most = 700 if on_cpu else 13_000 * min(1, 12 * 768 / size)
+        groups = _cut(lengths, batch_size, most)
+        if on_cpu and batch_size is None and len(groups) > 1:
+            longest = lengths[groups[-1][-1]]
+            rest = len(groups[-1]) * longest / max(most, LEAST * longest)
+            wider = 1 + (rest + 0.1) / (len(groups) - 1)  # a little more, for padding
+            if rest < 0.5 and wider < 1.5:
+                return _cut(lengths, batch_size, most * wider, LEAST * wider)
+        return groups
 
     @torch.inference_mode()
     def logits(self, texts: Sequence[Text], batch_size: int | None = None) -> np.ndarray:
@@ -228,14 +229,15 @@ class Classifier:
         if isinstance(texts, str):
             raise TypeError("pass a list of texts, not one text: predict([text])")
         out = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
+        training = [module for module in self.model.modules() if module.training]
+        if training:
+            self.model.eval()
         try:
             found = [(chosen, raw_logits(self.model, batch).float())
                      for chosen, batch in self._batches(self._inputs, texts, None, batch_size)]
         finally:
-            for module, mode in modes:
-                module.training = mode
+            for module in training:
+                module.training = True
         for chosen, z in found:  # only now, for a GPU would wait for each
             out[chosen] = z.cpu().numpy()
         if not np.isfinite(out).all():
@@ -296,8 +298,16 @@ def raw_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
                          "and train it in float32") from error  # fmt: skip
 
 
-def _length(text: Text) -> int:
-    return sum(map(len, parts_of(text)))
+def _cut(lengths: Sequence[int], size: int | None, most: float, least: float = LEAST) -> list:
+    """Batches of `size` texts; None: as many, padded, as `most` tokens hold, `least` to 256."""
+    batches: list[list[int]] = [[]]
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        count = len(batches[-1])
+        full = count >= least and (count + 1) * lengths[i] > most or count >= 256
+        if count == size or (size is None and full):
+            batches.append([])
+        batches[-1].append(i)
+    return batches if lengths else []
 
 
 def load_classifier(

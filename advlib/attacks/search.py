@@ -273,12 +273,13 @@ def lockstep(
         fresh = [text for text in fresh if text not in known]
         if fresh:
             known.update(zip(fresh, victim.logits(fresh), strict=True))
+        labels = np.repeat([states[k].label for k in live], [len(asked[k]) for k in live])
+        logits = [known[text] for texts in asked.values() for text in texts.values()]
+        found = iter(goal.score(np.stack(logits), labels) if logits else ())
         for k, query in list(live.items()):
             scores = np.full(len(query.texts), -np.inf)
-            if asked[k]:
-                logits = np.stack([known[text] for text in asked[k].values()])
-                labels = np.full(len(logits), states[k].label)
-                scores[list(asked[k])] = goal.score(logits, labels)
+            for j in asked[k]:
+                scores[j] = next(found)
             states[k].queries += len(asked[k])
             states[k].tried += len(asked[k]) * query.candidates
             states[k].left -= len(asked[k])
