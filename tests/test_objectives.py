@@ -900,7 +900,8 @@ def test_words_finds_the_texts_of_a_batch_whatever_the_padding(architecture):
 SAME = dict(same_dropout=True)
 NAMES = ["Clean", "Adversarial", "Madry", "TRADES", "VAT", "SMART", "FreeLB", "Free", "RDrop",
          "R3F", "Words", "Counterfactual"]  # fmt: skip
-EXCHANGED = [{"film", "plot"}, {"warm", "cold"}, {"they", "it"}]
+# Words that move each logit by more than bf16 rounds: where x and x′ are alike |·| has a kink.
+EXCHANGED = [{"was", "seemed", "felt"}]
 every = pytest.mark.parametrize("name", NAMES)
 
 

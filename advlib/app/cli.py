@@ -1,4 +1,4 @@
-"""The command line: `advlib run`, `attack`, `evaluate`, `card`, `export`, `doctor`."""
+"""The command line: `advlib run`, `attack`, `evaluate`, `card`, `gate`, `review`, `export`, `doctor`."""
 
 from __future__ import annotations
 
@@ -338,6 +338,9 @@ def evaluate(
     ] = None,
     text: Annotated[str | None, typer.Option(help="Name of the column with the texts.")] = None,
     label: Annotated[str | None, typer.Option(help="Name of the column with the labels.")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="A column of groups to tell apart; of a world: domain.")
+    ] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
     out: Annotated[Path, typer.Option(help="Folder of card.json and leaderboard.md.")] = Path(
         "runs/evaluation"
@@ -353,17 +356,25 @@ def evaluate(
     from advlib.app.experiment import check_folder
     from advlib.app.protocol import evaluate as measure
     from advlib.app.protocol import publish
-    from advlib.app.rows import cells
+    from advlib.app.rows import cells, interval, line
+    from advlib.evaluation import short
 
     check_folder(out, need=1e6)
     card = measure(model, data, protocol, eps=eps, n=n, progress=True, test=test, text=text,
-                   label=label, encoding=encoding)  # fmt: skip
+                   label=label, encoding=encoding, groups=groups)  # fmt: skip
     new = publish(card, out)
     print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
           f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip
     print(f"! {card['warning']}\n" if "warning" in card else "", end="")
     rows = [*card["rows"], card["worst case"], card["majority class"]]
     print(pd.DataFrame(map(cells, rows)).to_string(index=False))
+    if "groups" in card:
+        said = [{"group": short(line(row["group"])), "n": row["n"],
+                 "clean [95 %]": interval(row["clean"]),
+                 "worst case [95 %]": interval(row["worst case"])}
+                for row in card["groups"]["rows"]]  # fmt: skip
+        print(f"\nby {short(line(groups))}, the lowest first, which lies low by chance too\n"
+              + pd.DataFrame(said).to_string(index=False))  # fmt: skip
     print("".join(f"\nleft out: {attack}" for attack in card["left out"]))
     if "classes" in card:
         pairs = ", ".join(f"{ours!r} for {theirs!r}" for ours, theirs in card["classes"].items())
@@ -387,6 +398,10 @@ def card(
         str | None, typer.Option(help="The model on the Hub that it was made from.")
     ] = None,
     language: Annotated[str | None, typer.Option(help="Of the texts, as en.")] = None,
+    contact: Annotated[
+        str | None, typer.Option(help="Whom to ask or to complain to: an address that stays.")
+    ] = None,
+    use: Annotated[str | None, typer.Option(help="What the model is meant for.")] = None,
 ) -> None:
     """Write README.md into a model's folder: a Hugging Face model card from its evaluation.
 
@@ -405,8 +420,48 @@ def card(
         ) from error
     except ValueError as error:
         raise ValueError(f"{evaluation} is no JSON: {error}") from error
-    said = dict(license=license, base_model=base_model, language=language)
+    said = dict(license=license, base_model=base_model, language=language, contact=contact, use=use)
     print(write_card(model, found, **{name: value for name, value in said.items() if value}))
+
+
+@app.command(short_help="Let a model pass, or say what it lacks.")
+def gate(
+    card: Annotated[Path, typer.Argument(help="The card.json that `advlib evaluate` wrote.")],
+    policy: Annotated[Path, typer.Option(help="What is asked for: a TOML file, docs/gate.md.")],
+    model_card: Annotated[
+        Path | None, typer.Option(help="The model's README.md, as `advlib card` writes it.")
+    ] = None,
+) -> None:
+    """Read an evaluation, and a model card, against a policy, and say all that is missing.
+
+    Exit code 0: the model passes. 1: it is refused, with a sentence for each thing that is missing
+    or below its bar. 2: the card, the model card or the policy cannot be read. Bars are for the
+    lower end of the 95 % interval.
+    """
+    from advlib.app.gate import Unreadable, read_card, read_policy, read_text
+    from advlib.app.gate import gate as check
+    from advlib.app.rows import line
+
+    asked, found, text, unread = None, None, None, []
+    for read in (lambda: read_policy(policy), lambda: read_card(card),
+                 lambda: model_card and read_text(model_card)):  # fmt: skip
+        try:
+            value = read()
+        except Unreadable as error:
+            unread += error.sentences
+            value = None
+        asked, found, text = found, text, value
+    if unread:
+        print("\n".join(f"advlib: {sentence}" for sentence in unread), file=sys.stderr)
+        raise typer.Exit(2)
+    missing = check(found, asked, text)
+    name = line(found.get("model", {}).get("name") if isinstance(found.get("model"), dict) else "?")
+    if missing:
+        print(f"refused: {name} lacks {_count(len(missing), 'thing')} that {policy.name} asks for")
+        print("\n".join(f"- {sentence}" for sentence in missing))
+        raise typer.Exit(1)
+    bars = "the lower end of 95 % intervals" if asked.low else "accuracies as they are"
+    print(f"passed: {name} has all that {policy.name} asks for; bars were for {bars}")
 
 
 @app.command(short_help="Write a model as ONNX, and compare.")
