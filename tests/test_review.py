@@ -87,7 +87,7 @@ def test_a_second_decision_is_a_new_line_and_the_last_counts(queue):
     assert all(d["at"].endswith("+00:00") for d in made)
     assert queue.labelled() == [("one", "bad")]
     found = queue.stats()
-    assert (found["decided"], found["changed"], found["overruled"], found["minutes"]) == (1, 1, 0, 5)
+    assert [found[k] for k in ("decided", "changed", "overruled", "minutes")] == [1, 1, 0, 5]
     assert found["decisions by"] == {"ann": 1, "bob": 1} and found["labels"] == {"bad": 1}
     queue.decide(1, None, "ann")
     assert queue.labelled() == [] and queue.stats()["cannot be told"] == 1
