@@ -145,8 +145,8 @@ CHANGES = {
         lambda c: c["groups"].update(column="city"),
         "groups are those of “city”", 1),
     "a row": (
-        lambda c: c["rows"][1].update(n=400),
-        "about 400 texts, and the card about 500", 2),
+        lambda c: c["rows"][1].update(n=490),
+        "about 490 texts, and the card about 500", 2),
     "interval": (
         lambda c: c["rows"][1].update(low=0.99),
         "numbers that do not fit together: 480 of 500 right is 96.0%", 1),
@@ -295,7 +295,8 @@ def test_a_card_that_is_none_cannot_be_read(content, words, tmp_path):
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     if words is None:
-        return gate(read_card(file), POLICY)
+        assert len(gate(read_card(file), POLICY)) > 5
+        return
     with pytest.raises(Unreadable, match=words) as error:
         read_card(file)
     assert str(error.value).isprintable() and len(str(error.value)) < 300
@@ -449,7 +450,7 @@ def test_exit_codes_are_those_that_are_documented(files, tmp_path):
     code, output = call("gate", *files(low, "[evaluation]\nclean = 0.9\nn = 600\n"))
     assert code == 1 and output.splitlines()[0] == (
         "refused: mine lacks 2 things that p.toml asks for")  # fmt: skip
-    assert len(output.splitlines()) == 3 and all(s.startswith("- ") for s in output.splitlines()[1:])
+    assert [said[:2] for said in output.splitlines()[1:]] == ["- ", "- "]
     code, output = call("gate", *files(policy="[evaluation]\nm = 1\nn = 0"))
     assert code == 2 and output.count("advlib: p.toml: evaluation") == 2
     files()

@@ -40,7 +40,7 @@ HEADINGS = {
 }
 # What stands in a form that nobody filled in.
 EMPTY = {"", "todo", "tbd", "none", "n/a", "na", "unknown", "more information needed", "your text",
-         "none: only clean accuracy was measured", "empty"}  # fmt: skip
+         "none only clean accuracy was measured", "empty"}  # fmt: skip
 
 
 class Unreadable(ValueError):
@@ -414,8 +414,9 @@ def sections(text: str) -> dict[str, bool]:
             above.append((level, name))
             found.setdefault(name, False)
             continue
-        said = re.sub(r"^(contact|e-?mail)\s*:", "", row.strip(" \t-*+>|_`#:[](){}.…").lower())
-        if said.strip(" `*_[]().…") not in EMPTY and re.search(r"\w", said):
+        said = re.sub(r"[\s*_`>|#\[\](){}.…:+-]+", " ", row.lower()).strip()
+        said = re.sub(r"^(contact|e ?mail)( |$)", "", said)
+        if said not in EMPTY and re.search(r"\w", said):
             for _, name in above:
                 found[name] = True
     return found
