@@ -147,6 +147,12 @@ CHANGES = {
     "a row": (
         lambda c: c["rows"][1].update(n=490),
         "about 490 texts, and the card about 500", 2),
+    "first row": (
+        lambda c: c["rows"][0].update(attack="Noise"),
+        "The first row of the card is not the one without attack", 2),
+    "odd row": (
+        lambda c: c["rows"].append(3),
+        "One of the rows of the card is no row", 1),
     "interval": (
         lambda c: c["rows"][1].update(low=0.99),
         "numbers that do not fit together: 480 of 500 right is 96.0%", 1),
@@ -253,7 +259,7 @@ def test_an_attack_that_was_left_out_says_why():
 
 # ---------------------------------------------------------------------- anything as a card
 
-JUNK = [None, True, -1, 10**30, 1.5, "x", "\x1b[31m\u202e" * 50, [], [[]], {}, {"n": {}}, [None],
+JUNK = [None, True, -1, 10**400, 1.5, "x", "\x1b[31m\u202e" * 50, [], [[]], {}, {"n": {}}, [None],
         {"rows": [{"group": []}]}]  # fmt: skip
 
 
