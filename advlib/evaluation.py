@@ -153,7 +153,7 @@ def robustness(
 
     calibrate_on: texts that are not in `data`. Every attack is repeated on the calibrated victim;
         the column `calibrated` holds that accuracy, `table.attrs["temperature"]` the temperature.
-    `table.attrs["warning"]` is what `collapse` says of the model, or None.
+    `table.attrs["warning"]` is what `collapse` says, or None; `attrs["robust"]`, which texts stood.
 
     Columns: `attack` (name), `threat model` (the attack's repr, and "meaning unchecked" where
     nobody knows that changed words keep the label), `n`, `accuracy` (under attack, over all
@@ -185,6 +185,7 @@ def robustness(
         rows.append(summarise(found[-1], tried) | names)
     table = pd.DataFrame(rows)
     table.attrs["warning"] = collapse(found[0], victim.labels)
+    table.attrs["robust"] = [outcome.robust.tolist() for outcome in found]  # without the majority
     if calibrate_on is not None:
         tempered = calibrate(victim, calibrate_on, batch_size)
         accuracies = [float(outcome.robust.mean()) for outcome in outcomes(tempered)]
