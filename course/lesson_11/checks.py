@@ -44,7 +44,7 @@ def _ordered(answer: Callable, *inputs: Tensor, **named: Tensor) -> dict[str, Te
     return found
 
 
-# ---------------------------------------------------------------- 11.1
+# ---------------------------------------------------------------- 11.2
 
 
 def _plain_affine(weight: Tensor, bias: Tensor, lower: Tensor, upper: Tensor, make=None) -> dict:
@@ -90,7 +90,7 @@ def check_affine_box(answer) -> None:
     specified(lambda *box: _ordered(answer, *box), problems, _plain_affine, making(_NOT_AFFINE))
 
 
-# ---------------------------------------------------------------- 11.2
+# ---------------------------------------------------------------- 11.3
 
 
 def _plain_softmax(lower: Tensor, upper: Tensor, make=None) -> dict:
@@ -152,7 +152,7 @@ def check_softmax_box(answer) -> None:
             compare(found[name], right, given=box, what=name)
 
 
-# ---------------------------------------------------------------- 11.3
+# ---------------------------------------------------------------- 11.1
 
 
 def _world_of_margins(seed: int):
@@ -459,9 +459,9 @@ def total_variation(here: list, there: list) -> float:
 
 
 EXERCISES: dict[str, Exercise] = {
-    "11.1": Exercise("a box through an affine layer", check_affine_box, affine_box),
-    "11.2": Exercise("a box through softmax", check_softmax_box, softmax_box),
-    "11.3": Exercise("the exact worst text", check_exact_worst, exact_worst),
+    "11.2": Exercise("a box through an affine layer", check_affine_box, affine_box),
+    "11.3": Exercise("a box through softmax", check_softmax_box, softmax_box),
+    "11.1": Exercise("the exact worst text", check_exact_worst, exact_worst),
     "11.4": Exercise("the lower end of a vote", check_lower_bound, lower_bound),
     "11.5": Exercise("how far two votes are apart", check_total_variation, total_variation),
 }
