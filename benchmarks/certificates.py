@@ -257,7 +257,7 @@ def measure(name: str, data, sizes: list[int], found: dict) -> None:
     victim = load_classifier(name, device="cpu")
     for part in (exact, votes, noise, widths):
         key = [weights_hash(name, victim.model), sizes, inspect.getsource(part)]
-        made = kept(f"{part.__name__}-{name}", key, lambda: part(name, victim, data))  # noqa: B023
+        made = kept(f"{part.__name__}-{name}", key, lambda: part(name, victim, data))
         if made:
             found[part.__name__, name] = made
 
@@ -302,8 +302,9 @@ def votes_page(found: dict) -> str:
     rows = []
     for name, f in of(found, "votes").items():
         attack, canon = f["attack"], f["canonical"]
-        rows.append([f"`{name}`", "the model itself, all words, greedy attack", len(attack["clean"]),
-                     percent(attack["clean"]), f"at most {percent(attack['robust'])}", ""])
+        itself = "the model itself, all words, greedy attack"
+        rows.append([f"`{name}`", itself, len(attack["clean"]), percent(attack["clean"]),
+                     f"at most {percent(attack['robust'])}", ""])
         rows.append([f"`{name}`", "canonical forms, all words", len(canon["certified"]),
                      percent(canon["certified"]), percent(canon["certified"]),
                      f"{canon['seconds']:.3f}"])  # fmt: skip
@@ -346,8 +347,8 @@ good the model. PGD attacks the model itself, which is another classifier: no bo
 def network_page(networks: dict) -> str:
     rows = []
     for (mode, start), runs in networks.items():
-        rows.append([mode, start, *[percent([r[k] for r in runs]) for k in
-                     ("clean", "certified", "search", "chain lower", "chain exact", "chain attack")],
+        parts = ("clean", "certified", "search", "chain lower", "chain exact", "chain attack")
+        rows.append([mode, start, *[percent([r[part] for r in runs]) for part in parts],
                      f"{np.mean([r['train'] for r in runs]):.0f}"])  # fmt: skip
     head = ["training", "start", "clean", "certified, all words", "search, all words",
             "certified, opinion words", "exact", "greedy", "training, CPU s"]  # fmt: skip
@@ -380,11 +381,11 @@ typical coordinate of a token embedding (as ε with `norm="linf"`).
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=100)
+    parser.add_argument("--texts", type=int, default=60)
     parser.add_argument("--test", type=int, default=500)
     parser.add_argument("--train", type=int, default=2500)
-    parser.add_argument("--voted", type=int, default=50)
-    parser.add_argument("--noisy", type=int, default=40)
+    parser.add_argument("--voted", type=int, default=40)
+    parser.add_argument("--noisy", type=int, default=30)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--kept", action="store_true", help="measure nothing more")
     parser.add_argument("--small", action="store_true", help="a few texts, to see that it runs")
