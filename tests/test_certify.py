@@ -265,6 +265,7 @@ def test_odd_articles_and_capitals_have_one_form_too(text):
 def test_behind_an_article_the_form_has_the_same_sound():
     first, *_ = world().groups["general+"]
     assert canonical_text("an outstanding day") == "an excellent day"
+    assert canonical_text("An outstanding day") == "An excellent day"
     assert canonical_text("A superb day").startswith(f"A {first} ")
     assert canonical_text(("Superb!", "nothing")) == (f"{first.capitalize()}!", "nothing")
 
