@@ -319,8 +319,10 @@ def votes_page(found: dict) -> str:
         rows.append([f"`{name}`", "canonical forms, all words", len(canon["certified"]),
                      percent(canon["certified"]), percent(canon["certified"]),
                      f"{canon['seconds']:.3f}"])  # fmt: skip
-        rows += [[f"`{name}`", f"vote: {what}", len(f[what]["right"][0]), percent(f[what]["right"]),
-                  percent(f[what]["certified"]), f"{f[what]['seconds']:.2f}"] for what in VOTES]  # fmt: skip
+        for what in VOTES:
+            v = f[what]
+            rows.append([f"`{name}`", f"vote: {what}", len(v["right"][0]), percent(v["right"]),
+                         percent(v["certified"]), f"{v['seconds']:.2f}"])  # fmt: skip
     head = ["victim", "classifier and threat model", "n", "clean", "certified", "CPU s a text"]
     return f"""\
 ## Words: one form for all, or a vote
@@ -328,7 +330,7 @@ def votes_page(found: dict) -> str:
 `Canonical` and `SmoothedWords`, {N} samples a text, three draws for the whole sets. There samples
 of a text and of its variants are the same, so the vote must only be clear; in a ring, where a word
 may become one of its two neighbours and the vote draws from three on either side, each changed word
-costs a seventh.
+costs at most a seventh.
 
 {table(head, rows)}"""
 
@@ -350,7 +352,8 @@ def noise_page(found: dict) -> str:
 
 `SmoothedEmbeddings`, {args.samples} samples, {args.noisy} texts, at sigma = 2 three draws; share
 certified at ε (L2 over the whole text, relative to the mean norm of a token embedding). No radius
-exceeds the ceiling, however good the model. PGD attacks the model itself, which is another classifier: no bound for the vote.
+exceeds the ceiling, however good the model. PGD attacks the model itself, which is another
+classifier: no bound for the vote.
 
 {table(head, rows)}"""
 
