@@ -22,6 +22,7 @@ from advlib.intervals import (
     relu,
     softmax,
     tanh,
+    weighted_mean,
 )
 
 SIZE = 4
@@ -144,6 +145,20 @@ def test_matmul_of_two_boxes_holds_every_product_of_members():
         x, y = (torch.rand(w.shape, generator=rng, dtype=torch.float64).round() * w for w in wide)
         found = (a + x) @ (b + y)
         assert (found >= low - 1e-12).all() and (found <= high + 1e-12).all()
+
+
+def test_a_weighted_mean_holds_means_and_is_capped_by_its_values():
+    lo, real = draw(11, 3, 2), torch.tensor([[True], [True], [False]])
+    value = lo, lo + draw(12, 3, 2).abs()
+    anything = torch.zeros(1, 3, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64)
+    low, high = weighted_mean(anything, value, real)
+    for one in (0, 1):  # all of the share on one value, at either end of it
+        for end in value:
+            assert (end[one] >= low[0]).all() and (end[one] <= high[0]).all()
+    assert torch.equal(low[0], value[0][:2].amin(0)) and torch.equal(high[0], value[1][:2].amax(0))
+    third = torch.full((1, 3), 1 / 3, dtype=torch.float64)
+    low, high = weighted_mean((third, third), value, torch.ones(3, 1, dtype=torch.bool))
+    assert torch.allclose(low[0], value[0].mean(0)) and torch.allclose(high[0], value[1].mean(0))
 
 
 # ---------------------------------------------------------------------- a whole BERT
