@@ -194,6 +194,22 @@ def test_no_delta_of_the_box_leaves_the_bounds_of_the_logits(bert, radius):
     assert (found.widths[:, 0] > 0).all() and (found.hi > found.lo).all()
 
 
+def test_the_box_has_the_size_that_an_attack_in_linf_has(bert):
+    victim, batch = bert
+    inner, ids = victim.model.bert.embeddings, batch["input_ids"]
+    kinds, places = batch["token_type_ids"], torch.arange(ids.shape[1])
+    middle = (inner.word_embeddings(ids) + inner.position_embeddings(places)
+              + inner.token_type_embeddings(kinds)).detach()  # fmt: skip
+    unit = inner.word_embeddings.weight.norm(dim=1).mean().item() / 4  # a typical coordinate
+    half = 0.1 * unit * attackable(batch)[..., None]
+    norm = inner.LayerNorm
+    low, high = layer_norm(middle - half, middle + half, norm.weight, norm.bias, norm.eps)
+    real = batch["attention_mask"].bool()
+    found = bert_bounds(victim.model, batch, 0.1).widths[:, 0]
+    for row, width in enumerate(found):
+        assert (high - low)[row, real[row]].mean().item() == pytest.approx(width.item())
+
+
 def test_bounds_of_a_text_do_not_depend_on_the_padding_beside_it(bert):
     victim, batch = bert
     alone = bert_bounds(victim.model, victim.encode(TEXTS[2:3], LABELS[2:3]), 1e-5)
