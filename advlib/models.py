@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -57,10 +57,13 @@ class ModelError(ValueError):
 @dataclass
 class Classifier:
     """A model with its tokenizer. A text is a string or, for a model of sentence pairs, a pair of
-    strings (first, second); all texts of a call are of one kind."""
+    strings (first, second); all texts of a call are of one kind.
+
+    read: what is done to a text before the tokenizer sees it, or None. It is not saved."""
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
+    read: Callable[[Text], Text] | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
         # Padding on the left would move a text's tokens, and in models that count positions from
@@ -108,6 +111,10 @@ class Classifier:
         """
         settings = dict(truncation=True, max_length=self.max_length,
                         return_special_tokens_mask=True) | settings  # fmt: skip
+        if self.read and settings.get("return_offsets_mapping"):
+            raise ModelError("this classifier reads another text than it is given, so a token has "
+                             "no place in it: take an attack that needs no gradients on words")
+        texts = [self.read(text) for text in texts] if self.read else texts
         parts = [parts_of(text) for text in texts]
         pairs = sum(len(part) == 2 for part in parts)
         if not pairs:
@@ -133,7 +140,7 @@ class Classifier:
         pieces = word_pieces(tokenizer) if all(isinstance(t, str) for t in texts) else None
         if pieces is None:
             return self.tokens(texts)
-        split = [text.split(" ") for text in texts]
+        split = [(self.read(text) if self.read else text).split(" ") for text in texts]
         if fresh := list(set(chain.from_iterable(split)) - pieces.keys()):
             cut = tokenizer(fresh, add_special_tokens=False, return_attention_mask=False)
             pieces.update(zip(fresh, cut["input_ids"], strict=True))
@@ -252,7 +259,11 @@ class Classifier:
         return e / e.sum(axis=1, keepdims=True)
 
     def save(self, folder: str | Path) -> None:
-        """Write the plain Hugging Face layout: `transformers.pipeline` loads it."""
+        """Write the plain Hugging Face layout: `transformers.pipeline` loads it. Raises ModelError
+        where `read` is set, for it would be lost."""
+        if self.read:
+            raise ModelError("this classifier changes texts before its tokenizer, and that cannot "
+                             "be saved: save the victim it was made of, and make it again")
         # A tokenizer made here knows no length; without it `truncation=True` would cut nothing.
         self.tokenizer.model_max_length = self.max_length
         with quiet():
@@ -452,7 +463,7 @@ def fold_look_alikes(victim: Classifier) -> Classifier:
         tokenizer_object=backend, model_max_length=victim.max_length,
         model_input_names=old.model_input_names, **old.special_tokens_map,
     )  # fmt: skip
-    return Classifier(victim.model, tokenizer)
+    return Classifier(victim.model, tokenizer, read=victim.read)
 
 
 def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> None:

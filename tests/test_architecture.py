@@ -11,7 +11,7 @@ HOME = Path(advlib.__file__).parent
 ROOMS = [
     "corpora", "data", "onnx", "models", "embeddings", "perturbation", "attacks", "objectives",
     "callbacks", "training", "finetuning", "calibration", "statistics", "fairness", "evaluation",
-    "plots", "app",
+    "intervals", "certify", "plots", "app",
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from torch import nn
 
+from advlib.app.certificates import certificates
 from advlib.app.recipes import for_text
 from advlib.app.rows import interval, percent
 from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
@@ -76,8 +77,8 @@ LEADERBOARD = """\
 # Not covered by the digest: what may differ where the same model meets the same texts. A folder may
 # be called anything; a processor that adds up in another order may find one query more or less.
 # Groups have a digest of their own, so that a card has the same one with and without them.
-UNSEALED = {"digest", "name", "versions", "seconds",
-            "queries", "forward", "changed", "temperature", MAJORITY, "groups"}  # fmt: skip
+UNSEALED = {"digest", "name", "versions", "seconds", "queries", "forward", "changed",
+            "temperature", MAJORITY, "groups", "certified"}  # fmt: skip
 # Of a row. They and the majority class came later than the first published digests, which stay as
 # they are: macro-F1 and classes follow from the same answers as `hits`, the majority class and
 # texts without a candidate from the texts. What they would show of a model that learned nothing is
@@ -89,7 +90,7 @@ def evaluate(
     source: str | Path, data: str = "reviews", protocol: str | Protocol = "standard", *,
     eps: float | None = None, test: str | Path | None = None, n: int | None = None,
     device: str | None = None, batch_size: int | None = None, progress: bool = False,
-    groups: str | None = None, **columns,
+    groups: str | None = None, certify: bool = False, **columns,
 ) -> dict:  # fmt: skip
     """Put a model through a protocol. Returns its card, a dict that goes into JSON as it is.
 
@@ -101,6 +102,8 @@ def evaluate(
         it does where the data have fewer texts.
     groups: a column of the test texts, of a world "domain". The card then has, under "groups",
         clean accuracy and worst case of each group that stands in it.
+    certify: the card gets a further part, "certified", how many of the texts are proved robust (see
+        `advlib.app.certificates`). The digest does not cover it.
 
     An attack that has a `world` is left out where the data are not that world, for elsewhere
     nobody knows which words keep the label, and so is one that has nothing to try on any text; the
@@ -168,6 +171,8 @@ def evaluate(
         clean, worst = table.attrs["robust"][0], table.attrs["robust"][-1]
         card["groups"] = group_table(groups, clean, worst, of)
         card["groups"]["digest"] = groups_digest(card)
+    if certify:
+        card["certified"] = certificates(victim, rows, data)
     return card
 
 

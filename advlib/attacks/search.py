@@ -297,7 +297,7 @@ def _admitted(victim, states, live, constraints) -> dict[int, dict[int, Text]]:
     for constraint in constraints:
         where = [(k, j) for k, query in live.items() if query.candidates for j in asked[k]]
         judged = [(k, j, old, new) for k, j in where
-                  for old, new in _changed_parts(states[k].text, asked[k][j])]  # fmt: skip
+                  for old, new in changed_parts(states[k].text, asked[k][j])]  # fmt: skip
         if not judged:
             continue
         fair = constraint.allows(victim, [(old, new) for *_, old, new in judged])
@@ -309,7 +309,7 @@ def _admitted(victim, states, live, constraints) -> dict[int, dict[int, Text]]:
     return asked
 
 
-def _changed_parts(old: Text, new: Text) -> list[tuple[str, str]]:
+def changed_parts(old: Text, new: Text) -> list[tuple[str, str]]:
     """(original, candidate) of a text, or of each text of a pair that is another now."""
     if isinstance(old, str):
         return [(old, new)]
