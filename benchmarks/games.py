@@ -1,7 +1,7 @@
 """Attack and defence as a game: the table of defences, mixtures, and training against the past.
 
-    python benchmarks/games.py --matrix     the table alone, in a second
-    python benchmarks/games.py              with the trainings, some 25 minutes on one CPU core
+    python benchmarks/games.py --make       the page of what was trained before, in half a minute
+    python benchmarks/games.py              with the trainings
 
 Reads docs/results/defence-reviews.md and writes course/lesson_13/game.json and
 docs/results/games.md. What was measured is kept in runs/games/, so an interrupted benchmark goes on
@@ -49,7 +49,8 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "games"
 SOURCE = ROOT / "docs" / "results" / "defence-reviews.md"
 JSON = ROOT / "course" / "lesson_13" / "game.json"
-EPS, SEEDS = 0.3, (0, 1, 2)
+EPS, SEEDS, DRAWS = 0.3, (0, 1, 2), 1000
+PARTS = ("mixture", "repeated")
 PGD20, WORDS, TYPOS = "PGD-20, 5 restarts", "words", "typos"
 SETS = {
     "PGD, words": [PGD20, WORDS],
@@ -101,19 +102,20 @@ def learned(game: dict) -> list[int]:
 # ---------------------------------------------------------------------- matrix games
 
 
+def maximin(A: np.ndarray) -> tuple[np.ndarray, float]:
+    """(p, value): how the row player mixes, and what he is sure of then: the linear programme that
+    maximises v with p·A ≥ v in every column."""
+    m, n = A.shape
+    found = linprog(np.r_[np.zeros(m), -1.0], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
+                    A_eq=[np.r_[np.ones(m), 0.0]], b_eq=[1.0],
+                    bounds=[(0, None)] * m + [(None, None)])  # fmt: skip
+    p = np.clip(found.x[:m], 0, None)
+    return p / p.sum(), -found.fun
+
+
 def solve(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """(p, q, value): the row player chooses p and gets p·A·q at most, the column player chooses q
-    and pays it. Two linear programmes, one for each player."""
-
-    def maximin(B: np.ndarray) -> tuple[np.ndarray, float]:
-        m, n = B.shape  # maximise v with p·B ≥ v in every column
-        found = linprog(np.r_[np.zeros(m), -1.0], A_ub=np.c_[-B.T, np.ones(n)], b_ub=np.zeros(n),
-                        A_eq=[np.r_[np.ones(m), 0.0]], b_eq=[1.0],
-                        bounds=[(0, None)] * m + [(None, None)])  # fmt: skip
-        p = np.clip(found.x[:m], 0, None)
-        return p / p.sum(), -found.fun
-
-    A = np.asarray(A, float)
+    """(p, q, value): the row player chooses p and wants p·A·q large, the column player q and wants
+    it small. One linear programme for each."""
     p, value = maximin(A)
     return p, maximin(-A.T)[0], value
 
@@ -151,7 +153,7 @@ def double_oracle(A: np.ndarray, start: tuple[int, int] = (0, 0)) -> dict:
         columns += [j] * (j not in columns)
 
 
-def values(game: dict, rows: list[int], columns: list[int], draws: int = 2000) -> np.ndarray:
+def values(game: dict, rows: list[int], columns: list[int], draws: int = DRAWS) -> np.ndarray:
     """(draws,) Values of games that might have been measured: the seeds of a defence drawn again,
     with replacement, and of every entry as many texts. The three seeds met the same texts, so their
     mean counts for one set of texts and not for three."""
@@ -160,7 +162,7 @@ def values(game: dict, rows: list[int], columns: list[int], draws: int = 2000) -
     for _ in range(draws):
         drawn = rng.integers(seeds.shape[2], size=(len(rows), 1, seeds.shape[2]))
         mean = np.take_along_axis(seeds, np.broadcast_to(drawn, seeds.shape), axis=2).mean(2)
-        found.append(solve(rng.binomial(game["texts"], mean) / game["texts"])[2])
+        found.append(maximin(rng.binomial(game["texts"], mean) / game["texts"])[1])
     return 100 * np.array(found)
 
 
@@ -170,7 +172,7 @@ def held_out(game: dict, rows: list[int], columns: list[int]) -> list[tuple[floa
     seeds, found = np.array(game["seeds"])[np.ix_(rows, columns)], []
     for k in range(seeds.shape[2]):
         known = np.delete(seeds, k, axis=2).mean(2)
-        p, _, _ = solve(known)
+        p, _ = maximin(known)
         found.append((float((p @ seeds[:, :, k]).min()),
                       float(seeds[known.min(1).argmax(), :, k].min())))  # fmt: skip
     return found
@@ -221,15 +223,17 @@ MIXED = {
 }  # fmt: skip
 
 
-def kept(name: str, make) -> dict:
-    """What `make` returns, from runs/games/ where it is there."""
+def kept(name: str, make, may: bool = True) -> list[dict]:
+    """[what `make` returns], from runs/games/ where it is there; [] where it may not be made."""
     file = RUNS / f"{re.sub('[^a-z0-9]+', '-', name.lower())}.json"
     if not file.is_file():
+        if not may:
+            return []
         found = make()
         RUNS.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(found))
         print(name, flush=True)
-    return json.loads(file.read_text())
+    return [json.loads(file.read_text())]
 
 
 def trained(objective, seed: int, texts: int, epochs: float) -> Classifier:
@@ -278,7 +282,7 @@ def mixture(seed: int, odds: np.ndarray, n: int, texts: int, epochs: float) -> d
     both = Classifier(Mixture([m.model for m in models]).eval(), models[0].tokenizer)
     test = advlib.load_text("reviews", train_size=2, test_size=n)["test"]
     found = {}
-    attacks = {"PGD": PGD(EPS, steps=20, restarts=5), "words": WordSubstitution()}
+    attacks = {"PGD": PGD(EPS, steps=20, restarts=2), "words": WordSubstitution()}
     for name, attack in attacks.items():
         wrong, mean = wrong_on([*models, both], test, attack)
         found[name] = {"wrong": wrong.astype(int).tolist(), "mean": mean.astype(int).tolist()}
@@ -415,11 +419,11 @@ he draws his model and the attacker knows the odds.
 {table(["defences", "attacks", "best pure", "minimax", "value [95 %]", "defender", "attacker",
         "exploitability"], lines)}
 
-Every entry has an error of its own. The interval is of 2,000 tables that might have been measured:
-the three seeds of each row drawn again, with replacement, and {game["texts"]} texts an entry (not
-three times as many: the seeds met the same texts). Three seeds are few, so it is rough. The
-value is a best of noisy numbers, and such a best is too high on average. Who chooses the mixture on
-two seeds gets on the third, against the worst attack there:
+Every entry has an error of its own. The interval is of {DRAWS:,} tables that might have been
+measured: the three seeds of each row drawn again, with replacement, and {game["texts"]} texts an
+entry (not three times as many: the seeds met the same texts). Three seeds are few, so it is rough.
+The value is a best of noisy numbers, and such a best is too high on average. Who chooses the
+mixture on two seeds gets on the third, against the worst attack there:
 
 {table(["attacks", "mixture, by seed", "one defence chosen in the same way", "gain"], outside)}
 
@@ -438,9 +442,9 @@ Double oracle, from one training (the first) and one attack (the first):
 {table(["game", "rounds", "of it used", "value"], oracles)}"""
 
 
-def of_the_mixture(found: list[dict], odds: np.ndarray, n: int) -> str:
+def of_the_mixture(found: list[dict], odds: np.ndarray, args) -> str:
     """The second part: two real models, drawn for each answer."""
-    rows = []
+    n, rows = args.texts, []
     for name in ("PGD", "words"):
         wrong = [np.array(f[name]["wrong"], float) for f in found]
         alone = [[1 - (w[:, 0, k] + w[:, 1 + k, k] > 0).mean() for k in (0, 1)] for w in wrong]
@@ -470,12 +474,13 @@ def of_the_mixture(found: list[dict], odds: np.ndarray, n: int) -> str:
 
 ## A mixture, and an attacker who may ask again
 
-The two trainings that the table mixes against PGD and words, {len(found)} seeds, {n} test texts:
-accuracy in % [95 %, by the choice of texts] (each seed). Odds {odds[0]:.2f} and {odds[1]:.2f}. An
-attacker may leave a text as it is; he has what the attack made against the first model, the second,
-and their mean logits, and asks with whichever fools the largest share. Asked k times, a text stays
-right if all k answers are right, each by a model drawn anew; computed, not simulated. The search on
-drawn answers took {queries:.0f} queries a text.
+The two trainings that the table mixes against PGD and words, made anew with {args.train} texts and
+{args.epochs:g} epochs (the table: 2,500 and 5), {len(found)} seeds, {n} test texts: accuracy in %
+[95 %, by the choice of texts] (each seed). PGD has 20 steps and 2 restarts. Odds {odds[0]:.2f} and
+{odds[1]:.2f}. An attacker may leave a text as it is; he has what the attack made against the first
+model, the second, and their mean logits, and asks with whichever fools the largest share. Asked k
+times, a text stays right if all k answers are right, each by a model drawn anew; computed, not
+simulated. The search on drawn answers took {queries:.0f} queries a text.
 
 {table(["attack", "defence and attacker", "accuracy"], rows)}"""
 
@@ -491,7 +496,7 @@ def of_the_repeated(found: dict[str, list[dict]], args) -> str:
 
 Usual adversarial training answers the model of this moment. Fictitious play answers the average
 of the past: δ (PGD-2, ε = {EPS}) is made against a snapshot, taken every 20 steps, and drawn anew
-for each batch. bert-tiny, {args.small} texts, {args.small_epochs:g} epochs, at equal cost (10 units
+for each batch. bert-tiny, {args.train} texts, {args.epochs:g} epochs, at equal cost (10 units
 a step; plain training has 3, so it is 3.3 times as long). {args.texts} test texts, accuracy in %
 [95 %, by the choice of texts] (seeds); PGD-20 without restarts, and δ made by PGD-20 for two
 embedded victims, `reviews-clean` and `reviews-fgm` (transfer).
@@ -507,23 +512,22 @@ def main(args) -> None:
     text = of_the_table(game)
     rows, names = learned(game), list(MIXED)
     columns = [game["attacks"].index(a) for a in SETS["PGD, words"]]
-    p, _, _ = solve(np.array(game["accuracy"])[np.ix_(rows, columns)])
+    p, _ = maximin(np.array(game["accuracy"])[np.ix_(rows, columns)])
     share = dict(zip((game["defences"][i] for i in rows), p, strict=True))
     if {name for name, x in share.items() if x > 0.005} != {*MIXED}:
         raise ValueError(f"the table mixes other trainings now than MIXED has: {share}")
     odds = np.array([share[name] for name in names])
     odds = odds / odds.sum()
-    size = (args.texts, args.train, args.epochs)
-    seeds = [] if args.matrix else args.seeds
-    found = [kept(f"mixture {s} {size}", lambda s=s: mixture(s, odds, *size)) for s in seeds]
-    if found:
-        text += of_the_mixture(found, odds, args.texts)
-    runs, lent = {way: [] for way in WAYS}, {}
-    size = (args.texts, args.small, args.small_epochs)
-    for s in seeds:
+    size, lent, found, runs = (args.texts, args.train, args.epochs), {}, [], {}
+    for s in args.seeds:
+        name = f"mixture {s} {size}"
+        found += kept(name, lambda s=s: mixture(s, odds, *size), "mixture" in args.make)
         for way in WAYS:
-            runs[way].append(kept(f"repeated {way} {s} {size}",
-                                  lambda s=s, way=way: repeated(way, s, *size, lent)))
+            make = lambda s=s, way=way: repeated(way, s, *size, lent)  # noqa: E731
+            one = kept(f"repeated {way} {s} {size}", make, "repeated" in args.make)
+            runs.setdefault(way, []).extend(one)
+    if found:
+        text += of_the_mixture(found, odds, args)
     if any(runs.values()):
         text += of_the_repeated(runs, args)
     write("games", "Attack and defence as a game", text, "python benchmarks/games.py")
@@ -531,11 +535,10 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--matrix", action="store_true", help="the table alone, no training")
-    parser.add_argument("--texts", type=int, default=200, help="so many test texts")
-    parser.add_argument("--train", type=int, default=2500, help="texts to train the mixture on")
-    parser.add_argument("--epochs", type=float, default=5)
-    parser.add_argument("--small", type=int, default=1200, help="texts of the repeated game")
-    parser.add_argument("--small-epochs", type=float, default=8)
+    parser.add_argument("--make", nargs="*", choices=PARTS, default=PARTS,
+                        help="what to train where it is not kept; nothing: the page alone")
+    parser.add_argument("--texts", type=int, default=100, help="so many test texts")
+    parser.add_argument("--train", type=int, default=1200, help="so many training texts")
+    parser.add_argument("--epochs", type=float, default=4)
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
     main(parser.parse_args())
