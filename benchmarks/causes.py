@@ -155,10 +155,10 @@ def month_only(victim, data):
 
 WAYS = {
     "plain": Way(),
-    "plain, 3 times as long": Way(longer=3),
+    "plain, twice as long": Way(longer=2),
     "FGM": Way(lambda v, d: Adversarial(FGM(EPS))),
+    "FGM, twice as long": Way(lambda v, d: Adversarial(FGM(EPS)), longer=2),
     "PGD-2": Way(lambda v, d: Adversarial(PGD(EPS, steps=2))),
-    "FGM, ε = 0.6": Way(lambda v, d: Adversarial(FGM(2 * EPS))),
     "words but months": Way(lambda v, d: substitution(v, d, months=False)),
     "all months redrawn": Way(rows=lambda rows, s: redrawn(rows, 1, s)),
     "half redrawn": Way(rows=lambda rows, s: redrawn(rows, 0.5, s)),
@@ -169,7 +169,7 @@ WAYS = {
     "FGM, all months redrawn": Way(lambda v, d: Adversarial(FGM(EPS)),
                                    lambda rows, s: redrawn(rows, 1, s)),
 }  # fmt: skip
-EVERYWHERE = ("plain", "plain, 3 times as long", "FGM", "PGD-2")  # at every dial, with every seed
+EVERYWHERE = ("plain", "FGM")  # at every dial
 
 
 def train(way: Way, dial: float, seed: int, args) -> Classifier:
@@ -369,8 +369,8 @@ Points, in the order of the seeds; a cure is one that takes "turned" down and ac
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dials", type=float, nargs="*", default=[0.8, 0.95, 0.7])
-    parser.add_argument("--all", type=float, nargs="*", default=[0.8, 0.95],
+    parser.add_argument("--dials", type=float, nargs="*", default=[0.6, 0.8])
+    parser.add_argument("--all", type=float, nargs="*", default=[0.6],
                         help="dials at which every way is tried")  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--only", nargs="*", choices=list(WAYS))
