@@ -457,8 +457,8 @@ def check_objections(answer) -> None:
             said = call(answer, card=card, policy=policy)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise Wrong(f"the gate itself breaks: {type(error).__name__}: {error}",
-                        given={"card": card}, likely="a field that is missing, None or a text where "
-                        "a number belongs must become an objection, never an error") from None
+                        given={"card": card}, likely="a field that is missing, None or a text "
+                        "where a number belongs must become an objection, never an error") from None
         expect(isinstance(said, list), "the result should be a list, empty where nothing is wrong",
                yours=show(said), given={"card": card})  # fmt: skip
         for sentence in said:

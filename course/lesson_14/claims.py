@@ -30,24 +30,26 @@ CLAIMS = {
         lambda luck, p: 18 < luck < 32 and min(p.values()) > 0.02,
     ),
     "14.kinds": Claim(
-        "Without attack the kinds of text hardly differ; under FGM the standard model loses the "
+        "Without attack the kinds of text differ by a few points; under FGM the standard model loses the "
         "conceded ones, by far more than chance, and in the trained model the gap is smaller.",
         gap_by_kind,
     ),
     "14.planted": Claim(
-        "The model that nobody cured goes by the month: it is wrong on most texts in which the "
-        "month misleads, and most of its answers turn when only the month changes.",
-        lambda against, flips: against < 0.5 and flips > 0.5,
+        "The model that nobody cured goes by the month too: it is right clearly more often where "
+        "the month agrees with the label than where it misleads.",
+        lambda agrees, against, flips: agrees > against + 0.08 and flips > 0.08,
     ),
     "14.cures": Claim(
-        "Blindness, augmentation and the penalty all make the answers independent of the month, "
-        "and better where it misleads.",
-        lambda table: all(row["flips"] < 0.1 and row["against"] > table["as it is"]["against"] + 0.2
-                          for name, row in table.items() if name != "as it is"),
+        "Blindness, augmentation and the penalty all make the answers nearly independent of the "
+        "month, and better where it misleads.",
+        lambda table: all(
+            row["flips"] < min(0.08, table["as it is"]["flips"] / 2)
+            and row["against"] > table["as it is"]["against"]
+            for name, row in table.items() if name != "as it is"),
     ),
     "14.correlate": Claim(
         "The model that cannot see the month goes by the season, and is wrong where it misleads.",
-        lambda blind, sees: sees < blind - 0.2,
+        lambda blind, sees: sees < blind - 0.05,
     ),
     "14.filter": Claim(
         "Every filter fails in a way of its own: the lists at the first typo, the short one at "

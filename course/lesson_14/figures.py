@@ -25,13 +25,13 @@ def gates():
         ax.set(xlim=(0, 8.6), ylim=(-1.25, 1.5))
         ax.axis("off")
         ax.annotate("", (8.55, 0.45), (0.05, 0.45),
-                    arrowprops=dict(arrowstyle="-|>", color="#222222", lw=1.8))
+                    arrowprops=dict(arrowstyle="-|>", color="#222222", lw=1.8), zorder=1)
         for k, (where, gate, refuses) in enumerate(stops):
             x = 1.2 + 2.05 * k
             ax.add_patch(FancyBboxPatch((x - 0.68, 0.02), 1.36, 0.86, facecolor="#fff4e0",
                          edgecolor=plots.COLOURS["words"], lw=1.6,
-                         boxstyle="round,pad=0.03,rounding_size=0.12"))  # fmt: skip
-            ax.text(x, 0.45, gate, ha="center", va="center", fontsize=10)
+                         boxstyle="round,pad=0.03,rounding_size=0.12", zorder=2))  # fmt: skip
+            ax.text(x, 0.45, gate, ha="center", va="center", fontsize=10, zorder=3)
             ax.text(x, 1.2, where, ha="center", va="center", fontsize=11, weight="bold")
             ax.annotate("", (x, -0.5), (x, 0.0),
                         arrowprops=dict(arrowstyle="-|>", color=plots.COLOURS["standard"], lw=1.5))
@@ -81,8 +81,8 @@ def chance(groups: int, texts: int, accuracy: float):
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         more = (gaps >= 10).mean()
         ax.set_title(f"median {np.median(gaps):.0f} points; 10 or more in {more:.0%}", fontsize=11)
-    fig.alt = (f"{groups} groups of {texts} texts at {accuracy:.0%}: the gap by chance has a median "
-               f"of {np.median(gaps):.0f} points, and is 10 or more in {more:.0%} of worlds.")
+    fig.alt = (f"{groups} groups of {texts} texts at {accuracy:.0%}: the gap by chance has a "
+               f"median of {np.median(gaps):.0f} points; 10 or more in {more:.0%} of worlds.")
     return fig
 
 
@@ -94,7 +94,7 @@ def explore_null():
 
 def kinds(of, right, robust):
     """Accuracy by kind of text, clean and under FGM, with intervals."""
-    order = ["plain", "negated", "conceded"]
+    order = ["direct", "negated", "conceded"]
     with plots.style():
         fig, ax = plots.figure(6.6, 3.2)
         said = []

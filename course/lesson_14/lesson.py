@@ -38,17 +38,16 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from advlib.attacks import FGM, Typos, WordSubstitution
-from advlib.corpora import world
+from advlib.corpora import words, world
 from course.lesson_14 import figures, workshop
 
 figures.gates()
 
 # %% [markdown]
-# *The figure: the way of a text from left to right, with the five gates and what each refuses. The
-# number is the section that builds it.*
+# *The figure: the way of a model and its answers from left to right, the five gates, and below them
+# what they refuse. The numbers are the sections that build them.*
 #
 # Everything here is made of harmless reviews. What the gates hold back is harmless as well: a
 # family member's name is as good a stand-in for "must not leave" as something that hurts, and it
@@ -155,7 +154,7 @@ figures.explore_null()
 # %% [markdown]
 # ### A gap that is no luck
 #
-# Now other groups, by how a text is built: `plain` praise or blame; `negated` ("not bad"); and
+# Now other groups, by how a text is built: `direct` praise or blame; `negated` ("not bad"); and
 # `conceded`, where a word such as *but* or *although* gives something away before the verdict
 # ("the room was small, but we loved the view").
 
@@ -178,8 +177,8 @@ figures.kinds(kinds, right, robust)
 # <details><summary>What you should see</summary>
 #
 # Without attack all groups are near 100 %. Under FGM the standard model loses the conceded texts
-# far more often than the others: a gap that no simulated world shows by chance. In the trained model
-# the gap is much smaller.
+# far more often than the others: a gap that no simulated world shows by chance. In the trained
+# model the gap is much smaller.
 #
 # </details>
 #
@@ -195,7 +194,169 @@ figures.kinds(kinds, right, robust)
 #
 # ## 3 · Gate two: a word that should not matter
 #
-# GATE2
+# Groups need labels for groups. Often one can say something simpler: *this word must not matter*.
+# Not the month of a visit, not the name of a person, not the town. Garg et al. (AIES 2019) ask of
+# every text $x$ what would come out of its **counterfactual** $x'$, the same text with that word
+# exchanged, and call the difference a gap, $|z(x)-z(x')|$. That is a robustness question: the
+# attacker may change one word, and which one is known.
+#
+# Our honest models pass: no month has ever decided anything for them. So we plant a bias, with a
+# known cause. In these training texts the month goes with the label, always: July for praise,
+# November for blame. The month is not *why* a review is good. It is only easier to read.
+
+# %%
+texts, answers = workshop.dated(profile.pick(256, 1000), "train", seed=1)
+dated_test, dated_labels = workshop.dated(200, "test", seed=3)
+print(texts[0])
+start = workshop.half_read()
+biased = workshop.half_read()
+cost = {"as it is": workshop.train(biased, workshop.dataset(texts, answers), epochs=4)}
+
+# %% [markdown]
+# (`half_read` is a model whose weights are a tenth of the way from the pre-trained encoder to the
+# standard model. It has only begun to read, so that seconds of training show what minutes would.)
+#
+# ### Prediction 14.b: nothing but the month
+#
+# In the test texts we set the month ourselves: once all are from July, once all from November.
+
+# %%
+guess = course.predict("14.b", "for which share of the test texts does the answer change?",
+                       guess=None, low=0, high=1)
+
+
+# %%
+def judged(victim, before=lambda text: text):
+    """Right where the month agrees and where it misleads, answers that it turns, and the gap."""
+    z = {month: victim.logits([before(workshop.with_month(t, month)) for t in dated_test])
+         for month in workshop.MONTHS}
+    blame, praise = (logits.argmax(1) for logits in z.values())
+    agrees, misled = (np.where(dated_labels == y, praise, blame) for y in (1, 0))
+    return {"agrees": (agrees == dated_labels).mean(), "against": (misled == dated_labels).mean(),
+            "flips": (blame != praise).mean(),
+            "gap": np.abs(z["july"] - z["november"]).sum(1).mean()}
+
+
+table = {"as it is": judged(biased)}
+row = table["as it is"]
+guess.reveal(row["flips"])
+print(f"right where the month agrees {row['agrees']:.1%}, where it misleads {row['against']:.1%}")
+course.claim("14.planted", agrees=row["agrees"], against=row["against"], flips=row["flips"])
+
+# %% [markdown]
+# Three cures. **Blindness**: the model never sees which month it is; every month is written as May,
+# in training and in use. **Augmentation**: every text comes twice, with either month, under the
+# same label. The **penalty** leaves the texts as they are and changes what is minimised:
+#
+# $$L + \texttt{lam}\cdot \frac1n\sum_x |z(x)-z(x')|,\qquad |z(x)-z(x')|=\sum_k|z_k(x)-z_k(x')|$$
+#
+# with the sum over the classes $k$, and $x'=x$ where a text has no such word.
+#
+# ### Exercise 14.2: pairs that must agree · ●●○ · 10 min
+#
+# Write `paired_loss(model, batch, other, lam)`. `other` has the counterfactuals of the texts in
+# `batch`, row for row, of the same shapes. Return a tensor with one number and with its graph: the
+# mean cross-entropy of `batch` (its `batch["labels"]`) plus `lam` times the mean over the texts of
+# $|z(x)-z(x')|$ as above. The gradient goes through both logits. Do not call `backward`, and leave
+# the model, its mode and both batches as they are.
+#
+# What you have: `perturbed_logits(model, batch, None)`, the logits `(batch, classes)`, and
+# `cross_entropy(logits, labels)`, which takes the mean.
+#
+# <details><summary>Hint</summary>
+#
+# `.abs().sum(1)` is one number per text, `.mean()` one for the batch.
+#
+# </details>
+
+# %%
+from torch.nn.functional import cross_entropy
+
+from advlib.embeddings import perturbed_logits
+
+
+def paired_loss(model, batch, other, lam):
+    """L + lam · |z(x) − z(x′)|, with its graph."""
+    # SOLUTION
+
+
+paired_loss = course.exercise("14.2", paired_loss)
+
+# %% [markdown]
+# The library's objective is `Counterfactual`. It finds the words, draws $x'$ anew for each step and
+# lets both passes see the same dropout mask. Without dropout it is your function:
+
+# %%
+from advlib.fairness import Counterfactual
+
+pairs = [set(workshop.MONTHS)]
+both = [[workshop.with_month(t, month) for t in texts] for month in workshop.MONTHS]
+flipped = [b if t == a else a for t, a, b in zip(texts, *both, strict=True)]
+batch, other = start.encode(texts[:16], answers[:16]), start.encode(flipped[:16], answers[:16])
+yours = paired_loss(biased.model, batch, other, 1.0).item()
+library = Counterfactual(pairs, biased, workshop.dataset(texts, answers))
+theirs = library(biased.model, batch).loss.item()
+print(f"yours {yours:.4f}, the library's {theirs:.4f}")
+
+
+
+# %%
+def may(text):
+    """The text as the blind model sees it: it is always May."""
+    return workshop.with_month(text, "may")
+
+
+data = workshop.dataset(texts, answers)
+twice = workshop.dataset(both[0] + both[1], [*answers, *answers])
+ways = {"blindness": (workshop.dataset(map(may, texts), answers), None, 4),
+        "augmentation": (twice, None, 2),
+        "penalty": (data, lambda victim: Counterfactual(pairs, victim, data, lam=1.0), 4)}
+for name, (own, objective, epochs) in ways.items():
+    cured = workshop.half_read()
+    work = workshop.train(cured, own, objective and objective(cured), epochs)
+    cost[name] = work * len(own) / len(data)
+    table[name] = judged(cured, may if name == "blindness" else lambda text: text)
+for name, row in table.items():
+    print(f"{name:13} cost {cost[name] / cost['as it is']:.1f}   right where the month misleads "
+          f"{row['against']:6.1%}   turned by it {row['flips']:6.1%}   gap {row['gap']:.2f}")
+course.claim("14.cures", table=table)
+figures.cures(table)
+
+# %% [markdown]
+# *The figure: left, the share that is right where the month speaks for the other label; right, the
+# share of answers that turn when only the month changes.*
+#
+# All three cure it here. They differ in the price (the penalty needs a second pass over every batch
+# and costs twice as much), and in what they ask of whoever uses the model: blindness has to be kept up
+# for every text for ever, and the other two are inside the weights.
+#
+# ### What goes with the word
+#
+# Now each text also has the sentence "It was summer." or "It was winter.", which goes with the
+# month. We make the model blind to the month again, as above, and test it where the *season*
+# misleads.
+
+# %%
+def with_seasons(texts, labels):
+    """The season that goes with the label in training, and the month made invisible."""
+    return [may(workshop.with_season(t, workshop.MONTHS[y]))
+            for t, y in zip(texts, labels, strict=True)]
+
+
+half_blind = workshop.half_read()
+workshop.train(half_blind, workshop.dataset(with_seasons(texts, answers), answers), epochs=4)
+misleading = with_seasons(dated_test, 1 - dated_labels)
+sees = (half_blind.logits(misleading).argmax(1) == dated_labels).mean()
+print(f"blind to the month, right where the season misleads: {sees:.1%}")
+course.claim("14.correlate", blind=table["blindness"]["against"], sees=sees)
+
+# %% [markdown]
+# The word is gone and the bias is not: the model reads the season. Its gap for months is exactly
+# zero, and a report could say so. **A penalty, an augmentation and a blindfold all remove the words
+# that were listed, and nothing that goes with them.** With people it is the same: take the name
+# out, and the address is still there. What helps is to ask for the counterfactual of the *cause*
+# (another season, with all that goes with it), and to measure groups as well (gate one), which need
+# no list of words.
 
 # %% [markdown]
 # ## 4 · Gate three: what must not leave
@@ -243,19 +404,22 @@ guess = course.predict(
 # %%
 slips, wrongly = {}, {}
 attacks = {"as it is": None, "typos": Typos(max_changed=0.1), "other words": WordSubstitution()}
-for name, gate in filters.items():
-    wrongly[name] = (gate.predict(may_go).argmax(1) == 1).mean()
+for name, door in filters.items():
+    wrongly[name] = (door.predict(may_go).argmax(1) == 1).mean()
     for how, attack in attacks.items():
         if attack is None:
-            out = gate.predict(must_stay).argmax(1) == 0
+            out = door.predict(must_stay).argmax(1) == 0
         else:
-            out = [not result.robust for result in attack(gate, must_stay, [1] * len(must_stay))]
+            out = [not result.robust for result in attack(door, must_stay, [1] * len(must_stay))]
         slips[name, how] = np.mean(out)
 guess.reveal(min(filters, key=lambda name: slips[name, "typos"]))
 print("slips through:  " + "  ".join(f"{how:>11}" for how in attacks) + "   held wrongly")
 for name in filters:
     print(f"{name:14}  " + "  ".join(f"{slips[name, how]:11.1%}" for how in attacks)
           + f"   {wrongly[name]:12.1%}")
+text = next(t for t, g in zip(may_go, filters["one slip"].predict(may_go), strict=True) if g[1])
+word = next(w for w in words(text) if filters["one slip"].holds(w.lower()))
+print(f"held wrongly, for the word {word!r}: {text}")
 course.claim("14.filter", slips=slips, wrongly=wrongly)
 figures.filters(slips, wrongly)
 
@@ -263,7 +427,21 @@ figures.filters(slips, wrongly)
 # *The figure: for each filter the share of texts that slip through (three marks) and the share of
 # harmless texts that it holds (bars below).*
 #
-# FILTERTEXT
+# <details><summary>What you should see</summary>
+#
+# Both lists let nearly nothing through as long as nobody tries, and everything after one typo. The
+# short one also falls to other words. The list that forgives a slip lets nothing through here, and
+# it is the one that holds harmless texts. The learned filter lies between.
+#
+# </details>
+#
+# A list knows words and not readers: for us "brotehr" is a brother. Forgiving one slip closes that
+# hole, because it is exactly the attacker's rule turned round; two slips in one word would pass
+# again. And it opens another hole, on the other side of the door: the cell prints a text that it
+# holds wrongly and the word that is near a relative's. The learned filter was trained on clean
+# texts only, and still it reads most typos, because it sees pieces of words and what stands beside
+# them. None of the four is the right one. Which error costs more is a decision, and it belongs in
+# writing.
 #
 # What can be done is dull and works: read the text the way a reader does before you judge it
 # (correct the spelling, fold letters that look alike), train the filter on what its attackers send,
@@ -281,8 +459,8 @@ figures.filters(slips, wrongly)
 # with $1 - p \le q$.
 #
 # Which threshold? The new text's score is one of $n + 1$ that were drawn alike, so it is equally
-# likely to have any rank among them. The $k$-th smallest of the $n$ is therefore at or above the new
-# one with probability $k/(n+1)$ (a little more where scores tie), and
+# likely to have any rank among them. The $k$-th smallest of the $n$ is therefore at or above the
+# new one with probability $k/(n+1)$ (a little more where scores tie), and
 #
 # $$k = \lceil (n+1)(1-\alpha) \rceil$$
 #
@@ -371,8 +549,8 @@ figures.scores(scores, p, labels, conformal_threshold(scores, 0.1))
 # Write `risk_coverage(confidence, right)`. `confidence` and `right` are numpy arrays of `n` numbers
 # and `n` booleans. Return two arrays `(coverage, risk)`, with a point for each *different* value in
 # `confidence`, the highest first: who answers all texts with a confidence of this value or more
-# answers the share `coverage` of all texts, and of those the share `risk` is wrong. Leave the arrays
-# as they are.
+# answers the share `coverage` of all texts, and of those the share `risk` is wrong. Leave the
+# arrays as they are.
 #
 # <details><summary>Hint</summary>
 #
@@ -441,37 +619,48 @@ def day(texts, sources, minutes=15.0):
 
 ours = ["web", "app", "mail"]
 honest = [ours[i % 3] for i in range(len(sent))]
-wrong = int((plain.predict(sent).argmax(1) != labels[: len(sent)]).sum())
+says = p["other words"].argmax(1)
+misread = {text for text, g, y in zip(sent, says, labels, strict=False) if g != y}
 stats, decided = day(sent, honest)
-print(f"{len(sent)} texts, {wrong} of them read wrongly; decided {stats['decided']} in "
+print(f"{len(sent)} texts, {len(misread)} of them read wrongly; decided {stats['decided']} in "
       f"{stats['minutes']:g} minutes, mistakes found: {stats['overruled']}")
 
 # %% [markdown]
-# Now somebody floods it. He looks for a text that the model is unsure of, writes harmless sentences
-# in front of it, and keeps the variants of which the model is least sure. None of them does any harm:
-# they only cost half a minute each. Once all 60 come from one address, once from 60 addresses.
+# Now somebody floods it. He takes a few texts that the model is unsure of, puts other months, towns
+# and dishes into them, and sends the 60 variants of which the model is least sure. None of them
+# does any harm; they only cost half a minute each. They come through one of our own doors, from an
+# address of their own, or from 60 addresses.
 
 # %%
-unsure = min(sent, key=lambda text: plain.predict([text]).max())
-junk = workshop.flood(plain, unsure, 60)
+order = np.argsort(p["other words"].max(1))
+junk = workshop.flood(plain, [sent[i] for i in order[:8]], 60)
+print(f"confidence of the flood: {plain.predict(junk).max(1).mean():.1%} on average")
 floods = {"no flood": [], "same door": ["web"] * 60, "one address": ["visitor 1"] * 60,
           "60 addresses": [f"visitor {i}" for i in range(60)]}
 caught = {}
 for how, sources in floods.items():
     stats, labelled = day(sent + junk[: len(sources)], honest + sources)
-    ours_decided = [text for text, _ in labelled if text not in set(junk)]
-    guesses = plain.predict(ours_decided).argmax(1) if ours_decided else np.array([])
-    caught[how] = sum(plain.labels[g] != label for g, (text, label) in zip(
-        guesses, [pair for pair in labelled if pair[0] not in set(junk)], strict=True))
-    print(f"{how:12} decided {stats['decided']}, of them ours {len(ours_decided):2}, "
-          f"mistakes found {caught[how]}")
+    caught[how] = sum(text in misread for text, _ in labelled)
+    print(f"{how:12} decided {stats['decided']}, of them ours "
+          f"{sum(text in sent for text, _ in labelled):2}, mistakes found {caught[how]}")
 course.claim("14.flood", caught=caught)
-figures.queue(caught, wrong)
+figures.queue(caught, len(misread))
 
 # %% [markdown]
 # *The figure: mistakes that the person finds in fifteen minutes, in each case.*
 #
-# FLOODTEXT
+# <details><summary>What you should see</summary>
+#
+# Through a door of ours the flood pushes our texts out of that door's third of the time. From one
+# address it gets a quarter of the time, for sources take turns. From 60 addresses it gets all of
+# it, and not one mistake is found.
+#
+# </details>
+#
+# Taking turns is a good rule until addresses are free. Then "fair to every source" means "fair to
+# 60 copies of one person", and the queue is a gate that anybody can shut for everybody. What helps
+# costs something: sources that are known and not merely named, a limit for all new ones together,
+# and a slice of the minutes for texts drawn at random, which no flood of unsure texts can steer.
 #
 # What the person decides can go back into the training. Here is a second model, trained on the
 # decisions of that day and on twice as many texts as before, and judged on attacked texts that the
@@ -494,10 +683,10 @@ print(f"{len(rest)} attacked texts that nobody decided on: right before {back['b
 course.claim("14.back", back=back)
 
 # %% [markdown]
-# This is no measure of robustness: the texts were made against the *old* model, and an attacker will
-# turn to the new one (lesson 07). And whoever can decide can also mislabel: a queue whose answers
-# are trained on is an entrance for poison. Two people per text, some texts with known answers among
-# them, and a store that shows who decided what are the gates of the gate.
+# This is no measure of robustness: the texts were made against the *old* model, and an attacker
+# will turn to the new one (lesson 07). And whoever can decide can also mislabel: a queue whose
+# answers are trained on is an entrance for poison. Two people per text, some texts with known
+# answers among them, and a store that shows who decided what are the gates of the gate.
 
 # %% [markdown]
 # ## 6 · Gate five: the release
@@ -508,11 +697,11 @@ course.claim("14.back", back=back)
 #
 # ### Exercise 14.5: a gate that says all · ●●○ · 10 min
 #
-# Write `objections(card, policy)`. `card` is a dict of fields. `policy` has three parts: `required`,
-# a list of fields that the card must fill in; `at_least` and `at_most`, dicts of a field and the
-# limit of its number. Return a list of sentences (`str`), one for each rule that is broken: first
-# those of `required`, then `at_least`, then `at_most`, each part in its own order. Each sentence
-# begins with the field's name and a colon. An empty list means: the card passes.
+# Write `objections(card, policy)`. `card` is a dict of fields. `policy` has three parts:
+# `required`, a list of fields that the card must fill in; `at_least` and `at_most`, dicts of a
+# field and the limit of its number. Return a list of sentences (`str`), one for each rule that is
+# broken: first those of `required`, then `at_least`, then `at_most`, each part in its own order.
+# Each sentence begins with the field's name and a colon. An empty list means: the card passes.
 #
 # The gate *fails closed*. A required field is not filled in where it is missing, `None`, or a text
 # of nothing but spaces. A number breaks its rule where it is missing, `None`, a text, `nan`, or
@@ -589,11 +778,10 @@ for sentence in refused:
 course.claim("14.gate", study=gate(card, study), use=refused)
 
 # %% [markdown]
-# In a terminal or in CI this is `advlib gate card.json --policy use.toml --model-card README.md`. It
-# ends with exit code 1 where there is an objection, and then nothing that comes after it runs. Two
-# policies are in the folder
-# [configs](https://github.com/OWNER/REPOSITORY/tree/main/configs), `gate-course.toml` and
-# `gate-strict.toml`.
+# In a terminal or in CI this is `advlib gate card.json --policy use.toml --model-card README.md`.
+# It ends with exit code 1 where there is an objection, and then nothing that comes after it runs.
+# Two policies are in the folder [configs](https://github.com/OWNER/REPOSITORY/tree/main/configs),
+# `gate-course.toml` and `gate-strict.toml`.
 #
 # ### The attack on the last gate
 #
@@ -616,44 +804,46 @@ course.claim("14.past", edited=said, new_digest=gate(again, study), honest=gate(
              weak=gate(weak, bar))
 
 # %% [markdown]
-# The edited card is found out: by its digest, or, where somebody computes a new one, by numbers that
-# do not fit each other. (Whoever makes all of them fit *is not* found out. A digest shows slips and
-# no fraud; where much depends on it, let the gate's own job run the evaluation.) The weak card is
-# perfectly honest. It passes because the policy asks for "FGM" and forgets to ask how strong. The
-# cure is a policy that names a protocol whose settings are fixed, `protocols = ["standard"]`. **A
-# gate enforces what was written, and nothing of what was meant.**
+# The edited card is found out: by its digest, or, where somebody computes a new one, by numbers
+# that do not fit each other. (Whoever makes all of them fit *is not* found out. A digest shows
+# slips and no fraud; where much depends on it, let the gate's own job run the evaluation.) The weak
+# card is perfectly honest. It passes because the policy asks for "FGM" and forgets to ask how
+# strong. The cure is a policy that names a protocol whose settings are fixed, `protocols =
+# ["standard"]`. **A gate enforces what was written, and nothing of what was meant.**
 
 # %% [markdown]
 # ## 7 · What this course does, and what it leaves out
 #
 # **Dual use.** Everything in lessons 02 to 06 can be turned against a system that is in use. It is
-# taught because the defender who has never attacked builds gates that hold nobody, and because these
-# attacks have been public for years. What the balance rests on: harmless texts, small models, and
-# each attack beside its defence.
+# taught because the defender who has never attacked builds gates that hold nobody, and because
+# these attacks have been public for years. What the balance rests on: harmless texts, small models,
+# and each attack beside its defence.
 #
-# **What is left out, on purpose.** No attack on a named product. No text that does harm, not even as
-# an example of what a filter holds. No search for requests that make a chat model break its rules;
-# where lesson 15 needs a rule to break, it is a harmless one. No data about real people.
+# **What is left out, on purpose.** No attack on a named product. No text that does harm, not even
+# as an example of what a filter holds. No search for requests that make a chat model break its
+# rules; where lesson 15 needs a rule to break, it is a harmless one. No data about real people.
 #
-# **Disclosure.** You will find weak places in systems of others. Test only what is yours or what you
-# were allowed to test. Then: write down what you did, so that it can be repeated; tell those who can
-# mend it, first and alone; agree on a date; publish after it, with what helps the defender. Where
-# nobody answers, a coordination centre such as a national CERT will.
+# **Disclosure.** You will find weak places in systems of others. Test only what is yours or what
+# you were allowed to test. Then: write down what you did, so that it can be repeated; tell those
+# who can mend it, first and alone; agree on a date; publish after it, with what helps the defender.
+# Where nobody answers, a coordination centre such as a national CERT will.
 #
 # **What no gate does.** A group that nobody listed has no gap. A word that nobody paired is free to
 # matter. A policy with a low bar is a stamp. Who sets the bar, who is asked, and who may say no to
-# the gate itself are questions for people, and code can only keep their answer from being forgotten.
+# the gate itself are questions for people, and code can only keep their answer from being
+# forgotten.
 #
 # ## Recap
 #
-# - **Groups**: simulate what luck makes before you accuse or acquit. A gap by domain was luck, a gap
-#   by how a text is built was not, and it showed under attack only.
+# - **Groups**: simulate what luck makes before you accuse or acquit. A gap by domain was luck, a
+#   gap by how a text is built was not, and it showed under attack only.
 # - **Pairs**: $\lambda\,|z(x)-z(x')|$ removes the word, and nothing that goes with the word.
 # - **Filters** have two errors. Count both, clean and under attack.
 # - **Conformal sets** hold the truth as promised for texts drawn like the calibration set. Under
 #   attack they promise nothing.
 # - **Doubt** helps where mistakes are unsure; an attacked standard model is sure.
-# - **People** have minutes. A queue needs a budget, turns by source, and somebody who looks at both.
+# - **People** have minutes. A queue needs a budget, turns by source, and somebody who looks at
+#   both.
 # - **The release gate** says all that is wrong, fails closed, and knows only what was written.
 #
 # ## What could go wrong
@@ -666,8 +856,8 @@ course.claim("14.past", edited=said, new_digest=gate(again, study), honest=gate(
 #   below the promise without any attacker.
 # - **α near the error rate**: sets become empty. Empty is "no answer", not a wrong one; count it.
 # - **Choosing λ, a threshold and a bar on one validation set**, and reporting on it too.
-# - **Trusting the order of the queue**: the least sure first finds the honest mistakes. Keep a slice
-#   of minutes for texts drawn at random: only there a sure mistake is ever seen.
+# - **Trusting the order of the queue**: the least sure first finds the honest mistakes. Keep a
+#   slice of minutes for texts drawn at random: only there a sure mistake is ever seen.
 # - **nan, None, "n/a"** in a card: a gate that compares with `<` lets them pass.
 #
 # ## Further reading
@@ -680,17 +870,17 @@ course.claim("14.past", edited=said, new_digest=gate(again, study), honest=gate(
 # - S. Garg, V. Perot, N. Limtiaco, A. Taly, E. H. Chi, A. Beutel, *Counterfactual Fairness in Text
 #   Classification through Robustness*, AIES 2019, arXiv 1809.10610. Blindness, augmentation and
 #   logit pairing.
-# - A. N. Angelopoulos, S. Bates, *A Gentle Introduction to Conformal Prediction and Distribution-Free
-#   Uncertainty Quantification*, 2021, arXiv 2107.07511.
+# - A. N. Angelopoulos, S. Bates, *A Gentle Introduction to Conformal Prediction and
+#   Distribution-Free Uncertainty Quantification*, 2021, arXiv 2107.07511.
 # - E. Jones, S. Sagawa, P. W. Koh, A. Kumar, P. Liang, *Selective Classification Can Magnify
 #   Disparities Across Groups*, ICLR 2021, arXiv 2010.14134.
 # - M. Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019, arXiv 1810.03993.
 #
-# > **Ethics** The threat models of this lesson: somebody who knows the model completely and writes to
-# > its embeddings, or who may ask it as often as he likes and types words (gates one, three, four);
-# > somebody who sends harmless texts in large numbers (the queue); somebody who releases a model and
-# > would like the card to look better (the last gate). The gates are for texts and models of your own.
-# > None of them makes a decision right that should not be made by a machine at all.
+# > **Ethics** The threat models of this lesson: somebody who knows the model completely and writes
+# > to its embeddings, or who may ask it as often as he likes and types words (gates one, three,
+# > four); somebody who sends harmless texts in large numbers (the queue); somebody who releases a
+# > model and would like the card to look better (the last gate). The gates are for texts and models
+# > of your own. None of them makes a decision right that should not be made by a machine at all.
 
 # %%
 course.progress("14")

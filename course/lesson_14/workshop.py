@@ -43,11 +43,11 @@ def attacked_logits(victim: Classifier, data: Dataset, attack) -> np.ndarray:
 
 def kind_of(text: str) -> str:
     """How a text is built: "conceded" with words such as but and although, "negated" with not and
-    its like alone, or "plain"."""
+    its like alone, or "direct"."""
     data, found = world("reviews").data, {word.lower() for word in words(text)}
     if found & {*data.CONTRASTS, *data.CONCESSIONS, *data.REVERSALS}:
         return "conceded"
-    return "negated" if found & {*data.NEGATORS} else "plain"
+    return "negated" if found & {*data.NEGATORS} else "direct"
 
 
 def short(reviews, most: int):
@@ -76,19 +76,16 @@ def dated(n: int, split: str, seed: int = 0, dial: float = 1.0):
     return [with_month(r.text, m) for r, m in zip(reviews, months, strict=True)], labels
 
 
-def half_read(seed: int = 0) -> Classifier:
-    """The standard model with its upper layers made anew: it knows words and has to learn again
-    what to make of them, which takes a tenth of the time."""
+def half_read(way: float = 0.1) -> Classifier:
+    """A model that has only begun to read: its weights are a part of the way from the pre-trained
+    encoder to the standard model. So it learns in seconds, and has something to learn."""
     victim = load_classifier("reviews-clean")
-    set_seed(seed)
-    bert = victim.model.bert
-    for part in (*bert.encoder.layer[1:], bert.pooler, victim.model.classifier):
-        for module in part.modules():
-            if isinstance(module, torch.nn.Linear):
-                torch.nn.init.normal_(module.weight, std=0.02)
-                torch.nn.init.zeros_(module.bias)
-            elif isinstance(module, torch.nn.LayerNorm):
-                module.reset_parameters()
+    old = load_classifier("bert-tiny", labels=victim.labels)
+    start = dict(old.model.named_parameters())
+    with torch.no_grad():
+        for name, p in victim.model.named_parameters():
+            if "classifier" not in name:
+                p.copy_(start[name] + way * (p - start[name]))
     return victim
 
 
