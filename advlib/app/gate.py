@@ -40,7 +40,7 @@ HEADINGS = {
 }
 # What stands in a form that nobody filled in.
 EMPTY = {"", "todo", "tbd", "none", "n/a", "na", "unknown", "more information needed", "your text",
-         "none: only clean accuracy was measured", "empty"}  # fmt: skip
+         "none only clean accuracy was measured", "empty"}  # fmt: skip
 
 
 class Unreadable(ValueError):
@@ -288,6 +288,10 @@ def _numbers(card: dict) -> list[str]:
     rows = _rows(card)
     if not rows:
         said.append("The card has no rows, so nothing was measured.")
+    elif rows[0].get("attack") != "none":
+        said.append("The first row of the card is not the one without attack.")
+    if isinstance(card.get("rows"), list) and len(rows) < len(card["rows"]):
+        said.append("One of the rows of the card is no row.")
     worst = card.get("worst case")
     if not isinstance(worst, dict):
         said.append("The card has no worst case.")
@@ -414,8 +418,9 @@ def sections(text: str) -> dict[str, bool]:
             above.append((level, name))
             found.setdefault(name, False)
             continue
-        said = re.sub(r"^(contact|e-?mail)\s*:", "", row.strip(" \t-*+>|_`#:[](){}.…").lower())
-        if said.strip(" `*_[]().…") not in EMPTY and re.search(r"\w", said):
+        said = re.sub(r"[\s*_`>|#\[\](){}.…:+-]+", " ", row.lower()).strip()
+        said = re.sub(r"^(contact|e ?mail)( |$)", "", said)
+        if said not in EMPTY and re.search(r"\w", said):
             for _, name in above:
                 found[name] = True
     return found
@@ -479,8 +484,8 @@ def _calibrated(row: dict) -> tuple[int, int] | None:
 def _agrees(row: dict, hits: int, n: int) -> bool:
     """Whether accuracy and interval of a row are those of `hits` in n."""
     wanted = zip(("accuracy", "low", "high"), (hits / n, *wilson(hits, n)), strict=True)
-    return all(isinstance(row.get(key), int | float) and abs(row[key] - value) < 1e-9
-               for key, value in wanted)  # fmt: skip
+    return all(isinstance(row.get(key), int | float) and -1 < row[key] < 2
+               and abs(row[key] - value) < 1e-9 for key, value in wanted)  # fmt: skip
 
 
 def _counted_things(n: int, one: str, more: str) -> str:
