@@ -554,8 +554,9 @@ def objections(card, policy):
             value = card.get(name)
             number = isinstance(value, int | float)
             if not (number and sign * value >= sign * limit):  # nan is never >=
-                shown = value if number else "not measured"
-                said.append(f"{name}: {shown}, and the policy asks for {rule} {limit}")
+                shown = f"{value:.3g}" if number else "not measured"
+                words = rule.replace("_", " ")
+                said.append(f"{name}: {shown}, and the policy asks for {words} {limit}")
     return said
 
 

@@ -327,8 +327,8 @@ figures.cures(table)
 # share of answers that turn when only the month changes.*
 #
 # All three cure it here. They differ in the price (the penalty needs a second pass over every batch
-# and costs twice as much), and in what they ask of whoever uses the model: blindness has to be kept up
-# for every text for ever, and the other two are inside the weights.
+# and costs twice as much), and in what they ask of whoever uses the model: blindness has to be kept
+# up for every text for ever, and the other two are inside the weights.
 #
 # ### What goes with the word
 #
@@ -351,7 +351,7 @@ print(f"blind to the month, right where the season misleads: {sees:.1%}")
 course.claim("14.correlate", blind=table["blindness"]["against"], sees=sees)
 
 # %% [markdown]
-# The word is gone and the bias is not: the model reads the season. Its gap for months is exactly
+# The word is gone and the bias is not: the model goes by the season. Its gap for months is exactly
 # zero, and a report could say so. **A penalty, an augmentation and a blindfold all remove the words
 # that were listed, and nothing that goes with them.** With people it is the same: take the name
 # out, and the address is still there. What helps is to ask for the counterfactual of the *cause*
@@ -534,9 +534,11 @@ figures.scores(scores, p, labels, conformal_threshold(scores, 0.1))
 #
 # The promise is kept without attack, up to the luck of one calibration set, and broken under both
 # attacks. Nobody lied: it holds *on average over texts that are drawn like those that were
-# calibrated on* (exchangeable), and an attacked text is not. The model is not wrong about its
-# threshold; it is answering another question than the one it was asked. And nothing warns you: the
-# sets still look like sets.
+# calibrated on* (exchangeable), and an attacked text is not. Does anything warn you? At 90 % yes,
+# if somebody looks: most sets are suddenly empty, for the sure model of clean texts made a
+# threshold that hardly any attacked text gets under. At 98 % the sets look nearly as they always
+# did, and a third to a half of them is wrong. Watch the share of empty and of double sets, and do
+# not take silence for coverage.
 #
 # ### Answer the sure ones, hand on the rest
 #
@@ -673,7 +675,7 @@ old = world("reviews").sample(2 * len(decided), "train", seed=5)
 student = copy.deepcopy(plain)
 texts = [text for text, _ in decided] + [r.text for r in old]
 answers = [plain.labels.index(label) for _, label in decided] + [r.label for r in old]
-workshop.train(student, workshop.dataset(texts, answers), epochs=3, learning_rate=5e-4)
+workshop.train(student, workshop.dataset(texts, answers), epochs=6)
 rest = [i for i, text in enumerate(sent) if text not in dict(decided)]
 back = {name: (victim.predict([sent[i] for i in rest]).argmax(1) == labels[rest]).mean()
         for name, victim in {"before": plain, "after": student}.items()}
