@@ -182,15 +182,15 @@ figures.kinds(kinds, right, robust)
 #
 # </details>
 #
-# Two things follow. **Clean accuracy hid it**: the group that an attacker breaks first is hardly
-# visible before he comes. And **here adversarial training made the gap smaller**. The literature
-# has found the opposite: Xu et al. (ICML 2021) train on CIFAR-10, where standard training treats
-# classes about alike, and adversarial training leaves 93 % clean accuracy on cars and 65 % on cats,
-# 67 % and 17 % under PGD. Ma, Wang and Liu (NeurIPS 2022) find that the gap grows with the `eps` of
-# the training. Who is right? Both: in a world of two balanced classes made by one grammar, no class
-# is harder. `benchmarks/groups.py` plants what is missing, a class with few texts or a hard group
-# with few texts, and trains with three seeds each:
-# [docs/results/groups.md](https://github.com/OWNER/REPOSITORY/blob/main/docs/results/groups.md).
+# Two things follow. **Clean accuracy nearly hid it**: without attack the conceded texts are a few
+# points behind, under attack they are the ones that go. And **here adversarial training made the
+# gap smaller**. The literature has found the opposite: Xu et al. (ICML 2021) train on CIFAR-10,
+# where standard training treats classes about alike, and adversarial training leaves 93 % clean
+# accuracy on cars and 65 % on cats, 67 % and 17 % under PGD. Ma, Wang and Liu (NeurIPS 2022) find
+# that the gap grows with the `eps` of the training. Who is right? Both may be. Here two classes of
+# one size are made by one grammar, and neither is harder. `benchmarks/groups.py` plants what is
+# missing, a class or a kind of text with few examples, and trains with three seeds each; the table
+# is in `docs/results/groups.md`.
 #
 # ## 3 · Gate two: a word that should not matter
 #
@@ -782,8 +782,7 @@ course.claim("14.gate", study=gate(card, study), use=refused)
 # %% [markdown]
 # In a terminal or in CI this is `advlib gate card.json --policy use.toml --model-card README.md`.
 # It ends with exit code 1 where there is an objection, and then nothing that comes after it runs.
-# Two policies are in the folder [configs](https://github.com/OWNER/REPOSITORY/tree/main/configs),
-# `gate-course.toml` and `gate-strict.toml`.
+# Two policies are in the repository, `configs/gate-course.toml` and `configs/gate-strict.toml`.
 #
 # ### The attack on the last gate
 #
