@@ -31,7 +31,7 @@ def kind(review) -> str:
 
 def training_texts(name: str, n: int, seed: int) -> list:
     """n short training texts of a world."""
-    drawn = [r for r in world("reviews").sample(14 * n, "train", seed) if len(r.text) < 110]
+    drawn = [r for r in world("reviews").sample(10 * n, "train", seed) if len(r.text) < 110]
     rare = {"balanced": lambda r: None, "rare class": lambda r: r.label == 1,
             "rare kind": lambda r: kind(r) == "conceded"}[name]  # fmt: skip
     if name == "balanced":
@@ -64,16 +64,18 @@ def gaps(victim, test: list) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--texts", type=int, default=256)
-    parser.add_argument("--test", type=int, default=320)
+    parser.add_argument("--texts", type=int, default=192)
+    parser.add_argument("--test", type=int, default=240)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--eps", type=float, nargs="+", default=[0.3])
     options = parser.parse_args()
     torch.set_num_threads(1)
     test, rows = test_texts(options.test), []
+    objectives = {"L": Clean()} | {f"L + L_adv, ε = {eps:g}": Adversarial(FGM(eps))
+                                   for eps in options.eps}  # fmt: skip
     for name in WORLDS:
-        for how, objective in {"L": Clean(), "L + L_adv, eps = 0.3": Adversarial(FGM(0.3)),
-                               "L + L_adv, eps = 0.6": Adversarial(FGM(0.6))}.items():
+        for how, objective in objectives.items():
             runs = []
             for seed in range(options.seeds):
                 texts = training_texts(name, options.texts, seed)

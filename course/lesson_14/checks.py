@@ -87,9 +87,9 @@ def check_worst_group(answer) -> None:
     answer = _kept(answer)
     rng = np.random.default_rng(1400)
     cases = []
-    for sizes, rates in (((13, 150), (0.75, 0.9)), ((40, 31, 37, 43), (0.7, 0.75, 0.7, 0.7)),
-                         ((29, 41, 30, 37, 43, 31), (0.9,) * 6),
-                         ((17, 60, 23), (0.55, 0.9, 0.6))):  # fmt: skip
+    for sizes, rates in (((17, 60, 23), (0.55, 0.9, 0.6)), ((13, 150), (0.75, 0.9)),
+                         ((40, 31, 37, 43), (0.7, 0.75, 0.7, 0.7)),
+                         ((29, 41, 30, 37, 43, 31), (0.9,) * 6)):  # fmt: skip
         groups = np.concatenate([[f"group {chr(97 + i)}"] * n for i, n in enumerate(sizes)])
         right = np.concatenate([np.arange(n) < round(r * n) for n, r in zip(sizes, rates,
                                                                            strict=True)])

@@ -37,8 +37,9 @@ CLAIMS = {
     ),
     "14.planted": Claim(
         "The model that nobody cured goes by the month too: it is right clearly more often where "
-        "the month agrees with the label than where it misleads.",
-        lambda agrees, against, flips: agrees > against + 0.08 and flips > 0.08,
+        "the month agrees with the label than where it misleads. The standard model does not.",
+        lambda agrees, against, flips, honest: agrees > against + 0.08 and flips > 0.08
+        and honest < 0.02,
     ),
     "14.cures": Claim(
         "Blindness, augmentation and the penalty all make the answers nearly independent of the "

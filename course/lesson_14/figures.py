@@ -132,7 +132,7 @@ def cures(table):
                 inside = value > 0.8
                 ax.annotate(f"{value:.0%}", (value, y), (-4 if inside else 4, 0), va="center",
                             textcoords="offset points", ha="right" if inside else "left")
-            ax.set(xlabel=what, xlim=(0, 1))
+            ax.set(xlabel=what, xlim=(0, 1), xticks=(0, 0.25, 0.5, 0.75))
             ax.xaxis.set_major_formatter(PercentFormatter(1))
             ax.grid(False)
         left.set_yticks(range(len(rows)), rows)
@@ -156,7 +156,7 @@ def filters(slips, wrongly):
         below.set_xticks(range(len(names)), names)
         for axes, what, top in ((ax, "slips through", 1.08), (below, "held wrongly", 0.3)):
             axes.set(ylabel=what, ylim=(-0.05 if axes is ax else 0, top))
-            axes.yaxis.set_major_formatter(PercentFormatter(1))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     fig.alt = "; ".join(
         f"{name}: slips through " + ", ".join(f"{slips[name, how]:.0%} {how}" for how in marks)

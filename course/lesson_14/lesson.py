@@ -143,10 +143,11 @@ figures.null({name: (robust[name], domains) for name in victims}, found)
 # *The figure: how often worlds in which the domain does not matter show which gap, and the gap that
 # was seen, for each model.*
 #
-# The headline was luck. With 15 groups somebody must come last, and with some 40 texts each the
-# last one looks bad. A gate that refuses at "10 points between groups" would refuse every model.
-# The widget shows what it takes: move the number of texts per group and see from where on a gap of
-# 10 points would mean something.
+# No headline. With 15 groups somebody must come last, with some 40 texts each the last one looks
+# bad, and worlds in which the domain does not matter show such gaps often. (That does not prove
+# that all domains are treated alike: so few texts cannot tell.) A gate that refuses at "10 points
+# between groups" would judge the number of texts, not the model. The widget shows what it takes:
+# move the number of texts per group and see from where on a gap of 10 points would mean something.
 
 # %%
 figures.explore_null()
@@ -200,9 +201,10 @@ figures.kinds(kinds, right, robust)
 # exchanged, and call the difference a gap, $|z(x)-z(x')|$. That is a robustness question: the
 # attacker may change one word, and which one is known.
 #
-# Our honest models pass: no month has ever decided anything for them. So we plant a bias, with a
-# known cause. In these training texts the month goes with the label, always: July for praise,
-# November for blame. The month is not *why* a review is good. It is only easier to read.
+# Our own models pass: the standard one lets no month decide anything (a cell below counts). So we
+# plant a bias, with a known cause. In these training texts the month goes with the label, always:
+# July for praise, November for blame. The month is not *why* a review is good. It is only easier to
+# read.
 
 # %%
 texts, answers = workshop.dated(profile.pick(256, 1000), "train", seed=1)
@@ -237,16 +239,20 @@ def judged(victim, before=lambda text: text):
             "gap": np.abs(z["july"] - z["november"]).sum(1).mean()}
 
 
-table = {"as it is": judged(biased)}
+table, honest = {"as it is": judged(biased)}, judged(plain)["flips"]
 row = table["as it is"]
 guess.reveal(row["flips"])
-print(f"right where the month agrees {row['agrees']:.1%}, where it misleads {row['against']:.1%}")
-course.claim("14.planted", agrees=row["agrees"], against=row["against"], flips=row["flips"])
+print(f"answers of the standard model that the month turns: {honest:.1%}")
+print(f"the biased one is right where the month agrees {row['agrees']:.1%}, where it misleads "
+      f"{row['against']:.1%}")
+course.claim("14.planted", agrees=row["agrees"], against=row["against"], flips=row["flips"],
+             honest=honest)
 
 # %% [markdown]
 # Three cures. **Blindness**: the model never sees which month it is; every month is written as May,
 # in training and in use. **Augmentation**: every text comes twice, with either month, under the
-# same label. The **penalty** leaves the texts as they are and changes what is minimised:
+# same label, and for half as many epochs. The **penalty** leaves the texts as they are and changes
+# what is minimised:
 #
 # $$L + \texttt{lam}\cdot \frac1n\sum_x |z(x)-z(x')|,\qquad |z(x)-z(x')|=\sum_k|z_k(x)-z_k(x')|$$
 #
@@ -393,7 +399,7 @@ print(f"{len(must_stay)} texts that must stay, such as: {must_stay[0]}")
 # or replace words by others of their group (a brother becomes a nephew: still a relative). Both are
 # the attacks of lesson 06; only the victim has changed.
 #
-# ### Prediction 14.c: the dear filter and the cheap one
+# ### Prediction 14.c: four filters
 
 # %%
 guess = course.predict(
@@ -516,15 +522,15 @@ guess = course.predict("14.d", "in which share of texts is the true class in the
 def coverage(p, alpha):
     """(the true class is in the set, the set is empty, the set has both classes), as shares."""
     sets = 1 - p <= conformal_threshold(scores, alpha)
-    held = sets[np.arange(len(p)), labels[: len(p)]]
-    return held.mean(), (sets.sum(1) == 0).mean(), (sets.sum(1) == 2).mean()
+    inside = sets[np.arange(len(p)), labels[: len(p)]]
+    return inside.mean(), (sets.sum(1) == 0).mean(), (sets.sum(1) == 2).mean()
 
 
 covered = {(when, alpha): coverage(p[when], alpha) for when in p for alpha in (0.1, 0.02)}
 guess.reveal(covered["FGM", 0.1][0])
-for (when, alpha), (held, empty, both) in covered.items():
-    print(f"promised {1 - alpha:.0%}, {when:11} covered {held:6.1%}, empty {empty:6.1%}, "
-          f"both {both:6.1%}")
+for (when, alpha), (inside, empty, two) in covered.items():
+    print(f"promised {1 - alpha:.0%}, {when:11} covered {inside:6.1%}, empty {empty:6.1%}, "
+          f"both {two:6.1%}")
 course.claim("14.coverage", covered=covered)
 figures.scores(scores, p, labels, conformal_threshold(scores, 0.1))
 
@@ -537,8 +543,8 @@ figures.scores(scores, p, labels, conformal_threshold(scores, 0.1))
 # calibrated on* (exchangeable), and an attacked text is not. Does anything warn you? At 90 % yes,
 # if somebody looks: most sets are suddenly empty, for the sure model of clean texts made a
 # threshold that hardly any attacked text gets under. At 98 % the sets look nearly as they always
-# did, and a third to a half of them is wrong. Watch the share of empty and of double sets, and do
-# not take silence for coverage.
+# did, and a quarter to a third of the texts get a set of one class, the wrong one. Watch the share
+# of empty and of double sets, and do not take silence for coverage.
 #
 # ### Answer the sure ones, hand on the rest
 #
@@ -653,19 +659,20 @@ figures.queue(caught, len(misread))
 #
 # <details><summary>What you should see</summary>
 #
-# Through a door of ours the flood pushes our texts out of that door's third of the time. From one
-# address it gets a quarter of the time, for sources take turns. From 60 addresses it gets all of
-# it, and not one mistake is found.
+# Through a door of ours the flood takes that door's third of the time. From one address it gets a
+# quarter of the time, for sources take turns. From 60 addresses it gets nearly all of it, and next
+# to no mistake is found.
 #
 # </details>
 #
 # Taking turns is a good rule until addresses are free. Then "fair to every source" means "fair to
 # 60 copies of one person", and the queue is a gate that anybody can shut for everybody. What helps
-# costs something: sources that are known and not merely named, a limit for all new ones together,
-# and a slice of the minutes for texts drawn at random, which no flood of unsure texts can steer.
+# costs something: sources that are known and not merely named, a limit for all new ones together
+# (`advlib review` lets 100 texts of one source wait, which 60 addresses do not feel), and a slice
+# of the minutes for texts drawn at random, of which a flood gets its share and no more.
 #
 # What the person decides can go back into the training. Here is a second model, trained on the
-# decisions of that day and on twice as many texts as before, and judged on attacked texts that the
+# decisions of that day and on twice as many ordinary texts, and judged on attacked texts that the
 # person never saw:
 
 # %%
