@@ -695,7 +695,8 @@ course.claim("14.back", back=back)
 # This is no measure of robustness: the texts were made against the *old* model, and an attacker
 # will turn to the new one (lesson 07). And whoever can decide can also mislabel: a queue whose
 # answers are trained on is an entrance for poison. Two people per text, some texts with known
-# answers among them, and a store that shows who decided what are the gates of the gate.
+# answers among them, and a store that shows who decided what are the gates of the gate. The sure
+# mistakes never reach the queue at all: the least sure come first.
 
 # %% [markdown]
 # ## 6 · Gate five: the release
@@ -853,6 +854,8 @@ course.claim("14.past", edited=said, new_digest=gate(again, study), honest=gate(
 # - **People** have minutes. A queue needs a budget, turns by source, and somebody who looks at
 #   both.
 # - **The release gate** says all that is wrong, fails closed, and knows only what was written.
+# - `advlib.fairness` has the same functions for your own work (its null keeps the number of right
+#   texts and draws which ones they are); `advlib review` and `advlib gate` are the programs.
 #
 # ## What could go wrong
 #
