@@ -168,6 +168,9 @@ CHANGES = {
     "fewer groups": (
         lambda c: c["groups"]["rows"].pop(),
         "groups do not add up", 1),
+    "more hits": (
+        lambda c: c["groups"]["rows"][0].update(clean=row("g0", 100, 100)),
+        "groups do not add up", 1),
     "no list": (
         lambda c: c["groups"].update(rows={}),
         "says nothing of groups", 1),
