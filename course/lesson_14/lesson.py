@@ -194,8 +194,8 @@ figures.kinds(kinds, right, robust)
 # fiftieth. Each world is trained plainly and with FGM, three seeds each, for a short time from a
 # model that reads a little (`docs/results/groups.md`):
 #
-# - Balanced: no gap between the classes that three seeds agree on, with or without attacks in
-#   training.
+# - Balanced: on clean texts at most 8 points between the classes, to either side, with or without
+#   attacks in training. Chance makes about as much of 240 test texts.
 # - A rare class: plain training leaves it 34 to 40 points behind, on clean texts. Training with FGM
 #   gives it up altogether: 99 to 100 points. Trained three times as long it is 31 to 42 and 60 to
 #   93 points. The published effect is there, and it is large.
