@@ -864,8 +864,9 @@ course.claim("14.past", edited=said, new_digest=gate(again, study), honest=gate(
 #
 # ## Recap
 #
-# - **Groups**: simulate what luck makes before you accuse or acquit. A gap by domain was luck, a
-#   gap by how a text is built was not, and it showed under attack only.
+# - **Groups**: simulate what luck makes before you accuse or acquit. The gap by domain could be
+#   luck, the one by how a text is built could not. Adversarial training narrowed it, and gave up a
+#   rare class.
 # - **Pairs**: $\lambda\,|z(x)-z(x')|$ removes the word, and nothing that goes with the word.
 # - **Filters** have two errors. Count both, clean and under attack.
 # - **Conformal sets** hold the truth as promised for texts drawn like the calibration set. Under
