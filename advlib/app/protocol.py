@@ -17,6 +17,7 @@ from pathlib import Path
 
 from torch import nn
 
+from advlib.app.certificates import certificates
 from advlib.app.recipes import for_text
 from advlib.app.rows import interval, percent
 from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
@@ -74,8 +75,8 @@ LEADERBOARD = """\
 """
 # Not covered by the digest: what may differ where the same model meets the same texts. A folder may
 # be called anything; a processor that adds up in another order may find one query more or less.
-UNSEALED = {"digest", "name", "versions", "seconds",
-            "queries", "forward", "changed", "temperature", MAJORITY}  # fmt: skip
+UNSEALED = {"digest", "name", "versions", "seconds", "queries", "forward", "changed",
+            "temperature", MAJORITY, "certified"}  # fmt: skip
 # Of a row. They and the majority class came later than the first published digests, which stay as
 # they are: macro-F1 and classes follow from the same answers as `hits`, the majority class and
 # texts without a candidate from the texts. What they would show of a model that learned nothing is
@@ -86,7 +87,8 @@ UNSEALED_IN_ROWS = {"macro_f1", "classes", "untried"}
 def evaluate(
     source: str | Path, data: str = "reviews", protocol: str | Protocol = "standard", *,
     eps: float | None = None, test: str | Path | None = None, n: int | None = None,
-    device: str | None = None, batch_size: int | None = None, progress: bool = False, **columns,
+    device: str | None = None, batch_size: int | None = None, progress: bool = False,
+    certify: bool = False, **columns,
 ) -> dict:  # fmt: skip
     """Put a model through a protocol. Returns its card, a dict that goes into JSON as it is.
 
@@ -96,6 +98,8 @@ def evaluate(
         …", and another eps is another protocol.
     n: so many test texts instead of the protocol's. The card then says "standard, n = …", and so
         it does where the data have fewer texts.
+    certify: the card gets a further part, "certified", how many of the texts are proved robust (see
+        `advlib.app.certificates`). The digest does not cover it.
 
     An attack that has a `world` is left out where the data are not that world, for elsewhere
     nobody knows which words keep the label, and so is one that has nothing to try on any text; the
@@ -153,6 +157,8 @@ def evaluate(
     } | others  # fmt: skip
     if table.attrs["warning"]:  # of a model that collapsed, or is no better than one answer to all
         card["warning"] = table.attrs["warning"]
+    if certify:
+        card["certified"] = certificates(victim, rows, data)
     return card | {"digest": digest(card)}
 
 

@@ -174,7 +174,7 @@ class Canonical:
         attack = WordSubstitution(world=self.world)
         if texts and not any(any(attack.options(text)) for text in texts):
             raise NothingToTry(attack)
-        logits = canonical(victim, self.world).logits(texts)
+        logits = victim.logits([canonical_text(text, self.world) for text in texts])
         right = (answers(logits, labels) == labels).tolist()
         seconds = (time.perf_counter() - start) / max(1, len(right))
         return [Certificate(r, r, seconds=seconds) for r in right]

@@ -69,7 +69,7 @@ class Smoothed:
 
     The certificate is about a given label y: "P(model says y) > 1/2 (+ a margin)" is one statement
     about one proportion, so one sample is enough. Whoever wants a certificate for the answer, with
-    no label, must choose the class on another sample (Cohen et al. 2019, section 3.2.2), or the
+    no label, must choose the class on another sample (as Certify of Cohen et al. 2019), or the
     bound is that of the luckiest class: `method(victim, texts, method.predict(victim, texts))` does
     so, because `predict` draws its own.
     """
@@ -133,7 +133,7 @@ class SmoothedWords(Smoothed):
     model says y under it. For every x' of the threat model p' ≥ p − TV(Π_x, Π_x'), the total
     variation distance. Words are drawn independently, uniformly from A_i for x and A'_i for x', so
     TV ≤ 1 − Π_i |A_i ∩ A'_i| / max(|A_i|, |A'_i|), and only changed words have a factor below 1
-    (SAFER, theorem 1, with sets of one size). Certified where p_low − (1 − the smallest product)
+    (SAFER bounds it so for sets of one size). Certified where p_low − (1 − the smallest product)
     > 1/2, for any number of classes. Where the sets are equivalence classes, as a world's are, x
     and x' have the same samples, the margin is 0, and p_low > 1/2 is enough.
 
