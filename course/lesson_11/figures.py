@@ -56,7 +56,8 @@ def budgets(withstood, exact):
                ylim=(0, 1.05))  # fmt: skip
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     fig.alt = (f"Share of texts that withstand the attack: {values[0]:.0%} with {names[0]} "
-               f"queries, {values[-1]:.0%} without a limit. A line at the exact worst case, {exact:.0%}.")
+               f"queries, {values[-1]:.0%} without a limit. A line at the exact worst case, "
+               f"{exact:.0%}.")
     return fig
 
 
@@ -109,7 +110,8 @@ def network():
     parts = (("words", "a box for\neach word"), ("each\n(affine, ReLU)", "centre and\nradius"),
              ("filter\n(affine, ReLU)", "centre and\nradius"),
              ("largest over\nthe text", "both ends"),
-             ("inner\n(affine, ReLU)", "centre and\nradius"), ("out\n(affine)", "a box of\nlogits"))  # fmt: skip
+             ("inner\n(affine, ReLU)", "centre and\nradius"),
+             ("out\n(affine)", "a box of\nlogits"))  # fmt: skip
     with plots.style():
         fig, ax = plots.figure(7.4, 1.7)
         ax.axis("off")
@@ -178,8 +180,8 @@ def boxes_grow(sizes, curves):
     return fig
 
 
-def circle(group, reach):
-    """The words of a group on a circle; the sets of two neighbours on it."""
+def words_on_a_ring(group, reach):
+    """The words of a group on a ring; the sets of two neighbours on it."""
     n = len(group)
     with plots.style():
         fig, ax = plots.figure(4.6, 3.9)
@@ -205,7 +207,7 @@ def circle(group, reach):
         for colour, word, line in ((LOWER, group[0], "-"), (UPPER, group[1], "--")):
             ax.plot([], [], color=colour, linestyle=line, label=f"drawn for “{word}”")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
-    fig.alt = (f"{n} words on a circle. Each word is drawn from those at most {reach} steps away. "
+    fig.alt = (f"{n} words on a ring. Each word is drawn from those at most {reach} steps away. "
                f"The sets of two neighbours have {common} of {whole} words in common.")
     return fig
 
@@ -217,7 +219,7 @@ def ring(reaches, overlap, certified):
         ax.plot(reaches, overlap, color="#777777", marker="o", linestyle="--",
                 label="overlap of the worst neighbour, mean")
         ax.plot(reaches, certified, color=LOWER, marker="s", label="share certified")
-        ax.set(xlabel="how many steps on the circle a drawn word may be away", ylim=(0, 1.05),
+        ax.set(xlabel="how many steps on the ring a drawn word may be away", ylim=(0, 1.05),
                ylabel="share", xticks=reaches)  # fmt: skip
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=9)
     fig.alt = (f"With a reach of {reaches[0]} the mean overlap is {overlap[0]:.2f} and "
@@ -232,13 +234,13 @@ def noise(radii, ceilings):
              4.0: ("#D55E00", "v", ":")}  # fmt: skip
     with plots.style():
         fig, ax = plots.figure(6.4, 3.2)
-        eps = np.linspace(0, 0.5, 101)
+        eps = np.linspace(0, 0.5, 501)
         for sigma, found in radii.items():
             colour, mark, line = looks[sigma]
             shares = [(found > e).mean() for e in eps]
             ax.plot(eps, shares, color=colour, linestyle=line, label=f"sigma {sigma:g}")
-            at = min(ceilings[sigma], eps[-1])
-            ax.plot(at, 0.0, mark, color=colour, markersize=9, clip_on=False)
+            if ceilings[sigma] <= eps[-1]:
+                ax.plot(ceilings[sigma], 0.0, mark, color=colour, markersize=9, clip_on=False)
         ax.plot([], [], "o", color="#777777", label="its ceiling")
         ax.set(xlabel="eps, L2 norm over the whole text (0.3 is the course's)", xlim=(0, 0.5),
                ylabel="share certified", ylim=(0, 1.05))  # fmt: skip
