@@ -330,7 +330,7 @@ def check_lower_bound(answer) -> None:
     def number(hits, n, alpha):
         found = answer(hits, n, alpha)
         expect(found is not None, "the result is None: does the function return it?")
-        expect(np.ndim(found) == 0 and isinstance(found, float | int | np.floating | np.integer),
+        expect(np.ndim(found) == 0 and isinstance(found, float | int | np.number | Tensor),
                f"the result should be one number, not {type(found).__name__}",
                yours=show(found))  # fmt: skip
         expect(not math.isnan(found), "the result is nan", likely="beta.ppf with the parameter 0, "
@@ -396,9 +396,8 @@ def check_total_variation(answer) -> None:
                yours=show(found))  # fmt: skip
         return float(found)
 
-    ring = [["good", "fine", "nice", "kind", "neat", "glad"][i:] + ["good", "fine"][: max(0, i - 3)]
-            for i in range(3)]  # fmt: skip
-    three = [tuple(r[:3]) for r in ring]
+    names = ("good", "fine", "nice", "kind", "neat")
+    three = [names[i : i + 3] for i in range(3)]
     problems = [
         dict(here=[("a", "b", "c")], there=[("b", "c", "d")]),
         dict(here=[three[0], three[1]], there=[three[1], three[1]]),

@@ -25,8 +25,8 @@ CLAIMS = {
         lambda missed: missed[10] >= missed[20] >= missed[None] and missed[10] >= 3,
     ),
     "11.proved": Claim(
-        "The model that was trained against words is robust on nearly all of these texts, and for "
-        "these texts that is no longer a number from an attack.",
+        "The model that was trained against attacks is robust on nearly all of these texts, and "
+        "for these texts that is no longer a number from an attack.",
         lambda exact: exact.mean() > 0.9,
     ),
     "11.affine": Claim(

@@ -85,11 +85,11 @@ all_counts = ExactWorst(WordSubstitution()).counts(plain, pool["text"])
 print(f"median number of variants: all words {np.median(all_counts):,.0f} (the most: "
       f"{max(all_counts):,}), words of opinion {np.median(counts):,.0f}")
 
-few = [i for i, n in enumerate(counts) if 1 < n <= 300][: profile.pick(60, 200)]
+few = [i for i, n in enumerate(counts) if 1 < n <= 200][: profile.pick(60, 200)]
 test = pool.select(few)
 texts, labels = list(test["text"]), np.array(test["label"])
 options = options_of(attack, plain, texts, labels)
-print(f"{len(texts)} texts with at most 300 variants, {sum(counts[i] for i in few):,} in all")
+print(f"{len(texts)} texts with at most 200 variants, {sum(counts[i] for i in few):,} in all")
 
 # %% [markdown]
 # All words are far too many, words of opinion are few enough. That is our **threat model** for
@@ -155,7 +155,7 @@ print(f"the attack: {withstood.mean():.1%} of the texts withstand it, {queries:.
       f"of {sum(counts[i] for i in few) / len(few):.0f} variants")
 guess = course.predict("11.a", f"how many of the {withstood.sum()} texts that withstood can be "
                        "broken, by some variant that the attack did not see?",
-                       low=0, high=int(withstood.sum()), unit="texts")  # fmt: skip
+                       guess=None, low=0, high=int(withstood.sum()), unit="texts")  # fmt: skip
 
 # %%
 worst = [exact_worst(t, o, margins_of(plain, y))
@@ -170,12 +170,13 @@ course.claim("11.exact", exact=exact, attack=withstood)
 
 # %% [markdown]
 # Where the two are equal, the attack was *exact*: its number is the truth, and no better attack of
-# this threat model can exist. We know that only because we tried everything. The library does the
-# same for texts that share their passes, and for the model that was trained against words:
+# this threat model can exist. We know that only because we tried everything. `ExactWorst` of the
+# library does the same, for many texts at once. We compare, and take it to `reviews-robust`, which
+# was trained against attacks on embeddings, words and typos:
 
 # %%
-library = np.array([c.certified for c in ExactWorst(attack)(plain, texts, labels)])
-course.claim("11.same", yours=exact, library=library)
+library = np.array([c.certified for c in ExactWorst(attack)(plain, texts[:20], labels[:20])])
+course.claim("11.same", yours=exact[:20], library=library)
 exact_robust = np.array([c.certified for c in ExactWorst(attack)(robust, texts, labels)])
 print(f"exact worst case: reviews-clean {exact.mean():.1%}, reviews-robust "
       f"{exact_robust.mean():.1%} of {len(texts)} texts")
@@ -192,7 +193,7 @@ left = {}
 for budget in (10, 15, 20, 30, None):
     small = WordSubstitution(constraints=(OpinionsOnly(),), max_queries=budget)
     left[budget] = np.array([r.robust for r in small(plain, texts, labels)])
-    print(f"{budget or 'no limit':>8} queries: {left[budget].mean():6.1%} withstand, "
+    print(f"{budget or 'any':>3} queries: {left[budget].mean():6.1%} withstand, "
           f"{(left[budget] & ~exact).sum()} of them can be broken")
 course.claim("11.budget", missed={b: (ok & ~exact).sum() for b, ok in left.items()})
 figures.budgets({b: ok.mean() for b, ok in left.items()}, exact.mean())
@@ -354,7 +355,7 @@ ids = plain.tokenizer(["good", "great"], add_special_tokens=False)["input_ids"]
 two = plain.model.get_input_embeddings().weight.detach()[[row[0] for row in ids]]
 print(f"a box that holds “good” and “great”: radius {(two[0] - two[1]).abs().max() / 2 / unit:.1f}")
 guess = course.predict("11.b", "the largest radius at which at least half of the texts are "
-                       "certified through the whole model",
+                       "certified through the whole model", guess=None,
                        options=("1e-2", "1e-4", "1e-6", "1e-8", "1e-10",
                                 "smaller still"))  # fmt: skip
 
@@ -382,7 +383,7 @@ bounds, inside, seen = bert_bounds(plain.model, batch, smallest), True, []
 start = double.get_input_embeddings()(batch["input_ids"]).detach()
 free = attackable(batch)[..., None].double()
 for _ in range(20):
-    corner = torch.randint(0, 2, start.shape, generator=draw).double() * 2 - 1
+    corner = torch.randint(0, 2, start.shape, generator=draw).to(start) * 2 - 1
     with torch.no_grad():
         out = double(inputs_embeds=start + corner * free * smallest * unit,
                      attention_mask=batch["attention_mask"], output_hidden_states=True)
@@ -442,7 +443,7 @@ figures.network()
 
 # %%
 vocabulary = cnn.Vocabulary(world("reviews"))
-learn = data["train"].select(range(profile.pick(1500, 5000)))
+learn = data["train"].select(range(profile.pick(1200, 5000)))
 X, Y = vocabulary.ids(list(learn["text"])), torch.tensor(learn["label"])
 runs = {"plain": ("plain", 0.1), "random words": ("words", 0.1), "boxes": ("ibp", 0.1),
         "boxes, wide start": ("ibp", 1.0)}  # fmt: skip
@@ -470,7 +471,7 @@ for name, net in nets.items():
     chains[name] = table.mean().to_dict()
 print(f"random words: robust in truth on {chains['random words']['exact']:.1%} of the texts")
 guess = course.predict("11.c", "on which share of these texts is it certified by its boxes, words "
-                       "of opinion free?", low=0, high=1)  # fmt: skip
+                       "of opinion free?", guess=None, low=0, high=1)  # fmt: skip
 
 # %%
 guess.reveal(chains["random words"]["lower"])
@@ -664,9 +665,9 @@ for reach in (1, 2, 4, 6):
           + ", ".join(f"{v:.2f}" for v in tv))
 
 # %%
-reaches, overlap, sure = (1, 2, 3, 4, 5, 7), [], []
+reaches, overlap, sure = (1, 2, 3, 5, 7), [], []
 one_step = Neighbours(within=1, constraints=(OpinionsOnly(),))
-some = profile.pick(30, 100)
+some = profile.pick(20, 100)
 for reach in reaches:
     ringed = SmoothedWords(one_step, neighbours=reach, n=n, alpha=alpha)
     overlap.append(np.mean([ringed.overlap(plain, t) for t in texts[:some]]))
@@ -710,6 +711,8 @@ for classes in (2, 10):
 course.claim("11.two_samples", same=same, fresh=fresh, alpha=level)
 
 # %% [markdown]
+# The library's votes have a method `predict` that draws a sample of its own, for this reason.
+#
 # ### A vote over noise
 #
 # The same idea for the balls of lessons 03 and 04 (Cohen et al. 2019): add Gaussian noise to the
@@ -723,11 +726,11 @@ course.claim("11.two_samples", same=same, fresh=fresh, alpha=level)
 # is about the norm of the noise on one token.
 
 # %%
-noisy = range(profile.pick(20, 100))
+noisy = range(profile.pick(16, 100))
 here, known = [texts[k] for k in noisy], labels[list(noisy)]
 radii, most, right = {}, {}, {}
 for sigma in (0.5, 1.0, 2.0, 4.0):
-    method = SmoothedEmbeddings(sigma, n=profile.pick(150, 1000), alpha=alpha)
+    method = SmoothedEmbeddings(sigma, n=n, alpha=alpha)
     found = method(robust, here, known)
     radii[sigma] = np.array([c.radius for c in found])
     most[sigma], right[sigma] = method.ceiling(128), np.mean([c.right for c in found])
@@ -750,7 +753,7 @@ figures.noise(radii, most)
 # And again PGD on the model alone tells us nothing about the vote, in either direction:
 
 # %%
-vote = SmoothedEmbeddings(4.0, n=profile.pick(150, 1000), alpha=alpha)
+vote = SmoothedEmbeddings(4.0, n=n, alpha=alpha)
 radius = np.array([c.radius for c in vote(plain, here, known)])
 said = vote.predict(plain, here)
 for eps in (0.2, 0.3, 0.4):
@@ -798,7 +801,7 @@ course.claim("11.canonical", forms=forms, certified=canon.mean(), exact=exact.me
 
 # %% [markdown]
 # No training, no samples, no bounds, and more certificates than by anything else on this page. Why
-# does not everybody do it? Because it stands and falls with the sets. One wrong link is enough:
+# doesn't everybody do it? Because it stands and falls with the sets. One wrong link is enough:
 # *fine* to *sunny*, and by a second link *good* is *sunny*. Classes swallow each other. We make the
 # mistake on purpose and put praise and blame of one kind into one set.
 
@@ -883,6 +886,8 @@ figures.chains(rows)
 # - A **vote** is a classifier of its own. Equal sets make it easy, overlapping sets cost TV, and
 #   $\alpha^{1/n}$ is a ceiling for all of them.
 # - **One form** for all variants is exact and free, where sets are equivalence classes.
+# - In the library: `advlib.certify` and `advlib.intervals`; on the command line,
+#   `advlib evaluate --certify`.
 #
 # ## What could go wrong
 #
