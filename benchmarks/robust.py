@@ -1,11 +1,14 @@
 """`reviews-robust` against everything: the protocol, and attacks that it was not trained on.
 
     python tools/victims.py --only reviews-robust --seed 1 --out runs/robust/seed-1    and 2
-    python benchmarks/robust.py --before FOLDER --step NAME=FOLDER --seeds FOLDER FOLDER
+    python tools/victims.py --only reviews-robust --leave-out key --out runs/robust/without-key
+    python benchmarks/robust.py --before FOLDER --step NAME=FOLDER --seeds FOLDER FOLDER \
+        --without key=FOLDER
 
 --before is the victim as it was, --step a model on the way to this one, --seeds the same recipe
-with other seeds. What was measured of a model is kept in runs/robust/, so an interrupted benchmark
-goes on where it stopped. Writes docs/results/robust.md.
+with other seeds, --without one that did not train on this kind of slip. What was measured of a
+model is kept in runs/robust/, so an interrupted benchmark goes on where it stopped. Writes
+docs/results/robust.md.
 """
 
 from __future__ import annotations
@@ -165,8 +168,8 @@ def main(args) -> None:
         rows.append([name, *shown, interval(found[WORST]) if WORST in found else NOT])
     ladder = table(["model", "clean", *NAMES, f"{WORST} [95 %]"], rows)
     pair = {"before": args.before, "now": SHIPPED}
-    if args.seeds:
-        pair["seed 1"] = args.seeds[0]
+    pair |= {f"seed {k}": folder for k, folder in enumerate(args.seeds, 1)}
+    pair |= {f"without {kind}": folder for kind, folder in (w.split("=", 1) for w in args.without)}
     others = {
         name: measured(*load(folder), f"{name}, others", {**KINDS, **OTHERS}, args.others,
                        args.kept)
@@ -243,11 +246,12 @@ if __name__ == "__main__":
     parser.add_argument("--before", default="reviews-fgm", help="an older victim")
     parser.add_argument("--step", nargs="*", default=[], help="NAME=FOLDER, a step on the way")
     parser.add_argument("--seeds", nargs="*", default=[], help="other seeds of the same recipe")
+    parser.add_argument("--without", nargs="*", default=[], help="KIND=FOLDER, trained without it")
     parser.add_argument("--texts", type=int, default=500)
     parser.add_argument("--others", type=int, default=200, help="texts for untrained attacks")
     parser.add_argument("--kept", action="store_true", help="show what was measured so far")
     parser.add_argument("--note", default="", help="to be said of the recipe")
     chosen = parser.parse_args()
     chosen.command = ("python benchmarks/robust.py --before FOLDER --step NAME=FOLDER "
-                      "--seeds FOLDER FOLDER")  # fmt: skip
+                      "--seeds FOLDER FOLDER --without KIND=FOLDER")  # fmt: skip
     main(chosen)

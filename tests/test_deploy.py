@@ -233,6 +233,16 @@ def test_a_card_of_another_model_or_none_is_refused(card, mine):
     assert not (mine / "README.md").exists()
 
 
+def test_an_exported_folder_gets_a_card_of_its_own_weights(exported, card, tmp_path):
+    folder = shutil.copytree(exported[0], tmp_path / "served")
+    served = evaluate(folder, protocol=TINY, device="cpu")
+    page = write_card(folder, served).read_text("utf-8")
+    assert "without gradients" in page and served["model"]["sha256"] != card["model"]["sha256"]
+    (folder / "README.md").unlink()
+    with pytest.raises(ValueError, match="other weights"):
+        write_card(folder, card)
+
+
 def test_write_card_keeps_what_a_person_wrote(card, mine):
     file = write_card(mine, card)
     assert file == mine / "README.md" and file.read_text("utf-8") == write_card(

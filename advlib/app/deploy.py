@@ -24,7 +24,7 @@ from advlib.app.rows import cells, duration, some, templates
 from advlib.embeddings import attack_mode
 from advlib.evaluation import MAJORITY
 from advlib.models import Classifier, ModelError, load_onnx, quiet
-from advlib.onnx import OnnxModel, needed
+from advlib.onnx import OnnxModel, exported_file, needed
 
 TOLERANCE = 1e-4  # between two logits; float32 in another order of sums stays well below
 # What goes wrong first: words of several lengths, other scripts, nothing, and more than fits.
@@ -68,9 +68,11 @@ def write_card(folder: str | Path, card: dict, **metadata) -> Path:
     weights than those in the folder, and where another README.md is there.
     """
     folder = Path(folder).expanduser()
-    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+    weights = list(folder.glob("*.safetensors")) or exported_file(folder)
+    if not (folder / "config.json").is_file() or not weights:
         raise ValueError(f"{folder} is no folder of a trained model: it needs config.json and "
-                         "*.safetensors, as `advlib run` writes them")  # fmt: skip
+                         "*.safetensors, as `advlib run` writes them, or the model.onnx of `advlib "
+                         "export`")  # fmt: skip
     config = json.loads((folder / "config.json").read_text("utf-8"))
     names = config.get("id2label") or {}
     page = model_card(card, [names[i] for i in sorted(names, key=int)], _training(folder),

@@ -240,8 +240,8 @@ def weights_hash(source: str | Path, model: nn.Module) -> str:
     """SHA-256 of a folder's *.safetensors, in the order of their names (`cat *.safetensors |
     sha256sum`); of model.onnx where the model is exported; of names and tensors of the state dict
     where the model comes from the Hub."""
-    if isinstance(model, OnnxModel):
-        return _sha256([exported_file(source).read_bytes()])
+    if exported := exported_file(source):
+        return _sha256([exported.read_bytes()])
     home = CHECKPOINTS if str(source) in embedded_checkpoints() else Path()
     if files := sorted((home / Path(source).expanduser()).glob("*.safetensors")):
         return _sha256(file.read_bytes() for file in files)
