@@ -59,8 +59,8 @@ CLAIMS = {
         "Begun with wide boxes, the same training ends with a network that gives one answer to "
         "all texts: everything that it gets right is certified, and it is worth no more than the "
         "constant answer.",
-        lambda certified, right, answers, majority: certified == right and answers == 1
-        and right <= majority + 0.01,
+        lambda certified, right, answers, majority: abs(certified - right) < 0.005
+        and answers == 1 and right <= majority + 0.01,
     ),
     "11.boxes_grow": Claim(
         "While the boxes grow from nothing to their full size, only the network that was trained "

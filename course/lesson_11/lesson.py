@@ -107,8 +107,8 @@ print(f"{len(texts)} texts with at most 200 variants, {sum(counts[i] for i in fe
 # Write `exact_worst(text, options, margins)`. `options` is a list with a tuple for each word, as
 # above. Every word may stay or become one of its options, all words independently; the text itself
 # counts as a variant. `margins(texts)` takes a list of at most 512 texts and returns an array with
-# their margins. Ask about **every** variant, in lists (one text at a time is too slow for a model),
-# and return `(worst, margin)`: the text with the smallest margin, and that margin as one number.
+# their margins. Ask about **every** variant, in long lists (one text at a time, or a few, is too
+# slow for a model), and return `(worst, margin)`: the text with the smallest margin, and that margin as one number.
 # Of equal ones any will do. Leave `options` as it is.
 #
 # `words(text)` gives the words, and `replace(text, {i: word})` puts another word in place `i` and
@@ -412,15 +412,14 @@ figures.widths(widths, spread, smallest)
 # </details>
 #
 # Shi et al. (2020) name the reason: in attention both factors of a product vary, and every place
-# depends on all others. Their bounds are much tighter than intervals, and far slower.
+# depends on all others. Their bounds follow how coordinates go together, and are much tighter.
 #
 # ## 3 · Train for the bound
 #
 # So take a network that boxes can pass, and *train it to keep them narrow* (for words: Jia et al.
-# 2019, Huang et al. 2019). It stands in
-# [cnn.py](../course/lesson_11/cnn.py), a page and a half: a table
-# of word vectors, a layer for each word, a filter over five words, the largest over the text, two
-# more layers.
+# 2019, Huang et al. 2019). It stands in [cnn.py](../course/lesson_11/cnn.py): a table of word
+# vectors, a layer for each word, a filter over five words, the largest over the text, two more
+# layers.
 
 # %%
 figures.network()
@@ -778,9 +777,10 @@ figures.move_the_vote()
 
 # %% [markdown]
 # *The figure: the share of right samples, its lower bound, and the ceiling of `n`, on a line from 0
-# to 1. In the grey half nothing is certified. Find the smallest `n` that can certify at all. Find
-# the smallest `n` that reaches a radius of 0.2 with `sigma` = 1 and every sample right. (By hand:
-# $\alpha^{1/n}\ge\Phi(\text{radius}\cdot\sqrt{128}/\texttt{sigma})$.)*
+# to 1. In the grey half nothing is certified. Which `n` of the slider is the first that can certify
+# at all? Which is the first that reaches a radius of 0.2 with `sigma` = 1 and every sample right?
+# By hand, all right samples reach a radius from the `n` on for which
+# $\alpha^{1/n}\ge\Phi(\text{radius}\cdot\sqrt{128}/\texttt{sigma})$.*
 #
 # ## 5 · One form for all
 #
@@ -915,7 +915,7 @@ figures.chains(rows)
 # - P.-S. Huang et al., *Achieving Verified Robustness to Symbol Substitutions via Interval Bound
 #   Propagation*, EMNLP 2019, arXiv 1909.01492. The same month, with a simplex in place of a box.
 # - S. Gowal et al., *On the Effectiveness of Interval Bound Propagation for Training Verifiably
-#   Robust Models*, 2018, arXiv 1810.12715. How to train on boxes, and why they must grow slowly.
+#   Robust Models*, 2018, arXiv 1810.12715. How to train on boxes: the loss and its schedule.
 # - Z. Shi, H. Zhang, K.-W. Chang, M. Huang, C.-J. Hsieh, *Robustness Verification for
 #   Transformers*, ICLR 2020, arXiv 2002.06622.
 # - M. Ye, C. Gong, Q. Liu, *SAFER: A Structure-free Approach for Certified Robustness to
