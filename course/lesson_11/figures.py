@@ -278,3 +278,26 @@ def move_the_vote():
     """The same figure, with sliders."""
     explore(vote, n=(100, (5, 9, 10, 20, 50, 100, 200, 1000, 10000)), right=(0.97, 0.4, 1.0, 0.01),
             sigma=(1.0, 0.5, 4.0, 0.5))  # fmt: skip
+
+
+def one_form(one, other):
+    """Words of two sets and the form that they go to: two forms, or by one wrong link a single."""
+    links = {"sets as they are": False, "one wrong link": True}
+    with plots.style():
+        fig, axes = plots.figure(7.2, 3, ncols=2)
+        for ax, (title, wrong) in zip(axes, links.items(), strict=True):
+            ax.axis("off")
+            ax.set(xlim=(-0.5, 1.75), ylim=(-len(one) - len(other), 0.6), title=title)
+            ax.title.set_size(11)
+            for k, word in enumerate((*one, *other)):
+                first = one if wrong or k < len(one) else other
+                colour, line = (LOWER, "-") if k < len(one) else (UPPER, "--")
+                y, goal = -k - 0.5 * (k >= len(one)), -(0 if first is one else len(one) + 0.5)
+                ax.text(0.35, y, word, ha="right", va="center", fontsize=9)
+                look = {"arrowstyle": "-|>", "color": colour, "linestyle": line, "lw": 1.3}
+                ax.annotate("", (1, goal), (0.4, y), arrowprops=look)
+                if word == first[0]:
+                    ax.text(1.04, y, word, va="center", fontsize=10, weight="bold")
+    fig.alt = (f"Left, {len(one)} words go to “{one[0]}” and {len(other)} others to “{other[0]}”. "
+               f"Right, after one wrong link, all of them go to “{one[0]}”.")
+    return fig

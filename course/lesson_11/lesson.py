@@ -108,8 +108,8 @@ print(f"{len(texts)} texts with at most 200 variants, {sum(counts[i] for i in fe
 # above. Every word may stay or become one of its options, all words independently; the text itself
 # counts as a variant. `margins(texts)` takes a list of at most 512 texts and returns an array with
 # their margins. Ask about **every** variant, in long lists (one text at a time, or a few, is too
-# slow for a model), and return `(worst, margin)`: the text with the smallest margin, and that margin as one number.
-# Of equal ones any will do. Leave `options` as it is.
+# slow for a model), and return `(worst, margin)`: the text with the smallest margin, and that
+# margin as one number. Of equal ones any will do. Leave `options` as it is.
 #
 # `words(text)` gives the words, and `replace(text, {i: word})` puts another word in place `i` and
 # keeps punctuation and spaces.
@@ -592,8 +592,7 @@ course.claim("11.ceiling", bounds=ceilings, alpha=alpha)
 n = profile.pick(100, 1000)
 safer = SmoothedWords(attack, n=n, alpha=alpha)
 voted = np.array([c.certified for c in safer(plain, texts, labels)])
-broken = plain.logits(texts).argmax(1) == labels
-broken &= ~withstood  # right at first, and the greedy attack broke it
+broken = np.array([r.success for r in found])  # right at first, until the greedy attack came
 print(f"the model alone: exact {exact.mean():.1%}. The vote: certified {voted.mean():.1%}")
 print(f"texts with a certificate for the vote on which the attack breaks the model alone: "
       f"{(voted & broken).sum()}")
@@ -832,7 +831,13 @@ stable = all(len({merged(v) for v in variants(t, o)}) == 1
              for t, o in zip(texts[:10], options[:10], strict=True))  # fmt: skip
 course.claim("11.merged", stable=stable, right=ok.mean(), before=before)
 
+# %%
+figures.one_form(groups["taste+"][:4], groups["taste-"][:4])
+
 # %% [markdown]
+# *The figure: words of two sets and the form that they go to, with the sets as they are and with
+# one wrong link between them.*
+#
 # The certificate did not notice. It says that the answer cannot be *turned*; whether the answer is
 # right, and whether the sets are what people mean, it does not say. Jones et al. name the two
 # things that an encoding must have: *stability* (variants go to few forms) and *fidelity* (the form
@@ -903,8 +908,8 @@ figures.chains(rows)
 #   Use double there. Our bounds do not count rounding at all; a strict proof would.
 # - **Sets that depend on other words** (*a*, *an*): bound the larger set, as the small network
 #   does.
-# - **A certificate per text is not one for all**: each vote is wrong with a chance of `alpha`, so
-#   among 1,000 certificates at 0.001 expect one.
+# - **A certificate per text is not one for all**: each vote may be wrong with a chance of `alpha`,
+#   so among 1,000 certificates at 0.001 up to one is false on average.
 # - **What is certified is the threat model**, and not safety: sets, places, norms. A typo is
 #   outside of everything on this page.
 #
