@@ -75,6 +75,16 @@ def softmax(lo: Tensor, hi: Tensor) -> Box:
     return torch.sigmoid(lo - others(hi)), torch.sigmoid(hi - others(lo))
 
 
+def weighted_mean(share: Box, value: Box, real: Tensor) -> Box:
+    """X @ Y where each row of X holds shares that sum to 1: `matmul`, and no mean lies outside the
+    least and the largest value. share: (…, n, m); value: (…, m, k); real: (…, m, 1), False for
+    values whose share is always 0."""
+    low, high = matmul(share, value)
+    least = value[0].masked_fill(~real, torch.inf).amin(-2, keepdim=True)
+    most = value[1].masked_fill(~real, -torch.inf).amax(-2, keepdim=True)
+    return low.maximum(least), high.minimum(most)
+
+
 def layer_norm(lo: Tensor, hi: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-12) -> Box:
     """(x − mean) / √(variance + eps) · weight + bias over the last dimension: bounds of x − mean
     and of the variance, divided, and capped: no coordinate of n that are normalised exceeds
@@ -158,11 +168,8 @@ def _layer(layer: nn.Module, box: Box, mask: Tensor, heads: int) -> Box:
     scale = math.sqrt(query[0].shape[-1])
     share = softmax(*((end / scale).masked_fill(~mask[:, None, None], -torch.inf)
                       for end in scores))  # fmt: skip
-    low, high = matmul(share, value)
-    real = mask[:, None, :, None]  # a mean of values lies between the least and the largest
-    low = low.maximum(value[0].masked_fill(~real, torch.inf).amin(-2, keepdim=True))
-    high = high.minimum(value[1].masked_fill(~real, -torch.inf).amax(-2, keepdim=True))
-    mixed = _linear(out.dense, *(end.transpose(1, 2).flatten(2) for end in (low, high)))
+    mixed = weighted_mean(share, value, mask[:, None, :, None])
+    mixed = _linear(out.dense, *(end.transpose(1, 2).flatten(2) for end in mixed))
     box = _norm(out.LayerNorm, mixed[0] + box[0], mixed[1] + box[1])
     inside = _linear(layer.output.dense, *gelu(*_linear(layer.intermediate.dense, *box)))
     return _norm(layer.output.LayerNorm, inside[0] + box[0], inside[1] + box[1])

@@ -265,6 +265,7 @@ def test_odd_articles_and_capitals_have_one_form_too(text):
 def test_behind_an_article_the_form_has_the_same_sound():
     first, *_ = world().groups["general+"]
     assert canonical_text("an outstanding day") == "an excellent day"
+    assert canonical_text("An outstanding day") == "An excellent day"
     assert canonical_text("A superb day").startswith(f"A {first} ")
     assert canonical_text(("Superb!", "nothing")) == (f"{first.capitalize()}!", "nothing")
 
@@ -586,7 +587,10 @@ def test_the_radius_has_a_ceiling_and_a_text_its_own_noise(linear):
     wide = SmoothedEmbeddings(3.0, n=50)
     alone = np.concatenate([wide.votes(linear, [text]) for text in NOISY])
     assert (wide.votes(linear, NOISY) == alone).all()
-    assert (wide.votes(linear, NOISY, "certificate") != alone).any()
+    proof = wide.votes(linear, NOISY, "certificate")[range(3), labels]
+    assert (proof != alone[range(3), labels]).any()
+    bounds = [wide.radius(lower_bound(int(hits), 50), 16) for hits in proof]  # a draw of its own
+    assert [c.radius for c in wide(linear, NOISY, labels)] == bounds and len({*bounds}) > 1
 
 
 # ---------------------------------------------------------------------- the table

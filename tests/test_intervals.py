@@ -22,6 +22,7 @@ from advlib.intervals import (
     relu,
     softmax,
     tanh,
+    weighted_mean,
 )
 
 SIZE = 4
@@ -146,6 +147,20 @@ def test_matmul_of_two_boxes_holds_every_product_of_members():
         assert (found >= low - 1e-12).all() and (found <= high + 1e-12).all()
 
 
+def test_a_weighted_mean_holds_means_and_is_capped_by_its_values():
+    lo, real = draw(11, 3, 2), torch.tensor([[True], [True], [False]])
+    value = lo, lo + draw(12, 3, 2).abs()
+    anything = torch.zeros(1, 3, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64)
+    low, high = weighted_mean(anything, value, real)
+    for one in (0, 1):  # all of the share on one value, at either end of it
+        for end in value:
+            assert (end[one] >= low[0]).all() and (end[one] <= high[0]).all()
+    assert torch.equal(low[0], value[0][:2].amin(0)) and torch.equal(high[0], value[1][:2].amax(0))
+    third = torch.full((1, 3), 1 / 3, dtype=torch.float64)
+    low, high = weighted_mean((third, third), value, torch.ones(3, 1, dtype=torch.bool))
+    assert torch.allclose(low[0], value[0].mean(0)) and torch.allclose(high[0], value[1].mean(0))
+
+
 # ---------------------------------------------------------------------- a whole BERT
 
 
@@ -177,6 +192,22 @@ def test_no_delta_of_the_box_leaves_the_bounds_of_the_logits(bert, radius):
             logits = perturbed_logits(victim.model, batch, delta)
         assert (logits >= found.lo - 1e-10).all() and (logits <= found.hi + 1e-10).all()
     assert (found.widths[:, 0] > 0).all() and (found.hi > found.lo).all()
+
+
+def test_the_box_has_the_size_that_an_attack_in_linf_has(bert):
+    victim, batch = bert
+    inner, ids = victim.model.bert.embeddings, batch["input_ids"]
+    kinds, places = batch["token_type_ids"], torch.arange(ids.shape[1])
+    middle = (inner.word_embeddings(ids) + inner.position_embeddings(places)
+              + inner.token_type_embeddings(kinds)).detach()  # fmt: skip
+    unit = inner.word_embeddings.weight.norm(dim=1).mean().item() / 4  # a typical coordinate
+    half = 0.1 * unit * attackable(batch)[..., None]
+    norm = inner.LayerNorm
+    low, high = layer_norm(middle - half, middle + half, norm.weight, norm.bias, norm.eps)
+    real = batch["attention_mask"].bool()
+    found = bert_bounds(victim.model, batch, 0.1).widths[:, 0]
+    for row, width in enumerate(found):
+        assert (high - low)[row, real[row]].mean().item() == pytest.approx(width.item())
 
 
 def test_bounds_of_a_text_do_not_depend_on_the_padding_beside_it(bert):
