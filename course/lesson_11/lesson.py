@@ -893,6 +893,8 @@ figures.chains(rows)
 # - **One form** for all variants is exact and free, where sets are equivalence classes.
 # - In the library: `advlib.certify` and `advlib.intervals`; on the command line,
 #   `advlib evaluate --certify`.
+# - One seed and few texts are no measurement. Three victims, three seeds and intervals stand in
+#   `docs/results/certificates.md`.
 #
 # ## What could go wrong
 #
