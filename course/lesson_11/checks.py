@@ -44,6 +44,136 @@ def _ordered(answer: Callable, *inputs: Tensor, **named: Tensor) -> dict[str, Te
     return found
 
 
+# ---------------------------------------------------------------- 11.1
+
+
+def _world_of_margins(seed: int):
+    """A function of texts like a model's margin: each word counts, and pairs of words as well, so
+    that the best single changes are not the best together. It keeps what it was asked."""
+    rng, asked, calls = np.random.default_rng(seed), {}, []
+    single, pair = {}, {}
+
+    def value(text: str) -> float:
+        found = [w.lower() for w in words(text)]
+        total = 1.5
+        for w in found:
+            total += single.setdefault(w, rng.normal(0, 0.5))
+        for two in zip(found, found[1:], strict=False):
+            total += pair.setdefault(two, rng.normal(0, 1.0))
+        return float(total)
+
+    def margins(texts):
+        expect(isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts),
+               "margins takes a list of texts", yours=show(texts),
+               likely="a single text: margins([text])" if isinstance(texts, str)
+               else None)  # fmt: skip
+        expect(len(texts) <= AT_ONCE, f"margins was given {len(texts)} texts at once; the most is "
+               f"{AT_ONCE}", likely="cut the list into pieces: texts[i : i + 512]")  # fmt: skip
+        calls.append(len(texts))
+        asked.update((t, value(t)) for t in texts if t not in asked)
+        return np.array([asked[t] for t in texts])
+
+    return margins, value, asked, calls
+
+
+def _written_out(text: str, options) -> list[str]:
+    """Every variant, put together from the pieces between the words."""
+    spans = [m.span() for m in WORD.finditer(text)]
+    choices = [(text[a:b], *found) for (a, b), found in zip(spans, options, strict=True)]
+    edges = [0, *(x for span in spans for x in span), len(text)]
+    between = [text[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    return ["".join(x for pair in itertools.zip_longest(between, chosen, fillvalue="")
+                    for x in pair) for chosen in itertools.product(*choices)]  # fmt: skip
+
+
+_TEXTS = (
+    ("The room was clean, and the staff was kind.",
+     {2: ("is",), 3: ("spotless", "tidy"), 7: ("seemed",), 8: ("friendly", "polite", "helpful")}),
+    ("A dull film!", {1: ("boring", "tedious", "slow"), 2: ("movie", "picture")}),
+    ("It rained.", {}),
+    ("We loved the soup, the bread, the fish and the tea.",
+     {1: ("enjoyed", "liked", "adored"), 3: ("broth", "stew"), 5: ("rolls", "loaf"),
+      7: ("trout", "salmon", "cod"), 10: ("coffee", "cocoa", "juice", "water", "milk")}),
+)  # fmt: skip
+
+
+def check_exact_worst(answer) -> None:
+    for turn, (text, places) in enumerate(_TEXTS):
+        for seed in (0, 1, 2):
+            options = [places.get(i, ()) for i in range(len(words(text)))]
+            _one_text(answer, text, options, 1130 + 10 * turn + seed)
+
+
+def _one_text(answer, text: str, options: list, seed: int) -> None:
+    margins, value, asked, calls = _world_of_margins(seed)
+    found = {w: o for w, o in zip(words(text), options, strict=True) if o}
+    given = {"text": text, "options": found}
+    every = _written_out(text, options)
+    handed = [tuple(o) for o in options]
+    result = answer(text, options, margins)
+    expect([tuple(o) for o in options] == handed, "your function changes its input `options`",
+           given=given, likely="an append or insert on it: make a list of your own")  # fmt: skip
+    expect(asked, "margins was never called", given=given)
+    strange = [t for t in asked if t not in set(every)]
+    if strange:
+        raise Wrong("texts were tried that are no variants of this one", given=given,
+                    yours=strange[0], likely=_why_strange(strange[0], text, options))  # fmt: skip
+    missed = [t for t in every if t not in asked]
+    if missed:
+        raise Wrong(f"{len(asked)} of the {len(every)} variants were tried; here is one that was "
+                    "not", given=given, yours=len(asked), expected=missed[0],
+                    likely=_why_missed(text, asked, every, options))  # fmt: skip
+    most = -(-len(every) // 32) + len(every) // 4 + 4
+    expect(len(calls) <= most, f"{len(calls)} calls of margins for {len(every)} variants: that is "
+           "far too slow with a model", given=given,
+           likely="one text at a time: hand over lists of texts")  # fmt: skip
+    expect(isinstance(result, tuple | list) and len(result) == 2, "the function should return two "
+           "things, (text, margin)", given=given, yours=show(result),
+           likely="is a return missing?" if result is None else None)  # fmt: skip
+    found, least = result
+    expect(isinstance(found, str), f"the first of the two should be a text, not "
+           f"{type(found).__name__}", given=given, yours=show(found),
+           likely="an index instead of the text" if isinstance(found, int | np.integer)
+           else None)  # fmt: skip
+    values = {t: value(t) for t in every}
+    worst = min(every, key=values.__getitem__)
+    others = {"the largest margin: the worst text for the model has the smallest":
+              max(every, key=values.__getitem__),
+              "the margin nearest to zero: below zero means wrong, so smaller is worse":
+              min(every, key=lambda t: abs(values[t])),
+              "the last text that was tried": list(asked)[-1],
+              "the text itself": text}  # fmt: skip
+    likely = next((why for why, t in others.items() if found == t), None)
+    expect(found in values and math.isclose(values[found], values[worst], abs_tol=1e-9),
+           "this is not the variant with the smallest margin", given=given, yours=found,
+           expected=worst, likely=likely)  # fmt: skip
+    expect(np.ndim(least) == 0 and isinstance(least, float | np.floating | int),
+           "the margin should be one number", given=given, yours=show(least))  # fmt: skip
+    expect(math.isclose(float(least), values[worst], abs_tol=1e-6), "the margin is not that of the "
+           "worst variant", given=given, yours=float(least), expected=values[worst])  # fmt: skip
+
+
+def _why_strange(strange: str, text: str, options) -> str | None:
+    if WORD.sub("", strange) != WORD.sub("", text):
+        return ("punctuation or spaces are lost: replace(text, {number of the word: word}) keeps "
+                "them")
+    return "a word stands in the place of another: options[i] belongs to the i-th word"
+
+
+def _why_missed(text: str, asked, every, options) -> str | None:
+    changed = [sum(a != b for a, b in zip(words(t), words(text), strict=True)) for t in asked]
+    if max(changed) == 1 and max(
+            sum(a != b for a, b in zip(words(t), words(text), strict=True)) for t in every) > 1:
+        return "one word at a time: several may change together, and the worst often needs that"
+    free = sum(map(bool, options))
+    if free and min(changed) == free:
+        return "every word is changed in all of them: to stay as it is is an option, too"
+    if text not in asked:
+        return "the text itself is a variant, too: the one without changes"
+    return "a search instead of an enumeration: it is cheap and may miss the worst" \
+        if len(asked) < len(every) / 2 else None
+
+
 # ---------------------------------------------------------------- 11.2
 
 
@@ -127,7 +257,8 @@ _NOT_SOFTMAX = {
     "sound, but too wide: in the smallest value the own logit stands in the sum as well, and there "
     "it is at its lower end, too": _divided,
     "lower and upper are swapped": lambda lo, hi: (_mixed(lo, hi, hi, lo), _mixed(lo, hi, lo, hi)),
-    "the sum runs over the first dimension, the texts": lambda lo, hi: (lo.softmax(0), hi.softmax(0)),
+    "the sum runs over the first dimension, the texts":
+        lambda lo, hi: (lo.softmax(0), hi.softmax(0)),
 }  # fmt: skip
 
 
@@ -150,133 +281,6 @@ def check_softmax_box(answer) -> None:
                    likely="exp(1000) is too large for a float: stay with logarithms, logsumexp "
                    "and sigmoid")  # fmt: skip
             compare(found[name], right, given=box, what=name)
-
-
-# ---------------------------------------------------------------- 11.1
-
-
-def _world_of_margins(seed: int):
-    """A function of texts like a model's margin: each word counts, and pairs of words as well, so
-    that the best single changes are not the best together. It keeps what it was asked."""
-    rng, asked, calls = np.random.default_rng(seed), {}, []
-    single, pair = {}, {}
-
-    def value(text: str) -> float:
-        found = [w.lower() for w in words(text)]
-        total = 1.5
-        for w in found:
-            total += single.setdefault(w, rng.normal(0, 0.5))
-        for two in zip(found, found[1:], strict=False):
-            total += pair.setdefault(two, rng.normal(0, 1.0))
-        return float(total)
-
-    def margins(texts):
-        expect(isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts),
-               "margins takes a list of texts", yours=show(texts),
-               likely="a single text: margins([text])" if isinstance(texts, str) else None)  # fmt: skip
-        expect(len(texts) <= AT_ONCE, f"margins was given {len(texts)} texts at once; the most is "
-               f"{AT_ONCE}", likely="cut the list into pieces: texts[i : i + 512]")  # fmt: skip
-        calls.append(len(texts))
-        asked.update((t, value(t)) for t in texts if t not in asked)
-        return np.array([asked[t] for t in texts])
-
-    return margins, value, asked, calls
-
-
-def _written_out(text: str, options) -> list[str]:
-    """Every variant, put together from the pieces between the words."""
-    spans = [m.span() for m in WORD.finditer(text)]
-    choices = [(text[a:b], *found) for (a, b), found in zip(spans, options, strict=True)]
-    edges = [0, *(x for span in spans for x in span), len(text)]
-    between = [text[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    return ["".join(x for pair in itertools.zip_longest(between, chosen, fillvalue="") for x in pair)
-            for chosen in itertools.product(*choices)]  # fmt: skip
-
-
-_TEXTS = (
-    ("The room was clean, and the staff was kind.",
-     {2: ("is",), 3: ("spotless", "tidy"), 7: ("seemed",), 8: ("friendly", "polite", "helpful")}),
-    ("A dull film!", {1: ("boring", "tedious", "slow"), 2: ("movie", "picture")}),
-    ("It rained.", {}),
-    ("We loved the soup, the bread, the fish and the tea.",
-     {1: ("enjoyed", "liked", "adored"), 3: ("broth", "stew"), 5: ("rolls", "loaf"),
-      7: ("trout", "salmon", "cod"), 10: ("coffee", "cocoa", "juice", "water", "milk")}),
-)  # fmt: skip
-
-
-def check_exact_worst(answer) -> None:
-    for turn, (text, places) in enumerate(_TEXTS):
-        for seed in (0, 1, 2):
-            options = [places.get(i, ()) for i in range(len(words(text)))]
-            _one_text(answer, text, options, 1130 + 10 * turn + seed)
-
-
-def _one_text(answer, text: str, options: list, seed: int) -> None:
-    margins, value, asked, calls = _world_of_margins(seed)
-    given = {"text": text, "options": {w: o for w, o in zip(words(text), options, strict=True) if o}}
-    every = _written_out(text, options)
-    handed = [tuple(o) for o in options]
-    result = answer(text, options, margins)
-    expect([tuple(o) for o in options] == handed, "your function changes its input `options`",
-           given=given, likely="an append or insert on it: make a list of your own")  # fmt: skip
-    expect(asked, "margins was never called", given=given)
-    strange = [t for t in asked if t not in set(every)]
-    if strange:
-        raise Wrong("texts were tried that are no variants of this one", given=given,
-                    yours=strange[0], likely=_why_strange(strange[0], text, options))  # fmt: skip
-    missed = [t for t in every if t not in asked]
-    if missed:
-        raise Wrong(f"{len(asked)} of the {len(every)} variants were tried; here is one that was "
-                    "not", given=given, yours=len(asked), expected=missed[0],
-                    likely=_why_missed(text, asked, every, options))  # fmt: skip
-    most = -(-len(every) // 32) + len(every) // 4 + 4
-    expect(len(calls) <= most, f"{len(calls)} calls of margins for {len(every)} variants: that is "
-           "far too slow with a model", given=given,
-           likely="one text at a time: hand over lists of texts")  # fmt: skip
-    expect(isinstance(result, tuple | list) and len(result) == 2, "the function should return two "
-           "things, (text, margin)", given=given, yours=show(result),
-           likely="is a return missing?" if result is None else None)  # fmt: skip
-    found, least = result
-    expect(isinstance(found, str), f"the first of the two should be a text, not "
-           f"{type(found).__name__}", given=given, yours=show(found),
-           likely="an index instead of the text" if isinstance(found, int | np.integer)
-           else None)  # fmt: skip
-    values = {t: value(t) for t in every}
-    worst = min(every, key=values.__getitem__)
-    others = {"the largest margin: the worst text for the model has the smallest":
-              max(every, key=values.__getitem__),
-              "the margin nearest to zero: below zero means wrong, so smaller is worse":
-              min(every, key=lambda t: abs(values[t])),
-              "the last text that was tried": list(asked)[-1],
-              "the text itself": text}  # fmt: skip
-    likely = next((why for why, t in others.items() if found == t), None)
-    expect(found in values and math.isclose(values[found], values[worst], abs_tol=1e-9),
-           "this is not the variant with the smallest margin", given=given, yours=found,
-           expected=worst, likely=likely)  # fmt: skip
-    expect(np.ndim(least) == 0 and isinstance(least, float | np.floating | int),
-           "the margin should be one number", given=given, yours=show(least))  # fmt: skip
-    expect(math.isclose(float(least), values[worst], abs_tol=1e-6), "the margin is not that of the "
-           "worst variant", given=given, yours=float(least), expected=values[worst])  # fmt: skip
-
-
-def _why_strange(strange: str, text: str, options) -> str | None:
-    if WORD.sub("", strange) != WORD.sub("", text):
-        return "punctuation or spaces are lost: replace(text, {number of the word: word}) keeps them"
-    return "a word stands in the place of another: options[i] belongs to the i-th word"
-
-
-def _why_missed(text: str, asked, every, options) -> str | None:
-    changed = [sum(a != b for a, b in zip(words(t), words(text), strict=True)) for t in asked]
-    if max(changed) == 1 and max(
-            sum(a != b for a, b in zip(words(t), words(text), strict=True)) for t in every) > 1:
-        return "one word at a time: several may change together, and the worst often needs that"
-    free = sum(map(bool, options))
-    if free and min(changed) == free:
-        return "every word is changed in all of them: to stay as it is is an option, too"
-    if text not in asked:
-        return "the text itself is a variant, too: the one without changes"
-    return "a search instead of an enumeration: it is cheap and may miss the worst" \
-        if len(asked) < len(every) / 2 else None
 
 
 # ---------------------------------------------------------------- 11.4
@@ -326,7 +330,7 @@ def check_lower_bound(answer) -> None:
     def number(hits, n, alpha):
         found = answer(hits, n, alpha)
         expect(found is not None, "the result is None: does the function return it?")
-        expect(np.ndim(found) == 0 and isinstance(found, float | int | np.floating | np.integer),
+        expect(np.ndim(found) == 0 and isinstance(found, float | int | np.number | Tensor),
                f"the result should be one number, not {type(found).__name__}",
                yours=show(found))  # fmt: skip
         expect(not math.isnan(found), "the result is nan", likely="beta.ppf with the parameter 0, "
@@ -376,7 +380,8 @@ _NOT_DISTANCE = {
         lambda h, t: 1 - math.prod(_shares(h, t, min)),
     "the larger set is chosen word by word: compare the chances of whole texts, one over the "
     "product of the sizes": lambda h, t: 1 - math.prod(_shares(h, t, max)),
-    "the worst word alone: all words move together": lambda h, t: max(1 - s for s in _shares(h, t, max)),
+    "the worst word alone: all words move together":
+        lambda h, t: max(1 - s for s in _shares(h, t, max)),
     "twice the distance: half the sum of the differences is asked for":
         lambda h, t: 2 * _plain_distance(h, t),
 }  # fmt: skip
@@ -391,9 +396,8 @@ def check_total_variation(answer) -> None:
                yours=show(found))  # fmt: skip
         return float(found)
 
-    ring = [["good", "fine", "nice", "kind", "neat", "glad"][i:] + ["good", "fine"][: max(0, i - 3)]
-            for i in range(3)]  # fmt: skip
-    three = [tuple(r[:3]) for r in ring]
+    names = ("good", "fine", "nice", "kind", "neat")
+    three = [names[i : i + 3] for i in range(3)]
     problems = [
         dict(here=[("a", "b", "c")], there=[("b", "c", "d")]),
         dict(here=[three[0], three[1]], there=[three[1], three[1]]),
@@ -416,6 +420,15 @@ def check_total_variation(answer) -> None:
 # ---------------------------------------------------------------- the course's own functions
 
 
+def exact_worst(text: str, options: list, margins: Callable) -> tuple[str, float]:
+    """The variant with the smallest margin, and that margin; every variant is asked about."""
+    choices = [(word, *found) for word, found in zip(words(text), options, strict=True)]
+    texts = [replace(text, dict(enumerate(chosen))) for chosen in itertools.product(*choices)]
+    found = [margins(texts[i : i + 512]) for i in range(0, len(texts), 512)]
+    found = np.concatenate(found)
+    return texts[int(found.argmin())], float(found.min())
+
+
 def affine_box(weight: Tensor, bias: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     """The smallest box round all images of a box: (lower, upper), (batch, outputs)."""
     centre = (lower + upper) / 2 @ weight.T + bias
@@ -434,15 +447,6 @@ def softmax_box(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     return torch.sigmoid(lower - others(upper)), torch.sigmoid(upper - others(lower))
 
 
-def exact_worst(text: str, options: list, margins: Callable) -> tuple[str, float]:
-    """The variant with the smallest margin, and that margin; every variant is asked about."""
-    choices = [(word, *found) for word, found in zip(words(text), options, strict=True)]
-    texts = [replace(text, dict(enumerate(chosen))) for chosen in itertools.product(*choices)]
-    found = [margins(texts[i : i + 512]) for i in range(0, len(texts), 512)]
-    found = np.concatenate(found)
-    return texts[int(found.argmin())], float(found.min())
-
-
 def lower_bound(hits: int, n: int, alpha: float) -> float:
     """The Clopper–Pearson lower bound of a probability, after `hits` of n."""
     return float(beta.ppf(alpha, hits, n - hits + 1)) if hits else 0.0
@@ -459,9 +463,9 @@ def total_variation(here: list, there: list) -> float:
 
 
 EXERCISES: dict[str, Exercise] = {
+    "11.1": Exercise("the exact worst text", check_exact_worst, exact_worst),
     "11.2": Exercise("a box through an affine layer", check_affine_box, affine_box),
     "11.3": Exercise("a box through softmax", check_softmax_box, softmax_box),
-    "11.1": Exercise("the exact worst text", check_exact_worst, exact_worst),
     "11.4": Exercise("the lower end of a vote", check_lower_bound, lower_bound),
     "11.5": Exercise("how far two votes are apart", check_total_variation, total_variation),
 }
