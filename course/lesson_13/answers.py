@@ -185,68 +185,6 @@ def one_text_at_a_time_as_string(margin_of, texts, first, second):
 # ---------------------------------------------------------------- 13.4
 
 
-def maximin(A, low=None):
-    m, n = A.shape
-    return linprog(np.r_[np.zeros(m), -1], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
-                   A_eq=[np.r_[np.ones(m), 0]], b_eq=[1],
-                   bounds=[(0, None)] * m + [(low, None)])  # fmt: skip
-
-
-def solve_twice(A):
-    one, other = maximin(A), maximin(-A.T)
-    return one.x[:-1], other.x[:-1], -one.fun
-
-
-def solve_column_first(A):
-    m, n = A.shape
-    found = linprog(np.r_[np.zeros(n), 1], A_ub=np.c_[A, -np.ones(m)], b_ub=np.zeros(m),
-                    A_eq=[np.r_[np.ones(n), 0]], b_eq=[1],
-                    bounds=[(0, None)] * n + [(None, None)])  # fmt: skip
-    return list(-found.ineqlin.marginals), torch.tensor(found.x[:n]), found.fun
-
-
-def solve_shifted(A):
-    """The classical form: payoffs made positive, the strategies scaled afterwards."""
-    shift = 1 - A.min()
-    found = linprog(np.ones(len(A)), A_ub=-(A + shift).T, b_ub=-np.ones(A.shape[1]))
-    total = found.x.sum()
-    return found.x / total, -found.ineqlin.marginals / total, 1 / total - shift
-
-
-def pure(A):
-    p, q = np.zeros(A.shape[0]), np.zeros(A.shape[1])
-    p[A.min(1).argmax()] = q[A.max(0).argmin()] = 1
-    return p, q, float(p @ A @ q)
-
-
-def evenly(A):
-    p, q = np.full(A.shape[0], 1 / A.shape[0]), np.full(A.shape[1], 1 / A.shape[1])
-    return p, q, float(p @ A @ q)
-
-
-def then(change, solver=solve_twice):
-    """A right answer to 13.4, changed afterwards."""
-    return lambda A: change(*solver(A))
-
-
-def raw_marginals(A):
-    found = maximin(A)
-    return found.x[:-1], found.ineqlin.marginals, -found.fun
-
-
-def not_negative(A):
-    found = maximin(A, low=0)
-    return found.x[:-1], -found.ineqlin.marginals, -found.fun
-
-
-def solve_and_shift(A):
-    A -= A.min()
-    return solve_twice(A)
-
-
-# ---------------------------------------------------------------- 13.5
-
-
 def edits(options, size):
     """Every edit of so many words."""
     places = [i for i, o in enumerate(options) if o]
@@ -338,12 +276,74 @@ def single_text(label_of, text, options):
     return {0: ""} if label else None
 
 
+# ---------------------------------------------------------------- 13.5
+
+
+def maximin(A, low=None):
+    m, n = A.shape
+    return linprog(np.r_[np.zeros(m), -1], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
+                   A_eq=[np.r_[np.ones(m), 0]], b_eq=[1],
+                   bounds=[(0, None)] * m + [(low, None)])  # fmt: skip
+
+
+def solve_twice(A):
+    one, other = maximin(A), maximin(-A.T)
+    return one.x[:-1], other.x[:-1], -one.fun
+
+
+def solve_column_first(A):
+    m, n = A.shape
+    found = linprog(np.r_[np.zeros(n), 1], A_ub=np.c_[A, -np.ones(m)], b_ub=np.zeros(m),
+                    A_eq=[np.r_[np.ones(n), 0]], b_eq=[1],
+                    bounds=[(0, None)] * n + [(None, None)])  # fmt: skip
+    return list(-found.ineqlin.marginals), torch.tensor(found.x[:n]), found.fun
+
+
+def solve_shifted(A):
+    """The classical form: payoffs made positive, the strategies scaled afterwards."""
+    shift = 1 - A.min()
+    found = linprog(np.ones(len(A)), A_ub=-(A + shift).T, b_ub=-np.ones(A.shape[1]))
+    total = found.x.sum()
+    return found.x / total, -found.ineqlin.marginals / total, 1 / total - shift
+
+
+def pure(A):
+    p, q = np.zeros(A.shape[0]), np.zeros(A.shape[1])
+    p[A.min(1).argmax()] = q[A.max(0).argmin()] = 1
+    return p, q, float(p @ A @ q)
+
+
+def evenly(A):
+    p, q = np.full(A.shape[0], 1 / A.shape[0]), np.full(A.shape[1], 1 / A.shape[1])
+    return p, q, float(p @ A @ q)
+
+
+def then(change, solver=solve_twice):
+    """A right answer to 13.4, changed afterwards."""
+    return lambda A: change(*solver(A))
+
+
+def raw_marginals(A):
+    found = maximin(A)
+    return found.x[:-1], found.ineqlin.marginals, -found.fun
+
+
+def not_negative(A):
+    found = maximin(A, low=0)
+    return found.x[:-1], -found.ineqlin.marginals, -found.fun
+
+
+def solve_and_shift(A):
+    A -= A.min()
+    return solve_twice(A)
+
+
 RIGHT = [
     ("13.1", path), ("13.1", at_once), ("13.1", text_by_text),
     ("13.2", auc_by_loop), ("13.2", auc_by_ranks), ("13.2", auc_by_scipy),
     ("13.3", effect_by_loop), ("13.3", effect_in_one_call), ("13.3", effect()),
-    ("13.4", solve_twice), ("13.4", solve_column_first), ("13.4", solve_shifted),
-    ("13.5", edit_one_by_one), ("13.5", edit_by_queue), ("13.5", edit_backwards),
+    ("13.5", solve_twice), ("13.5", solve_column_first), ("13.5", solve_shifted),
+    ("13.4", edit_one_by_one), ("13.4", edit_by_queue), ("13.4", edit_backwards),
 ]  # fmt: skip
 
 
@@ -394,26 +394,26 @@ WRONG = [
     ("13.3", drops_texts, "changes its input"),
     ("13.3", one_text_at_a_time_as_string, "a list of texts"),
     ("13.3", lambda *inputs: None, "None"),
-    ("13.4", pure, "both have to mix"),
-    ("13.4", evenly, "mix evenly"),
-    ("13.4", raw_marginals, "turn their sign"),
-    ("13.4", not_negative, "v may be negative"),
-    ("13.4", then(lambda p, q, v: (q, p, v)), "exchanged"),
-    ("13.4", then(lambda p, q, v: (p, q, -v)), "linprog minimises"),
-    ("13.4", then(lambda p, q, v: (p, p if len(p) == len(q) else q, v)), "p is right and q is not"),
-    ("13.4", then(lambda p, q, v: (p, v)), "three things"),
-    ("13.4", then(lambda p, q, v: (p[:, None], q, v)), "shape"),
-    ("13.4", then(lambda p, q, v: (p, q, q)), "one number"),
-    ("13.4", solve_and_shift, "changes A"),
-    ("13.4", lambda A: None, "None"),
-    ("13.5", any_change, "no label at all"),
-    ("13.5", everything, "enough"),
-    ("13.5", one_word, "should be a dict"),
-    ("13.5", the_text, "should be a dict"),
-    ("13.5", same_label, "as it was"),
-    ("13.5", own_words, "not among its options"),
-    ("13.5", lambda *inputs: {}, "no words"),
-    ("13.5", lambda *inputs: None, "should be a dict"),
-    ("13.5", empties, "changes its input"),
-    ("13.5", single_text, "takes a list of texts"),
+    ("13.5", pure, "both have to mix"),
+    ("13.5", evenly, "mix evenly"),
+    ("13.5", raw_marginals, "turn their sign"),
+    ("13.5", not_negative, "v may be negative"),
+    ("13.5", then(lambda p, q, v: (q, p, v)), "exchanged"),
+    ("13.5", then(lambda p, q, v: (p, q, -v)), "linprog minimises"),
+    ("13.5", then(lambda p, q, v: (p, p if len(p) == len(q) else q, v)), "p is right and q is not"),
+    ("13.5", then(lambda p, q, v: (p, v)), "three things"),
+    ("13.5", then(lambda p, q, v: (p[:, None], q, v)), "shape"),
+    ("13.5", then(lambda p, q, v: (p, q, q)), "one number"),
+    ("13.5", solve_and_shift, "changes A"),
+    ("13.5", lambda A: None, "None"),
+    ("13.4", any_change, "no label at all"),
+    ("13.4", everything, "enough"),
+    ("13.4", one_word, "should be a dict"),
+    ("13.4", the_text, "should be a dict"),
+    ("13.4", same_label, "as it was"),
+    ("13.4", own_words, "not among its options"),
+    ("13.4", lambda *inputs: {}, "no words"),
+    ("13.4", lambda *inputs: None, "should be a dict"),
+    ("13.4", empties, "changes its input"),
+    ("13.4", single_text, "takes a list of texts"),
 ]  # fmt: skip

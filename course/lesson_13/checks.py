@@ -274,6 +274,83 @@ def check_do_effect(answer) -> None:
 
 # ---------------------------------------------------------------- 13.4
 
+_TEXTS = (
+    "We ate here in July. The soup was delicious.",
+    "We ate here in May. The soup was not delicious.",
+    "The waiter was friendly, and the soup was delicious.",
+    "The waiter was rude, the soup was bland, and the terrace was gloomy.",
+    "The waiter was rude, but the soup was delicious.",
+    "Although the waiter was friendly, the soup was bland. What a disappointment.",
+    "We came here for lunch on Friday.",
+)
+
+
+def check_smallest_edit(answer) -> None:
+    def world_reads(texts):
+        _list_of_texts(texts)
+        return [reads(text) for text in texts]
+
+    def month_model(texts):  # knows nothing but the month, and is not sure without one
+        _list_of_texts(texts)
+        found = [[w.lower() for w in words(text)] for text in texts]
+        return [1 if "july" in some else 0 if {"may", "june"} & set(some) else None
+                for some in found]  # fmt: skip
+
+    for text in _TEXTS:
+        _one_edit(answer, world_reads, text, opposites(text, 2), "the world's rule")
+    for text in _TEXTS[:2]:
+        at, options = month_at(text), opposites(text)
+        options[at] = tuple(m.capitalize() for m in MONTHS if m != words(text)[at].lower())
+        _one_edit(answer, month_model, text, options, "a model that knows the month alone")
+
+
+def _list_of_texts(texts) -> None:
+    expect(isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts),
+           "label_of takes a list of texts", yours=repr(texts)[:120])  # fmt: skip
+
+
+def _every_edit(label_of, text: str, options) -> tuple[int | None, dict]:
+    """(the fewest words that turn the label, one such edit), by trying every subset."""
+    label, places = label_of([text])[0], [i for i, o in enumerate(options) if o]
+    for size in range(1, len(places) + 1):
+        for some in itertools.combinations(places, size):
+            for chosen in itertools.product(*(options[i] for i in some)):
+                changes = dict(zip(some, chosen, strict=True))
+                now = label_of([replace(text, changes)])[0]
+                if now is not None and now != label:
+                    return size, changes
+    return None, {}
+
+
+def _one_edit(answer, label_of, text: str, options, who: str) -> None:
+    given = {"text": text, "label_of": who, "options": {
+        i: o[:4] for i, o in enumerate(options) if o}}  # fmt: skip
+    label = label_of([text])[0]
+    if label is None:
+        return
+    fewest, example = _every_edit(label_of, text, options)
+    result = call(answer, label_of, text, options)
+    if fewest is None:
+        expect(result is None, "no edit turns this label: the result should be None", given=given,
+               yours=result)  # fmt: skip
+        return
+    details = dict(given=given, yours=result, expected=example)
+    expect(isinstance(result, dict), "the result should be a dict, {place: word}, or None where "
+           "no edit turns the label", **details)  # fmt: skip
+    expect(result, "an edit of no words turns nothing", **details)
+    bad = [i for i, w in result.items() if not 0 <= i < len(options) or w not in options[i]]
+    expect(not bad, f"word {bad[:1]} may not become that: it is not among its options", **details)
+    now = label_of([replace(text, result)])[0]
+    expect(now is not None, "with this edit there is no label at all: it has to be the other one",
+           **details, likely="None differs from the label, too: ask for 1 − label")  # fmt: skip
+    expect(now != label, "with this edit the label is as it was", **details)
+    expect(len(result) == fewest, f"this edit turns the label, but {fewest} word"
+           f"{'s are' if fewest > 1 else ' is'} enough", **details,
+           likely="try all edits of one word before any of two, and so on")  # fmt: skip
+
+
+# ---------------------------------------------------------------- 13.5
+
 
 def _two_by_two(A: np.ndarray) -> tuple[float, float, float]:
     """(p₀, q₀, value) of a 2 × 2 game without a saddle point."""
@@ -284,11 +361,10 @@ def _two_by_two(A: np.ndarray) -> tuple[float, float, float]:
 
 def _games() -> list[np.ndarray]:
     rng = np.random.default_rng(1340)
-    mixed = [np.array([[-5.0, -3.0, -1.0], [-2.0, -6.0, -4.0]]), np.array([[3.0, -1.0], [-2.0, 1.0]]), np.array([[0.1, 0.42], [0.47, 0.23]]),
-             np.array([[-5.0, -3.0], [-2.0, -6.0]])]  # fmt: skip
-    others = [np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]), np.array([[2.0, 5], [1, 4]]),
-              rng.normal(size=(4, 7)), rng.normal(size=(6, 3)) - 3, np.array([[1.5, 0.5, 2.0]])]
-    return mixed + others
+    rows = ([[-5, -3, -1], [-2, -6, -4]], [[3, -1], [-2, 1]], [[0.1, 0.42], [0.47, 0.23]],
+            [[-5, -3], [-2, -6]], [[0, -1, 1], [1, 0, -1], [-1, 1, 0]], [[2, 5], [1, 4]],
+            rng.normal(size=(4, 7)), rng.normal(size=(6, 3)) - 3, [[1.5, 0.5, 2]])  # fmt: skip
+    return [np.array(some, dtype=float) for some in rows]
 
 
 def check_solve(answer) -> None:
@@ -364,83 +440,6 @@ def _why_not(A: np.ndarray, p: np.ndarray, q: np.ndarray, value: float) -> str |
     return None
 
 
-# ---------------------------------------------------------------- 13.5
-
-_TEXTS = (
-    "We ate here in July. The soup was delicious.",
-    "We ate here in May. The soup was not delicious.",
-    "The waiter was friendly, and the soup was delicious.",
-    "The waiter was rude, the soup was bland, and the terrace was gloomy.",
-    "The waiter was rude, but the soup was delicious.",
-    "Although the waiter was friendly, the soup was bland. What a disappointment.",
-    "We came here for lunch on Friday.",
-)
-
-
-def check_smallest_edit(answer) -> None:
-    def world_reads(texts):
-        _list_of_texts(texts)
-        return [reads(text) for text in texts]
-
-    def month_model(texts):  # knows nothing but the month, and is not sure without one
-        _list_of_texts(texts)
-        found = [[w.lower() for w in words(text)] for text in texts]
-        return [1 if "july" in some else 0 if {"may", "june"} & set(some) else None
-                for some in found]  # fmt: skip
-
-    for text in _TEXTS:
-        _one_edit(answer, world_reads, text, opposites(text, 2), "the world's rule")
-    for text in _TEXTS[:2]:
-        months = [tuple(m.capitalize() for m in MONTHS if m != w.lower()) if w.lower() in MONTHS
-                  else own for w, own in zip(words(text), opposites(text), strict=True)]  # fmt: skip
-        _one_edit(answer, month_model, text, months, "a model that knows the month alone")
-
-
-def _list_of_texts(texts) -> None:
-    expect(isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts),
-           "label_of takes a list of texts", yours=repr(texts)[:120])  # fmt: skip
-
-
-def _every_edit(label_of, text: str, options) -> tuple[int | None, dict]:
-    """(the fewest words that turn the label, one such edit), by trying every subset."""
-    label, places = label_of([text])[0], [i for i, o in enumerate(options) if o]
-    for size in range(1, len(places) + 1):
-        for some in itertools.combinations(places, size):
-            for chosen in itertools.product(*(options[i] for i in some)):
-                changes = dict(zip(some, chosen, strict=True))
-                now = label_of([replace(text, changes)])[0]
-                if now is not None and now != label:
-                    return size, changes
-    return None, {}
-
-
-def _one_edit(answer, label_of, text: str, options, who: str) -> None:
-    given = {"text": text, "label_of": who, "options": {
-        i: o[:4] for i, o in enumerate(options) if o}}  # fmt: skip
-    label = label_of([text])[0]
-    if label is None:
-        return
-    fewest, example = _every_edit(label_of, text, options)
-    result = call(answer, label_of, text, options)
-    if fewest is None:
-        expect(result is None, "no edit turns this label: the result should be None", given=given,
-               yours=result)  # fmt: skip
-        return
-    details = dict(given=given, yours=result, expected=example)
-    expect(isinstance(result, dict), "the result should be a dict, {place: word}, or None where "
-           "no edit turns the label", **details)  # fmt: skip
-    expect(result, "an edit of no words turns nothing", **details)
-    bad = [i for i, w in result.items() if not 0 <= i < len(options) or w not in options[i]]
-    expect(not bad, f"word {bad[:1]} may not become that: it is not among its options", **details)
-    now = label_of([replace(text, result)])[0]
-    expect(now is not None, "with this edit there is no label at all: it has to be the other one",
-           **details, likely="None differs from the label, too: ask for 1 − label")  # fmt: skip
-    expect(now != label, "with this edit the label is as it was", **details)
-    expect(len(result) == fewest, f"this edit turns the label, but {fewest} word"
-           f"{'s are' if fewest > 1 else ' is'} enough", **details,
-           likely="try all edits of one word before any of two, and so on")  # fmt: skip
-
-
 # ---------------------------------------------------------------- the course's own functions
 
 
@@ -503,6 +502,6 @@ EXERCISES: dict[str, Exercise] = {
     "13.1": Exercise("integrated gradients", check_integrated_gradients, integrated_gradients),
     "13.2": Exercise("how well a map finds the causes", check_auc, auc),
     "13.3": Exercise("the effect of a month", check_do_effect, do_effect),
-    "13.4": Exercise("the value of a game", check_solve, solve),
-    "13.5": Exercise("the smallest edit", check_smallest_edit, smallest_edit),
+    "13.4": Exercise("the smallest edit", check_smallest_edit, smallest_edit),
+    "13.5": Exercise("the value of a game", check_solve, solve),
 }

@@ -1,4 +1,4 @@
-"""What lesson 13 explains with: what the world says causes a label, maps of words, a quick training.
+"""What lesson 13 explains with: the causes of a label, maps of words, a quick training.
 
 A text is of the world `reviews`. Its words are counted as `words(text)` gives them; a map has one
 number for each of them.
