@@ -8,7 +8,8 @@ from scipy.optimize import linprog
 from scipy.stats import mannwhitneyu, rankdata
 
 from advlib.corpora import replace, words
-from course.lesson_13.explain import MONTHS, margin, month_at, with_month
+from course.lesson_13.explain import margin
+from course.lesson_13.facts import MONTHS, month_at, with_month
 
 # ---------------------------------------------------------------- 13.1
 

@@ -29,7 +29,8 @@ from course.checking import (
     tensors,
     used,
 )  # fmt: skip
-from course.lesson_13.explain import MONTHS, margin, month_at, opposites, reads, with_month
+from course.lesson_13.explain import margin
+from course.lesson_13.facts import MONTHS, month_at, opposites, reads, with_month
 
 # ---------------------------------------------------------------- 13.1
 

@@ -52,8 +52,8 @@ CLAIMS = {
         and all(sure["words turned"][labels == y].mean() < 0.5 for y in (0, 1)),
     ),
     "13.fooled": Claim(
-        "With the label and the prediction as they were, the attack moves the map much further than "
-        "as many random substitutes do.",
+        "With the label and the prediction as they were, the attack moves the map much further "
+        "than as many random substitutes do.",
         lambda attacked: all(
             np.mean([row[0] for row in rows]) < np.mean([row[1] for row in rows]) - 0.15
             and all(row[4] for row in rows) for rows in attacked.values()),
@@ -102,8 +102,8 @@ CLAIMS = {
         lambda gap: gap[9] > gap[99] > gap[1999] > 0,
     ),
     "13.mixture": Claim(
-        "On paper the mixture is worth more than either model. An attack on both at once takes some "
-        "of that back, and an attacker who asks again leaves less than one model alone would.",
+        "On paper the mixture is worth more than either model. An attack on both at once takes "
+        "some of that back, and an attacker who asks again leaves less than one model alone would.",
         lambda single, value, mean, survive: value > single + 0.02 and survive[0] <= mean
         and mean < value and survive[0] < value and survive[-1] < single,
     ),

@@ -37,9 +37,9 @@ def found(found, by_month, spread):
         for ax, title in ((left, "three victims, against the causes"),
                           (right, "the month reader")):
             ax.axvline(0.5, color="#555555", linestyle=":", linewidth=1)
-            ax.set(xlim=(0.15, 1.03), xlabel="mean AUC of |map|", yticks=range(0, -len(methods), -1))
+            ax.set(xlim=(0.15, 1.03), xlabel="mean AUC of |map|")
             ax.set_title(title, fontsize=11)
-            ax.set_yticklabels(methods)
+            ax.set_yticks(range(0, -len(methods), -1), methods)
             ax.grid(False, axis="y")
         handles = [ax.get_legend_handles_labels() for ax in (left, right)]
         fig.legend(handles[0][0] + handles[1][0], handles[0][1] + handles[1][1],
@@ -137,7 +137,8 @@ def graph():
         fig, axes = plots.figure(7.4, 2.9, ncols=2)
         boxes = {"label": (0, 1), "opinion words": (1.25, 1.65), "month": (1.25, 0.35),
                  "model": (2.5, 1)}
-        for ax, title, cut in zip(axes, ("seeing July", "setting July"), (False, True), strict=True):
+        for ax, title in zip(axes, ("seeing July", "setting July"), strict=True):
+            cut = title.startswith("setting")
             for name, (x, y) in boxes.items():
                 hot = name == "month"
                 ax.add_patch(FancyBboxPatch(
@@ -239,8 +240,9 @@ def fictitious(played, gap, rows, p):
         right.loglog(range(1, len(gap) + 1), gap, color="#222222", linewidth=1.4)
         right.set(xlabel="round", ylabel="exploitability of the averages")
     used = sorted({short[i] for i in chosen})
-    fig.alt = (f"Left, the rows played in the first 60 rounds: {', '.join(used)}, to and fro. Right, "
-               f"the exploitability falls from {gap[0]:.1f} to {gap[-1]:.2f} in {len(gap)} rounds.")
+    fig.alt = (f"Left, the rows played in the first 60 rounds: {', '.join(used)}, to and fro. "
+               f"Right, the exploitability falls from {gap[0]:.1f} to {gap[-1]:.2f} in "
+               f"{len(gap)} rounds.")
     return fig
 
 
@@ -253,7 +255,8 @@ def asks(single, value, mean, asked, survive, n):
         ax.axhline(single, color="#222222", linestyle=":", label="better single model")
         ax.plot(1, mean, "^", color=plots.COLOURS["words"], markersize=8,
                 label="attack on the mean, asked once")
-        ax.plot(asked, survive, "o-", color=plots.COLOURS["pgd"], label="best of three, asked again")
+        ax.plot(asked, survive, "o-", color=plots.COLOURS["pgd"],
+                label="best of three, asked again")
         top = max(value, single, mean) + 0.08
         ax.set(xlabel="times the attacker asks", ylabel=f"right every time\n(share of {n} texts)",
                ylim=(0, top), xticks=asked)

@@ -39,8 +39,8 @@ profile = course.setup()
 # language? Because then everything is a cause: put *terrible* in the place of *the*, and the label
 # is gone. A cause is what the text has, and not what could be put into it.
 #
-# The module [`explain.py`](../course/lesson_13/explain.py) holds this rule and other tools of the
-# page. All our texts open with a month, for a reason that comes soon.
+# The module [`facts.py`](../course/lesson_13/facts.py) holds this rule and what else the world
+# knows. All our texts open with a month, for a reason that comes soon.
 
 # %%
 import json
@@ -50,14 +50,10 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from advlib.attacks import Typos
 from advlib.corpora import replace, words
-from advlib.models import Classifier
 from course.lesson_13 import figures
-from course.lesson_13.explain import (
-    MONTHS, WORLD, MeanOf, blotto, by_word, causes, dated, margin, margins, month_at, opinion_words,
-    opposites, reads, redrawn, scrambled, spread, trained, with_month,
-)  # fmt: skip
+from course.lesson_13.explain import by_word, margin, margins, scrambled, spread, trained
+from course.lesson_13.facts import causes, dated, opinion_words, opposites, reads
 
 n = profile.pick(60, 200)
 test = [(t, y) for t, y in dated(3 * n, "test", dial=0, seed=5) if causes(t).any()][:n]
@@ -275,13 +271,15 @@ course.claim("13.trained", found=found)
 # %%
 guess = course.predict(
     "13.b",
-    "month reader, integrated gradients: what is the mean AUC against the true causes of the label?",
+    "month reader, integrated gradients: the mean AUC against the true causes of the label?",
     guess=None,
     low=0,
     high=1,
 )
 
 # %%
+from course.lesson_13.facts import MONTHS
+
 biased = dated(profile.pick(1000, 3000), "train", dial=0.95, seed=3)
 month_reader = trained(biased)
 right = (margins(month_reader, texts).numpy() > 0) == labels
@@ -402,6 +400,9 @@ figures.deleted(sure, labels)
 
 
 # %%
+from course.lesson_13.facts import WORLD
+
+
 def agreement(old, new, changed):
     """Rank correlation of |map| on the words that were not changed."""
     kept = [i for i in range(len(old)) if i not in changed]
@@ -525,6 +526,8 @@ def do_effect(margin_of, texts, first, second):
 do_effect = course.exercise("13.3", do_effect)
 
 # %%
+from course.lesson_13.facts import month_at, redrawn, with_month
+
 like_training = dated(200, "test", dial=0.95, seed=6)
 shown = [t for t, _ in like_training]
 month = [words(t)[month_at(t)].lower() for t in shown]
@@ -655,8 +658,9 @@ for text in texts[: profile.pick(24, 60)]:
         edits[name].append((len(edit), at in edit) if edit else (np.nan, False))
 for name, rows in edits.items():
     sizes = np.array([k for k, _ in rows])
-    print(f"{name:13} smallest edit: {np.nanmean(sizes):.2f} words, none in {np.isnan(sizes).sum()} "
-          f"texts; the month is in {np.mean([m for _, m in rows]):.0%} of them (n = {len(rows)})")
+    print(f"{name:13} smallest edit: {np.nanmean(sizes):.2f} words (none in "
+          f"{np.isnan(sizes).sum()} of {len(rows)} texts); the month is in it for "
+          f"{np.mean([m for _, m in rows]):.0%}")
 course.claim("13.edits", edits=edits)
 
 # %% [markdown]
@@ -674,8 +678,8 @@ course.claim("13.edits", edits=edits)
 
 # %%
 game = json.loads((files("course.lesson_13") / "game.json").read_text())
-rows = ["L", "L, 4 times as long", "FGM", "PGD-3, 1 plain epoch first", "FreeLB-3, 1 plain epoch first",
-        "words", "words and FGM in turn"]  # fmt: skip
+rows = ["L", "L, 4 times as long", "FGM", "PGD-3, 1 plain epoch first",
+        "FreeLB-3, 1 plain epoch first", "words", "words and FGM in turn"]
 PGD, WORDS, TYPOS = "PGD-20, 5 restarts", "words", "typos"
 
 
@@ -821,6 +825,10 @@ figures.fictitious(played, gap, rows, solved[2][1])
 # he expects, or against both at once: the mean of their log-probabilities.
 
 # %%
+from advlib.attacks import Typos
+from advlib.models import Classifier
+from course.lesson_13.explain import MeanOf
+
 sample = advlib.load_text("reviews")["test"].select(range(profile.pick(60, 200)))
 y, pair = np.array(sample["label"]), {name: victims[name] for name in ("clean", "fgm")}
 both = Classifier(MeanOf([v.model for v in pair.values()]), clean.tokenizer)
@@ -862,9 +870,10 @@ best = np.min(list(mixed.values()), axis=0)
 asked = [1, 2, 3, 5, 10, 20]
 survive = [np.mean(best**k) for k in asked]
 guess.reveal(survive[-1])
-for name, v in {"best single model": T.min(1).max(), "mixture, as the game has it": value,
-                "mixture, attack on the mean": mixed["for both"].mean(),
-                "mixture, best of three": survive[0], "the same, asked 20 times": survive[-1]}.items():
+outcome = {"best single model": T.min(1).max(), "mixture, as the game has it": value,
+           "mixture, attack on the mean": mixed["for both"].mean(),
+           "mixture, best of three": survive[0], "the same, asked 20 times": survive[-1]}
+for name, v in outcome.items():
     print(f"{name:28} {v:.0%}")
 course.claim("13.mixture", single=T.min(1).max(), value=value, mean=mixed["for both"].mean(),
              survive=survive)
@@ -923,11 +932,13 @@ def double_oracle(A):
             some += [a] * fresh
 
 
+from course.lesson_13.explain import blotto
+
 whole = blotto(hours=6, channels=4)
 value, rounds, known = double_oracle(whole)
 exact = solve(whole)[2]
-print(f"{whole.shape[0]} × {whole.shape[1]} plans, value {exact:.4f}; double oracle: {value:.4f} after "
-      f"{rounds} small games, with {len(known[0])} × {len(known[1])} plans")
+print(f"{whole.shape[0]} × {whole.shape[1]} plans, value {exact:.4f}; double oracle: {value:.4f} "
+      f"after {rounds} small games, with {len(known[0])} × {len(known[1])} plans")
 course.claim("13.oracle", exact=exact, found=value, known=known, whole=whole)
 
 # %% [markdown]
