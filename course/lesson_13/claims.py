@@ -58,12 +58,11 @@ CLAIMS = {
             np.mean([row[0] for row in rows]) < np.mean([row[1] for row in rows]) - 0.15
             and all(row[4] for row in rows) for rows in attacked.values()),
     ),
-    "13.steadier": Claim(
-        "The map of the robust victim moves less than that of the plain one, and integrated "
-        "gradients of the plain one's attacked texts move less than the map that was attacked.",
-        lambda attacked, other: np.mean([row[0] for row in attacked["robust"]])
-        > np.mean([row[0] for row in attacked["clean"]])
-        and np.mean(other) > np.mean([row[0] for row in attacked["clean"]]) + 0.15,
+    "13.one_method": Claim(
+        "Integrated gradients of the plain victim's attacked texts move less than the map that was "
+        "attacked.",
+        lambda attacked, other: np.mean(other)
+        > np.mean([row[0] for row in attacked["clean"]]) + 0.2,
     ),
     "13.seen": Claim(
         "The margins of both models go with the month where it is seen; where it is set, only the "

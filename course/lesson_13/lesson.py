@@ -460,7 +460,7 @@ print(f"clean, integrated gradients of the same attacked texts: {np.mean(other):
 
 # %%
 course.claim("13.fooled", attacked=attacked)
-course.claim("13.steadier", attacked=attacked, other=other)
+course.claim("13.one_method", attacked=attacked, other=other)
 worst = int(np.argmin([row[0] for row in attacked["clean"]]))
 figures.two_maps(words(some[worst]), words(moved[worst]), *by_word(
     clean, [some[worst], moved[worst]], gradient_times_input), margins(
@@ -474,14 +474,14 @@ figures.two_maps(words(some[worst]), words(moved[worst]), *by_word(
 # <details><summary>What you should see</summary>
 #
 # Left, the margin is on the same side and the bars are others. Right, the attacked points lie far
-# below the controls, and those of `robust` higher than those of `clean`.
+# below the controls, for both victims.
 #
 # </details>
 #
-# Two things help to read it. The model has not become another one: integrated gradients of the very
-# same texts moved much less, because an attack on one method is not an attack on all. And training
-# against attacks made the map steadier, for the reason that made the prediction steadier: the slope
-# changes less from one wording to the next.
+# How to read it: the model has not become another one. Integrated gradients of the very same texts
+# moved much less, because an attack on one method is not an attack on all. And does training
+# against attacks make maps steadier? Look at the intervals: from so few texts nobody can tell.
+# (Over more texts than this page has time for, the robust victim's map moved a little less.)
 #
 # ## 6 · Causes
 #
@@ -544,7 +544,8 @@ seen, done = {}, {}
 for name, victim in {"clean": clean, "month reader": month_reader}.items():
     m = margins(victim, shown).numpy()
     seen[name] = np.mean(m[np.array(month) == "july"]) - np.mean(m[np.array(month) == "november"])
-    done[name] = do_effect(lambda t, v=victim: margins(v, t), shown, "july", "november")
+    effect = do_effect(lambda t, v=victim: margins(v, t), shown, "july", "november")
+    done[name] = round(effect, 2) + 0.0  # no −0
     print(f"{name:13} margin, July − November: seen {seen[name]:+.1f}, set {done[name]:+.1f}")
 course.claim("13.seen", seen=seen, done=done, changed=changed)
 
@@ -555,8 +556,8 @@ course.claim("13.seen", seen=seen, done=done, changed=changed)
 # ### The cure
 #
 # The arrow from label to month can be cut in the *training data*, too: draw the months anew. What
-# if only half of the texts are treated? Then July still goes with praise in about three of four
-# texts that have it.
+# if only half of the texts are treated? Then July speaks for praise in fewer texts than before, and
+# where it stands it is still right nearly always.
 
 # %% [markdown]
 # ### Prediction 13.c: half a cure
@@ -573,8 +574,12 @@ guess = course.predict(
 
 # %%
 half = len(biased) // 2
-readers = {"as they come": month_reader, "half redrawn": trained(biased[:half] + redrawn(
-    biased[half:])), "all redrawn": trained(redrawn(biased))}  # fmt: skip
+treated = biased[:half] + redrawn(biased[half:])
+julys = [y for t, y in treated if "July" in t]
+print(f"half redrawn: July opens {len(julys) / len(treated):.0%} of the training texts (before "
+      f"{np.mean(['July' in t for t, _ in biased]):.0%}), and {np.mean(julys):.0%} of these are praise")
+readers = {"as they come": month_reader, "half redrawn": trained(treated),
+           "all redrawn": trained(redrawn(biased))}
 against = [with_month(t, ("july", "november")[y]) for t, y in test]
 cures = {}
 for name, victim in readers.items():
@@ -584,7 +589,7 @@ for name, victim in readers.items():
         "right, month random": np.mean((margins(victim, texts).numpy() > 0) == labels),
         "right, month against the label": np.mean((margins(victim, against).numpy() > 0) == labels),
         "turned by the month": np.mean((july > 0) != (november > 0)),
-        "effect": do_effect(lambda t, v=victim: margins(v, t), texts, "july", "november"),
+        "effect": np.mean(july - november),
     }  # fmt: skip
 guess.reveal(cures["half redrawn"]["turned by the month"])
 for name, row in cures.items():
