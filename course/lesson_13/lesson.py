@@ -480,8 +480,8 @@ figures.two_maps(words(some[worst]), words(moved[worst]), *by_word(
 #
 # How to read it: the model has not become another one. Integrated gradients of the very same texts
 # moved much less, because an attack on one method is not an attack on all. And does training
-# against attacks make maps steadier? Look at the intervals: from so few texts nobody can tell.
-# (Over more texts than this page has time for, the robust victim's map moved a little less.)
+# against attacks make maps steadier? Look at the intervals: from so few texts nobody can
+# tell. With `some = texts[:36]` the cell takes three times as long and tells more.
 #
 # ## 6 · Causes
 #
@@ -576,8 +576,9 @@ guess = course.predict(
 half = len(biased) // 2
 treated = biased[:half] + redrawn(biased[half:])
 julys = [y for t, y in treated if "July" in t]
-print(f"half redrawn: July opens {len(julys) / len(treated):.0%} of the training texts (before "
-      f"{np.mean(['July' in t for t, _ in biased]):.0%}), and {np.mean(julys):.0%} of these are praise")
+before = np.mean(["July" in t for t, _ in biased])
+print(f"half redrawn: July opens {len(julys) / len(treated):.0%} of the training texts (before: "
+      f"{before:.0%}), {np.mean(julys):.0%} of these are praise")
 readers = {"as they come": month_reader, "half redrawn": trained(treated),
            "all redrawn": trained(redrawn(biased))}
 against = [with_month(t, ("july", "november")[y]) for t, y in test]
@@ -957,8 +958,7 @@ course.claim("13.oracle", exact=exact, found=value, known=known, whole=whole)
 # - Faithful and plausible are two things. The month reader has faithful maps of a useless model.
 # - Two cheap tests: random weights must change the map, and completeness must hold. Deletion asks
 #   the model about texts that are none.
-# - An explanation can be attacked without touching the prediction. Robust models have steadier
-#   maps.
+# - An explanation can be attacked without touching the prediction.
 # - Seeing a month is not setting it. `do` compares each text with itself; half a cure is none.
 # - Attack against defence is a matrix game: linear programme, value, exploitability. A mixture
 #   helps where the attacker must guess, and only as long as he may not ask again.
