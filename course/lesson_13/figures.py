@@ -156,7 +156,7 @@ def graph():
                                 arrowstyle="->", linewidth=1.4, color="#bbbbbb" if gone else
                                 "#444444", linestyle=":" if gone else "-"))
             if cut:
-                ax.text(0.5, 0.52, "✕", ha="center", va="center", fontsize=13, color="#d55e00")
+                ax.text(0.62, 0.675, "✕", ha="center", va="center", fontsize=13, color="#d55e00")
             else:
                 ax.annotate("the dial", (0.48, 0.62), (-0.35, 0.25), fontsize=9, color="#555555",
                             arrowprops=dict(arrowstyle="-", color="#aaaaaa", linewidth=1))
@@ -218,7 +218,7 @@ def game(A, p, q, value, rows, columns):
 
 def _matrix(ax, A, rows, columns):
     ax.imshow(A, cmap="Blues", aspect="auto", vmin=A.min() - 0.3 * np.ptp(A) - 1e-9,
-              vmax=A.max() + 0.5 * np.ptp(A) + 1e-9)
+              vmax=A.max() + 0.9 * np.ptp(A) + 1e-9)
     for i, row in enumerate(A):
         for j, v in enumerate(row):
             ax.text(j, i, f"{v:.1f}", ha="center", va="center", fontsize=9.5)

@@ -819,7 +819,7 @@ figures.fictitious(played, gap, rows, solved[2][1])
 # <details><summary>What you should see</summary>
 #
 # Left, the defender changes to and fro between a few rows and never stays. Right, the gap of the
-# averages shrinks, roughly tenfold for each hundredfold of rounds.
+# averages shrinks, ten to twenty times for a hundred times as many rounds.
 #
 # </details>
 #
