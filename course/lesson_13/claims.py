@@ -82,12 +82,13 @@ CLAIMS = {
     ),
     "13.edits": Claim(
         "The month reader turns for one word, the month. The world never turns by the month, and "
-        "the plain victim needs no more words than the world does.",
-        lambda edits: np.nanmean([k for k, _ in edits["month reader"]]) < 1.2
-        and np.mean([m for _, m in edits["month reader"]]) > 0.8
-        and not any(m for _, m in edits["the world"])
-        and np.nanmean([k for k, _ in edits["clean"]])
-        <= np.nanmean([k for k, _ in edits["the world"]]) + 0.1,
+        "the plain victim needs no more words than the world does. On the twins the plain victim "
+        "is right far more often than the month reader.",
+        lambda sizes, on_twins: np.mean(sizes["month reader"], axis=0)[0] < 1.2
+        and np.mean(sizes["month reader"], axis=0)[1] > 0.8
+        and np.mean(sizes["the world"], axis=0)[1] == 0
+        and np.mean(sizes["clean"], axis=0)[0] <= np.mean(sizes["the world"], axis=0)[0] + 0.1
+        and on_twins["clean"] > on_twins["month reader"] + 0.2,
     ),
     "13.game": Claim(
         "Against two attacks a mixture of two defences is worth more than any one of them; with "

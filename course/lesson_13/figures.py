@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
 
 from advlib import plots
 from course.widgets import explore
@@ -108,6 +109,7 @@ def two_maps(before, after, old, new, margins, attacked):
             ax.invert_yaxis()
             ax.axvline(0, color="#555555", linewidth=1)
             ax.set(xlabel="gradient × input")
+            ax.xaxis.set_major_locator(MaxNLocator(3))
             ax.set_title(f"{title}: margin {m:+.1f}".replace("-", "−"), fontsize=10)
             ax.grid(False, axis="y")
         ax, rng = axes[2], np.random.default_rng(0)

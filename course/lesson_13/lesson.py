@@ -172,8 +172,8 @@ for name, victim in victims.items():
 course.claim("13.complete", gaps=gaps)
 
 # %% [markdown]
-# `clean` was trained plainly, `fgm` against FGM, and `robust` against everything that the protocol
-# of lesson 07 tries ([how](../docs/results/robust.md)).
+# `clean` was trained plainly, `fgm` against FGM, and `robust` against everything that the standard
+# protocol tries ([how](../docs/results/robust.md)).
 #
 # ## 3 · Which map finds the causes?
 #
@@ -287,7 +287,7 @@ is_month = [torch.tensor([w.lower() in MONTHS for w in words(t)]) for t in texts
 found["month reader"] = scored(month_maps, truth)
 by_month = scored(month_maps, is_month)
 guess.reveal(np.mean(found["month reader"]["integrated gradients"]))
-print(f"month reader: {right.mean():.0%} right where the month is random\n"
+print(f"month reader: {right.mean():.0%} right where the month is random (n = {n})\n"
       f"{'mean AUC':21}  against causes  against the month")
 for m in by_month:
     print(f"{m:21} {np.mean(found['month reader'][m]):10.3f} {np.mean(by_month[m]):18.3f}")
@@ -320,8 +320,9 @@ figures.found(found, by_month, spread)
 #
 # A map of a model with random weights should look like nothing in particular. Adebayo et al.
 # (2018) found popular methods whose maps stay as they were. We draw the weight matrices of `clean`
-# at random, from the top down: first the head, then one layer after the other. Beside it the rank
-# correlation of |map| with the map of the trained model (1: the same order of words, 0: none).
+# at random, from the top down: first the head (what turns `[CLS]` into two logits), then one layer
+# after the other. Beside it the rank correlation of |map| with the map of the trained model (1:
+# the same order of words, 0: none).
 
 # %%
 few, stages = texts[: profile.pick(24, 100)], ("pooler|classifier", "layer.2", "layer.1", "layer.0")
@@ -473,8 +474,9 @@ figures.two_maps(words(some[worst]), words(moved[worst]), *by_word(
 #
 # <details><summary>What you should see</summary>
 #
-# Left, the margin is on the same side and the bars are others. Right, the attacked points lie far
-# below the controls, for both victims.
+# Left, the margin is on the same side and the bars are others. (Mind the scales: where the model is
+# very sure its slope is nearly flat, and the order of tiny numbers is easily turned.) Right, the
+# attacked points lie far below the controls, for both victims.
 #
 # </details>
 #
@@ -486,7 +488,8 @@ figures.two_maps(words(some[worst]), words(moved[worst]), *by_word(
 # ## 6 · Causes
 #
 # A map asks what the model does at one text. A **cause** is about what happens when somebody acts:
-# *set* the month and keep everything else. The statistics of texts cannot tell that alone.
+# *set* the month and keep everything else, written do(month = July). The statistics of texts cannot
+# tell that alone.
 
 # %%
 from course.lesson_13.facts import month_at, redrawn, with_month
@@ -545,7 +548,7 @@ for name, victim in {"clean": clean, "month reader": month_reader}.items():
     m = margins(victim, shown).numpy()
     seen[name] = np.mean(m[np.array(month) == "july"]) - np.mean(m[np.array(month) == "november"])
     effect = do_effect(lambda t, v=victim: margins(v, t), shown, "july", "november")
-    done[name] = round(effect, 2) + 0.0  # no −0
+    done[name] = round(effect, 1) + 0.0  # no −0
     print(f"{name:13} margin, July − November: seen {seen[name]:+.1f}, set {done[name]:+.1f}")
 course.claim("13.seen", seen=seen, done=done, changed=changed)
 
@@ -556,8 +559,8 @@ course.claim("13.seen", seen=seen, done=done, changed=changed)
 # ### The cure
 #
 # The arrow from label to month can be cut in the *training data*, too: draw the months anew. What
-# if only half of the texts are treated? Then July speaks for praise in fewer texts than before, and
-# where it stands it is still right nearly always.
+# if only half of the texts are treated? Then July stands in fewer texts than before, and
+# where it stands, it is still praise in most of them.
 
 # %% [markdown]
 # ### Prediction 13.c: half a cure
@@ -593,8 +596,9 @@ for name, victim in readers.items():
         "effect": np.mean(july - november),
     }  # fmt: skip
 guess.reveal(cures["half redrawn"]["turned by the month"])
+print(f"{n} test texts, shares ± {spread([0, 1] * (n // 2)):.0%} at most (95 %):")
 for name, row in cures.items():
-    print(f"{name:13}" + ", ".join(f"{what} {v:+.1f}" if what == "effect" else f"{what} {v:.0%}"
+    print(f"  {name:13}" + ", ".join(f"{what} {v:+.1f}" if what == "effect" else f"{what} {v:.0%}"
                                    for what, v in row.items()))
 course.claim("13.cures", cures=cures)
 figures.cures(cures, n)
@@ -658,24 +662,29 @@ def as_labels(victim):
 
 readings = {"the world": lambda texts: [reads(t) for t in texts],
             "clean": as_labels(clean), "month reader": as_labels(month_reader)}  # fmt: skip
-edits = {name: [] for name in readings}
-for text in texts[: profile.pick(24, 60)]:
+few = texts[: profile.pick(24, 60)]
+edits, sizes = {name: [] for name in readings}, {}
+for text in few:
     options, at = opposites(text), month_at(text)
     options[at] = tuple(m.capitalize() for m in MONTHS if m != words(text)[at].lower())
     for name, label_of in readings.items():
-        edit = smallest_edit(label_of, text, options)
-        edits[name].append((len(edit), at in edit) if edit else (np.nan, False))
-for name, rows in edits.items():
-    sizes = np.array([k for k, _ in rows])
-    print(f"{name:13} smallest edit: {np.nanmean(sizes):.2f} words (none in "
-          f"{np.isnan(sizes).sum()} of {len(rows)} texts); the month is in it for "
-          f"{np.mean([m for _, m in rows]):.0%}")
-course.claim("13.edits", edits=edits)
+        edits[name].append(smallest_edit(label_of, text, options))
+for name, own in edits.items():
+    sizes[name] = [(len(e), month_at(t) in e) for t, e in zip(few, own, strict=True) if e]
+    size, by_month = np.mean(sizes[name], axis=0)
+    print(f"{name:13} smallest edit: {size:.2f} words, the month in {by_month:.0%} of the edits "
+          f"({len(sizes[name])} of {len(few)} texts have one)")
+twins = [replace(t, e) for t, e in zip(few, edits["the world"], strict=True)]
+on_twins = {name: np.mean((margins(v, twins).numpy() > 0) == 1 - labels[: len(few)])
+            for name, v in {"clean": clean, "month reader": month_reader}.items()}
+print("right on the twins: " + ", ".join(f"{k} {v:.0%}" for k, v in on_twins.items()))
+course.claim("13.edits", sizes=sizes, on_twins=on_twins)
 
 # %% [markdown]
-# The world needs opinion words, as many as vote, and never the month. `clean` asks for fewer words
-# than the world where it does not need all votes to change its mind. The month reader turns for one
-# word, and it is the month: the smallest edit of a *model* is an explanation, and a warning.
+# The world needs opinion words, as many as vote, and never the month. `clean` often turns sooner:
+# two opinions that disagree have no label in the world, and a model always says something. The
+# month reader turns for one word, and it is the month: the smallest edit of a *model* is an
+# explanation, and a warning. On the twins, whose month is as it was, it is lost.
 #
 # ## 7 · Attack and defence as a game
 #
@@ -683,7 +692,7 @@ course.claim("13.edits", edits=edits)
 # chooses a way of training (a row), the attacker a kind of attack (a column), and the entry is the
 # accuracy that is left: the defender wants it high, the attacker low. The entries are our own,
 # from [eighteen ways of training](../docs/results/defence-reviews.md): means over three seeds on
-# 300 texts. (`game.json` is written from that page.)
+# 300 texts. `L` is plain training. (`game.json` is written from that page.)
 
 # %%
 game = json.loads((files("course.lesson_13") / "game.json").read_text())
@@ -726,10 +735,10 @@ print(f"best single defence: {rows[A.min(1).argmax()]}, {A.min(1).max():.1f} at 
 # %% [markdown]
 # ### Exercise 13.5: the value of a game · ●●○ · 10 min
 #
-# Write `solve(A)` for an array `A`, `(m, n)`: return `(p, q, value)`, with `p` of shape `(m,)` for
-# the row player, who maximises `p·A·q`, `q` of shape `(n,)` for the column player, who minimises
-# it, and the value as one number. Entries, and the value, may be negative. Both must be an
-# equilibrium up to an exploitability of 1e-8. Leave `A` as it is.
+# Write `solve(A)` for an array `A`, `(m, n)`: return `(p, q, value)`, the probabilities `p` of
+# shape `(m,)` for the row player, who maximises `p·A·q`, `q` of shape `(n,)` for the column
+# player, who minimises it, and the value as one number. Entries, and the value, may be negative.
+# Both must be an equilibrium up to an exploitability of 1e-8. Leave `A` as it is.
 #
 # <details><summary>Hint</summary>
 #
@@ -784,9 +793,10 @@ figures.game(*solved[2], rows, ["PGD-20", "words"])
 # </details>
 #
 # With typos in the game the mixture disappears. Typos are the best attack whatever the defender
-# does, and against them one row is best: a **saddle point**. Randomness helps only where the
-# attacker has to guess. (And each entry has its own error, up to ± 6 points by the choice of texts
-# alone; what that does to the value stands in [docs/results/games.md](../docs/results/games.md).)
+# does, and against them one of these seven rows is best: a **saddle point**. Randomness helps only
+# where the attacker has to guess. (And each entry has its own error, up to ± 6 points by the
+# choice of texts alone; what that does to the value stands in
+# [docs/results/games.md](../docs/results/games.md).)
 #
 # ### Playing instead of solving
 #
@@ -848,7 +858,8 @@ for name, victim in {**pair, "both": both}.items():
 for kind, attacked_texts in made.items():  # (models, texts): who is right on which text
     right[kind] = np.array([v.logits(attacked_texts).argmax(1) == y for v in pair.values()])
 T = np.stack([right["for clean"].mean(1), right["for fgm"].mean(1)], 1)
-print("accuracy (rows: the model that answers, columns: made for)\n"
+print(f"accuracy on {len(y)} texts, ± {spread([0, 1] * (len(y) // 2)):.0%} at most\n"
+      "(rows: the model that answers, columns: made for)\n"
       + "\n".join(f"  {name:6} clean {a:.0%}, fgm {b:.0%}"
                   for name, (a, b) in zip(pair, T, strict=True)))
 p, q, value = solve(T)
@@ -895,8 +906,9 @@ figures.asks(T.min(1).max(), value, mixed["for both"].mean(), asked, survive, le
 #
 # <details><summary>What you should see</summary>
 #
-# Asked once, the mixture already lies below its value. Asked a few times, it falls below the better
-# single model: what is left are texts that *both* models read right.
+# The attack on both at once takes back most of what the mixture had bought. With the best of three
+# attacks for each text, and asked again, it falls below the better single model: what is left are
+# texts that *both* models read right.
 #
 # </details>
 #
