@@ -253,9 +253,10 @@ course.claim("13.found", found=found)
 course.claim("13.trained", found=found)
 
 # %% [markdown]
-# Attention is hardly better than random numbers for `clean`. Where a difference is smaller than
-# the intervals together, do not read it; the same texts stand behind all numbers, so a difference
-# between two columns is a little surer than it looks.
+# Integrated gradients and occlusion are too close to call for `clean`: whichever of them you
+# guessed, count it as right. Attention is hardly better than random numbers there. Where a
+# difference is smaller than the intervals together, do not read it; the same texts stand behind all
+# numbers, so a difference between two columns is a little surer than it looks.
 #
 # ### A model that looks at the wrong word
 #
@@ -482,8 +483,8 @@ figures.two_maps(words(some[worst]), words(moved[worst]), *by_word(
 #
 # How to read it: the model has not become another one. Integrated gradients of the very same texts
 # moved much less, because an attack on one method is not an attack on all. And does training
-# against attacks make maps steadier? Look at the intervals: from so few texts nobody can
-# tell. With `some = texts[:36]` the cell takes three times as long and tells more.
+# against attacks make maps steadier? Look at the intervals: from so few texts nobody can tell.
+# With `some = texts[:36]` the cell takes three times as long and tells more.
 #
 # ## 6 · Causes
 #
@@ -559,11 +560,11 @@ course.claim("13.seen", seen=seen, done=done, changed=changed)
 # ### The cure
 #
 # The arrow from label to month can be cut in the *training data*, too: draw the months anew. What
-# if only half of the texts are treated? Then July stands in fewer texts than before, and
-# where it stands, it is still praise in most of them.
+# if only half of the texts are treated? Then July stands in fewer texts than before, and where it
+# stands, it is still praise in most of them.
 
 # %% [markdown]
-# ### Prediction 13.c: half a cure
+# ### Prediction 13.c: redrawn in half of the texts
 
 # %%
 guess = course.predict(
@@ -614,9 +615,9 @@ figures.cures(cures, n)
 #
 # </details>
 #
-# Half of a correlation is still the easiest thing to learn, so a short training learns it first and
-# reads nothing else. The intervention has to be whole. What twins, a penalty on the month's effect
-# and adversarial training do, with three seeds, stands in
+# Half of a correlation is still the easiest thing to learn, and a short training learns it first.
+# Here only the whole intervention helped. These are single trainings: what other cures do, and what
+# adversarial training does to such a word, stands with three seeds in
 # [docs/results/causes.md](../docs/results/causes.md).
 #
 # ### Twins
@@ -971,7 +972,7 @@ course.claim("13.oracle", exact=exact, found=value, known=known, whole=whole)
 # - Two cheap tests: random weights must change the map, and completeness must hold. Deletion asks
 #   the model about texts that are none.
 # - An explanation can be attacked without touching the prediction.
-# - Seeing a month is not setting it. `do` compares each text with itself; half a cure is none.
+# - Seeing a month is not setting it. `do` compares each text with itself.
 # - Attack against defence is a matrix game: linear programme, value, exploitability. A mixture
 #   helps where the attacker must guess, and only as long as he may not ask again.
 #
