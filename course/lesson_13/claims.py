@@ -72,10 +72,11 @@ CLAIMS = {
         and done["month reader"] > 0.5 * seen["month reader"],
     ),
     "13.cures": Claim(
-        "With all months redrawn the month turns hardly a prediction; with half of them redrawn it "
-        "turns more than half of all.",
-        lambda cures: cures["all redrawn"]["turned by the month"] < 0.15
-        and cures["half redrawn"]["turned by the month"] > 0.5
+        "As the texts come, the month turns nearly all predictions, with all months redrawn hardly "
+        "any. With half of them redrawn it still turns many, with either seed.",
+        lambda cures: cures["all redrawn"]["turned by the month"] < 0.12
+        and min(cures[name]["turned by the month"] for name in ("half redrawn", "half, other seed"))
+        > cures["all redrawn"]["turned by the month"] + 0.1
         and cures["as they come"]["turned by the month"] > 0.8
         and cures["all redrawn"]["right, month random"]
         > cures["as they come"]["right, month random"] + 0.1,

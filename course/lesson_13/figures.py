@@ -171,7 +171,7 @@ def graph():
 
 
 def cures(cures, n):
-    """Accuracy and turned predictions for three training sets."""
+    """Accuracy and turned predictions for each training set."""
     bars = {"right, month random": (plots.COLOURS["fgm"], ""),
             "right, month against the label": (plots.COLOURS["fgsm"], ".."),
             "turned by the month": (plots.COLOURS["pgd"], "//")}  # fmt: skip
@@ -189,7 +189,7 @@ def cures(cures, n):
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     said = "; ".join(f"{name}: " + ", ".join(f"{what} {row[what]:.0%}" for what in bars)
                      for name, row in cures.items())
-    fig.alt = f"Bars for three training sets. {said}."
+    fig.alt = f"Bars for three training sets, one with two seeds. {said}."
     return fig
 
 
