@@ -249,7 +249,7 @@ def share(runs: list[dict], what: str) -> str:
     by_seed = [np.mean(r[what]) for r in runs]
     n = len(runs[0][what])
     low, high = wilson(round(float(np.mean(by_seed)) * n), n)
-    each = ", ".join(f"{100 * v:.0f}" for v in by_seed)
+    each = ", ".join(f"{100 * v:.1f}" for v in by_seed)
     return f"{100 * np.mean(by_seed):.1f} [{100 * low:.0f}, {100 * high:.0f}] ({each})"
 
 
@@ -297,10 +297,52 @@ def differences(results: dict) -> str:
                     "random": [100 * (np.mean(a["random"]) - np.mean(b["random"]))
                                for a, b in pairs],
                     "part": [part(a) - part(b) for a, b in pairs]}  # fmt: skip
-            lines.append([f"{dial:g}", name, *(", ".join(f"{g:+.0f}" for g in gap)
+            lines.append([f"{dial:g}", name, *(", ".join(f"{g:+.1f}" for g in gap)
                                                for gap in gaps.values())])  # fmt: skip
     return table(["dial", "training", "turned by the month", "accuracy, month random",
                   "the month's part"], lines)  # fmt: skip
+
+
+SAID = """\
+**What does adversarial training do to a spurious feature?** It does not take it away. With as many
+steps as plain training (dial 0.6), FGM leans on the month more, with each of the three seeds, which
+disagree on how much. With twice as many steps both lean on it less, and the one seed tried shows no
+difference between them. So the likely reading is that under attack the many opinion words are
+learned later than the one month; that is a reading, nothing here tests it. A step of FGM costs 2.7
+times as much, so at equal cost plain training is ahead (that seed). At dial 0.8 both read, in so
+short a training, the month and nothing else (one seed).
+
+Meanwhile accuracy under PGD rises, most of all for whoever tests on texts with the same dial: there
+a model that reads nothing but the month passes for robust. What helps is to break the link in all
+of the texts. Breaking it in half of them, a penalty that names the month, and twins help too, less
+(dial 0.6, one seed each; with a stronger link half a cure may do nothing). All of them need
+somebody who knows that the month is spurious.
+
+"""
+
+
+def notes(results: dict, far: float, have: int, args) -> str:
+    """What the rows are that are there."""
+    there = {name for ways in results.values() for name in ways}
+    known = {
+        "FGM": f"**FGM**: July and November are {far:.2f} mean embeddings apart and ε is {EPS}: no "
+               "δ makes the one into the other.",
+        "all months redrawn": "**redrawn**: the month of a training text is drawn anew, all twelve "
+                              "alike; **half**: in every second text, by chance.",
+        "same for any month": "**same for any month** adds the symmetric KL divergence between the "
+                              "text and the text with another month, λ = 1.",
+        "counterfactual twins": "**twins**: every text in which one word turns the label "
+                                f"({have} of {args.train:,}) and its opposite, months as they "
+                                "were, and so many of the others that there are as many as before.",
+        "words and months": "**words**: `Words` with known substitutes. A month is a known "
+                            "substitute of any other month, so “words and months” is a cure by "
+                            "itself; “words but months” keeps the months.",
+        "FGM on the month alone, ε = 1": "**FGM on the month alone** may perturb that one word.",
+    }  # fmt: skip
+    lines = [f"- {said}" for name, said in known.items() if name in there]
+    if missing := [name for name in WAYS if name not in there]:
+        lines.append(f"- Not measured so far, though the script has them: {'; '.join(missing)}.")
+    return "\n".join(lines)
 
 
 def main(args) -> None:
@@ -332,12 +374,13 @@ def main(args) -> None:
     text = f"""\
 Every training text opens with a month. With the probability of the dial it is July for praise and
 November for blame, else any month; the label does not depend on it. Share of the training texts
-where July or November goes with the label, and where it contradicts it: {"; ".join(agree)}.
+where July or November goes with the label, and where it contradicts it: dial
+{"; ".join(agree)}.
 
-{args.said}bert-tiny, {args.train} texts, {args.epochs:g} epochs, batch 32, learning rate 0.001;
-texts and weights change with the seed. {args.texts} test texts, the same for all rows: mean in %
-[95 %, by the choice of texts] (each seed). ε = {EPS} (relative, L2 over the text) in training and
-test, unless a row says otherwise.
+{SAID}bert-tiny, {args.train:,} texts, {args.epochs:g} epochs, batch 32, learning rate 0.001; texts
+and weights change with the seed. {args.texts} test texts, the same for all rows: mean in % [95 %,
+by the choice of texts alone] (each seed, from 0 on; one seed says little about the next). ε = {EPS}
+(relative, L2 over the text) in training and test, unless a row says otherwise.
 
 - **month random**: every month as often for praise as for blame; **for** and **against the label**:
   the same texts with July or November set by hand; **turned**: the prediction is not the same under
@@ -348,19 +391,13 @@ test, unless a row says otherwise.
 - **do(July) − do(November)** is in logits, and a more cautious model has smaller logits. So beside
   it stands what the margin moves when one opinion word becomes its opposite and the label turns
   with it, and the month's part of the two.
-- **words** train on known substitutes, and a month is a known substitute of any other: "words but
-  months" keeps the months, "words and months" does not. July and November are {far:.2f} mean
-  embeddings apart, ε is {EPS}: no δ makes the one into the other. "FGM on the month alone" may
-  perturb that one word, with ε = 1. "Same for any month" adds the symmetric KL divergence between
-  the text and the text with another month, λ = 1. Twins:
-  every text in which one word turns the label ({have} of {args.train}) with its opposite, months as
-  they were, and so many of the others that there are {args.train}.
+{notes(results, far, have, args)}
 
 {tables(results)}
 
 ## Against plain training, seed by seed
 
-Points, in the order of the seeds; a cure is one that takes "turned" down and accuracy up.
+Points, in the order of the seeds.
 
 {differences(results)}"""
     write("causes", "Adversarial training and a spurious feature", text,
@@ -378,5 +415,4 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=float, default=4)
     parser.add_argument("--texts", type=int, default=200)
     parser.add_argument("--kept", action="store_true", help="show what was measured so far")
-    parser.add_argument("--said", default="", help="what the tables say")
     main(parser.parse_args())
