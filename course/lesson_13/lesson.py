@@ -621,9 +621,8 @@ figures.cures(cures, n)
 #
 # And adversarial training? It does not take such a word away. With a weaker dial of 0.6 (and the
 # same number of steps) setting the month turned 51 % of the predictions of plainly trained models
-# and 78 % after FGM training, means over three seeds that disagree on how much. To an attack on
-# embeddings one strong word is an easy thing to hold on to. That reading, a penalty on the month's
-# effect and twins, all with their seeds, are in
+# and 78 % after FGM training, means over three seeds that disagree on how much. What a penalty on
+# the month's effect and twins do stands there, too:
 # [docs/results/causes.md](../docs/results/causes.md).
 #
 # ### Twins
