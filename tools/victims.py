@@ -2,7 +2,8 @@
 their cards. `make checkpoints` runs tools/pretrain.py and then this.
 
     python tools/victims.py --pretrained runs/bert-tiny
-    python tools/victims.py --only reviews-robust --seed 1 --out runs/robust-1    # not shipped
+    python tools/victims.py --only reviews-robust --seed 1 --out runs/robust/seed-1    # not shipped
+    python tools/victims.py --only reviews-robust --leave-out key --out runs/robust/without-key
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from advlib.models import CHECKPOINTS, Classifier, fold_look_alikes, load_classi
 from advlib.objectives import Adversarial, InTurn, Objective, Words
 
 EPS, SEED = 0.3, 0
+RUNS = Path("runs/victims")
 TESTS = (FGM(EPS), PGD(EPS, steps=10), WordSubstitution())
 
 
@@ -36,7 +38,7 @@ def plain(victim: Classifier, data: Dataset) -> None:
     return None
 
 
-# Look-alike letters are left out: the tokenizer reads them as the letters that they look like.
+# What is trained on. Not look-alike letters: the tokenizer reads them as what they look like.
 SLIPS = dict(kinds=("swap", "drop", "insert", "key"), constraints=(KeepWords(),))
 
 
@@ -118,21 +120,22 @@ def ship_pretrained(source: Path) -> None:
     seal(target, json.loads((source / "card.json").read_text()))
 
 
-def train(recipe: Recipe, seed: int = SEED) -> tuple[Classifier, list[dict]]:
-    """bert-tiny, fine-tuned by a recipe, and what each stage was and cost."""
+def train(recipe: Recipe, seed: int, name: str) -> tuple[Classifier, list[dict]]:
+    """bert-tiny, fine-tuned by a recipe, and what each stage was and cost. What the stages before
+    the last one leave is kept in RUNS/name-1, -2, …"""
     texts = advlib.load_text("reviews", train_size=recipe.texts)["train"]
     set_seed(seed)
     victim = load_classifier("bert-tiny", labels=texts.features["label"].names, device="cpu")
     if recipe.folds:
         victim = fold_look_alikes(victim)
     done = []
-    for stage in recipe.stages:
+    for k, stage in enumerate(recipe.stages, 1):
         objective = stage.objective(victim, texts)
         trainer = finetune(
             victim,
             texts,
             objective,
-            out="runs/victims",
+            out=RUNS,
             epochs=stage.epochs,
             after=stage.after,
             learning_rate=stage.learning_rate,
@@ -147,12 +150,14 @@ def train(recipe: Recipe, seed: int = SEED) -> tuple[Classifier, list[dict]]:
             "plain steps first": stage.after,
             "passes over a batch": {kind: round(n) for kind, n in trainer.passes.items()},
         })  # fmt: skip
+        if k < len(recipe.stages):
+            victim.save(RUNS / f"{name}-{k}")
     return victim, done
 
 
 def keep(name: str, recipe: Recipe, seed: int, target: Path) -> None:
     """Train a victim and write it, in half precision, with its card."""
-    victim, stages = train(recipe, seed)
+    victim, stages = train(recipe, seed, target.name)
     shutil.rmtree(target, ignore_errors=True)
     with quiet():
         victim.model.to(torch.float16).save_pretrained(target)
@@ -194,8 +199,12 @@ if __name__ == "__main__":
     parser.add_argument("--pretrained", type=Path, default=Path("runs/bert-tiny"))
     parser.add_argument("--only", choices=VICTIMS, help="this one, and bert-tiny as it is")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--leave-out", choices=SLIPS["kinds"], help="a slip not to train on")
     parser.add_argument("--out", type=Path, help="a folder in place of the package")
     chosen = parser.parse_args()
+    SLIPS["kinds"] = tuple(kind for kind in SLIPS["kinds"] if kind != chosen.leave_out)
+    if chosen.leave_out and not chosen.out:
+        parser.error("what is shipped is trained on all slips: with --leave-out name an --out too")
     if not chosen.only:
         ship_pretrained(chosen.pretrained)
     for name in [chosen.only] if chosen.only else VICTIMS:
