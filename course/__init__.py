@@ -30,6 +30,7 @@ LESSONS = {
     "10": "fewer_labels_fewer_parameters",
     "11": "certificates",
     "12": "full_gpu_fine_tuning",
+    "13": "explanation_causes_and_games",
     "14": "ethics_gates",
 }
 
