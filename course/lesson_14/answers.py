@@ -58,6 +58,17 @@ def group_most_mistakes(right, groups, draws, rng):
     return worst, shares[worst], max(shares.values()) - shares[worst], 0.5
 
 
+def group_shuffled(right, groups, draws, rng):
+    shares, found = shares_of(right, groups)
+    worst, names = min(shares, key=shares.get), np.array([str(name) for name in groups])
+    seen, hits = max(shares.values()) - shares[worst], 0
+    for _ in range(draws):
+        mixed = rng.permutation(right)
+        world = [mixed[names == name].mean() for name in shares]
+        hits += max(world) - min(world) >= seen - 1e-12
+    return worst, shares[worst], seen, hits / draws
+
+
 # ---------------------------------------------------------------- 14.2
 
 
@@ -273,6 +284,10 @@ WRONG = [
     ("14.1", group_with(rate=lambda right, shares: 0.5), "p is not as expected"),
     ("14.1", group_with(count=lambda gaps, seen: (gaps < seen).mean()), "smaller gaps"),
     ("14.1", group_with(count=lambda gaps, seen: (gaps >= seen).sum()), "a share"),
+    ("14.1", group_with(count=lambda gaps, seen: (gaps > seen).mean()), "exactly as large"),
+    ("14.1", group_with(rate=lambda right, shares: np.mean(list(shares.values()))),
+     "mean of the groups"),
+    ("14.1", group_shuffled, "shuffled"),
     ("14.1", group_with(sizes=lambda n: [round(sum(n) / len(n))] * len(n)), "one size"),
     ("14.1", group_with(draw=np.random.binomial), "global generator"),
     ("14.1", group_in_place, "changes an array"),
@@ -281,6 +296,7 @@ WRONG = [
      "four things"),
     ("14.1", lambda right, groups, draws, rng: None, "None"),
     ("14.2", pair_with(term=lambda a, b: (a - b).square().sum(1).mean()), "squares"),
+    ("14.2", pair_with(term=lambda a, b: (a - b).norm(dim=1).mean()), "L2 norm"),
     ("14.2", pair_with(term=lambda a, b: (a - b).abs().mean()), "mean over the classes"),
     ("14.2", pair_with(term=lambda a, b: (a - b).abs().sum()), "mean over the batch"),
     ("14.2", pair_with(total=lambda loss, term, lam: loss + term), "lam is missing"),
@@ -300,7 +316,9 @@ WRONG = [
     ("14.3", lambda s, a: float(np.quantile(s, 1 - a)), "plain quantile"),
     ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * (1 - a) - 1e-9) + 1),
      "is not as expected"),
-    ("14.3", threshold_place(lambda n, a: math.ceil(n * (1 - a) - 1e-9)), "not as expected"),
+    ("14.3", threshold_place(lambda n, a: math.ceil(n * (1 - a) - 1e-9)), "n in place of"),
+    ("14.3", lambda s, a: np.sort(s)[math.ceil((len(s) + 1) * (1 - a) - 1e-9)],
+     "one place too high|index k − 1"),
     ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * a - 1e-9)), "not as expected"),
     ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * (1 - a) - 1e-9), descending=True),
      "not as expected"),
@@ -311,7 +329,9 @@ WRONG = [
     ("14.4", curve_one_by_one, "shape"),
     ("14.4", curve_with(lambda c, r: (c, 1 - r)), "accuracy"),
     ("14.4", curve_with(lambda c, r: (c, r * c)), "divided by all"),
-    ("14.4", curve_with(lambda c, r: (c[::-1], r[::-1])), "not as expected"),
+    ("14.4", curve_with(lambda c, r: (c[::-1], r[::-1])), "ascending order"),
+    ("14.4", lambda c, r: (curve_by_level(c, r)[0] * len(c), curve_by_level(c, r)[1]),
+     "number of texts"),
     ("14.4", curve_ascending, "least sure"),
     ("14.4", curve_with(lambda c, r: (r, c)), "not as expected"),
     ("14.4", curve_with(lambda c, r: c), "two things"),

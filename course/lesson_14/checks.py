@@ -79,6 +79,11 @@ def _null(counts, worlds: int, kind: str = "binomial") -> np.ndarray:
         sizes = [round(sum(sizes) / len(sizes))] * len(sizes)
     if kind == "one half":
         rates = [0.5] * len(sizes)
+    if kind == "mean of rates":
+        rates = [sum(k / n for k, n in counts.values()) / len(counts)] * len(sizes)
+    if kind == "shuffled":
+        hits = rng.multivariate_hypergeometric(sizes, sum(k for k, _ in counts.values()), worlds)
+        return np.ptp(hits / np.array(sizes), axis=1)
     shares = [(rng.random((worlds, n)) < r).mean(1) for n, r in zip(sizes, rates, strict=True)]
     return np.ptp(np.stack(shares), axis=0)
 
@@ -99,6 +104,7 @@ def check_worst_group(answer) -> None:
         _one_world(answer, right, groups)
     tie = np.array([True, False, True, False, True, True]), np.array(list("bbaacc"))
     _one_world(answer, *tie)
+    _one_world(answer, np.ones(6, dtype=bool), tie[1])  # no gap: every world's is as large
 
 
 def _one_world(answer, right, groups, draws: int = 3000) -> None:
@@ -144,6 +150,11 @@ def _one_world(answer, right, groups, draws: int = 3000) -> None:
     null = _null(counts, worlds)
     share = (null >= seen - 1e-9).mean()
     strict = (null > seen + 1e-9).mean()  # the ties are of little weight here
+    if seen < 1e-9:
+        expect(p == 1, "all groups are alike, so the gap is 0, and every world's gap is at least "
+               "as large: p is 1", given=given, yours=p, expected=1.0,
+               likely="`>` leaves out the worlds whose gap is exactly as large; `>=` counts them")
+        return
     slack = 4.5 * math.sqrt(0.25 / draws + 0.25 / worlds) if 0.02 < share < 0.98 else 0.03
     if strict - slack <= p <= share + slack:
         return
@@ -151,6 +162,10 @@ def _one_world(answer, right, groups, draws: int = 3000) -> None:
     for kind, why in {"own rates": "each group keeps its own accuracy here, so the groups differ; "
                       "chance alone means one accuracy for all, that of all texts",
                       "equal sizes": "all groups have one size here: a small group scatters more",
+                      "mean of rates": "this is the mean of the groups' accuracies; take the share "
+                      "of all texts, in which a large group counts for more",
+                      "shuffled": "the right answers are shuffled among the texts here, so their "
+                      "number is the same in every world; each text is right by chance, on its own",
                       "one half": "the texts are right with probability 1/2 here; take the "
                       "accuracy of all texts"}.items():  # fmt: skip
         likely[why] = (_null(counts, worlds, kind) >= seen - 1e-9).mean()
@@ -175,7 +190,9 @@ def _plain_paired(model, batch, other, lam, *, distance="sum", over="mean", deta
     for i, y in enumerate(batch["labels"].tolist()):
         loss = loss + torch.logsumexp(z[i], 0) - z[i, y]
         apart = [z_[i, k] - moved[i, k] for k in range(z.shape[1])]
-        terms.append(sum(a.abs() if distance != "square" else a**2 for a in apart))
+        terms.append(sum(a.abs() if distance in ("sum", "mean") else a**2 for a in apart))
+        if distance == "norm":
+            terms[-1] = terms[-1].sqrt()
     loss, term, n = loss / len(z), sum(terms), len(terms)
     if both:
         loss = loss + cross_entropy(perturbed_logits(model, other, None), batch["labels"])
@@ -189,6 +206,7 @@ def _plain_paired(model, batch, other, lam, *, distance="sum", over="mean", deta
 
 _PAIRED_MISTAKES = {
     "squares instead of absolute values": dict(distance="square"),
+    "the L2 norm: it is the sum of the absolute values": dict(distance="norm"),
     "the mean over the classes: it is the sum of |z_k(x) − z_k(x′)| over the classes":
         dict(distance="mean"),
     "the term is added up over the texts: take the mean over the batch": dict(over="sum"),
@@ -306,8 +324,8 @@ _THRESHOLD_MISTAKES = {
         s, 1 - a),
     "one place too high: the k-th smallest of a sorted array is the one at index k − 1":
         _pick(lambda n, a: _place(n, a) + 1),
-    "n in place of n + 1": _pick(lambda n, a: math.ceil(n * (1 - a) - 1e-9)),
-    "rounded down: ⌈ ⌉ rounds up": _pick(lambda n, a: math.floor((n + 1) * (1 - a) + 1e-9)),
+    "one place too low: n in place of n + 1, or rounded down":
+        _pick(lambda n, a: math.ceil(n * (1 - a) - 1e-9)),
     "alpha in place of 1 − alpha": _pick(lambda n, a: _place(n, 1 - a)),
     "sorted from the largest: the k-th smallest is asked for":
         lambda s, a: np.sort(s)[::-1][min(_place(len(s), a), len(s)) - 1],
@@ -325,7 +343,14 @@ def check_conformal_threshold(answer) -> None:
     problems += [dict(scores=np.repeat([0.5, 0.1, 0.9], 7), alpha=0.4)]
 
     def run(scores, alpha):
-        return _number(answer(scores, alpha), "the threshold", {"alpha": alpha})
+        n = len(scores)
+        try:
+            return _number(answer(scores, alpha), "the threshold", {"alpha": alpha})
+        except IndexError as error:
+            raise Wrong(f"IndexError: {error}",
+                        given={"n": n, "alpha": alpha, "k": _place(n, alpha)},
+                        likely="the k-th smallest of a sorted array is the one at index k − 1, and "
+                        "where k > n there is none") from None  # fmt: skip
 
     try:
         specified(run, problems, _plain_threshold, making(_THRESHOLD_MISTAKES),
@@ -357,7 +382,7 @@ def _coverage(run, n: int = 19, alpha: float = 0.2, splits: int = 1000) -> str:
 
 
 def _plain_curve(confidence, right, *, of="kept", wrong=True, up=False, joined=True,
-                 strict=False) -> dict[str, np.ndarray]:  # fmt: skip
+                 strict=False, turned=False, counts=False) -> dict[str, np.ndarray]:  # fmt: skip
     """Every threshold tried, one after the other; the keywords are its mistakes."""
     levels = sorted(set(confidence.tolist()) if joined else confidence.tolist(), reverse=not up)
     coverage, risk = [], []
@@ -371,6 +396,10 @@ def _plain_curve(confidence, right, *, of="kept", wrong=True, up=False, joined=T
         bad = sum(k and (bool(r) != wrong) for k, r in zip(kept, right.tolist(), strict=True))
         coverage.append(sum(kept) / len(kept))
         risk.append(bad / max(1, sum(kept) if of == "kept" else len(kept)))
+    if turned:
+        coverage, risk = coverage[::-1], risk[::-1]
+    if counts:
+        coverage = [share * len(right) for share in coverage]
     return {"coverage": np.array(coverage), "risk": np.array(risk)}
 
 
@@ -381,6 +410,8 @@ _CURVE_MISTAKES = {
         dict(of="all"),
     "this is the accuracy: risk is the share that is wrong": dict(wrong=False),
     "from the least sure on: the surest answers come first": dict(up=True),
+    "the points are in ascending order: the highest confidence comes first": dict(turned=True),
+    "coverage is a number of texts here: divide by all texts": dict(counts=True),
     "`>` leaves the texts at the threshold out: `>=` answers them": dict(strict=True),
 }  # fmt: skip
 
@@ -465,7 +496,8 @@ def check_objections(answer) -> None:
             name, colon, rest = sentence.partition(":") if isinstance(sentence, str) else [""] * 3
             expect(colon and name in _FIELDS and rest.strip(), "an objection begins with the name "
                    "of its field and a colon, and says what is wrong", yours=show(sentence),
-                   expected="accuracy: 0.7, and the policy asks for at least 0.9")  # fmt: skip
+                   expected=f"{next(iter(_plain_objections(card, policy)), 'accuracy')}: what the "
+                   "card has there, and what the policy asks for")  # fmt: skip
         return "; ".join(sentence.partition(":")[0] for sentence in said) or "none"
 
     def spec(card, policy, **how):

@@ -12,14 +12,15 @@ def gap_by_kind(by_kind):
     )  # fmt: skip
 
 
-def two_errors(slips, wrongly):
+def two_errors(let_out, wrongly):
     """Whether each filter fails in its own way."""
     return (
-        slips["first eight", "other words"] > 0.8 and slips["first eight", "typos"] > 0.8
-        and slips["all words", "other words"] == 0 and slips["all words", "typos"] > 0.8
-        and slips["one slip", "typos"] < 0.05 and wrongly["one slip"] > 0.03
-        and slips["learned", "typos"] < slips["all words", "typos"] - 0.3
-        and wrongly["all words"] == 0 and wrongly["learned"] < 0.1
+        let_out["first eight", "other words"] > 0.8 and let_out["first eight", "typos"] > 0.8
+        and let_out["all words", "other words"] == 0 and let_out["all words", "typos"] > 0.8
+        and let_out["near words", "typos"] < 0.05 and wrongly["near words", "ordinary"] > 0.03
+        and let_out["learned", "typos"] < let_out["all words", "typos"] - 0.3
+        and wrongly["all words", "ordinary"] == 0 and wrongly["learned", "ordinary"] < 0.1
+        and wrongly["learned", "my dentist"] > wrongly["learned", "ordinary"] + 0.2
     )  # fmt: skip
 
 
@@ -43,32 +44,36 @@ CLAIMS = {
     ),
     "14.cures": Claim(
         "Blindness, augmentation and the penalty all make the answers nearly independent of the "
-        "month, and better where it misleads.",
+        "month, better where it misleads, and on average at most 6 points worse.",
         lambda table: all(
             row["flips"] < min(0.08, table["as it is"]["flips"] / 2)
             and row["against"] > table["as it is"]["against"]
+            and row["agrees"] + row["against"] > sum(
+                table["as it is"][k] for k in ("agrees", "against")) - 0.12
             for name, row in table.items() if name != "as it is"),
     ),
     "14.correlate": Claim(
-        "The model that cannot see the month goes by the season: where that misleads it is right "
-        "less often.",
-        lambda blind, sees: sees < blind - 0.05,
+        "The model that cannot see the month goes by the season: it is right more often where that "
+        "agrees than without one, and less often where it misleads.",
+        lambda season: season["agrees"] - 0.1 > season["none"] > season["misleads"] + 0.1,
     ),
     "14.filter": Claim(
         "Every filter fails in a way of its own: the lists at the first typo, the short one at "
-        "words that it does not have, the forgiving one by holding harmless texts.",
+        "words that it does not have, the forgiving one by holding ordinary texts, the learned one "
+        "by holding what looks like a relative.",
         two_errors,
     ),
     "14.coverage": Claim(
         "Without attack the promise of 90 % is kept up to the luck of the calibration set, and "
         "under both attacks it is broken by 20 points and more.",
-        lambda covered: covered["clean", 0.1][0] > 0.84 and covered["clean", 0.02][0] > 0.94
-        and covered["FGM", 0.1][0] < 0.7 and covered["other words", 0.1][0] < 0.7,
+        lambda inside: inside["clean", 0.1][0] > 0.84 and inside["clean", 0.02][0] > 0.94
+        and inside["FGM", 0.1][0] < 0.7 and inside["other words", 0.1][0] < 0.7,
     ),
     "14.doubt": Claim(
         "Without attack a person who takes the least sure fifth leaves next to no mistakes. Under "
-        "FGM that saves the trained model, and leaves the standard one with many.",
+        "FGM that helps too: it saves the trained model, and leaves the standard one with many.",
         lambda at, all: at["plain", "clean"] < 0.01 and at["plain", "FGM"] > 0.1
+        and at["plain", "FGM"] < all["plain", "FGM"]
         and at["trained", "FGM"] < 0.02 < all["plain", "FGM"],
     ),
     "14.flood": Claim(
@@ -78,9 +83,11 @@ CLAIMS = {
         and caught["60 addresses"] <= 2,
     ),
     "14.back": Claim(
-        "Trained on what the person decided, the model reads more of the other attacked texts, and "
-        "stays about as good without attack.",
-        lambda back: back["after"] > back["before"] + 0.02 and back["clean"] > 0.9,
+        "Trained on what the person decided too, the model reads more of the other attacked texts "
+        "than before, and than with ordinary texts alone. It stays about as good without attack.",
+        lambda back: back["with the decisions"] > back["before"] + 0.02
+        and back["with the decisions"] > back["ordinary texts alone"] + 0.03
+        and back["clean"] > 0.9,
     ),
     "14.gate": Claim(
         "The card passes the policy for study, and the policy for use refuses it with at least "

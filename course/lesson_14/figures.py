@@ -16,18 +16,19 @@ GREY = "#999999"
 
 def gates():
     """The way of a text, and the five gates along it."""
-    stops = [("training", "2: groups\n3: pairs", "a model that treats\none group worse"),
+    stops = [("training", "2: groups", "a model that treats\none group worse"),
+             ("training", "3: pairs", "a model that goes by\na word it must not"),
              ("answer", "4: filter", "an answer that\nmust not leave"),
-             ("doubt", "5: a person", "an answer that\nnobody is sure of"),
-             ("release", "6: the card", "a model of which too\nlittle is known")]  # fmt: skip
+             ("doubt", "5: I do not\nknow", "an answer that the\nmodel is unsure of"),
+             ("release", "6: the card", "a model of which\ntoo little is known")]  # fmt: skip
     with plots.style():
-        fig, ax = plots.figure(7.4, 2.5)
-        ax.set(xlim=(0, 8.6), ylim=(-1.25, 1.5))
+        fig, ax = plots.figure(8.4, 2.5)
+        ax.set(xlim=(0, 10.2), ylim=(-1.25, 1.5))
         ax.axis("off")
-        ax.annotate("", (8.55, 0.45), (0.05, 0.45),
+        ax.annotate("", (10.15, 0.45), (0.05, 0.45),
                     arrowprops=dict(arrowstyle="-|>", color="#222222", lw=1.8), zorder=1)
         for k, (where, gate, refuses) in enumerate(stops):
-            x = 1.2 + 2.05 * k
+            x = 1.0 + 2.0 * k
             ax.add_patch(FancyBboxPatch((x - 0.68, 0.02), 1.36, 0.86, facecolor="#fff4e0",
                          edgecolor=plots.COLOURS["words"], lw=1.6,
                          boxstyle="round,pad=0.03,rounding_size=0.12", zorder=2))  # fmt: skip
@@ -36,9 +37,9 @@ def gates():
             ax.annotate("", (x, -0.5), (x, 0.0),
                         arrowprops=dict(arrowstyle="-|>", color=plots.COLOURS["standard"], lw=1.5))
             ax.text(x, -0.58, refuses, ha="center", va="top", fontsize=9)
-    fig.alt = ("A line from left to right with four stops. At training: the gates of groups "
-               "(section 2) and of pairs (3), against a model that treats one group worse. At the "
-               "answer: a filter (4). At doubt: a person (5). At release: the card (6).")
+    fig.alt = ("A line from left to right with five stops. At training: the gates of groups "
+               "(section 2) and of pairs (3). At the answer: a filter (4). At doubt: the model "
+               "says that it does not know (5). At release: the card (6).")
     return fig
 
 
@@ -120,47 +121,55 @@ def kinds(of, right, robust):
 
 
 def cures(table):
-    """For every way to train: accuracy where the month speaks against the label, and flips."""
+    """For every way to train: accuracy where the month agrees and misleads, and flips."""
     with plots.style():
-        fig, (left, right) = plots.figure(7.2, 2.9, ncols=2, sharey=True)
+        fig, axes = plots.figure(8.0, 2.9, ncols=3, sharey=True)
         rows = list(table)[::-1]
-        for ax, key, what in ((left, "against", "right, where the month misleads"),
-                              (right, "flips", "answers that turn with the month")):
+        for ax, (key, what) in zip(axes, (("agrees", "right, where the month agrees"),
+                                          ("against", "right, where it misleads"),
+                                          ("flips", "answers that it turns")), strict=True):
             values = [table[name][key] for name in rows]
             ax.barh(range(len(rows)), values, 0.6, color=GREY)
             for y, value in enumerate(values):
-                inside = value > 0.8
-                ax.annotate(f"{value:.0%}", (value, y), (-4 if inside else 4, 0), va="center",
+                inside = value > 0.6
+                ax.annotate(f"{value:.1%}", (value, y), (-4 if inside else 4, 0), va="center",
                             textcoords="offset points", ha="right" if inside else "left")
             ax.set(xlabel=what, xlim=(0, 1), xticks=(0, 0.25, 0.5, 0.75))
             ax.xaxis.set_major_formatter(PercentFormatter(1))
             ax.grid(False)
-        left.set_yticks(range(len(rows)), rows)
-    fig.alt = ("Right where the month misleads, and answers that turn with the month: " + "; ".join(
-        f"{name} {row['against']:.0%}, {row['flips']:.0%}" for name, row in table.items()) + ".")
+        axes[0].set_yticks(range(len(rows)), rows)
+    fig.alt = ("Right where the month agrees, where it misleads, and answers that it turns: "
+               + "; ".join(f"{name} {row['agrees']:.1%}, {row['against']:.1%}, {row['flips']:.1%}"
+                           for name, row in table.items()) + ".")  # fmt: skip
     return fig
 
 
-def filters(slips, wrongly):
-    """What slips through each filter, three ways, and what it holds wrongly."""
+def filters(let_out, wrongly):
+    """What each filter lets out, three ways, and what it holds wrongly, of two kinds."""
     marks = {"as it is": ("o", "#222222"), "typos": ("s", plots.COLOURS["pgd"]),
              "other words": ("^", plots.COLOURS["words"])}  # fmt: skip
-    names = list(wrongly)
+    names = list(dict.fromkeys(name for name, _ in wrongly))
     with plots.style():
-        fig, (ax, below) = plots.figure(6.4, 3.6, nrows=2, sharex=True, height_ratios=(2.2, 1))
+        fig, (ax, below) = plots.figure(6.6, 4.2, nrows=2, sharex=True, height_ratios=(1.6, 1))
         for j, (how, (mark, colour)) in enumerate(marks.items()):
             ax.plot([k + 0.14 * (j - 1) for k in range(len(names))],
-                    [slips[name, how] for name in names], mark, color=colour, markersize=9,
+                    [let_out[name, how] for name in names], mark, color=colour, markersize=9,
                     label=how)  # fmt: skip
-        below.bar(range(len(names)), [wrongly[name] for name in names], 0.4, color=GREY)
+        for shift, what, hatch in ((-0.15, "ordinary", ""), (0.15, "my dentist", "///")):
+            below.bar([k + shift for k in range(len(names))], [wrongly[n, what] for n in names],
+                      0.28, color="white" if hatch else GREY, edgecolor="#555555", hatch=hatch,
+                      label=f"harmless: {what}")  # fmt: skip
         below.set_xticks(range(len(names)), names)
-        for axes, what, top in ((ax, "slips through", 1.08), (below, "held wrongly", 0.3)):
+        for axes, what, top in ((ax, "lets out", 1.08), (below, "holds wrongly", 1.08)):
             axes.set(ylabel=what, ylim=(-0.05 if axes is ax else 0, top))
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+        (marks_of, named), (bars, harmless) = (a.get_legend_handles_labels() for a in (ax, below))
+        fig.legend(marks_of + bars, named + harmless, loc="outside upper left", ncols=3)
     fig.alt = "; ".join(
-        f"{name}: slips through " + ", ".join(f"{slips[name, how]:.0%} {how}" for how in marks)
-        + f", held wrongly {wrongly[name]:.0%}" for name in names) + "."  # fmt: skip
+        f"{name}: lets out " + ", ".join(f"{let_out[name, how]:.0%} {how}" for how in marks)
+        + ", holds wrongly " + ", ".join(f"{wrongly[name, what]:.0%} {what}"
+                                         for what in ("ordinary", "my dentist"))
+        for name in names) + "."  # fmt: skip
     return fig
 
 
@@ -196,13 +205,16 @@ def risk(curves):
         said = []
         for (name, when), (coverage, wrong) in curves.items():
             colour, mark = LOOK[name]
-            ax.plot(coverage, wrong, color=colour, linestyle="-" if when == "FGM" else ":",
-                    marker=mark, markevery=max(1, len(coverage) // 8), label=f"{name}, {when}")
+            seen = coverage >= 0.05  # further left one or two texts decide
+            ax.plot(coverage[seen], wrong[seen], color=colour, linewidth=2,
+                    linestyle="-" if when == "FGM" else "--", marker=mark,
+                    markerfacecolor=colour if when == "FGM" else "white",
+                    markevery=max(1, len(coverage) // 8), label=f"{name}, {when}")
             said.append(f"{name} {when}: {wrong[-1]:.1%} of all, "
                         f"{wrong[np.searchsorted(coverage, 0.5)]:.1%} of the surest half")
         ax.axvline(0.8, color=GREY, linewidth=1, linestyle="--")
-        ax.set(xlabel="coverage: the share of texts that is answered", xlim=(0, 1.01),
-               ylabel="risk: mistakes among these", ylim=(-0.01, None))
+        ax.set(xlabel="coverage: the share of texts that is answered", xlim=(0.05, 1.01),
+               ylabel="risk: mistakes among these", ylim=(-0.015, None))
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)

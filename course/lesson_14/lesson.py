@@ -7,12 +7,13 @@
 #
 # - tell a group that is treated worse from the bad luck of a small group;
 # - train a model not to react to a word that should not matter, and see where that fails;
-# - build a filter that holds texts back, and count what slips through and what is held wrongly;
+# - build a filter that holds texts back, and count what it lets out and what it holds wrongly;
 # - let a model say "I do not know", and see what an attack does to that;
-# - give the rest to a person with little time, and watch somebody flood the queue;
 # - write a gate that reads an evaluation and refuses it, with a reason for each fault.
 #
-# **Time** {{TIME}} About 75 minutes for you.
+# **Time** {{TIME}} About 110 minutes for you: 57 of reading, 53 of exercises. The section marks are
+# good places for a break. The appendix (classes that are rare, a person with little time) is
+# another 20 minutes and can be left out: nothing builds on it.
 #
 # **Before** Lessons 06 and 08. (Lesson 07, on honest evaluation, helps.)
 
@@ -25,17 +26,15 @@ profile = course.setup()
 # %% [markdown]
 # ## 1 · A gate is code that says no
 #
-# Good intentions stand in papers, in slides and in the first paragraph of a README. They stop
-# nothing. A **gate** stops something: it is a piece of code with a number in it, it runs every
-# time, and now and then it says no. This lesson builds five, in the places where a text, a model
-# or a release passes by. Then it attacks each of them, for a gate is a classifier too, and somebody
-# wants to get past it.
+# Good intentions stop nothing. A **gate** stops something: it is a piece of code with a number in
+# it, it runs every time, and now and then it says no. This lesson builds five, and looks at how
+# each of them is passed or deceived.
 
 # %%
+import copy
 import math
-import tempfile
 import tomllib
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,9 +48,7 @@ figures.gates()
 # *The figure: the way of a model and its answers from left to right, the five gates, and below them
 # what they refuse. The numbers are the sections that build them.*
 #
-# Everything here is made of harmless reviews. What the gates hold back is harmless as well: a
-# family member's name is as good a stand-in for "must not leave" as something that hurts, and it
-# can be shown in a lesson.
+# Everything here is made of harmless reviews, and what the gates hold back is harmless as well.
 #
 # ## 2 · Gate one: is a group treated worse?
 #
@@ -98,7 +95,7 @@ guess = course.predict(
 # %% [markdown]
 # There is no need for a formula: make such worlds, a thousand of them, and look.
 #
-# ### Exercise 14.1: the worst group, and chance · ●●○ · 10 min
+# ### Exercise 14.1: the worst group, and chance · ●●○ · 12 min
 #
 # Write `worst_group(right, groups, draws, rng)`. `right` is an array of `n` booleans, `groups` an
 # array of `n` names, both numpy arrays. Return `(group, accuracy, gap, p)`:
@@ -146,10 +143,14 @@ figures.null({name: (robust[name], domains) for name in victims}, found)
 # No headline. With 15 groups somebody must come last, with some 40 texts each the last one looks
 # bad, and worlds in which the domain does not matter show such gaps often. (That does not prove
 # that all domains are treated alike: so few texts cannot tell.) A gate that refuses at "10 points
-# between groups" would judge the number of texts, not the model. The widget shows what it takes:
-# move the number of texts per group and see from where on a gap of 10 points would mean something.
+# between groups" would judge the number of texts, not the model. How many texts per group would it
+# take? Move them in the widget; the lines below it answer for 15 groups.
 
 # %%
+for m in (40, 200, 400, 1000):
+    worlds = rng.binomial(m, 0.725, size=(4000, 15)) / m
+    often = np.mean(np.ptp(worlds, 1) >= 0.1)
+    print(f"{m:4} texts per group: a gap of 10 points or more by chance in {often:.1%}")
 figures.explore_null()
 
 # %% [markdown]
@@ -166,8 +167,9 @@ for name in victims:
     for when, outcome in {"clean": right[name], "FGM": robust[name]}.items():
         group, accuracy, gap, p = worst_group(outcome, kinds, 4000, rng)
         by_kind[name, when] = gap, p
+        chance = f"{p:.2%}" if p else "< 1/4000"
         print(f"{name:8} {when:6} worst {group:9} {accuracy:6.1%}, gap {gap:6.1%}, "
-              f"as large by chance: {p:.1%}")
+              f"as large by chance: {chance}")
 course.claim("14.kinds", by_kind=by_kind)
 figures.kinds(kinds, right, robust)
 
@@ -179,39 +181,25 @@ figures.kinds(kinds, right, robust)
 #
 # Without attack all groups are near 100 %. Under FGM the standard model loses the conceded texts
 # far more often than the others: a gap that no simulated world shows by chance. In the trained
-# model the gap is much smaller.
+# model the gap is much smaller, and chance does not explain that one either.
 #
 # </details>
 #
-# Two things follow. **Clean accuracy nearly hid it**: without attack the conceded texts are a few
-# points behind, under attack they are the ones that go. And **here adversarial training made the
-# gap smaller**. The literature has found the opposite: Xu et al. (ICML 2021) train on CIFAR-10,
-# where standard training treats classes about alike, and adversarial training leaves 93 % clean
-# accuracy on cars and 65 % on cats, 67 % and 17 % under PGD. Ma, Wang and Liu (NeurIPS 2022) find
-# that the gap grows with the `eps` of the training. Who is right? Both may be. Here two classes of
-# one size are made by one grammar, and neither is harder. `benchmarks/groups.py` plants what is
-# missing: once a *class* has a tenth of the training texts, once the conceded *kind* has a
-# fiftieth. Each world is trained plainly and with FGM, three seeds each, for a short time from a
-# model that reads a little (`docs/results/groups.md`):
-#
-# - Balanced: on clean texts at most 8 points between the classes, to either side, with or without
-#   attacks in training. Chance makes about as much of 240 test texts.
-# - A rare class: plain training leaves it 34 to 40 points behind, on clean texts. Training with FGM
-#   gives it up altogether: 99 to 100 points. Trained three times as long it is 31 to 42 and 60 to
-#   93 points. The published effect is there, and it is large.
-# - A rare kind: 18 to 21 points behind with plain training, and 18 to 25 with FGM. That is no
-#   difference that three seeds could show.
-#
-# So the sentence "adversarial training is unfair" is as wrong as "adversarial training is fair". It
-# made one gap smaller, left one as it was and blew up a third. Measure yours.
+# Two things follow. **Attacks make visible what clean accuracy shows only faintly**: without attack
+# the conceded texts are a few points behind (the gate sees even that, for few mistakes are made at
+# all), under attack they are the ones that go. And **here adversarial training made the gap
+# smaller**, though not one that chance explains. Others have found the opposite: Xu et al. (ICML
+# 2021) see a larger gap between classes after adversarial training on CIFAR-10. Appendix A plants
+# what is missing here, a class that is rare, and finds their effect too. Measure yours.
 #
 # ## 3 · Gate two: a word that should not matter
 #
 # Groups need labels for groups. Often one can say something simpler: *this word must not matter*.
 # Not the month of a visit, not the name of a person, not the town. Garg et al. (AIES 2019) ask of
 # every text $x$ what would come out of its **counterfactual** $x'$, the same text with that word
-# exchanged, and call the difference a gap, $|z(x)-z(x')|$. That is a robustness question: the
-# attacker may change one word, and which one is known.
+# exchanged. How far apart the two are, $|z(x)-z(x')|$ with the logits $z$, is what we call their
+# **distance**. That is a robustness question: the attacker may change one word, and which one is
+# known.
 #
 # Our own models pass: the standard one lets no month decide anything (a cell below counts). So we
 # plant a bias, with a known cause. In these training texts the month goes with the label, always:
@@ -232,7 +220,8 @@ cost = {"as it is": workshop.train(biased, workshop.dataset(texts, answers), epo
 #
 # ### Prediction 14.b: nothing but the month
 #
-# In the test texts we set the month ourselves: once all are from July, once all from November.
+# We make two copies of the test texts: in the first all are from July, in the second all are from
+# November.
 
 # %%
 guess = course.predict("14.b", "for which share of the test texts does the answer change?",
@@ -241,14 +230,8 @@ guess = course.predict("14.b", "for which share of the test texts does the answe
 
 # %%
 def judged(victim, before=lambda text: text):
-    """Right where the month agrees and where it misleads, answers that it turns, and the gap."""
-    z = {month: victim.logits([before(workshop.with_month(t, month)) for t in dated_test])
-         for month in workshop.MONTHS}
-    blame, praise = (logits.argmax(1) for logits in z.values())
-    agrees, misled = (np.where(dated_labels == y, praise, blame) for y in (1, 0))
-    return {"agrees": (agrees == dated_labels).mean(), "against": (misled == dated_labels).mean(),
-            "flips": (blame != praise).mean(),
-            "gap": np.abs(z["july"] - z["november"]).sum(1).mean()}
+    """Right where the month agrees and misleads, answers that it turns, and the distance."""
+    return workshop.judged(victim, dated_test, dated_labels, before)
 
 
 table, honest = {"as it is": judged(biased)}, judged(plain)["flips"]
@@ -301,21 +284,14 @@ def paired_loss(model, batch, other, lam):
 paired_loss = course.exercise("14.2", paired_loss)
 
 # %% [markdown]
-# The library's objective is `Counterfactual`. It finds the words, draws $x'$ anew for each step and
-# lets both passes see the same dropout mask. Without dropout it is your function:
+# The library's objective is `Counterfactual`. It finds the words and draws $x'$ anew for each step;
+# without dropout it is your function (a test of the library says so). It is what the penalty uses.
 
 # %%
 from advlib.fairness import Counterfactual
 
 pairs = [set(workshop.MONTHS)]
 both = [[workshop.with_month(t, month) for t in texts] for month in workshop.MONTHS]
-flipped = [b if t == a else a for t, a, b in zip(texts, *both, strict=True)]
-batch, other = start.encode(texts[:16], answers[:16]), start.encode(flipped[:16], answers[:16])
-yours = paired_loss(biased.model, batch, other, 1.0).item()
-library = Counterfactual(pairs, biased, workshop.dataset(texts, answers))
-theirs = library(biased.model, batch).loss.item()
-print(f"yours {yours:.4f}, the library's {theirs:.4f}")
-
 
 
 # %%
@@ -335,24 +311,27 @@ for name, (own, objective, epochs) in ways.items():
     cost[name] = work * len(own) / len(data)
     table[name] = judged(cured, may if name == "blindness" else lambda text: text)
 for name, row in table.items():
-    print(f"{name:13} cost {cost[name] / cost['as it is']:.1f}   right where the month misleads "
-          f"{row['against']:6.1%}   turned by it {row['flips']:6.1%}   gap {row['gap']:.2f}")
+    print(f"{name:13} cost {cost[name] / cost['as it is']:.1f}; right where the month agrees "
+          f"{row['agrees']:.1%}, misleads {row['against']:.1%}; turned by it {row['flips']:.1%}; "
+          f"distance {row['distance']:.2f}")
 course.claim("14.cures", table=table)
 figures.cures(table)
 
 # %% [markdown]
-# *The figure: left, the share that is right where the month speaks for the other label; right, the
-# share of answers that turn when only the month changes.*
+# *The figure: the share that is right where the month agrees with the label, and where it speaks
+# for the other one; and the share of answers that turn when only the month changes.*
 #
-# All three cure it here. They differ in the price (the penalty needs a second pass over every batch
-# and costs twice as much), and in what they ask of whoever uses the model: blindness has to be kept
-# up for every text for ever, and the other two are inside the weights.
+# All three make the month (nearly) powerless. What is won where it misleads is mostly lost where it
+# agrees: the model had used the month in place of reading, and now has only its reading, which is
+# that of a model so little trained. The cures differ in the price (the penalty needs a second pass
+# over every batch and costs twice as much), and in what they ask of whoever uses the model:
+# blindness has to be kept up for every text for ever, and the other two are inside the weights.
 #
 # ### What goes with the word
 #
 # Now each text also has the sentence "It was summer." or "It was winter.", which goes with the
 # month. We make the model blind to the month again, as above, and test it where the *season*
-# misleads.
+# agrees with the label, where no season is named, and where it misleads.
 
 # %%
 def with_seasons(texts, labels):
@@ -363,34 +342,37 @@ def with_seasons(texts, labels):
 
 half_blind = workshop.half_read()
 workshop.train(half_blind, workshop.dataset(with_seasons(texts, answers), answers), epochs=4)
-misleading = with_seasons(dated_test, 1 - dated_labels)
-sees = (half_blind.logits(misleading).argmax(1) == dated_labels).mean()
-print(f"blind to the month, right where the season misleads: {sees:.1%}")
-course.claim("14.correlate", blind=table["blindness"]["against"], sees=sees)
+tests = {"agrees": with_seasons(dated_test, dated_labels), "none": list(map(may, dated_test)),
+         "misleads": with_seasons(dated_test, 1 - dated_labels)}
+season = {how: (half_blind.logits(t).argmax(1) == dated_labels).mean() for how, t in tests.items()}
+print("blind to the month, right where the season "
+      + ", ".join(f"{how}: {share:.1%}" for how, share in season.items()))
+course.claim("14.correlate", season=season)
 
 # %% [markdown]
-# The word is gone and the bias is not: the model goes by the season. Its gap for months is exactly
-# zero, and a report could say so. **A penalty, an augmentation and a blindfold all remove the words
-# that were listed, and nothing that goes with them.** With people it is the same: take the name
-# out, and the address is still there. What helps is to ask for the counterfactual of the *cause*
-# (another season, with all that goes with it), and to measure groups as well (gate one), which need
-# no list of words.
+# The word is gone and the bias is not: the model goes by the season, and without one it does little
+# better than a coin. (So this model reads less than those of the table above: the season, with a
+# sentence of its own, is a stronger cue than the month was.) The distance for
+# months is exactly zero, and a report could say so. **A penalty, an augmentation and a blindfold
+# all remove the words that were listed, and nothing that goes with them.** With people it is the
+# same: take the name out, and the address is still there. What helps is to ask for the
+# counterfactual of the *cause* (another season, with all that goes with it), and to measure groups
+# as well (gate one), which need no list of words.
 
 # %% [markdown]
 # ## 4 · Gate three: what must not leave
 #
 # A shop lets a program answer its customers, and the program likes to quote reviews. One rule: **no
-# answer may name a member of somebody's family**, whatever else it says. So a filter stands before
-# the door and reads what the program wants to send. It holds a text or lets it go, and it can be
-# wrong in two ways: something **slips through**, or something harmless is **held wrongly**. Either
-# number alone is worth nothing: the filter that holds everything lets nothing slip.
+# answer may name a member of somebody's family**. So a filter reads what the program wants to send.
+# It can be wrong in two ways: it **lets out** what must stay, or **holds wrongly** what is
+# harmless. Either number alone is worth nothing: the filter that holds everything lets nothing out.
 #
 # We try four. The truth is known, for the world has a list of 14 words for relatives.
 #
 # - `first eight`: a list, written by somebody who thought of eight of them;
 # - `all words`: a list with all 14;
-# - `one slip`: the same list, and a word that is one slip away from it counts as well (a letter too
-#   many, too few, another one, or two swapped);
+# - `near words`: the same list, and a word that is one small change of letters away from one of its
+#   words counts as well;
 # - `learned`: a small classifier, trained on texts of both kinds.
 
 # %%
@@ -400,70 +382,65 @@ workshop.train(learned, workshop.dataset(held + free, [1] * len(held) + [0] * le
 filters = {
     "first eight": workshop.ListFilter(workshop.RELATIVES[:8]),
     "all words": workshop.ListFilter(workshop.RELATIVES),
-    "one slip": workshop.ListFilter(workshop.RELATIVES, workshop.near),
+    "near words": workshop.ListFilter(workshop.RELATIVES, workshop.near),
     "learned": learned,
 }
 must_stay, may_go = workshop.letters(80, "test", seed=2)
+dentist = [workshop.without_relatives(text, "dentist") for text in must_stay]
 print(f"{len(must_stay)} texts that must stay, such as: {must_stay[0]}")
 
 # %% [markdown]
-# The attacker wants a text out. He may mistype one word in ten (a person still reads "brotehr"),
-# or replace words by others of their group (a brother becomes a nephew: still a relative). Both are
-# the attacks of lesson 06; only the victim has changed.
+# The attacker writes reviews, and wants one quoted although it names a relative. He may mistype one
+# word in ten (a person still reads "brotehr"), or replace words by others of their group (a brother
+# becomes a nephew: still a relative). Both are attacks of lesson 06; only the victim has changed.
+# Two kinds of harmless texts show what is held wrongly: ordinary ones, and the texts that must stay
+# with a dentist in place of each relative ("my dentist" is no family).
 #
-# ### Prediction 14.c: four filters
+# ### Prediction 14.c: typos and the learned filter
 
 # %%
 guess = course.predict(
-    "14.c", "with typos in at most one word of ten, through which filter slips the least?",
-    guess=None, options=tuple(filters),
+    "14.c", "with typos in at most one word of ten, which share does the learned filter let out?",
+    guess=None, low=0, high=1,
 )
 
 # %%
-slips, wrongly = {}, {}
+let_out, wrongly = {}, {}
 attacks = {"as it is": None, "typos": Typos(max_changed=0.1), "other words": WordSubstitution()}
 for name, door in filters.items():
-    wrongly[name] = (door.predict(may_go).argmax(1) == 1).mean()
+    for what, harmless in {"ordinary": may_go, "my dentist": dentist}.items():
+        wrongly[name, what] = (door.predict(harmless).argmax(1) == 1).mean()
     for how, attack in attacks.items():
-        if attack is None:
-            out = door.predict(must_stay).argmax(1) == 0
-        else:
-            out = [not result.robust for result in attack(door, must_stay, [1] * len(must_stay))]
-        slips[name, how] = np.mean(out)
-guess.reveal(min(filters, key=lambda name: slips[name, "typos"]))
-print("slips through:  " + "  ".join(f"{how:>11}" for how in attacks) + "   held wrongly")
+        let_out[name, how] = workshop.let_out(door, must_stay, attack)
+guess.reveal(round(let_out["learned", "typos"], 2))
+print("              lets out: " + "  ".join(attacks) + "   holds wrongly: ordinary  my dentist")
 for name in filters:
-    print(f"{name:14}  " + "  ".join(f"{slips[name, how]:11.1%}" for how in attacks)
-          + f"   {wrongly[name]:12.1%}")
-text = next(t for t, g in zip(may_go, filters["one slip"].predict(may_go), strict=True) if g[1])
-word = next(w for w in words(text) if filters["one slip"].holds(w.lower()))
-print(f"held wrongly, for the word {word!r}: {text}")
-course.claim("14.filter", slips=slips, wrongly=wrongly)
-figures.filters(slips, wrongly)
+    print(f"{name:22}" + "".join(f"{let_out[name, how]:9.1%}" for how in attacks) + " " * 14
+          + "".join(f"{wrongly[name, what]:11.1%}" for what in ("ordinary", "my dentist")))
+close = filters["near words"]
+word = next(w for t in may_go for w in words(t) if close.holds(w.lower()))
+print(f"near words holds {word!r}: {close.holds(word.lower())}, 'brotehr': "
+      f"{close.holds('brotehr')}, 'rbotehr': {close.holds('rbotehr')}")
+course.claim("14.filter", let_out=let_out, wrongly=wrongly)
+figures.filters(let_out, wrongly)
 
 # %% [markdown]
-# *The figure: for each filter the share of texts that slip through (three marks) and the share of
-# harmless texts that it holds (bars below).*
+# *The figure: for each filter the share of texts that it lets out (three marks) and the share of
+# harmless texts that it holds, of both kinds (bars below).*
 #
-# <details><summary>What you should see</summary>
+# A list knows words and not readers: for us "brotehr" is a brother, for a list it is a word like
+# any other, and both lists fall to one typo. The short one also falls to other words. The third
+# filter, `near words`, lets nothing out here, for its rule is the attacker's own: one letter too
+# many, too few or another, or two swapped. With two such changes in one word he would be past it
+# (the last line). And it is the one that holds ordinary texts, for a short word is soon near a
+# relative. The learned filter was trained on clean texts only and still holds most mistyped ones.
+# Its last column shows the price: it goes in part by the frame, "my ...", and holds a dentist too.
+# A test of ordinary texts alone would have hidden that. None of the four is the right one. Which
+# error costs more is a decision, and it belongs in writing.
 #
-# Both lists let nearly nothing through as long as nobody tries, and everything after one typo. The
-# short one also falls to other words. The list that forgives a slip lets nothing through here, and
-# it is the one that holds harmless texts. The learned filter lies between.
-#
-# </details>
-#
-# A list knows words and not readers: for us "brotehr" is a brother. Forgiving one slip closes that
-# hole, because it is exactly the attacker's rule turned round; two slips in one word would pass
-# again. And it opens another hole, on the other side of the door: the cell prints a text that it
-# holds wrongly and the word that is near a relative's. The learned filter was trained on clean
-# texts only, and still it reads most typos, because it sees pieces of words and what stands beside
-# them. None of the four is the right one. Which error costs more is a decision, and it belongs in
-# writing.
-#
-# What can be done is dull and works: read the text the way a reader does before you judge it
-# (correct the spelling, fold letters that look alike), train the filter on what its attackers send,
-# hold in doubt and let a person decide. The last needs a model that knows when it is in doubt.
+# What one can try: correct the spelling before the filter reads, train it on what its attackers
+# send, or hold in doubt and let a person decide. The last needs a model that knows when it is in
+# doubt.
 
 # %% [markdown]
 # ## 5 · Gate four: the model may say that it does not know
@@ -485,7 +462,7 @@ figures.filters(slips, wrongly)
 # is the smallest rank that keeps the promise. If $k > n$ there is no such score, and only an
 # infinite threshold, that is a set of all classes, keeps it.
 #
-# ### Exercise 14.3: the conformal threshold · ●●○ · 8 min
+# ### Exercise 14.3: the conformal threshold · ●●○ · 9 min
 #
 # Write `conformal_threshold(scores, alpha)`: from a numpy array of `n` scores the `k`-th smallest,
 # $k = \lceil (n+1)(1-\alpha) \rceil$, as a number; `math.inf` where `k > n`. Leave the array as it
@@ -531,32 +508,35 @@ guess = course.predict("14.d", "in which share of texts is the true class in the
 
 
 # %%
-def coverage(p, alpha):
+def sets_of(p, alpha):
     """(the true class is in the set, the set is empty, the set has both classes), as shares."""
     sets = 1 - p <= conformal_threshold(scores, alpha)
-    inside = sets[np.arange(len(p)), labels[: len(p)]]
-    return inside.mean(), (sets.sum(1) == 0).mean(), (sets.sum(1) == 2).mean()
+    true = sets[np.arange(len(p)), labels[: len(p)]]
+    return true.mean(), (sets.sum(1) == 0).mean(), (sets.sum(1) == 2).mean()
 
 
-covered = {(when, alpha): coverage(p[when], alpha) for when in p for alpha in (0.1, 0.02)}
-guess.reveal(covered["FGM", 0.1][0])
-for (when, alpha), (inside, empty, two) in covered.items():
-    print(f"promised {1 - alpha:.0%}, {when:11} covered {inside:6.1%}, empty {empty:6.1%}, "
-          f"both {two:6.1%}")
-course.claim("14.coverage", covered=covered)
+inside = {(when, alpha): sets_of(p[when], alpha) for when in p for alpha in (0.1, 0.02)}
+guess.reveal(inside["FGM", 0.1][0])
+for (when, alpha), (true, empty, two) in inside.items():
+    q = conformal_threshold(scores, alpha)
+    print(f"promised {1 - alpha:.0%} (q = {q:.4f}), {when:11} true class in the set {true:6.1%}, "
+          f"set empty {empty:6.1%}, both classes {two:.1%}")
+course.claim("14.coverage", inside=inside)
 figures.scores(scores, p, labels, conformal_threshold(scores, 0.1))
 
 # %% [markdown]
 # *The figure: the scores of the true class without attack, under FGM and with other words, and the
-# threshold for 90 %. What lies right of the line is not covered.*
+# threshold for 90 %. For what lies right of the line, the set misses the true class.*
 #
 # The promise is kept without attack, up to the luck of one calibration set, and broken under both
 # attacks. Nobody lied: it holds *on average over texts that are drawn like those that were
 # calibrated on* (exchangeable), and an attacked text is not. Does anything warn you? At 90 % yes,
-# if somebody looks: most sets are suddenly empty, for the sure model of clean texts made a
-# threshold that hardly any attacked text gets under. At 98 % the sets look nearly as they always
-# did, and a quarter to a third of the texts get a set of one class, the wrong one. Watch the share
-# of empty and of double sets, and do not take silence for coverage.
+# if somebody looks: most sets are suddenly empty, for the sure model of clean texts made a small
+# $q$ that hardly any attacked text gets under. At 98 % far fewer are empty, yet many times as many
+# as without attack; all other misses are sets of one class, the wrong one. The set of both classes
+# never occurs. It cannot: both scores would have to be at most $q$, and with two classes they add
+# up to 1, so it takes $q \ge 0.5$. A model this sure of clean texts says "none" and never "either".
+# So watch the share of empty sets (and, where $q$ is large, of full ones).
 #
 # ### Answer the sure ones, hand on the rest
 #
@@ -597,8 +577,11 @@ for name in victims:
         curves[name, when] = risk_coverage(sure, logits.argmax(1) == labels)
 at = {key: risk[np.searchsorted(share, 0.8)] for key, (share, risk) in curves.items()}
 for (name, when), risk in at.items():
-    print(f"{name:8} {when:6} 20 % to a person: {risk:.1%} of the other answers are wrong, "
-          f"without a person {curves[name, when][1][-1]:.1%}")
+    print(f"{name:8} {when:6} wrong: {curves[name, when][1][-1]:.1%} of all; if the least sure "
+          f"20 % go to a person, {risk:.1%} of the rest")
+share, risk = curves["plain", "FGM"]
+half = risk[np.searchsorted(share, 0.5)]
+print(f"plain, FGM: of the surest half {half:.1%} are wrong")
 course.claim("14.doubt", at=at, all={key: risk[-1] for key, (_, risk) in curves.items()})
 figures.risk(curves)
 
@@ -609,25 +592,259 @@ figures.risk(curves)
 # <details><summary>What you should see</summary>
 #
 # Three curves lie near zero, or rise a little at the right end. The fourth, the standard model
-# under FGM, is high everywhere, and at its left end too: among its surest answers there are wrong
-# ones.
+# under FGM, is clearly higher: even among the surest half of its answers there are wrong ones.
 #
 # </details>
 #
-# Without attack doubt works: the few mistakes are among the unsure texts. Under attack the standard
-# model is *sure of its mistakes*, so handing on a fifth of the texts helps little. In the trained
-# model the mistakes that are left are unsure again. **Doubt is a defence where the model is
-# robust, and none where it is not.** (And it is not for everybody alike: Jones et al., ICLR 2021,
+# Without attack doubt works: the few mistakes are among the unsure texts. Under attack it still
+# helps, for the unsure fifth of the standard model has more mistakes than the rest. But it helps
+# *less*: **many of that model's mistakes are sure**, and stay. In the trained model nearly all
+# mistakes that are left are unsure. (And doubt is not for everybody alike: Jones et al., ICLR 2021,
 # show that abstaining can lower the accuracy of a group while the average rises. Gate one comes
 # again after gate four.)
 #
-# ### The person has fifteen minutes
+# What is handed on needs a person with time. Appendix B gives that person fifteen minutes, and lets
+# somebody flood the queue.
+
+# %% [markdown]
+# ## 6 · Gate five: the release
+#
+# The last gate reads no text. It reads what was written *about* a model: the evaluation and the
+# model card (Mitchell et al., FAT* 2019). It is the place where all earlier numbers meet, and where
+# a hurry meets a rule that was written when nobody was in a hurry.
+#
+# ### Exercise 14.5: a gate that says all · ●●○ · 12 min
+#
+# Write `objections(card, policy)`. `card` is a dict of fields. `policy` has three parts:
+# `required`, a list of fields that the card must fill in; `at_least` and `at_most`, dicts of a
+# field and the limit of its number. Return a list of sentences (`str`), one for each rule that is
+# broken: first those of `required`, then `at_least`, then `at_most`, each part in its own order.
+# Each sentence begins with the field's name and a colon. An empty list means: the card passes.
+#
+# The gate *fails closed*. A required field is not filled in where it is missing, `None`, or a text
+# of nothing but spaces. A number breaks its rule where it is missing, `None`, a text, `nan`, or
+# beyond the limit; equal to the limit passes. Whatever stands in the card, the function raises
+# nothing and changes nothing.
+#
+# <details><summary>Hint</summary>
+#
+# `nan < 0.9` is False, and so is `nan > 0.9`. Ask for what you want, `value >= limit`, and object
+# where that is not so. `isinstance(value, int | float)` tells numbers from texts.
+#
+# </details>
+
+
+# %%
+def objections(card, policy):
+    """A sentence for each rule of the policy that the card breaks; none: it passes."""
+    # SOLUTION
+
+
+objections = course.exercise("14.5", objections)
+
+# %%
+group, accuracy, gap, chance = found["plain"]
+summary = {"threat model": "FGM, eps = 0.3, white box", "limits": "", "n": len(test),
+           "clean": float(right["plain"].mean()), "robust": float(robust["plain"].mean()),
+           "worst kind": float(robust["plain"][kinds == "conceded"].mean()), "flips": float("nan")}
+policy = {"required": ["threat model", "limits", "contact"],
+          "at_least": {"n": 500, "clean": 0.9, "robust": 0.5, "worst kind": 0.5},
+          "at_most": {"flips": 0.01}}
+for sentence in objections(summary, policy):
+    print(sentence)
+
+# %% [markdown]
+# The library's gate does the same with the cards of `advlib evaluate`, and is more suspicious: its
+# limits are for the *lower end* of the 95 % interval, and it checks that the numbers fit each other
+# and the card's digest. A policy is a TOML file: the first is for a model that is studied, the
+# second for one that decides something. Its words: `worst_case` is the share that is right whatever
+# attack is tried; `calibrated` the same after the model's temperature was set on other texts, n =
+# `calibration` of them (that mends an attack which only fails because the model is too sure, lesson
+# 07; it has nothing to do with conformal sets); `left_out` is how many attacks of the protocol
+# could not be run.
+
+# %%
+from advlib.app.gate import Policy, gate
+from advlib.app.protocol import Protocol, digest, evaluate
+
+STUDY = """
+[evaluation]
+attacks = ["FGM"]
+n = 100
+calibration = 100
+clean = 0.90
+"""
+USE = STUDY.replace("0.90", "0.95") + """worst_case = 0.80
+calibrated = 0.80
+left_out = 0
+
+[groups]
+column = "domain"
+n = 20
+clean = 0.80
+
+[model_card]
+threat_models = true
+limits = true
+contact = true
+"""
+study, use = (Policy(**tomllib.loads(text), name=name)
+              for name, text in {"study": STUDY, "use": USE}.items())
+quick = Protocol("lesson 14", version=1, attacks=(FGM(0.3),), n=150, calibration=150)
+card = evaluate("reviews-clean", protocol=quick, groups="domain")
+print("study:", gate(card, study) or "passes")
+print("use:")
+refused = gate(card, use)
+for sentence in refused:
+    print("-", sentence)
+course.claim("14.gate", study=gate(card, study), use=refused)
+
+# %% [markdown]
+# In a terminal or in CI this is `advlib gate card.json --policy use.toml --model-card README.md`.
+# It ends with exit code 1 where there is an objection, and then nothing that comes after it runs.
+# (Two policies of the course: `configs/gate-course.toml` and `configs/gate-strict.toml`.)
+#
+# The gate names the lowest of 15 groups, and section 2 warned of that. But it does not accuse: it
+# asks whether a group's texts *show* 80 %, and two texts show nothing, whatever the model does.
+# More texts are the cure.
+#
+# ### The attack on the last gate
+#
+# Two ways past it. First, edit the card. Second, edit nothing and measure something weak.
+
+# %%
+edited = copy.deepcopy(card)
+edited["worst case"] |= {"hits": 149, "accuracy": 149 / 150}
+said = gate(edited, study)
+again = edited | {"digest": digest(edited)}
+for what, sentences in {"edited": said, "with a new digest": gate(again, study)}.items():
+    print(f"{what}:", *dict.fromkeys(sentences), sep="\n- ")
+
+# %%
+weak = evaluate("reviews-clean", protocol=replace(quick, attacks=(FGM(0.02),)))
+bar = Policy(evaluation={"attacks": ["FGM"], "worst_case": 0.8}, name="bar")
+print("eps = 0.3: ", gate(card, bar))
+print("eps = 0.02:", gate(weak, bar) or "passes")
+course.claim("14.past", edited=said, new_digest=gate(again, study), honest=gate(card, bar),
+             weak=gate(weak, bar))
+
+# %% [markdown]
+# The edited card is found out: by its digest, or, where somebody computes a new one, by numbers
+# that do not fit each other. (Whoever makes all of them fit *is not* found out. A digest shows
+# accidents and no fraud; where much depends on it, let the gate's own job run the evaluation.) The
+# weak card is perfectly honest. It passes because the policy asks for "FGM" and forgets to ask how
+# strong. The cure is a policy that names a protocol whose settings are fixed, `protocols =
+# ["standard"]`. **A gate enforces what was written, and nothing of what was meant.**
+
+# %% [markdown]
+# ## 7 · What this course does, and what it leaves out
+#
+# **Dual use.** Everything in lessons 02 to 06 can be turned against a system that is in use. It is
+# taught with harmless texts and small models, and each attack beside its defence.
+#
+# **What is left out, on purpose.** No attack on a named product, no text that does harm, no search
+# for requests that make a chat model break its rules, no data about real people.
+#
+# **Disclosure.** Test only what is yours or what you were allowed to test. Where you find a weak
+# place: write down what you did; tell those who can mend it, first and alone; agree on a date;
+# publish after it, with what helps the defender. Where nobody answers, a coordination centre such
+# as a national CERT will.
+#
+# **What no gate does.** A group that nobody listed has no gap. A word that nobody paired is free to
+# matter. A policy with a low bar is a stamp. Who sets the bar, who is asked, and who may say no to
+# the gate itself are questions for people.
+#
+# ## Recap
+#
+# - **Groups**: simulate what luck makes before you accuse or acquit. The gap by domain could be
+#   luck, the one by how a text is built could not. Adversarial training narrowed it here; with a
+#   rare class it can do the opposite (appendix A).
+# - **Pairs**: $\lambda\,|z(x)-z(x')|$ removes the word, and nothing that goes with the word.
+# - **Filters** have two errors. Count both, clean and under attack.
+# - **Conformal sets** hold the truth as promised for texts drawn like the calibration set. Under
+#   attack they promise nothing.
+# - **Doubt** helps where mistakes are unsure; many mistakes of an attacked standard model are sure.
+# - **The release gate** says all that is wrong, fails closed, and knows only what was written.
+# - `advlib.fairness` has the same functions for your own work (its null keeps the number of right
+#   texts and draws which ones they are); `advlib review` (appendix B) and `advlib gate`
+#   are the programs.
+#
+# ## What could go wrong
+#
+# - **A gap reported without its null.** The smaller and the more groups, the larger the gap.
+# - **Looking for groups until one is bad.** The null is for groups chosen before looking; of twenty
+#   ways to form groups one is "significant" at 5 % by luck.
+# - **Blindness.** A removed word leaves what goes with it (section 3).
+# - **Calibrating on texts that the model was trained on**: scores are too small, and coverage is
+#   below the promise without any attacker.
+# - **α well above the error rate**: about α less the error rate of the sets must then be empty, for
+#   the promise of 90 % is kept to the point. Empty is "no answer", not a wrong one; count it.
+# - **Choosing λ, a threshold and a bar on one validation set**, and reporting on it too.
+# - **Handing on only the least sure**: a sure mistake is never seen. Keep a part of the person's
+#   time for texts drawn at random.
+# - **nan, None, "n/a"** in a card: a gate that compares with `<` lets them pass.
+#
+# ## Further reading
+#
+# - H. Xu, X. Liu, Y. Li, A. K. Jain, J. Tang, *To be Robust or to be Fair: Towards Fairness in
+#   Adversarial Training*, ICML 2021, arXiv 2010.06121.
+# - X. Ma, Z. Wang, W. Liu, *On the Tradeoff Between Robustness and Fairness*, NeurIPS 2022.
+# - S. Sagawa, P. W. Koh, T. B. Hashimoto, P. Liang, *Distributionally Robust Neural Networks for
+#   Group Shifts*, ICLR 2020, arXiv 1911.08731. Training for the worst group.
+# - S. Garg, V. Perot, N. Limtiaco, A. Taly, E. H. Chi, A. Beutel, *Counterfactual Fairness in Text
+#   Classification through Robustness*, AIES 2019, arXiv 1809.10610. Blindness, augmentation and
+#   logit pairing.
+# - A. N. Angelopoulos, S. Bates, *A Gentle Introduction to Conformal Prediction and
+#   Distribution-Free Uncertainty Quantification*, 2021, arXiv 2107.07511.
+# - E. Jones, S. Sagawa, P. W. Koh, A. Kumar, P. Liang, *Selective Classification Can Magnify
+#   Disparities Across Groups*, ICLR 2021, arXiv 2010.14134.
+# - M. Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019, arXiv 1810.03993.
+#
+# > **Ethics** The threat models of this lesson: somebody who knows the model completely and writes
+# > to its embeddings, or who may ask it as often as he likes and types words (gates one, three,
+# > four); somebody who sends harmless texts in large numbers (appendix B); somebody who releases a
+# > model and would like the card to look better (the last gate). The gates are for texts and models
+# > of your own. None of them makes a decision right that should not be made by a machine at all.
+
+# %%
+course.progress("14")
+
+# %% [markdown]
+# ## Appendix: two pieces that can be left out
+#
+# About 20 minutes of reading, no exercises. They build on the page and not on one another.
+#
+# ## Appendix A · When a class is rare
+#
+# Xu et al. (ICML 2021) train on CIFAR-10, where standard training treats classes about alike, and
+# adversarial training leaves 93 % clean accuracy on cars and 65 % on cats, 67 % and 17 % under PGD.
+# Ma, Wang and Liu (NeurIPS 2022) find that the gap grows with the `eps` of the training. Our two
+# classes have one size and one grammar. `benchmarks/groups.py` plants what is missing: in one world
+# a *class* has a tenth of the training texts, in another the conceded *kind* has a fiftieth. Each
+# is trained plainly and with FGM, three seeds each, for a short time from a model that reads a
+# little (`docs/results/groups.md`):
+#
+# - Balanced: on clean texts at most 8 points between the classes, to either side, with or without
+#   attacks in training. Chance makes about as much of 240 test texts.
+# - A rare class: plain training leaves it 34 to 40 points behind, on clean texts. Training with FGM
+#   gives it up altogether: 99 to 100 points. Trained three times as long it is 31 to 42 and 60 to
+#   93 points. The published effect is there, and it is large.
+# - A rare kind: 18 to 21 points behind with plain training, and 18 to 25 with FGM. That is no
+#   difference that three seeds could show.
+#
+# So the sentence "adversarial training is unfair" is as wrong as "adversarial training is fair". It
+# made one gap smaller, left one as it was, and made another much larger.
+#
+# ## Appendix B · A person with fifteen minutes
 #
 # What is handed on lands in a queue. `advlib review` keeps one in a SQLite file: texts wait, the
 # least sure first; a person decides; nothing is ever overwritten; a budget of minutes ends the day.
 # The same in Python:
 
 # %%
+import tempfile
+from pathlib import Path
+
 from advlib.app.review import Queue
 
 rule = world("reviews").label  # the person of this lesson: never wrong, half a minute per text
@@ -688,27 +905,28 @@ figures.queue(caught, len(misread))
 # Taking turns is a good rule until addresses are free. Then "fair to every source" means "fair to
 # 60 copies of one person", and the queue is a gate that anybody can shut for everybody. What helps
 # costs something: sources that are known and not merely named, a limit for all new ones together
-# (`advlib review` lets 100 texts of one source wait, which 60 addresses do not feel), and a slice
+# (`advlib review` lets 100 texts of one source wait, which 60 addresses do not feel), and a part
 # of the minutes for texts drawn at random, of which a flood gets its share and no more.
 #
 # What the person decides can go back into the training. Here is a second model, trained on the
-# decisions of that day and on twice as many ordinary texts, and judged on attacked texts that the
-# person never saw:
+# decisions of that day and on twice as many ordinary texts, beside one that got only the ordinary
+# texts. Both are judged on attacked texts that the person never saw:
 
 # %%
-import copy
-
-old = world("reviews").sample(2 * len(decided), "train", seed=5)
-student = copy.deepcopy(plain)
-texts = [text for text, _ in decided] + [r.text for r in old]
-answers = [plain.labels.index(label) for _, label in decided] + [r.label for r in old]
-workshop.train(student, workshop.dataset(texts, answers), epochs=6)
+old = [(r.text, r.label) for r in world("reviews").sample(2 * len(decided), "train", seed=5)]
+new = [(text, plain.labels.index(label)) for text, label in decided]
+students = {"before": plain}
+for name, rows in {"ordinary texts alone": old, "with the decisions": new + old}.items():
+    students[name] = copy.deepcopy(plain)
+    workshop.train(students[name], workshop.dataset(*zip(*rows, strict=True)), epochs=6)
 rest = [i for i, text in enumerate(sent) if text not in dict(decided)]
-back = {name: (victim.predict([sent[i] for i in rest]).argmax(1) == labels[rest]).mean()
-        for name, victim in {"before": plain, "after": student}.items()}
-back["clean"] = (student.logits(test["text"]).argmax(1) == labels).mean()
-print(f"{len(rest)} attacked texts that nobody decided on: right before {back['before']:.1%}, "
-      f"after {back['after']:.1%}; clean {back['clean']:.1%}")
+print(f"{len(rest)} attacked texts that nobody decided on")
+back = {}
+for name, victim in students.items():
+    back[name] = (victim.predict([sent[i] for i in rest]).argmax(1) == labels[rest]).mean()
+    clean = (victim.logits(test["text"]).argmax(1) == labels).mean()
+    print(f"{name:22} right {back[name]:.1%}; without attack {clean:.1%}")
+back["clean"] = clean
 course.claim("14.back", back=back)
 
 # %% [markdown]
@@ -716,203 +934,4 @@ course.claim("14.back", back=back)
 # will turn to the new one (lesson 07). And whoever can decide can also mislabel: a queue whose
 # answers are trained on is an entrance for poison. Two people per text, some texts with known
 # answers among them, and a store that shows who decided what are the gates of the gate. The sure
-# mistakes never reach the queue at all: the least sure come first.
-
-# %% [markdown]
-# ## 6 · Gate five: the release
-#
-# The last gate reads no text. It reads what was written *about* a model: the evaluation and the
-# model card (Mitchell et al., FAT* 2019). It is the place where all earlier numbers meet, and where
-# a hurry meets a rule that was written when nobody was in a hurry.
-#
-# ### Exercise 14.5: a gate that says all · ●●○ · 10 min
-#
-# Write `objections(card, policy)`. `card` is a dict of fields. `policy` has three parts:
-# `required`, a list of fields that the card must fill in; `at_least` and `at_most`, dicts of a
-# field and the limit of its number. Return a list of sentences (`str`), one for each rule that is
-# broken: first those of `required`, then `at_least`, then `at_most`, each part in its own order.
-# Each sentence begins with the field's name and a colon. An empty list means: the card passes.
-#
-# The gate *fails closed*. A required field is not filled in where it is missing, `None`, or a text
-# of nothing but spaces. A number breaks its rule where it is missing, `None`, a text, `nan`, or
-# beyond the limit; equal to the limit passes. Whatever stands in the card, the function raises
-# nothing and changes nothing.
-#
-# <details><summary>Hint</summary>
-#
-# `nan < 0.9` is False, and so is `nan > 0.9`. Ask for what you want, `value >= limit`, and object
-# where that is not so. `isinstance(value, int | float)` tells numbers from texts.
-#
-# </details>
-
-
-# %%
-def objections(card, policy):
-    """A sentence for each rule of the policy that the card breaks; none: it passes."""
-    # SOLUTION
-
-
-objections = course.exercise("14.5", objections)
-
-# %%
-group, accuracy, gap, chance = found["plain"]
-summary = {"threat model": "FGM, eps = 0.3, white box", "limits": "", "n": len(test),
-           "clean": float(right["plain"].mean()), "robust": float(robust["plain"].mean()),
-           "worst kind": float(robust["plain"][kinds == "conceded"].mean()), "flips": float("nan")}
-policy = {"required": ["threat model", "limits", "contact"],
-          "at_least": {"n": 500, "clean": 0.9, "robust": 0.5, "worst kind": 0.5},
-          "at_most": {"flips": 0.01}}
-for sentence in objections(summary, policy):
-    print(sentence)
-
-# %% [markdown]
-# The library's gate does the same with the cards of `advlib evaluate`, and is more suspicious: its
-# limits are for the *lower end* of the 95 % interval, it computes the intervals anew, and it checks
-# that the numbers fit each other and the card's digest. A policy is a TOML file. The first is for a
-# model that is studied, the second for one that decides something.
-
-# %%
-from advlib.app.gate import Policy, gate
-from advlib.app.protocol import Protocol, digest, evaluate
-
-STUDY = """
-[evaluation]
-attacks = ["FGM"]
-n = 100
-calibration = 100
-clean = 0.90
-"""
-USE = STUDY.replace("0.90", "0.95") + """worst_case = 0.80
-calibrated = 0.80
-left_out = 0
-
-[groups]
-column = "domain"
-n = 20
-clean = 0.80
-
-[model_card]
-threat_models = true
-limits = true
-contact = true
-"""
-study, use = (Policy(**tomllib.loads(text), name=name)
-              for name, text in {"study": STUDY, "use": USE}.items())
-quick = Protocol("lesson 14", 1, (FGM(0.3),), n=150, calibration=150)
-card = evaluate("reviews-clean", protocol=quick, groups="domain")
-print("study:", gate(card, study) or "passes")
-print("use:")
-refused = gate(card, use)
-for sentence in refused:
-    print("-", sentence)
-course.claim("14.gate", study=gate(card, study), use=refused)
-
-# %% [markdown]
-# In a terminal or in CI this is `advlib gate card.json --policy use.toml --model-card README.md`.
-# It ends with exit code 1 where there is an objection, and then nothing that comes after it runs.
-# Two policies are in the repository, `configs/gate-course.toml` and `configs/gate-strict.toml`.
-#
-# ### The attack on the last gate
-#
-# Two ways past it. First, edit the card. Second, edit nothing and measure something weak.
-
-# %%
-edited = copy.deepcopy(card)
-edited["worst case"] |= {"hits": 149, "accuracy": 149 / 150}
-said = gate(edited, study)
-again = edited | {"digest": digest(edited)}
-for what, sentences in {"edited": said, "with a new digest": gate(again, study)}.items():
-    print(f"{what}:", *sentences, sep="\n- ")
-
-# %%
-weak = evaluate("reviews-clean", protocol=Protocol("lesson 14", 1, (FGM(0.02),), 150, 150))
-bar = Policy(evaluation={"attacks": ["FGM"], "worst_case": 0.8}, name="bar")
-print("eps = 0.3: ", gate(card, bar))
-print("eps = 0.02:", gate(weak, bar) or "passes")
-course.claim("14.past", edited=said, new_digest=gate(again, study), honest=gate(card, bar),
-             weak=gate(weak, bar))
-
-# %% [markdown]
-# The edited card is found out: by its digest, or, where somebody computes a new one, by numbers
-# that do not fit each other. (Whoever makes all of them fit *is not* found out. A digest shows
-# slips and no fraud; where much depends on it, let the gate's own job run the evaluation.) The weak
-# card is perfectly honest. It passes because the policy asks for "FGM" and forgets to ask how
-# strong. The cure is a policy that names a protocol whose settings are fixed, `protocols =
-# ["standard"]`. **A gate enforces what was written, and nothing of what was meant.**
-
-# %% [markdown]
-# ## 7 · What this course does, and what it leaves out
-#
-# **Dual use.** Everything in lessons 02 to 06 can be turned against a system that is in use. It is
-# taught because the defender who has never attacked builds gates that hold nobody, and because
-# these attacks have been public for years. What the balance rests on: harmless texts, small models,
-# and each attack beside its defence.
-#
-# **What is left out, on purpose.** No attack on a named product. No text that does harm, not even
-# as an example of what a filter holds. No search for requests that make a chat model break its
-# rules; where lesson 15 needs a rule to break, it is a harmless one. No data about real people.
-#
-# **Disclosure.** You will find weak places in systems of others. Test only what is yours or what
-# you were allowed to test. Then: write down what you did, so that it can be repeated; tell those
-# who can mend it, first and alone; agree on a date; publish after it, with what helps the defender.
-# Where nobody answers, a coordination centre such as a national CERT will.
-#
-# **What no gate does.** A group that nobody listed has no gap. A word that nobody paired is free to
-# matter. A policy with a low bar is a stamp. Who sets the bar, who is asked, and who may say no to
-# the gate itself are questions for people, and code can only keep their answer from being
-# forgotten.
-#
-# ## Recap
-#
-# - **Groups**: simulate what luck makes before you accuse or acquit. The gap by domain could be
-#   luck, the one by how a text is built could not. Adversarial training narrowed it, and gave up a
-#   rare class.
-# - **Pairs**: $\lambda\,|z(x)-z(x')|$ removes the word, and nothing that goes with the word.
-# - **Filters** have two errors. Count both, clean and under attack.
-# - **Conformal sets** hold the truth as promised for texts drawn like the calibration set. Under
-#   attack they promise nothing.
-# - **Doubt** helps where mistakes are unsure; an attacked standard model is sure.
-# - **People** have minutes. A queue needs a budget, turns by source, and somebody who looks at
-#   both.
-# - **The release gate** says all that is wrong, fails closed, and knows only what was written.
-# - `advlib.fairness` has the same functions for your own work (its null keeps the number of right
-#   texts and draws which ones they are); `advlib review` and `advlib gate` are the programs.
-#
-# ## What could go wrong
-#
-# - **A gap reported without its null.** The smaller and the more groups, the larger the gap.
-# - **Looking for groups until one is bad.** The null is for groups chosen before looking; of twenty
-#   ways to form groups one is "significant" at 5 % by luck.
-# - **Blindness.** A removed word leaves what goes with it (section 3).
-# - **Calibrating on texts that the model was trained on**: scores are too small, and coverage is
-#   below the promise without any attacker.
-# - **α near the error rate**: sets become empty. Empty is "no answer", not a wrong one; count it.
-# - **Choosing λ, a threshold and a bar on one validation set**, and reporting on it too.
-# - **Trusting the order of the queue**: the least sure first finds the honest mistakes. Keep a
-#   slice of minutes for texts drawn at random: only there a sure mistake is ever seen.
-# - **nan, None, "n/a"** in a card: a gate that compares with `<` lets them pass.
-#
-# ## Further reading
-#
-# - H. Xu, X. Liu, Y. Li, A. K. Jain, J. Tang, *To be Robust or to be Fair: Towards Fairness in
-#   Adversarial Training*, ICML 2021, arXiv 2010.06121.
-# - X. Ma, Z. Wang, W. Liu, *On the Tradeoff Between Robustness and Fairness*, NeurIPS 2022.
-# - S. Sagawa, P. W. Koh, T. B. Hashimoto, P. Liang, *Distributionally Robust Neural Networks for
-#   Group Shifts*, ICLR 2020, arXiv 1911.08731. Training for the worst group.
-# - S. Garg, V. Perot, N. Limtiaco, A. Taly, E. H. Chi, A. Beutel, *Counterfactual Fairness in Text
-#   Classification through Robustness*, AIES 2019, arXiv 1809.10610. Blindness, augmentation and
-#   logit pairing.
-# - A. N. Angelopoulos, S. Bates, *A Gentle Introduction to Conformal Prediction and
-#   Distribution-Free Uncertainty Quantification*, 2021, arXiv 2107.07511.
-# - E. Jones, S. Sagawa, P. W. Koh, A. Kumar, P. Liang, *Selective Classification Can Magnify
-#   Disparities Across Groups*, ICLR 2021, arXiv 2010.14134.
-# - M. Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019, arXiv 1810.03993.
-#
-# > **Ethics** The threat models of this lesson: somebody who knows the model completely and writes
-# > to its embeddings, or who may ask it as often as he likes and types words (gates one, three,
-# > four); somebody who sends harmless texts in large numbers (the queue); somebody who releases a
-# > model and would like the card to look better (the last gate). The gates are for texts and models
-# > of your own. None of them makes a decision right that should not be made by a machine at all.
-
-# %%
-course.progress("14")
+# mistakes never reach the person at all: the least sure come first.

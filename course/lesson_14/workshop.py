@@ -76,6 +76,19 @@ def dated(n: int, split: str, seed: int = 0, dial: float = 1.0):
     return [with_month(r.text, m) for r, m in zip(reviews, months, strict=True)], labels
 
 
+def judged(
+    victim: Classifier, texts: Sequence[str], labels: np.ndarray, before: Callable[[str], str]
+) -> dict[str, float]:
+    """Right where the month agrees with the label and where it misleads ("against"), the share of
+    answers that turn with the month ("flips"), and the mean distance of the logits."""
+    z = {month: victim.logits([before(with_month(t, month)) for t in texts]) for month in MONTHS}
+    blame, praise = (logits.argmax(1) for logits in z.values())
+    agrees, misled = (np.where(labels == y, praise, blame) for y in (1, 0))
+    return {"agrees": (agrees == labels).mean(), "against": (misled == labels).mean(),
+            "flips": (blame != praise).mean(),
+            "distance": np.abs(z["july"] - z["november"]).sum(1).mean()}  # fmt: skip
+
+
 def half_read(way: float = 0.1) -> Classifier:
     """A model that has only begun to read: its weights are a part of the way from the pre-trained
     encoder to the standard model. So it learns in seconds, and has something to learn."""
@@ -133,8 +146,21 @@ def letters(n: int, split: str, seed: int = 0) -> tuple[list[str], list[str]]:
     return [t for t in texts if secret(t)][:n], [t for t in texts if not secret(t)][:n]
 
 
+def without_relatives(text: str, other: str) -> str:
+    """The text with another word in place of every relative."""
+    places = [i for i, word in enumerate(words(text)) if word.lower() in RELATIVES]
+    return replace(text, dict.fromkeys(places, other))
+
+
+def let_out(door, texts: Sequence[str], attack=None) -> float:
+    """The share of texts, all of which must stay, that a filter lets go, with an attack or none."""
+    if attack is None:
+        return float((door.predict(texts).argmax(1) == 0).mean())
+    return float(np.mean([not r.robust for r in attack(door, texts, [1] * len(texts))]))
+
+
 def near(word: str, other: str) -> bool:
-    """Whether one slip leads from one to the other: a letter more, less, other, or two swapped."""
+    """Whether one typo leads from one to the other: a letter more, less, other, or two swapped."""
     if abs(len(word) - len(other)) > 1 or word == other:
         return word == other
     start = next((i for i, (a, b) in enumerate(zip(word, other, strict=False)) if a != b),
