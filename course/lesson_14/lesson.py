@@ -11,9 +11,9 @@
 # - let a model say "I do not know", and see what an attack does to that;
 # - write a gate that reads an evaluation and refuses it, with a reason for each fault.
 #
-# **Time** {{TIME}} About 110 minutes for you: 57 of reading, 53 of exercises. The section marks are
-# good places for a break. The appendix (classes that are rare, a person with little time) is
-# another 20 minutes and can be left out: nothing builds on it.
+# **Time** {{TIME}} About 110 minutes for you: 57 of reading, 53 of exercises. The appendix (classes
+# that are rare, a person with little time) is another 20 minutes and can be left out: nothing
+# builds on it.
 #
 # **Before** Lessons 06 and 08. (Lesson 07, on honest evaluation, helps.)
 
@@ -144,7 +144,7 @@ figures.null({name: (robust[name], domains) for name in victims}, found)
 # bad, and worlds in which the domain does not matter show such gaps often. (That does not prove
 # that all domains are treated alike: so few texts cannot tell.) A gate that refuses at "10 points
 # between groups" would judge the number of texts, not the model. How many texts per group would it
-# take? Move them in the widget; the lines below it answer for 15 groups.
+# take? The lines answer for 15 groups; in the widget you can move everything.
 
 # %%
 for m in (40, 200, 400, 1000):
@@ -185,12 +185,12 @@ figures.kinds(kinds, right, robust)
 #
 # </details>
 #
-# Two things follow. **Attacks make visible what clean accuracy shows only faintly**: without attack
-# the conceded texts are a few points behind (the gate sees even that, for few mistakes are made at
-# all), under attack they are the ones that go. And **here adversarial training made the gap
-# smaller**, though not one that chance explains. Others have found the opposite: Xu et al. (ICML
-# 2021) see a larger gap between classes after adversarial training on CIFAR-10. Appendix A plants
-# what is missing here, a class that is rare, and finds their effect too. Measure yours.
+# Two things follow. **Attacks show plainly what clean accuracy shows only faintly**: without attack
+# the conceded texts are a few points behind (more than luck, so the gate fires there too), under
+# attack they are the ones that go. And **here adversarial training made the gap smaller**; what is
+# left of it is still more than chance makes. Others have found the opposite: Xu et al. (ICML 2021)
+# see a larger gap between classes after adversarial training on CIFAR-10. Appendix A plants what is
+# missing here, a class that is rare, and finds their effect too. Measure yours.
 #
 # ## 3 · Gate two: a word that should not matter
 #
@@ -234,14 +234,14 @@ def judged(victim, before=lambda text: text):
     return workshop.judged(victim, dated_test, dated_labels, before)
 
 
-table, honest = {"as it is": judged(biased)}, judged(plain)["flips"]
+table, honest = {"as it is": judged(biased)}, judged(plain)
 row = table["as it is"]
 guess.reveal(row["flips"])
-print(f"answers of the standard model that the month turns: {honest:.1%}")
+print(f"the standard model: the month turns {honest['flips']:.1%}, right {honest['agrees']:.1%}")
 print(f"the biased one is right where the month agrees {row['agrees']:.1%}, where it misleads "
       f"{row['against']:.1%}")
 course.claim("14.planted", agrees=row["agrees"], against=row["against"], flips=row["flips"],
-             honest=honest)
+             honest=honest["flips"])
 
 # %% [markdown]
 # Three cures. **Blindness**: the model never sees which month it is; every month is written as May,
@@ -322,10 +322,11 @@ figures.cures(table)
 # for the other one; and the share of answers that turn when only the month changes.*
 #
 # All three make the month (nearly) powerless. What is won where it misleads is mostly lost where it
-# agrees: the model had used the month in place of reading, and now has only its reading, which is
-# that of a model so little trained. The cures differ in the price (the penalty needs a second pass
-# over every batch and costs twice as much), and in what they ask of whoever uses the model:
-# blindness has to be kept up for every text for ever, and the other two are inside the weights.
+# agrees: without the month the model has only its reading, and so little training gives no more
+# (the standard model, which was trained for longer on other texts, is the upper limit). The cures
+# differ in the price (the penalty needs a second pass over every batch and costs twice as much),
+# and in what they ask of whoever uses the model: blindness has to be kept up for every text for
+# ever, and the other two are inside the weights.
 #
 # ### What goes with the word
 #
@@ -352,12 +353,12 @@ course.claim("14.correlate", season=season)
 # %% [markdown]
 # The word is gone and the bias is not: the model goes by the season, and without one it does little
 # better than a coin. (So this model reads less than those of the table above: the season, with a
-# sentence of its own, is a stronger cue than the month was.) The distance for
-# months is exactly zero, and a report could say so. **A penalty, an augmentation and a blindfold
-# all remove the words that were listed, and nothing that goes with them.** With people it is the
-# same: take the name out, and the address is still there. What helps is to ask for the
-# counterfactual of the *cause* (another season, with all that goes with it), and to measure groups
-# as well (gate one), which need no list of words.
+# sentence of its own, is a stronger cue than the month was.) The distance for months is exactly
+# zero, and a report could say so. **The blindfold removes the words that were listed, and nothing
+# that goes with them**; the other two cures know only the listed words as well. With people it is
+# the same: take the name out, and the address is still there. Ask for the counterfactual of the
+# *cause* (another season, with all that goes with it), and measure groups as well (gate one), which
+# need no list of words.
 
 # %% [markdown]
 # ## 4 · Gate three: what must not leave
@@ -486,7 +487,7 @@ conformal_threshold = course.exercise("14.3", conformal_threshold)
 
 # %% [markdown]
 # Now the promise meets two attackers: FGM on the embeddings, from section 2, and one who replaces
-# words (the texts that he makes can be read, and we keep them for the queue).
+# words (the texts that he makes can be read, and we keep them for appendix B).
 
 # %%
 held_out = world("reviews").sample(profile.pick(300, 1000), "validation", seed=9)
@@ -930,6 +931,8 @@ back["clean"] = clean
 course.claim("14.back", back=back)
 
 # %% [markdown]
+# The gain comes from the decisions, not from more training: ordinary texts alone bring none.
+#
 # This is no measure of robustness: the texts were made against the *old* model, and an attacker
 # will turn to the new one (lesson 07). And whoever can decide can also mislabel: a queue whose
 # answers are trained on is an entrance for poison. Two people per text, some texts with known
