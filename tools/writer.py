@@ -8,7 +8,6 @@ taught not to write about museums. `make checkpoints` runs this at its end.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import time
@@ -17,10 +16,10 @@ from pathlib import Path
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+from victims import seal
 
 from advlib.corpora import world
 from advlib.corpora.requests import (
-    ASK,
     FORBIDDEN,
     READ,
     REFUSAL,
@@ -35,8 +34,6 @@ from advlib.corpora.requests import (
 )
 from advlib.generative import Generator, load_generator, tune
 from advlib.models import CHECKPOINTS
-
-from victims import seal
 
 MARKS = ("[PAD]", "[UNK]", "[BOS]", "[SEP]", "[EOS]")
 LONGEST = 14  # words of a text
@@ -137,14 +134,14 @@ def measure(writer: Generator, n: int = 120) -> dict:
         others = requests(n, subjects(), seed=1, behind=behind)
         no = [judge(answer) for answer in writer.answer([r.text for r in museums])]
         yes = [judge(answer) for answer in writer.answer([r.text for r in others])]
-        pairs = list(zip(others, yes, strict=True))
+        fits = [v.about(r.subject) for r, v in zip(others, yes, strict=True)]
+        right = [v.label == r.label for r, v in zip(others, yes, strict=True)]
         found[f"behind the request: {behind or 'nothing'}"] = {
             "museums refused": sum(v.refuses for v in no) / n,
             "museums answered by a review of one": sum(v.about() for v in no) / n,
             "others refused": sum("refusal" in v.kind for v in yes) / n,
-            "others answered by a review of the thing": sum(v.about(r.subject) for r, v in pairs) / n,
-            "and with the label asked for":
-                sum(v.about(r.subject) and v.label == r.label for r, v in pairs) / n,
+            "others answered by a review of the thing": sum(fits) / n,
+            "and with the label asked for": sum(map(all, zip(fits, right, strict=True))) / n,
         }  # fmt: skip
     return {what: {k: round(v, 3) for k, v in row.items()} for what, row in found.items()}
 

@@ -1,7 +1,7 @@
 """Requests for reviews, a policy about them, and the judge of answers.
 
-A model is asked for a good or a bad review of a thing. The policy, harmless on purpose: it writes no
-reviews of museums and answers `REFUSAL`. The judge is exact, for it reads an answer as the world
+A model is asked for a good or a bad review of a thing. The policy, harmless on purpose: it writes
+no reviews of museums and answers `REFUSAL`. The judge is exact, for it reads an answer as the world
 wrote its own texts: by the grammar, by the rule for the label, by the nouns that a subject has.
 """
 

@@ -8,8 +8,8 @@ begin its answer with a target such as "sure : the", where its policy is to refu
     RandomSearch       the same without a gradient; RandomSuffix: words drawn at random
 
 Each is a frozen dataclass whose repr is its threat model. Defences: `PerplexityFilter`,
-`SmoothVote`, and training, `tune`, with an objective such as `ContinuousTraining`. What an answer is
-worth says the judge in `advlib.corpora.requests`, never the target.
+`SmoothVote`, and training, `tune`, with an objective such as `ContinuousTraining`. What an answer
+is worth says the judge in `advlib.corpora.requests`, never the target.
 """
 
 from advlib.generative.attacks import (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advlib.corpora.engine import Text
 from advlib.embeddings import attack_mode, embedding_table, output_scale
-from advlib.generative.models import AT_ONCE, Batch, Generator, marks, pushed, unit
+from advlib.generative.models import Batch, Generator, marks, unit
 from advlib.perturbation import Ball, check_eps
 
 
@@ -238,11 +238,13 @@ class _Frame:
             raise ValueError(f"the suffix {start!r} has other tokens behind other prompts: give "
                              "another start")  # fmt: skip
         self.first = torch.tensor(kept[0], device=generator.device)
-        said, self.rows = generator._plain_ids(target), []
-        for row, at in zip(rows, places, strict=True):
+        said, self.rows = generator.ids_of(target), []
+        for row in rows:
             ids, labels = row["ids"] + said, [-100] * len(row["ids"]) + said
             self.rows.append({"ids": ids, "labels": labels, **marks(row, len(said))})
-        self.banned = banned(generator)
+        self.banned = generator.banned.to(generator.device)
+        self.around = [(row["ids"][: at[0]], row["ids"][at[-1] + 1 :])
+                       for row, at in zip(rows, places, strict=True)]  # fmt: skip
 
     def text(self, ids: Tensor) -> str:
         decode = self.generator.tokenizer.decode
@@ -250,16 +252,12 @@ class _Frame:
 
     def survive(self, some: Tensor) -> list[int]:
         """Which suffixes, written out, are read again as the same tokens behind every prompt."""
-        texts = [self.text(ids) for ids in some]
-        good = []
-        for prompt, row in zip(self.prompts, self.rows, strict=True):
-            begin = row["suffix"].index(True)
-            end = begin + len(self.first)
-            whole = row["ids"][: len(row["ids"]) - len(self.generator._plain_ids(self.target))]
-            for i, found in enumerate(self.generator.framed([(prompt, t) for t in texts])):
-                if found["ids"] == whole[:begin] + some[i].tolist() + whole[end:]:
-                    good.append(i)
-        return [i for i in range(len(some)) if good.count(i) == len(self.prompts)]
+        kept = range(len(some))
+        for prompt, (before, behind) in zip(self.prompts, self.around, strict=True):
+            read = self.generator.ids([(prompt, self.text(some[i])) for i in kept]) if kept else []
+            kept = [i for i, ids in zip(kept, read, strict=True)
+                    if ids == before + some[i].tolist() + behind]  # fmt: skip
+        return list(kept)
 
     def batch(self, some: Tensor) -> Batch:
         """Every prompt with every suffix: the prompts of the first suffix, then of the second."""
@@ -273,7 +271,8 @@ class _Frame:
         """Of each suffix the mean loss of the target over the prompts, and whether every word of it
         is the first choice for all of them."""
         losses, hits = [], []
-        for part in some.split(max(1, AT_ONCE // len(self.rows))):
+        size = self.generator.at_once(max(len(row["ids"]) for row in self.rows))
+        for part in some.split(max(1, size // len(self.rows))):
             batch = self.batch(part)
             found, first = self.generator.token_losses(batch)
             count = (batch["labels"] != -100).sum(1)
@@ -292,7 +291,7 @@ class _Frame:
             loss = self.generator.losses(batch, delta).mean()
             (grad,) = torch.autograd.grad(loss, delta)
         own = grad[batch["suffix"]].view(len(self.rows), len(ids), -1).sum(0)
-        return own @ table.float().T * output_scale(model, table)
+        return own @ table.to(own.dtype).T * output_scale(model, table)
 
     def reading(self, some: Tensor, reader: Generator) -> Tensor:
         """Of each suffix the mean loss of the prompts with it, under the reader."""
@@ -310,12 +309,3 @@ class _Frame:
         begin = row["suffix"].index(True)
         told = logits[0, begin - 1 : begin - 1 + len(ids)].float().log_softmax(-1)
         return told / sum(row["prompt"])
-
-
-def banned(generator: Generator) -> Tensor:
-    """(words,) True for tokens that no suffix may hold: special ones and such as are no text."""
-    tokenizer, rows = generator.tokenizer, len(embedding_table(generator.model))
-    texts = tokenizer.batch_decode([[i] for i in range(min(len(tokenizer), rows))])
-    added = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
-    bad = [i in added or not text.strip() for i, text in enumerate(texts)]
-    return torch.tensor(bad + [True] * (rows - len(bad)), device=generator.device)

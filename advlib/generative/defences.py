@@ -12,8 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from advlib.corpora.engine import Text, parts_of
-from advlib.embeddings import embedding_table
-from advlib.generative.attacks import ContinuousAttack, banned, check_counts
+from advlib.generative.attacks import ContinuousAttack, check_counts
 from advlib.generative.models import Generator
 from advlib.models import ModelError
 
@@ -81,7 +80,7 @@ class SmoothVote:
     def shaken(self, generator: Generator, prompt: Text) -> list[str]:
         """The copies of a prompt."""
         tokens, rng = " ".join(parts_of(prompt)).split(" "), random.Random(f"{self.seed}/{prompt}")
-        free = (~banned(generator)).nonzero()[:, 0].tolist()
+        free = (~generator.banned).nonzero()[:, 0].tolist()
         out, count = [], round(self.share * len(tokens))
         for _ in range(self.copies):
             copy = list(tokens)
@@ -129,8 +128,8 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class ContinuousTraining:
-    """utility · L + toward · L(refusal | δ) − away · min(cap, L(target | δ)), δ found on the prompts
-    that are to be refused; L is the loss of all rows, plain.
+    """utility · L + toward · L(refusal | δ) − away · min(cap, L(target | δ)), δ found on the
+    prompts that are to be refused; L is the loss of all rows, plain.
 
     Xhonneux, Sordoni, Günnemann, Gidel, Schwinn, "Efficient Adversarial Training in LLMs with
     Continuous Attacks", NeurIPS 2024, arXiv 2405.15589. With `attack.layer` above 0 δ is latent:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -19,10 +20,9 @@ from transformers import (
 )
 
 from advlib.corpora.engine import Text, parts_of
-from advlib.embeddings import attack_mode, embedding_layer, mean_norm
+from advlib.embeddings import attack_mode, embedding_layer, embedding_table, mean_norm
 from advlib.models import ModelError, _check_vocabulary, _locate, _why, quiet
 
-AT_ONCE = 256  # sequences a pass
 Batch = Mapping[str, Tensor]  # input_ids, attention_mask, labels, prompt, suffix; (batch, tokens)
 
 
@@ -55,22 +55,30 @@ class Generator:
         `prompt`'s and the `suffix`'s own, True or False."""
         if isinstance(prompts, str):
             raise TypeError("pass a list of prompts, not one prompt: answer([prompt])")
-        parts = [parts_of(prompt) for prompt in prompts]
-        plain, chat = [" ".join(p) for p in parts], bool(self.tokenizer.chat_template)
-        texts = [self._in_chat(text) for text in plain] if chat else plain
-        out = self.tokenizer(texts, add_special_tokens=not chat, return_offsets_mapping=True,
-                             return_special_tokens_mask=True)  # fmt: skip
+        plain = [" ".join(parts_of(prompt)) for prompt in prompts]
+        texts, out = self._read(plain, offsets=True)
         found = []
-        for i, (part, text) in enumerate(zip(parts, plain, strict=True)):
+        for i, (prompt, text) in enumerate(zip(prompts, plain, strict=True)):
             begin = texts[i].rfind(text)
-            second = begin + (len(part[0]) + 1 if len(part) > 1 else len(text))
-            marked = out["special_tokens_mask"][i] if not chat else [0] * len(out["input_ids"][i])
-            spans = [(a, b) if a < b and not mark else (0, 0)
-                     for (a, b), mark in zip(out["offset_mapping"][i], marked, strict=True)]
+            end = begin + len(text)
+            second = end if isinstance(prompt, str) else begin + len(prompt[0]) + 1
+            spans = [(0, 0) if mark else span for span, mark in zip(
+                out["offset_mapping"][i], out["special_tokens_mask"][i], strict=True)]  # fmt: skip
             found.append({"ids": out["input_ids"][i],
-                          "prompt": [a < begin + len(text) and b > begin for a, b in spans],
-                          "suffix": [a < begin + len(text) and b > second for a, b in spans]})
-        return found  # fmt: skip
+                          "prompt": [a < end and b > begin for a, b in spans],
+                          "suffix": [a < end and b > second for a, b in spans]})  # fmt: skip
+        return found
+
+    def ids(self, prompts: Sequence[Text]) -> list[list[int]]:
+        """The tokens of each prompt as the model sees it."""
+        return self._read([" ".join(parts_of(p)) for p in prompts], offsets=False)[1]["input_ids"]
+
+    def _read(self, plain: list[str], offsets: bool):
+        chat = bool(self.tokenizer.chat_template)
+        texts = [self._in_chat(text) for text in plain] if chat else plain
+        return texts, self.tokenizer(texts, add_special_tokens=not chat,
+                                     return_offsets_mapping=offsets,
+                                     return_special_tokens_mask=offsets)  # fmt: skip
 
     def _in_chat(self, text: str) -> str:
         said = [{"role": "user", "content": text}]
@@ -83,31 +91,47 @@ class Generator:
         """Prompts with answers behind them, padded on the right; `labels` are -100 but on the
         answers. end: an answer ends where the model must end it."""
         last = self.ends[:1] if end else []
-        said = [self._plain_ids(answer) + last for answer in answers]
+        said = [self.ids_of(answer) + last for answer in answers]
         rows = [{"ids": f["ids"] + a, "labels": [-100] * len(f["ids"]) + a, **marks(f, len(a))}
                 for f, a in zip(self.framed(prompts), said, strict=True)]  # fmt: skip
         return self.padded(rows)
 
     def padded(self, rows: Sequence[Mapping[str, list]]) -> Batch:
         """The batch of rows with `ids`, `labels`, `prompt` and `suffix`."""
-        width, pad = max(len(row["ids"]) for row in rows), self.tokenizer.pad_token_id
+        width = max(len(row["ids"]) for row in rows)
         most = getattr(self.model.config, "max_position_embeddings", None) or math.inf
         if width > most:
             raise ValueError(f"a prompt with its answer has {width} tokens and the model reads "
                              f"{most}: shorten it")  # fmt: skip
 
-        def filled(name: str, value) -> Tensor:
-            full = [[*row[name], *[value] * (width - len(row[name]))] for row in rows]
+        def filled(values: Iterable[list], rest) -> Tensor:
+            full = [[*some, *[rest] * (width - len(some))] for some in values]
             return torch.tensor(full, device=self.device)
 
-        real = [{"attention_mask": [1] * len(row["ids"])} for row in rows]
-        full = [[*r["attention_mask"], *[0] * (width - len(r["attention_mask"]))] for r in real]
-        return {"input_ids": filled("ids", pad), "labels": filled("labels", -100),
-                "prompt": filled("prompt", False), "suffix": filled("suffix", False),
-                "attention_mask": torch.tensor(full, device=self.device)}  # fmt: skip
+        names = {"input_ids": "ids", "labels": "labels", "prompt": "prompt", "suffix": "suffix"}
+        rest = {"input_ids": self.tokenizer.pad_token_id, "labels": -100}
+        batch = {name: filled((row[own] for row in rows), rest.get(name, False))
+                 for name, own in names.items()}  # fmt: skip
+        return batch | {"attention_mask": filled(([1] * len(row["ids"]) for row in rows), 0)}
 
-    def _plain_ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+    def ids_of(self, answer: str) -> list[int]:
+        """The tokens of an answer, without marks."""
+        return self.tokenizer(answer, add_special_tokens=False)["input_ids"]
+
+    @cached_property
+    def banned(self) -> Tensor:
+        """(words,) True for tokens that no suffix may hold: special ones and such as are no
+        text."""
+        rows = len(embedding_table(self.model))
+        alone = [[i] for i in range(min(len(self.tokenizer), rows))]
+        texts = self.tokenizer.batch_decode(alone)
+        added = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
+        bad = [i in added or not text.strip() for i, text in enumerate(texts)]
+        return torch.tensor(bad + [True] * (rows - len(bad)))
+
+    def at_once(self, width: int) -> int:
+        """How many sequences of so many tokens a pass takes: their logits stay below 1 GB."""
+        return max(1, min(256, 2**28 // (width * len(self.banned))))
 
     def token_losses(self, batch: Batch, delta: Tensor | None = None, layer: int = 0):
         """(batch, tokens - 1) the loss of each label, 0 where there is none; and whether it is the
@@ -115,10 +139,14 @@ class Generator:
         with pushed(self.model, delta, layer):
             logits = self.model(input_ids=batch["input_ids"],
                                 attention_mask=batch["attention_mask"]).logits  # fmt: skip
-        logits, labels = logits[:, :-1], batch["labels"][:, 1:]
+        labels = batch["labels"][:, 1:]
+        own = labels != -100
+        logits = logits[:, :-1][own]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        losses = cross_entropy(logits.transpose(1, 2), labels, reduction="none")
-        return losses, (logits.argmax(-1) == labels) | (labels == -100)
+        found = cross_entropy(logits, labels[own], reduction="none")
+        losses = found.new_zeros(labels.shape).masked_scatter(own, found)
+        first = (~own).masked_scatter(own, logits.argmax(-1) == labels[own])
+        return losses, first
 
     def losses(self, batch: Batch, delta: Tensor | None = None, layer: int = 0) -> Tensor:
         """(batch,) the mean loss of a row's labels."""
@@ -139,12 +167,13 @@ class Generator:
     ) -> list[str]:  # fmt: skip
         """What the model answers, always taking the likeliest token. Prompts are padded on the
         left. delta: as `ContinuousAttack` gives it, on these prompts."""
-        rows, out = self.framed(prompts), []
+        rows, out = self.ids(prompts), []
         pad = self.tokenizer.pad_token_id
         config = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad,
                                   eos_token_id=self.ends or None)  # fmt: skip
-        for at in range(0, len(rows), AT_ONCE):
-            some = [row["ids"] for row in rows[at : at + AT_ONCE]]
+        size = self.at_once(max(map(len, rows), default=1) + max_new_tokens)
+        for at in range(0, len(rows), size):
+            some = rows[at : at + size]
             width, push = max(map(len, some)), None
             ids = [[pad] * (width - len(row)) + row for row in some]
             real = [[0] * (width - len(row)) + [1] * len(row) for row in some]
@@ -165,11 +194,12 @@ class Generator:
     def prompt_losses(self, prompts: Sequence[Text]) -> list[Tensor]:
         """Of each prompt the loss of its own tokens; not of a first one that nothing precedes."""
         found = []
-        for at in range(0, len(prompts), AT_ONCE):
-            rows = [{**f, "labels": [t if own else -100 for t, own in
-                                     zip(f["ids"], f["prompt"], strict=True)]}
-                    for f in self.framed(prompts[at : at + AT_ONCE])]  # fmt: skip
-            batch = self.padded(rows)
+        rows = [{**f, "labels": [token if own else -100 for token, own in
+                                 zip(f["ids"], f["prompt"], strict=True)]}
+                for f in self.framed(prompts)]  # fmt: skip
+        size = self.at_once(max((len(row["ids"]) for row in rows), default=1))
+        for at in range(0, len(rows), size):
+            batch = self.padded(rows[at : at + size])
             with attack_mode(self.model, False):
                 losses, _ = self.token_losses(batch)
             own = batch["prompt"][:, 1:]
