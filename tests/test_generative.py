@@ -251,6 +251,7 @@ def test_errors_are_one_sentence(gpt, folders, tmp_path):
         lambda: GCG(length=0),
         lambda: GCG(fluency=-1.0),
         lambda: GCG(fluency=1.0)(gpt, ASKED),
+        lambda: RandomSuffix(fluency=1.0),
         lambda: GCG()(gpt, ASKED, gpt),
         lambda: GCG()(gpt, []),
         lambda: GCG(start="zebra")(gpt, ASKED),

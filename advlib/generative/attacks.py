@@ -20,6 +20,11 @@ def check_counts(**counts) -> None:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
+def check_finite(loss: Tensor, attack: object) -> None:
+    if not loss.isfinite():
+        raise ValueError(f"{attack}: the model's output is not finite; check its weights")
+
+
 @dataclass(frozen=True)
 class ContinuousAttack:
     """PGD on δ towards a target answer; every token of the prompt has a budget of its own.
@@ -58,6 +63,7 @@ class ContinuousAttack:
             for _ in range(self.steps):
                 delta = delta.detach().requires_grad_()
                 loss = generator.losses(batch, delta, self.layer).sum()
+                check_finite(loss, self)
                 (grad,) = torch.autograd.grad(loss, delta)
                 step = 2.5 * radius / self.steps * ball.steepest(-grad * where)
                 delta = ball.project(delta.detach() + step)
@@ -123,6 +129,7 @@ class SuffixSearch:
             ids, queries, kept = frame.first, len(prompts), 0
             best, hit, said = (x[0] for x in self._worth(frame, ids[None], reader))
             losses = [float(said)]
+            check_finite(best, self)
             for step in range(self.steps):
                 if hit and self.stop:
                     return Suffix(frame.text(ids), tuple(losses), queries, step)
@@ -197,6 +204,11 @@ class RandomSuffix(SuffixSearch):
 
     steps: int = 1
     candidates: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.fluency:
+            raise ValueError("RandomSuffix looks at the target alone: leave fluency out")
 
     def _search(self, generator, prompts, reader, number) -> Suffix:
         random = torch.Generator().manual_seed(1000 * self.seed + number)
@@ -302,7 +314,7 @@ class _Frame:
     @torch.no_grad()
     def likely(self, ids: Tensor, reader: Generator) -> Tensor:
         """(places, words) log-probability of a word there, given what stands before it, divided by
-        the length of the prompt; by a reader with the same tokens."""
+        the length of the prompt; by a reader with the same tokens; of the first prompt."""
         row, batch = self.rows[0], self.batch(ids[None])
         logits = reader.model(input_ids=batch["input_ids"][:1],
                               attention_mask=batch["attention_mask"][:1]).logits  # fmt: skip

@@ -239,6 +239,11 @@ def load_generator(
         raise ModelError(f"{name} has no trained head that says the next word: give a causal "
                          "language model, such as 'writer'")  # fmt: skip
     _check_vocabulary(name, tokenizer, model)
+    with torch.no_grad():  # a BERT loads too, and looks at the words that it should guess
+        one, other = model.eval()(input_ids=torch.tensor([[0, 1], [0, 2]])).logits[:, 0]
+    if not torch.allclose(one, other, atol=1e-4):
+        raise ModelError(f"{name} reads what stands behind a word as well, so it cannot write: "
+                         "give a causal language model, such as 'writer'")  # fmt: skip
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
