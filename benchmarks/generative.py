@@ -49,6 +49,8 @@ SEARCH = RandomSearch()
 LONG = GCG(length=12, steps=50, candidates=64)
 FLUENT = GCG(fluency=1.0)
 STARTS = ("sure", "sure : i")
+DRAWS = RandomSuffix(candidates=401)
+PUSHES = ((0.25, 0), (0.5, 0), (1.0, 0), (0.5, 1))  # ε and layer
 INNER = {name: ContinuousAttack(eps, steps=6, layer=layer) for name, eps, layer in (
     ("continuous, ε = 0.5", 0.5, 0), ("continuous, ε = 1.5", 1.5, 0), ("latent, ε = 0.5", 0.5, 1),
 )}  # fmt: skip
@@ -204,40 +206,39 @@ def behind(texts: list[str], seed: int) -> list[str]:
     return [text + chatter(rng, "words") for text in texts]
 
 
-def first(seed: Seed) -> None:
+def first(seed: Seed, name: str) -> None:
     """What every model is asked."""
-    for name in MODELS:
-        model = seed.model(name)
-        seed.kept(f"{name}: plain", lambda m=model: tally(m, museums(MANY)))
-        seed.kept(f"{name}: words", lambda m=model: tally(m, behind(museums(MANY), 1)))
-        seed.kept(f"{name}: useful", lambda m=model: useful(m, None))
-        seed.kept(f"{name}: useful, words", lambda m=model: useful(m, "words"))
-        seed.kept(f"{name}: random suffix", lambda m=model: attacked(m, RandomSuffix()))
-        seed.kept(f"{name}: GCG", lambda m=model: attacked(m, ATTACK))
+    model = seed.model(name)
+    seed.kept(f"{name}: plain", lambda: tally(model, museums(MANY)))
+    seed.kept(f"{name}: useful", lambda: useful(model, None))
+    seed.kept(f"{name}: random suffix", lambda: attacked(model, RandomSuffix()))
+    seed.kept(f"{name}: GCG", lambda: attacked(model, ATTACK))
+    seed.kept(f"{name}: words", lambda: tally(model, behind(museums(MANY), 1)))
+    seed.kept(f"{name}: useful, words", lambda: useful(model, "words"))
 
 
 def second(seed: Seed, best: str) -> None:
     """Controls and defences of the policy, and a stronger attacker for the best training."""
     policy, reader = seed.model("policy"), load_generator("writer", device="cpu")
-    draws = RandomSuffix(candidates=1 + ATTACK.steps * ATTACK.candidates // 3)
-    seed.kept("policy: random draws", lambda: attacked(policy, draws))
-    for name in ("policy", best):
-        seed.kept(f"{name}: random search", lambda n=name: attacked(seed.model(n), SEARCH))
-        seed.kept(f"{name}: universal", lambda n=name: universal(seed.model(n)))
-    seed.kept("policy: GCG, fluent", lambda: attacked(policy, FLUENT, reader))
-    seed.kept("filter", lambda: filtered(seed))
+    strong = seed.model(best)
+    pairs = list(zip(museums(), seed.found["policy: GCG"]["suffixes"], strict=True))
+    seed.kept(f"{best}: suffixes of the policy", lambda: tally(strong, pairs))
+    for name, model in (("policy", policy), (best, strong)):
+        for eps, layer in PUSHES:
+            push = ContinuousAttack(eps, steps=20, layer=layer)
+            seed.kept(f"{name}: δ {eps} {layer}", lambda m=model, p=push: pushed_by(m, p))
     for share in SHARES:
         seed.kept(f"vote: {share}", lambda s=share: smoothed(seed, s))
+    seed.kept("policy: GCG, fluent", lambda: attacked(policy, FLUENT, reader))
+    seed.kept("filter", lambda: filtered(seed))
     for start in STARTS:
         seed.kept(f"{best}: GCG, target {start!r}",
-                  lambda s=start: attacked(seed.model(best), ATTACK, target=s))
-    seed.kept(f"{best}: GCG, longer", lambda: attacked(seed.model(best), LONG))
-    for name in ("policy", best):
-        for eps, layer in ((0.25, 0), (0.5, 0), (1.0, 0), (0.5, 1)):
-            seed.kept(f"{name}: δ {eps} {layer}", lambda n=name, e=eps, k=layer: pushed_by(
-                seed.model(n), ContinuousAttack(e, steps=20, layer=k)))  # fmt: skip
-    pairs = list(zip(museums(), seed.found["policy: GCG"]["suffixes"], strict=True))
-    seed.kept(f"{best}: suffixes of the policy", lambda: tally(seed.model(best), pairs))
+                  lambda s=start: attacked(strong, ATTACK, target=s))  # fmt: skip
+    for name, model in (("policy", policy), (best, strong)):
+        seed.kept(f"{name}: universal", lambda m=model: universal(m))
+        seed.kept(f"{name}: random search", lambda m=model: attacked(m, SEARCH))
+    seed.kept("policy: random draws", lambda: attacked(policy, DRAWS))
+    seed.kept(f"{best}: GCG, longer", lambda: attacked(strong, LONG))
 
 
 def transfer(seeds: list[Seed]) -> None:
@@ -325,7 +326,7 @@ def adaptive_table(page: Page, best: str) -> str:
 def delta_table(page: Page, best: str) -> str:
     rows = [[f"ε = {eps}, {'embeddings' if not layer else f'block {layer}'}",
              *(page.cell(f"{name}: δ {eps} {layer}", "broken") for name in ("policy", best))]
-            for eps, layer in ((0.25, 0), (0.5, 0), (1.0, 0), (0.5, 1))]  # fmt: skip
+            for eps, layer in PUSHES]  # fmt: skip
     return table(["δ on the prompt, 20 steps", "policy", best], rows)
 
 
@@ -408,16 +409,21 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--best", choices=MODELS, default="continuous, ε = 0.5",
                         help="the training that meets the stronger attacker")  # fmt: skip
+    parser.add_argument("--models", choices=MODELS, nargs="+", default=MODELS)
     parser.add_argument("--page", action="store_true", help="only write what was measured")
     chosen = parser.parse_args()
     RUNS.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     seeds = [Seed(number) for number in chosen.seeds]
     if not chosen.page:
-        for seed in seeds:
-            first(seed)
+        for name in ("policy", chosen.best):
+            for seed in seeds:
+                first(seed, name)
+        transfer(seeds)
         for seed in seeds:
             second(seed, chosen.best)
-        transfer(seeds)
+        for name in chosen.models:
+            for seed in seeds:
+                first(seed, name)
     write("generative", "A policy under attack", page_of([Seed(n) for n in SEEDS], chosen.best),
           "python benchmarks/generative.py")  # fmt: skip

@@ -120,8 +120,8 @@ def teach(seed: int, steps: int) -> tuple[Generator, dict]:
     """The policy, on top of the shipped writer."""
     writer = load_generator("writer", device="cpu")
     begun = time.process_time()
-    tune(writer, rows(3000, 100 + seed, policy=True), steps=steps, seed=seed)
-    return writer, {"steps": steps, "batch": 32, "rows": 3000, "refused": SHARE,
+    tune(writer, rows(1500, 100 + seed, policy=True), steps=steps, seed=seed)
+    return writer, {"steps": steps, "batch": 32, "rows": 1500, "refused": SHARE,
                     "learning rate": 5e-4,
                     "CPU seconds": round(time.process_time() - begun)}  # fmt: skip
 
