@@ -240,7 +240,8 @@ def load_generator(
                          "language model, such as 'writer'")  # fmt: skip
     _check_vocabulary(name, tokenizer, model)
     with torch.no_grad():  # a BERT loads too, and looks at the words that it should guess
-        one, other = model.eval()(input_ids=torch.tensor([[0, 1], [0, 2]])).logits[:, 0]
+        ids = torch.tensor([[0, 1], [0, 2]])
+        one, other = model.eval()(input_ids=ids, attention_mask=ids * 0 + 1).logits[:, 0]
     if not torch.allclose(one, other, atol=1e-4):
         raise ModelError(f"{name} reads what stands behind a word as well, so it cannot write: "
                          "give a causal language model, such as 'writer'")  # fmt: skip
