@@ -227,7 +227,7 @@ def test_answers_do_not_depend_on_their_neighbours(any_model):
     assert together[0].startswith(start)
 
 
-@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("layer", [0, 1])
 def test_delta_reaches_the_answer_that_is_written(any_model, layer):
     attack = ContinuousAttack(4.0, steps=20, layer=layer, target="no")
     delta = attack(any_model, ASKED)
@@ -248,12 +248,15 @@ def test_errors_are_one_sentence(gpt, folders, tmp_path):
         lambda: ContinuousAttack(1.0, part="second"),
         lambda: ContinuousAttack(1.0, part="suffix")(gpt, ASKED),
         lambda: ContinuousAttack(1.0, layer=3)(gpt, ASKED),
+        lambda: ContinuousAttack(1.0, layer=2)(gpt, ASKED),  # nobody reads it any more
         lambda: GCG(length=0),
         lambda: GCG(fluency=-1.0),
         lambda: GCG(fluency=1.0)(gpt, ASKED),
         lambda: RandomSuffix(fluency=1.0),
         lambda: GCG()(gpt, ASKED, gpt),
         lambda: GCG()(gpt, []),
+        lambda: GCG()(gpt, ASKED[0]),
+        lambda: GCG().universal(gpt, [(ASKED[0], "no")]),
         lambda: GCG(start="zebra")(gpt, ASKED),
         lambda: SmoothVote(copies=4),
         lambda: SmoothVote(share=0.0),
@@ -356,18 +359,15 @@ def test_the_gradient_on_the_one_hot_is_that_of_the_one_hot(gpt):
     assert torch.allclose(found, grad, atol=1e-5)
 
 
-def test_the_first_order_estimate_ranks_tokens_as_brute_force_does(folders):
-    gentle = load_generator(folders["llama"])
+def test_the_first_order_estimate_ranks_tokens_as_brute_force_does(gpt):
     with torch.no_grad():  # nearer to linear, so that the first order says something
-        for p in gentle.model.parameters():
-            p.mul_(0.6 if p.dim() == 2 else 1.0)
-    frame = _Frame(gentle, ASKED[:1], "! ! !", TARGET)
-    ranks = []
-    for place in range(len(frame.first)):
-        true = brute_force(gentle, frame, frame.first, place)
-        told = frame.token_gradient(frame.first)[place]
-        ranks.append(stats.spearmanr(told.numpy(), true.numpy()).statistic)
-    assert min(ranks) > 0.3 and sum(ranks) / len(ranks) > 0.5
+        for p in gpt.model.parameters():
+            p.mul_(0.4 if p.dim() == 2 else 1.0)
+    frame = _Frame(gpt, ASKED[:1], "! ! !", TARGET)
+    free, told = ~frame.banned, frame.token_gradient(frame.first)
+    for place in range(3):
+        true = brute_force(gpt, frame, frame.first, place)[free]
+        assert stats.spearmanr(told[place, free].numpy(), true.numpy()).statistic > 0.6
 
 
 def test_gcg_finds_the_optimum_of_a_tiny_vocabulary(gpt):

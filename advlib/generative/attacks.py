@@ -20,6 +20,11 @@ def check_counts(**counts) -> None:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
+def check_prompts(prompts: Sequence[str]) -> None:
+    if isinstance(prompts, str) or not prompts or not all(isinstance(p, str) for p in prompts):
+        raise ValueError("give a list of one or more prompts, each a string")
+
+
 def check_finite(loss: Tensor, attack: object) -> None:
     if not loss.isfinite():
         raise ValueError(f"{attack}: the model's output is not finite; check its weights")
@@ -49,7 +54,8 @@ class ContinuousAttack:
 
     def __call__(self, generator: Generator, prompts: Sequence[Text]) -> Tensor:
         """δ, (prompts, tokens, hidden), zero on marks, padding and the target; its tokens are those
-        of `generator.batch(prompts, targets)`. Raises ValueError where it has no place."""
+        of `generator.batch(prompts, targets)`. Raises ValueError where it has no place, or no
+        answer to reach."""
         batch = generator.batch(prompts, [self.target] * len(prompts))
         where = batch[self.part].unsqueeze(-1)
         if not where.any():
@@ -65,6 +71,9 @@ class ContinuousAttack:
                 loss = generator.losses(batch, delta, self.layer).sum()
                 check_finite(loss, self)
                 (grad,) = torch.autograd.grad(loss, delta)
+                if not (grad * where).any():
+                    raise ValueError(f"{self} did nothing: no gradient reaches the {self.part}. "
+                                     "Behind the last block no other word reads it.")  # fmt: skip
                 step = 2.5 * radius / self.steps * ball.steepest(-grad * where)
                 delta = ball.project(delta.detach() + step)
         return delta.detach()
@@ -112,12 +121,14 @@ class SuffixSearch:
     def __call__(
         self, generator: Generator, prompts: Sequence[str], reader: Generator | None = None
     ) -> list[Suffix]:
+        check_prompts(prompts)
         return [self._search(generator, [p], reader, i) for i, p in enumerate(prompts)]
 
     def universal(
         self, generator: Generator, prompts: Sequence[str], reader: Generator | None = None
     ) -> Suffix:
         """One suffix for all prompts (Zou et al. 2023, algorithm 2, all prompts from the start)."""
+        check_prompts(prompts)
         return self._search(generator, list(prompts), reader, 0)
 
     def _search(self, generator, prompts, reader, number) -> Suffix:
@@ -240,8 +251,6 @@ class _Frame:
     """Prompts with a suffix and a target, as tokens; the suffix alone changes."""
 
     def __init__(self, generator: Generator, prompts: Sequence[str], start: str, target: str):
-        if isinstance(prompts, str) or not all(isinstance(p, str) for p in prompts) or not prompts:
-            raise ValueError("give a list of one or more prompts, each a string")
         self.generator, self.prompts, self.target = generator, prompts, target
         rows = generator.framed([(prompt, start) for prompt in prompts])
         places = [[i for i, own in enumerate(row["suffix"]) if own] for row in rows]
@@ -255,6 +264,9 @@ class _Frame:
             ids, labels = row["ids"] + said, [-100] * len(row["ids"]) + said
             self.rows.append({"ids": ids, "labels": labels, **marks(row, len(said))})
         self.banned = generator.banned.to(generator.device)
+        if self.banned[self.first].any():
+            raise ValueError(f"the suffix {start!r} holds words that the model does not know, or "
+                             "marks: give another start")  # fmt: skip
         self.around = [(row["ids"][: at[0]], row["ids"][at[-1] + 1 :])
                        for row, at in zip(rows, places, strict=True)]  # fmt: skip
 

@@ -53,10 +53,7 @@ class Generator:
     def framed(self, prompts: Sequence[Text]) -> list[dict[str, list]]:
         """Of each prompt the tokens as the model sees them, `ids`, and which of them are the
         `prompt`'s and the `suffix`'s own, True or False."""
-        if isinstance(prompts, str):
-            raise TypeError("pass a list of prompts, not one prompt: answer([prompt])")
-        plain = [" ".join(parts_of(prompt)) for prompt in prompts]
-        texts, out = self._read(plain, offsets=True)
+        plain, texts, out = self._read(prompts, offsets=True)
         found = []
         for i, (prompt, text) in enumerate(zip(prompts, plain, strict=True)):
             begin = texts[i].rfind(text)
@@ -71,14 +68,19 @@ class Generator:
 
     def ids(self, prompts: Sequence[Text]) -> list[list[int]]:
         """The tokens of each prompt as the model sees it."""
-        return self._read([" ".join(parts_of(p)) for p in prompts], offsets=False)[1]["input_ids"]
+        return self._read(prompts, offsets=False)[-1]["input_ids"]
 
-    def _read(self, plain: list[str], offsets: bool):
+    def _read(self, prompts: Sequence[Text], offsets: bool):
+        """The prompts as one string each, what the tokenizer is given, and what it makes of it."""
+        if isinstance(prompts, str):
+            raise TypeError("give a list of prompts, not one prompt: [prompt]")
+        plain = [" ".join(parts_of(prompt)) for prompt in prompts]
         chat = bool(self.tokenizer.chat_template)
         texts = [self._in_chat(text) for text in plain] if chat else plain
-        return texts, self.tokenizer(texts, add_special_tokens=not chat,
-                                     return_offsets_mapping=offsets,
-                                     return_special_tokens_mask=offsets)  # fmt: skip
+        return plain, texts, self.tokenizer(
+            texts, add_special_tokens=not chat, return_offsets_mapping=offsets,
+            return_special_tokens_mask=offsets,
+        )  # fmt: skip
 
     def _in_chat(self, text: str) -> str:
         said = [{"role": "user", "content": text}]
