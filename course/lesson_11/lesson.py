@@ -788,7 +788,7 @@ course.progress("11")
 # ## Appendix: six pieces that can be left out
 #
 # They build on the page and not on one another; take what you need. Together about 45 minutes: 17
-# of reading, 28 of exercises.
+# of reading, 28 of exercises. Run the cell above again when you have done exercises 11.3 and 11.5.
 #
 # | | minutes |
 # |---|--:|
