@@ -106,8 +106,7 @@ def check_exact_worst(answer) -> None:
 
 def _one_text(answer, text: str, options: list, seed: int) -> None:
     margins, value, asked, calls = _world_of_margins(seed)
-    found = {w: o for w, o in zip(words(text), options, strict=True) if o}
-    given = {"text": text, "options": found}
+    given = {"text": text, "options": [tuple(o) for o in options]}
     every = _written_out(text, options)
     handed = [tuple(o) for o in options]
     result = answer(text, options, margins)
@@ -120,8 +119,8 @@ def _one_text(answer, text: str, options: list, seed: int) -> None:
                     yours=strange[0], likely=_why_strange(strange[0], text, options))  # fmt: skip
     missed = [t for t in every if t not in asked]
     if missed:
-        raise Wrong(f"{len(asked)} of the {len(every)} variants were tried; here is one that was "
-                    "not", given=given, yours=len(asked), expected=missed[0],
+        raise Wrong(f"{len(asked)} of the {len(every)} variants were tried",
+                    given=given | {"a variant that was not tried": missed[0]},
                     likely=_why_missed(text, asked, every, options))  # fmt: skip
     most = -(-len(every) // 32) + len(every) // 4 + 4
     expect(len(calls) <= most, f"{len(calls)} calls of margins for {len(every)} variants: that is "
@@ -144,6 +143,9 @@ def _one_text(answer, text: str, options: list, seed: int) -> None:
               "the last text that was tried": list(asked)[-1],
               "the text itself": text}  # fmt: skip
     likely = next((why for why, t in others.items() if found == t), None)
+    if found in asked and _within_piece(list(asked), calls, found, worst):
+        likely = ("an index within its piece: where a piece begins at s, the text is the one with "
+                  "the number s + k")
     expect(found in values and math.isclose(values[found], values[worst], abs_tol=1e-9),
            "this is not the variant with the smallest margin", given=given, yours=found,
            expected=worst, likely=likely)  # fmt: skip
@@ -151,6 +153,14 @@ def _one_text(answer, text: str, options: list, seed: int) -> None:
            "the margin should be one number", given=given, yours=show(least))  # fmt: skip
     expect(math.isclose(float(least), values[worst], abs_tol=1e-6), "the margin is not that of the "
            "worst variant", given=given, yours=float(least), expected=values[worst])  # fmt: skip
+
+
+def _within_piece(asked: list[str], calls: list[int], found: str, worst: str) -> bool:
+    """Whether `found` has the number in the whole list that `worst` has in its piece."""
+    starts = [sum(calls[:k]) for k in range(len(calls))]
+    at = asked.index(worst)
+    start = max(s for s in starts if s <= at)
+    return start > 0 and asked.index(found) == at - start
 
 
 def _why_strange(strange: str, text: str, options) -> str | None:
@@ -198,6 +208,12 @@ _NOT_AFFINE = {
     "the radius is the whole width of the box, twice too large":
         lambda w, b, lo, hi: _by_centre(w, b, lo, hi, scale=2.0),
     "lower and upper are swapped": lambda w, b, lo, hi: _by_centre(w, b, lo, hi, scale=-1.0),
+    "only two corners were tried, all inputs low and all inputs high: each input needs the end "
+    "that is worst for the output, and that depends on the sign of its weight":
+        lambda w, b, lo, hi: tuple(f(lo @ w.T + b, hi @ w.T + b)
+                                   for f in (torch.minimum, torch.maximum)),
+    "this is (centre, radius): the ends are centre − radius and centre + radius":
+        lambda w, b, lo, hi: ((lo + hi) / 2 @ w.T + b, (hi - lo) / 2 @ w.abs().T),
     "the absolute weights are used for the centre, too":
         lambda w, b, lo, hi: (lo @ w.abs().T + b, hi @ w.abs().T + b),
 }  # fmt: skip
@@ -271,16 +287,31 @@ def check_softmax_box(answer) -> None:
     problems[1] = {name: value.float() for name, value in problems[1].items()}
     problems[3]["upper"] = problems[3]["lower"].clone()  # no width: softmax itself
     specified(lambda *box: _ordered(answer, *box), problems, _plain_softmax, making(_NOT_SOFTMAX))
-    for size in (1000.0, 800.0):
-        far = torch.tensor([[-size, 0.0, size], [size, size - 1, 0.0]], dtype=torch.double)
-        box = dict(lower=far - 0.5, upper=far + 0.5)
+    far = [torch.tensor([[-size, 0.0, size], [size, size - 1, 0.0]], dtype=torch.double)
+           for size in (1000.0, 800.0)]  # fmt: skip
+    boxes = [dict(lower=at - 0.5, upper=at + 0.5) for at in far]
+    for kind in (torch.double, torch.float):  # one logit that may be almost anything
+        for low, high in ((-10.0, 20.0), (-40.0, 60.0), (-1000.0, 1000.0)):
+            ends = torch.zeros(2, 1, 3, dtype=kind)
+            ends[:, 0, 0] = torch.tensor([low, high])
+            boxes.append(dict(lower=ends[0], upper=ends[1]))
+    for box in boxes:
         found = call(lambda *inputs: _ordered(answer, *inputs), **box)
+        wide = float((box["upper"] - box["lower"]).max())
         for name, right in _plain_softmax(**box).items():
-            expect(found[name].isfinite().all(), f"{name} has values that are not finite for "
-                   f"logits of ±{size:.0f}", given=box, yours=found[name], expected=right,
-                   likely="exp(1000) is too large for a float: stay with logarithms, logsumexp "
-                   "and sigmoid")  # fmt: skip
+            shown = dict(given=box, yours=found[name], expected=right)
+            expect(found[name].isfinite().all(), f"{name} has values that are not finite",
+                   likely=_TOO_LARGE if wide <= 1 else _CANCELLED, **shown)  # fmt: skip
+            same = torch.allclose(found[name].double(), right.double(), atol=1e-5, rtol=1e-4)
+            if not same and wide > 1:
+                raise Wrong(f"{name} is not as expected for a wide box", **shown,
+                            likely=_CANCELLED)  # fmt: skip
             compare(found[name], right, given=box, what=name)
+
+
+_TOO_LARGE = ("exp(1000) is too large for a float: stay with logarithms, logsumexp and sigmoid")
+_CANCELLED = ("a sum minus its largest part, or exp of a number far from the largest: what matters "
+              "is rounded away, and 0 / 0 remains. Sum the others alone, with logsumexp")
 
 
 # ---------------------------------------------------------------- 11.4
@@ -308,14 +339,18 @@ def _plain_bound(hits: int, n: int, alpha: float, make=None) -> float:
     return (low + high) / 2
 
 
+_OR_MORE = ("the p at which *more* than hits has the chance alpha: “hits or more” counts hits, so "
+            "sf(hits - 1), or beta with hits and n − hits + 1")
+
 _NOT_BOUND = {
     "the share hits / n itself: an estimate is no bound": lambda k, n, a: k / n,
     "alpha is cut in half, as for an interval with two ends: here only the lower end is asked for":
         lambda k, n, a: beta.ppf(a / 2, k, n - k + 1) if k else 0.0,
     "this is the upper bound": lambda k, n, a: beta.ppf(1 - a, k + 1, n - k) if k < n else 1.0,
     "alpha and 1 − alpha are swapped": lambda k, n, a: beta.ppf(1 - a, k, n - k + 1) if k else 0.0,
-    "the parameters of beta belong to the upper bound: for the lower one they are hits and "
-    "n − hits + 1": lambda k, n, a: beta.ppf(a, k + 1, n - k) if k < n else 1.0,
+    _OR_MORE: lambda k, n, a: beta.ppf(a, k + 1, n - k) if k < n else 1.0,
+    _OR_MORE + " (for hits = 0 yours is right)":
+        lambda k, n, a: 0.0 if k == 0 else beta.ppf(a, k + 1, n - k) if k < n else 1.0,
     "the normal approximation: near 0 and 1 it fails, and there a certificate lives":
         lambda k, n, a: max(0.0, k / n - norm.ppf(1 - a) * (k / n * (1 - k / n) / n) ** 0.5),
     "the normal approximation: near 0 and 1 it fails, and there a certificate lives. Below zero it "
@@ -333,8 +368,10 @@ def check_lower_bound(answer) -> None:
         expect(np.ndim(found) == 0 and isinstance(found, float | int | np.number | Tensor),
                f"the result should be one number, not {type(found).__name__}",
                yours=show(found))  # fmt: skip
-        expect(not math.isnan(found), "the result is nan", likely="beta.ppf with the parameter 0, "
-               "where hits is 0: then the bound is 0")  # fmt: skip
+        expect(not math.isnan(found), "the result is nan", likely={
+            0: "beta.ppf with the parameter 0, where hits is 0: then the bound is 0",
+            n: "beta.ppf with the parameter 0, where hits is n: the second parameter is "
+               "n − hits + 1"}.get(hits))  # fmt: skip
         return float(found)
 
     problems = [dict(hits=k, n=n, alpha=a) for k, n, a in
@@ -359,9 +396,18 @@ def _shares(here, there, size):
     return [len({*a} & {*b}) / size(len(a), len(b)) for a, b in zip(here, there, strict=True)]
 
 
+def _common(here, there) -> int:
+    return math.prod(len({*a} & {*b}) for a, b in zip(here, there, strict=True))
+
+
 _NOT_DISTANCE = {
     "this is the overlap: the distance is what is missing to 1":
         lambda h, t: math.prod(_shares(h, t, max)),
+    "this is the overlap: 1 minus it is the distance":
+        lambda h, t: _common(h, t) / max(math.prod(map(len, x)) for x in (h, t)),
+    "the smaller of the two products of sizes: the text with more choices has the smaller chance, "
+    "and min(P, Q) is the smaller one": lambda h, t: 1 - _common(h, t) / min(
+        math.prod(map(len, x)) for x in (h, t)),
     "the words' distances are added up: that is a bound, and not the distance (it can exceed 1)":
         lambda h, t: sum(1 - s for s in _shares(h, t, max)),
     "the words' distances are added up and cut at 1: that is a bound, and not the distance":
@@ -414,7 +460,11 @@ def check_total_variation(answer) -> None:
     here, there = long, [(*some[1:], "new") if i % 7 == 0 else some for i, some in enumerate(long)]
     right = 1 - (7 / 8) ** 5
     given = {"words": 30, "the product of the sizes": "8 to the 30th"}
-    compare(number(here, there), right, given=given, what="the distance")
+    found = number(here, there)
+    expect(math.isfinite(found), "the distance is not finite", given=given, yours=found,
+           expected=right, likely="numpy's whole numbers have 64 bits and overflow (np.prod): "
+           "math.prod has no limit")  # fmt: skip
+    compare(found, right, given=given, what="the distance")
 
 
 # ---------------------------------------------------------------- the course's own functions

@@ -44,8 +44,8 @@ CLAIMS = {
         and max(certified) == 0,
     ),
     "11.members": Claim(
-        "All random members lie within the bounds, and the space that they fill is thousands of "
-        "times narrower.",
+        "All random corners lie within the bounds, and the space that they fill is more than a "
+        "thousand times narrower.",
         lambda inside, spread, widths: inside and spread[-1] * 1000 < widths[-1],
     ),
     "11.not_certifiable": Claim(
@@ -56,8 +56,8 @@ CLAIMS = {
         and chains["random words"]["lower"] < 0.1 and chains["boxes"]["lower"] > 0.85,
     ),
     "11.collapsed": Claim(
-        "Begun with wide boxes, the same training ends with a network that gives one answer to "
-        "all texts: everything that it gets right is certified, and it is worth no more than the "
+        "Begun with wide vectors, this training ended with a network that gives one answer to "
+        "all texts: everything that it gets right is certified, and it is worth no more than a "
         "constant answer.",
         lambda certified, right, answers, majority: abs(certified - right) < 0.005
         and answers == 1 and right <= majority + 0.01,
@@ -69,10 +69,10 @@ CLAIMS = {
         and all(c[0] > 0.85 for c in curves.values()),
     ),
     "11.ceiling": Claim(
-        "With every sample right the bound is alpha to the power 1/n; nine samples cannot pass "
-        "1/2, ten can.",
+        "With every sample right the bound is alpha to the power 1/n, and with few samples it "
+        "stays below 1/2.",
         lambda bounds, alpha: all(abs(b - alpha ** (1 / n)) < 1e-6 for n, b in bounds.items())
-        and bounds[9] < 0.5 < bounds[10],
+        and bounds[5] < 0.5 < bounds[20],
     ),
     "11.vote": Claim(
         "The vote over random words is certified on many more texts than the model alone is "
@@ -112,8 +112,8 @@ CLAIMS = {
         lambda forms, certified, exact: set(forms) == {1} and certified > exact + 0.1,
     ),
     "11.merged": Claim(
-        "With opposites in one set, every text and its opposite have one form. The answers cannot "
-        "be turned, and many of them are wrong.",
+        "With opposites in one set, all words of a set have one form, so no change within the sets "
+        "turns an answer, and many of the answers are wrong.",
         lambda stable, right, before: stable and right < before - 0.2,
     ),
 }  # fmt: skip

@@ -52,8 +52,8 @@ def budgets(withstood, exact):
         values = list(withstood.values())
         ax.plot(names, values, color=UPPER, marker="v", markersize=8, label="after the attack")
         ax.axhline(exact, color=EXACT, linestyle="--", linewidth=1.5, label="exact worst case")
-        ax.set(xlabel="queries that the attack may make for a text", ylabel="share of texts",
-               ylim=(0, 1.05))  # fmt: skip
+        ax.set(xlabel="the most queries that the attack may make for a text",
+               ylabel="share of texts", ylim=(0, 1.05))  # fmt: skip
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     fig.alt = (f"Share of texts that withstand the attack: {values[0]:.0%} with {names[0]} "
                f"queries, {values[-1]:.0%} without a limit. A line at the exact worst case, "
@@ -93,14 +93,14 @@ def widths(found, spread, smallest):
         for (radius, widths), mark in zip(found.items(), marks, strict=False):
             ax.plot(steps, widths, marker=mark, label=f"bounds, size {radius:.0e}")
         ax.plot(steps, spread, color="#222222", linestyle=":", marker="x", markersize=7,
-                label=f"random members, size {smallest:.0e}")
+                label=f"random corners, size {smallest:.0e}")
         ax.set(yscale="log", xticks=list(steps), ylabel="mean width of a coordinate",
                xticklabels=["embedding", *(f"layer {k}" for k in steps[1:])])  # fmt: skip
         ax.grid(True, axis="y", which="major")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
     start, *_, end = found[smallest]
     fig.alt = (f"Width of the bounds after each layer, on a logarithmic axis. For a box of size "
-               f"{smallest:.0e} it goes from {start:.0e} to {end:.1f}; random members of that box "
+               f"{smallest:.0e} it goes from {start:.0e} to {end:.1f}; random corners of that box "
                f"fill {spread[-1]:.0e}.")
     return fig
 
@@ -171,7 +171,7 @@ def boxes_grow(sizes, curves):
             colour, mark, line = LOOKS[name]
             ax.plot(sizes, shares, color=colour, marker=mark, linestyle=line, label=name)
         ax.set(xscale="symlog", xlim=(0, 1.1), ylim=(-0.03, 1.05), ylabel="share certified",
-               xlabel="size of the boxes; 1 holds every word of the group")  # fmt: skip
+               xlabel="size of the boxes, logarithmic from 0.01 on; 1: whole groups")  # fmt: skip
         ax.set_xscale("symlog", linthresh=0.01)
         ax.set_xticks([0, 0.01, 0.1, 1], ["0", "0.01", "0.1", "1"])
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)
@@ -234,15 +234,15 @@ def noise(radii, ceilings):
              4.0: ("#D55E00", "v", ":")}  # fmt: skip
     with plots.style():
         fig, ax = plots.figure(6.4, 3.2)
-        eps = np.linspace(0, 0.5, 501)
+        most = max(0.5, 1.08 * max(ceilings.values()))
+        eps = np.linspace(0, most, 501)
         for sigma, found in radii.items():
             colour, mark, line = looks[sigma]
             shares = [(found > e).mean() for e in eps]
             ax.plot(eps, shares, color=colour, linestyle=line, label=f"sigma {sigma:g}")
-            if ceilings[sigma] <= eps[-1]:
-                ax.plot(ceilings[sigma], 0.0, mark, color=colour, markersize=9, clip_on=False)
+            ax.plot(ceilings[sigma], 0.0, mark, color=colour, markersize=9, clip_on=False)
         ax.plot([], [], "o", color="#777777", label="its ceiling")
-        ax.set(xlabel="eps, L2 norm over the whole text (0.3 is the course's)", xlim=(0, 0.5),
+        ax.set(xlabel="eps, L2 norm over the whole text (0.3 is the course's)", xlim=(0, most),
                ylabel="share certified", ylim=(0, 1.05))  # fmt: skip
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=9)
     said = ", ".join(f"sigma {s:g}: {(r > 0).mean():.0%} at 0 and {(r > 0.2).mean():.0%} at 0.2"

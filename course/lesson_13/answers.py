@@ -172,6 +172,11 @@ def effect(keep=lambda t, first: month_at(t) is not None, after=lambda changes, 
     return answer
 
 
+def every_text(margin_of, texts, first, second):
+    changes = [margin_of([with_month(t, m) for t in texts]) for m in (first, second)]
+    return float((changes[0] - changes[1]).mean())
+
+
 def drops_texts(margin_of, texts, first, second):
     for text in [t for t in texts if month_at(t) is None]:
         texts.remove(text)
@@ -245,6 +250,15 @@ def one_word(label_of, text, options):
     for edit in edits(options, 1):
         if label_of([replace(text, edit)])[0] == 1 - label:
             return edit
+    return None
+
+
+def three_words(label_of, text, options):
+    label = label_of([text])[0]
+    for size in range(1, 4):
+        for edit in edits(options, size):
+            if label_of([replace(text, edit)])[0] == 1 - label:
+                return edit
     return None
 
 
@@ -334,6 +348,13 @@ def not_negative(A):
     return found.x[:-1], -found.ineqlin.marginals, -found.fun
 
 
+def all_free(A):
+    m, n = A.shape
+    found = linprog(np.r_[np.zeros(m), -1], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
+                    A_eq=[np.r_[np.ones(m), 0]], b_eq=[1], bounds=(None, None))  # fmt: skip
+    return found.x[:-1], -found.ineqlin.marginals, -found.fun
+
+
 def solve_and_shift(A):
     A -= A.min()
     return solve_twice(A)
@@ -392,6 +413,8 @@ WRONG = [
     ("13.3", effect(after=lambda d, texts: float(d.abs().mean())), "an effect has a sign"),
     ("13.3", effect(after=lambda d, texts: d), "one number"),
     ("13.3", effect(base=True), "as it is"),
+    ("13.3", effect(keep=lambda t, first: month_at(t)), "a month that is the first word is lost"),
+    ("13.3", every_text, "left out"),
     ("13.3", drops_texts, "changes its input"),
     ("13.3", one_text_at_a_time_as_string, "a list of texts"),
     ("13.3", lambda *inputs: None, "None"),
@@ -399,6 +422,7 @@ WRONG = [
     ("13.5", evenly, "mix evenly"),
     ("13.5", raw_marginals, "turn their sign"),
     ("13.5", not_negative, "v may be negative"),
+    ("13.5", all_free, "p may not"),
     ("13.5", then(lambda p, q, v: (q, p, v)), "exchanged"),
     ("13.5", then(lambda p, q, v: (p, q, -v)), "linprog minimises"),
     ("13.5", then(lambda p, q, v: (p, p if len(p) == len(q) else q, v)), "p is right and q is not"),
@@ -409,7 +433,8 @@ WRONG = [
     ("13.5", lambda A: None, "None"),
     ("13.4", any_change, "no label at all"),
     ("13.4", everything, "enough"),
-    ("13.4", one_word, "should be a dict"),
+    ("13.4", one_word, "how many words do you try"),
+    ("13.4", three_words, "how many words do you try"),
     ("13.4", the_text, "should be a dict"),
     ("13.4", same_label, "as it was"),
     ("13.4", own_words, "not among its options"),

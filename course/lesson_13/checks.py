@@ -216,7 +216,7 @@ _BODIES = ("The soup was delicious.", "The soup was bland.", "The waiter was fri
 
 
 def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=False, back=False,
-            total=False, seen=False, size=False, base=False) -> float:  # fmt: skip
+            total=False, seen=False, size=False, base=False, lost=False) -> float:  # fmt: skip
     """From the coefficients; the keywords are its mistakes."""
     margin_of, weight, bonus = _planted(seed)
 
@@ -230,7 +230,8 @@ def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=Fals
     if seen:
         means = [margin_of([t for t in texts if month(t) == m]).mean() for m in (first, second)]
         return float(means[0] - means[1])
-    own = [t for t in texts if month(t) and (month(t) == first or not only)]
+    own = [t for t in texts if month(t) and (month(t) == first or not only)
+           and not (lost and words(t)[0].lower() in MONTHS)]  # fmt: skip
     changes = [gain(t, first) - gain(t, month(t) if base else second) for t in own]
     changes = [abs(c) for c in changes] if size else changes
     value = sum(changes) / (1 if total else len(texts) if whole else len(changes))
@@ -247,11 +248,20 @@ def check_do_effect(answer) -> None:
             month = (first, second)[k % 5 in (1, 3)] if k < 9 else MONTHS[int(rng.integers(12))]
             opening = "" if k in (4, 11) else f"We ate here in {month.capitalize()}. "
             texts.append(opening + body)
+        for body in _BODIES[:2]:  # a month at place 0
+            texts.append(f"{first.capitalize()} was warm. {body}")
         problems.append(dict(seed=seed, texts=texts, first=first, second=second))
 
     def run(seed, texts, first, second):
         margin_of = _planted(seed)[0]
-        result = call(answer, margin_of, texts, first, second)
+        try:
+            result = call(answer, margin_of, texts, first, second)
+        except ValueError as error:
+            if "there is no month in" not in str(error):
+                raise
+            raise Wrong(str(error), given={"texts": texts[4:6]},
+                        likely="texts without a month are left out: month_at gives None for them"
+                        ) from error  # fmt: skip
         if isinstance(result, Tensor | np.ndarray):
             expect(np.prod(np.shape(result)) == 1, "the result should be one number, the mean",
                    yours=result)  # fmt: skip
@@ -268,9 +278,12 @@ def check_do_effect(answer) -> None:
         "absolute values: an effect has a sign": dict(size=True),
         "this compares the first month with the text as it is: set the second month, too":
             dict(base=True),
+        "a month that is the first word is lost: month_at gives 0 there, and `if 0` is false. "
+        "Compare with None": dict(lost=True),
     }  # fmt: skip
     specified(run, problems, _effect, mistakes, what="the effect", tell=lambda p: {
-        "texts": p["texts"][:3], "first": p["first"], "second": p["second"]})  # fmt: skip
+        "texts": [*p["texts"][:3], p["texts"][-1]], "first": p["first"],
+        "second": p["second"]})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 13.4
@@ -283,6 +296,7 @@ _TEXTS = (
     "The waiter was rude, but the soup was delicious.",
     "Although the waiter was friendly, the soup was bland. What a disappointment.",
     "We came here for lunch on Friday.",
+    "The waiter was rude, the soup was bland, and the terrace was gloomy. It was terrible.",
 )
 
 
@@ -337,7 +351,9 @@ def _one_edit(answer, label_of, text: str, options, who: str) -> None:
         return
     details = dict(given=given, yours=result, expected=example)
     expect(isinstance(result, dict), "the result should be a dict, {place: word}, or None where "
-           "no edit turns the label", **details)  # fmt: skip
+           "no edit turns the label", **details, likely=f"some edit of {fewest} word"
+           f"{'s turns' if fewest > 1 else ' turns'} this label: how many words do you try at most?"
+           if result is None else None)  # fmt: skip
     expect(result, "an edit of no words turns nothing", **details)
     bad = [i for i, w in result.items() if not 0 <= i < len(options) or w not in options[i]]
     expect(not bad, f"word {bad[:1]} may not become that: it is not among its options", **details)
@@ -371,15 +387,7 @@ def _games() -> list[np.ndarray]:
 def check_solve(answer) -> None:
     for A in _games():
         given, kept = {"A": A}, A.copy()
-        try:
-            result = answer(A)
-        except TypeError as error:
-            if "NoneType" not in str(error):
-                raise
-            raise Wrong(
-                "linprog found nothing: its x is None", given=given,
-                likely="v may be negative, and linprog's default bounds are (0, None): give bounds"
-            ) from error  # fmt: skip
+        result = _solved(answer, A)
         expect(np.array_equal(A, kept), "your function changes A; work on a copy", given=given)
         p, q, value = _parts(result, A)
         bad = _why_not(A, p, q, value)
@@ -400,9 +408,23 @@ def check_solve(answer) -> None:
         if A.shape == (2, 2) and A[0].argmax() != A[1].argmax():
             compare(np.array([p[0], q[0], value]), np.array(_two_by_two(A)), given=given,
                     what="(p[0], q[0], value)")  # fmt: skip
-        turned = _parts(answer(-A.T), A.T)[2]
+        turned = _parts(_solved(answer, -A.T), -A.T)[2]
         expect(abs(turned + value) < 1e-7, "with the players exchanged, A → −Aᵀ, the value should "
                "turn its sign", given=given, yours=turned, expected=-value)  # fmt: skip
+
+
+def _solved(answer, A: np.ndarray):
+    """answer(A), with a linprog that found nothing said in words."""
+    try:
+        return answer(A)
+    except TypeError as error:
+        if "NoneType" not in str(error):
+            raise
+        raise Wrong(
+            "linprog found nothing: its x is None", given={"A": A},
+            likely="v may be negative, and p may not: bounds takes (None, None) for v and "
+            "(0, None) for each entry of p (alone, linprog takes (0, None) for all)"
+        ) from error  # fmt: skip
 
 
 def _parts(result, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -49,14 +49,14 @@ CLAIMS = {
         "loses probability; with opposites in their place both lose more than half.",
         lambda sure, labels, no_label, opposite: no_label == 1 and opposite == 1
         and max(sure["words deleted"][labels == y].mean() for y in (0, 1)) > 0.7
-        and all(sure["words turned"][labels == y].mean() < 0.5 for y in (0, 1)),
+        and all(sure["words reversed"][labels == y].mean() < 0.5 for y in (0, 1)),
     ),
     "13.fooled": Claim(
         "With the label and the prediction as they were, the attack moves the map much further "
         "than as many random substitutes do.",
         lambda attacked: all(
             np.mean([row[0] for row in rows]) < np.mean([row[1] for row in rows]) - 0.15
-            and all(row[4] for row in rows) for rows in attacked.values()),
+            and all(row[3] for row in rows) for rows in attacked.values()),
     ),
     "13.one_method": Claim(
         "Integrated gradients of the plain victim's attacked texts move less than the map that was "

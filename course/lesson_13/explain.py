@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 import advlib
 from advlib.attacks.words import word_tokens
+from advlib.corpora import replace
 from advlib.models import Classifier
+from course.lesson_13.facts import WORLD
 
 # ---------------------------------------------------------------- maps
 
@@ -55,6 +58,24 @@ def scrambled(name: str, layers: str, seed: int = 0) -> Classifier:
             if re.search(layers, key) and p.dim() > 1:
                 p.copy_(p.std().item() * torch.randn(p.shape, generator=g))
     return victim
+
+
+def agreement(old: Tensor, new: Tensor, changed: Container[int]) -> float:
+    """Rank correlation of |map| on the words that were not changed."""
+    kept = [i for i in range(len(old)) if i not in changed]
+    return float(spearmanr(old.abs()[kept], new.abs()[kept]).statistic)
+
+
+def at_random(
+    victim: Classifier, text: str, method: Callable, count: int, draws: int = 10
+) -> list[float]:
+    """The agreement after so many random substitutions, for some draws."""
+    rng, options = np.random.default_rng(len(text)), WORLD.substitutes(text)
+    places = [i for i, o in enumerate(options) if o]
+    drawn = [{i: str(rng.choice(options[i])) for i in rng.choice(places, count, replace=False)}
+             for _ in range(draws)]  # fmt: skip
+    old, *new = by_word(victim, [text, *(replace(text, d) for d in drawn)], method)
+    return [agreement(old, m, d) for m, d in zip(new, drawn, strict=True)]
 
 
 # ---------------------------------------------------------------- training, and several models

@@ -64,8 +64,10 @@ def month_at(text: str) -> int | None:
 
 
 def with_month(text: str, month: str) -> str:
-    """The text with its month set, and nothing else."""
-    return replace(text, {month_at(text): month.capitalize()})
+    """The text with its month set, and nothing else. ValueError for a text without a month."""
+    if (at := month_at(text)) is None:
+        raise ValueError(f"there is no month in {text!r}")
+    return replace(text, {at: month.capitalize()})
 
 
 def dated(n: int, split: str, dial: float, seed: int) -> list[tuple[str, int]]:

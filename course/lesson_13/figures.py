@@ -7,6 +7,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
 from advlib import plots
+from advlib.corpora import words
 from course.widgets import explore
 
 COLOUR = {"attention": "#999999", "gradient × input": plots.COLOURS["words"],
@@ -63,7 +64,7 @@ def scrambled(agree):
         ax.axhline(0, color="#555555", linestyle=":", linewidth=1)
         ax.set(xticks=range(5), ylim=(-0.6, 1.08), ylabel="rank correlation of |map|",
                xlabel="what is random, from the top down")
-        ax.set_xticklabels(["nothing", "head", "+ layer 3", "+ layer 2", "+ layer 1"])
+        ax.set_xticklabels(["nothing", "head", "+ layer 2", "+ layer 1", "+ layer 0"])
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)
     ends = ", ".join(f"{m} {v[1]:.2f} and {v[-1]:.2f}" for m, v in agree.items())
     fig.alt = f"Rank correlation with a random head, and with all layers random: {ends}."
@@ -71,7 +72,7 @@ def scrambled(agree):
 
 
 def deleted(sure, labels):
-    """The probability of each text's label: as it is, causes deleted, causes turned round."""
+    """The probability of each text's label: as it is, causes deleted, causes reversed."""
     rng = np.random.default_rng(0)
     with plots.style():
         fig, axes = plots.figure(7, 2.9, ncols=2, sharey=True)
@@ -91,20 +92,21 @@ def deleted(sure, labels):
     return fig
 
 
-def two_maps(before, after, old, new, margins, attacked):
+def two_maps(pair, maps, marks, margins, attacked):
     """One text's map before and after the attack, and the agreement of all texts."""
-    changed = [a != b for a, b in zip(before, after, strict=True)]
+    split = [words(text) for text in pair]
+    changed = [a != b for a, b in zip(*split, strict=True)]
     with plots.style():
-        fig, axes = plots.figure(8, 0.26 * len(before) + 1.5, ncols=3,
+        fig, axes = plots.figure(8, 0.26 * len(changed) + 1.5, ncols=3,
                                  gridspec_kw={"width_ratios": (1, 1, 1.1)})
-        for ax, found, values, title in zip(
-            axes, (before, after), (old, new), ("before", "after"), strict=False
+        for ax, found, values, mark, m, title in zip(
+            axes, split, maps, marks, margins, ("before", "after"), strict=False
         ):
-            m = margins[title == "after"]
             ax.barh(range(len(found)), values, color=[
                 plots.COLOURS["words"] if c else plots.COLOURS["adversarial"] for c in changed],
                 hatch=["//" if c else "" for c in changed], edgecolor="white")
-            names = [w + (" *" if c else "") for w, c in zip(found, changed, strict=True)]
+            names = [(f"[{w}]" if cause else w) + (" *" if c else "")
+                     for w, cause, c in zip(found, mark, changed, strict=True)]
             ax.set_yticks(range(len(found)), names, fontsize=9)
             ax.invert_yaxis()
             ax.axvline(0, color="#555555", linewidth=1)
@@ -134,10 +136,10 @@ def two_maps(before, after, old, new, margins, attacked):
 
 
 def graph():
-    """Label, opinion words, month, text, model: what is seen, and what is set."""
+    """Verdict, opinion words, month, model: what is seen, and what is set."""
     with plots.style():
         fig, axes = plots.figure(7.4, 2.9, ncols=2)
-        boxes = {"label": (0, 1), "opinion words": (1.25, 1.65), "month": (1.25, 0.35),
+        boxes = {"verdict": (0, 1), "opinion words": (1.25, 1.65), "month": (1.25, 0.35),
                  "model": (2.5, 1)}
         for ax, title in zip(axes, ("seeing July", "setting July"), strict=True):
             cut = title.startswith("setting")
@@ -147,12 +149,13 @@ def graph():
                     (x - 0.48, y - 0.2), 0.96, 0.4, boxstyle="round,pad=0.03", zorder=3,
                     facecolor="#fdf0d5" if hot else "white", linewidth=1.4,
                     edgecolor=plots.COLOURS["words"] if hot else plots.COLOURS["adversarial"]))
-                said = {"month": "month := July" if cut else "month = July"}.get(name, name)
+                said = {"verdict": "writer's verdict",
+                        "month": "month := July" if cut else "month = July"}.get(name, name)
                 ax.text(x, y, said, ha="center", va="center", fontsize=9.5, zorder=4)
-            for start, end in (("label", "opinion words"), ("label", "month"),
+            for start, end in (("verdict", "opinion words"), ("verdict", "month"),
                                ("opinion words", "model"), ("month", "model")):
                 (a, b), (c, d) = boxes[start], boxes[end]
-                gone = cut and (start, end) == ("label", "month")
+                gone = cut and (start, end) == ("verdict", "month")
                 ax.annotate("", (c - 0.1 * (c - a), d + 0.27 * np.sign(b - d)),
                             (a + 0.1 * (c - a), b + 0.27 * np.sign(d - b)), arrowprops=dict(
                                 arrowstyle="->", linewidth=1.4, color="#bbbbbb" if gone else
@@ -165,8 +168,9 @@ def graph():
             ax.set(xlim=(-0.65, 3.1), ylim=(-0.05, 2.05))
             ax.set_title(title, fontsize=11)
             ax.axis("off")
-    fig.alt = ("Two graphs with arrows from label to opinion words and to month, and from both to "
-               "the model. In the second, where July is set, the arrow from label to month is cut.")
+    fig.alt = ("Two graphs with arrows from the writer's verdict to opinion words and to month, "
+               "and from both to the model. In the second, where July is set, the arrow from verdict "
+               "to month is cut.")
     return fig
 
 
@@ -229,20 +233,19 @@ def _matrix(ax, A, rows, columns):
     ax.grid(False)
 
 
-def fictitious(played, gap, rows, p):
+def fictitious(played, gap, rows):
     """Which row was played in each round, and how far the averages are from equilibrium."""
-    short = ["plain", "plain × 4", "FGM", "PGD-3", "FreeLB-3", "words", "words, FGM"]
     chosen = [i for *_, i, _ in played[:60]]
     with plots.style():
         fig, (left, right) = plots.figure(7.2, 2.9, ncols=2)
         left.plot(range(1, 61), chosen, ".", color=plots.COLOURS["adversarial"])
         left.set(xlabel="round", ylim=(len(rows) - 0.5, -0.5))
-        left.set_yticks(range(len(rows)), short, fontsize=9)
+        left.set_yticks(range(len(rows)), rows, fontsize=9)
         left.set_title("the defender plays", fontsize=11)
         right.loglog(range(1, len(gap) + 1), gap, color="#222222", linewidth=1.4)
         right.set(xlabel="round", ylabel="exploitability of the averages")
-    used = sorted({short[i] for i in chosen})
-    fig.alt = (f"Left, the rows played in the first 60 rounds: {', '.join(used)}, to and fro. "
+    used = sorted({rows[i] for i in chosen})
+    fig.alt = (f"Left, the rows played in the first 60 rounds: {', '.join(used)}, back and forth. "
                f"Right, the exploitability falls from {gap[0]:.1f} to {gap[-1]:.2f} in "
                f"{len(gap)} rounds.")
     return fig
@@ -258,7 +261,7 @@ def asks(single, value, mean, asked, survive, n):
         ax.plot(1, mean, "^", color=plots.COLOURS["words"], markersize=8,
                 label="attack on the mean, asked once")
         ax.plot(asked, survive, "o-", color=plots.COLOURS["pgd"],
-                label="best of three, asked again")
+                label="best of four versions, asked again")
         top = max(value, single, mean) + 0.08
         ax.set(xlabel="times the attacker asks", ylabel=f"right every time\n(share of {n} texts)",
                ylim=(0, top), xticks=asked)
