@@ -11,7 +11,7 @@
 # - let a model say "I do not know", and see what an attack does to that;
 # - write a gate that reads an evaluation and refuses it, with a reason for each fault.
 #
-# **Time** {{TIME}} About 110 minutes for you: 57 of reading, 53 of exercises. The appendix (classes
+# **Time** {{TIME}} About 120 minutes for you: 67 of reading, 53 of exercises. The appendix (classes
 # that are rare, a person with little time) is another 20 minutes and can be left out: nothing
 # builds on it.
 #
@@ -659,10 +659,9 @@ for sentence in objections(summary, policy):
 # limits are for the *lower end* of the 95 % interval, and it checks that the numbers fit each other
 # and the card's digest. A policy is a TOML file: the first is for a model that is studied, the
 # second for one that decides something. Its words: `worst_case` is the share that is right whatever
-# attack is tried; `calibrated` the same after the model's temperature was set on other texts, n =
-# `calibration` of them (that mends an attack which only fails because the model is too sure, lesson
-# 07; it has nothing to do with conformal sets); `left_out` is how many attacks of the protocol
-# could not be run.
+# attack is tried; `calibrated` the same after the model's temperature was set on `calibration`
+# other texts (some attacks fail only because a model is too sure, lesson 07; this has nothing to do
+# with conformal sets); `left_out` is how many attacks of the protocol could not be run.
 
 # %%
 from advlib.app.gate import Policy, gate
@@ -776,10 +775,10 @@ course.claim("14.past", edited=said, new_digest=gate(again, study), honest=gate(
 # - **Looking for groups until one is bad.** The null is for groups chosen before looking; of twenty
 #   ways to form groups one is "significant" at 5 % by luck.
 # - **Blindness.** A removed word leaves what goes with it (section 3).
-# - **Calibrating on texts that the model was trained on**: scores are too small, and coverage is
-#   below the promise without any attacker.
+# - **Calibrating on texts that the model was trained on**: scores are too small, and the sets
+#   hold the truth less often than promised, without any attacker.
 # - **α well above the error rate**: about α less the error rate of the sets must then be empty, for
-#   the promise of 90 % is kept to the point. Empty is "no answer", not a wrong one; count it.
+#   the promise is kept closely and not exceeded by much. Empty is "no answer", not a wrong one; count it.
 # - **Choosing λ, a threshold and a bar on one validation set**, and reporting on it too.
 # - **Handing on only the least sure**: a sure mistake is never seen. Keep a part of the person's
 #   time for texts drawn at random.
