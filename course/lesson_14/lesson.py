@@ -778,7 +778,8 @@ course.claim("14.past", edited=said, new_digest=gate(again, study), honest=gate(
 # - **Calibrating on texts that the model was trained on**: scores are too small, and the sets
 #   hold the truth less often than promised, without any attacker.
 # - **α well above the error rate**: about α less the error rate of the sets must then be empty, for
-#   the promise is kept closely and not exceeded by much. Empty is "no answer", not a wrong one; count it.
+#   the promise is kept closely and not exceeded by much. Empty is "no answer", not a wrong one;
+#   count it.
 # - **Choosing λ, a threshold and a bar on one validation set**, and reporting on it too.
 # - **Handing on only the least sure**: a sure mistake is never seen. Keep a part of the person's
 #   time for texts drawn at random.
