@@ -71,9 +71,9 @@ print(f"\n{n} texts of {np.mean([len(c) for c in truth]):.1f} words, "
       f'"an opinion word or a negator" differs in {differ:.1%} of the words')
 
 # %% [markdown]
-# The last number is why we ask the rule and not a word list: a conceded opinion ("although the room
-# was small, …"; see the second text) does not vote and is no cause, while *but* and *although* decide which opinions
-# vote.
+# The last number is why we ask the rule and not a word list: a conceded opinion (as in the second
+# text) does not vote and is no cause, while *but* and *although* decide which opinions vote, and
+# so can be causes themselves.
 #
 # ## 2 · Four maps
 #
@@ -433,7 +433,8 @@ figures.two_maps(pair, by_word(clean, pair, gradient_times_input), [causes(t) fo
 #
 # Left, the margin is on the same side, and several bars have another length or sign; causes have
 # sunk below other words. Mind the scales: where the model is very sure, its slope is nearly flat,
-# and tiny numbers easily change their order. Right, the attacked points lie far below the controls, for both victims.
+# and tiny numbers easily change their order. Right, the attacked points lie far below the controls,
+# for both victims.
 #
 # </details>
 #
