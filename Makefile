@@ -57,6 +57,7 @@ lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 checkpoints: $(VENV)/.installed  ## Train the embedded models again (40 minutes)
 	$(PY) tools/pretrain.py --out runs/bert-tiny
 	$(PY) tools/victims.py --pretrained runs/bert-tiny
+	$(PY) tools/writer.py
 
 bench: $(VENV)/.installed  ## Run the scripts in benchmarks/ that need no data of yours
 	set -e; for script in $(filter-out benchmarks/real.py benchmarks/common.py,$(wildcard benchmarks/*.py)); do \

@@ -304,19 +304,24 @@ def differences(results: dict) -> str:
 
 
 SAID = """\
-**What does adversarial training do to a spurious feature?** It does not take it away. With as many
-steps as plain training (dial 0.6), FGM leans on the month more, with each of the three seeds, which
-disagree on how much. With twice as many steps both lean on it less, and the one seed tried shows no
-difference between them. So the likely reading is that under attack the many opinion words are
-learned later than the one month; that is a reading, nothing here tests it. A step of FGM costs 2.7
-times as much, so at equal cost plain training is ahead (that seed). At dial 0.8 both read, in so
-short a training, the month and nothing else (one seed).
+**What does adversarial training do to a spurious feature?** By itself it does not take it away.
+With as many steps as plain training (dial 0.6), FGM and PGD-2 lean on the month *more*, with each
+of three seeds, which disagree on how much. With twice as many steps FGM is where plain training is,
+with as many steps or twice as many: half of the predictions turn with the month. So the likely
+reading is that under attack the many opinion words are learned later than the one month; that is a
+reading, nothing here tests it. A step of FGM costs 2.7 times as much, so at equal cost plain
+training is ahead. At dial 0.8 FGM reads, in so short a training, the month and nothing else, with
+all seeds; plain training does with one of three. Meanwhile accuracy under PGD rises, most of all
+for whoever tests on texts with the same dial: there a model that reads nothing but the month passes
+for robust.
 
-Meanwhile accuracy under PGD rises, most of all for whoever tests on texts with the same dial: there
-a model that reads nothing but the month passes for robust. What helps is to break the link in all
-of the texts. Breaking it in half of them, a penalty that names the month, and twins help too, less
-(dial 0.6, one seed each; with a stronger link half a cure may do nothing). All of them need
-somebody who knows that the month is spurious.
+**Unless the attack is on that feature.** FGM on the month alone, with an ε that reaches from July
+to November, takes the reliance away whole, with all seeds, as redrawing all months does; training
+on substitutions does half of that where months are among the words, and nothing where they are not.
+Redrawing half of the months, twins, and a penalty that names the month take nine tenths away, the
+twins with one seed less (with a stronger link half a cure may do less). FGM on texts with redrawn
+months has no month to lean on and learns slowly. So a cure has to say which feature is spurious:
+all of these need somebody who knows it.
 
 """
 

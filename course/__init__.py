@@ -31,6 +31,7 @@ LESSONS = {
     "11": "certificates",
     "12": "full_gpu_fine_tuning",
     "13": "explanation_causes_and_games",
+    "14": "ethics_gates",
 }
 
 # What a page uses, and the module that has it.

@@ -133,6 +133,11 @@ def affine_in_place(weight, bias, lower, upper):
     return affine_by_signs(weight, bias, lower, upper)
 
 
+def affine_two_corners(w, b, lo, hi):
+    ends = torch.stack([lo @ w.T + b, hi @ w.T + b])
+    return ends.amin(0), ends.amax(0)
+
+
 def affine_bias_widens(w, b, lo, hi):
     centre, radius = (lo + hi) / 2 @ w.T, (hi - lo) / 2 @ w.abs().T
     return centre - radius, centre + radius + 2 * b
@@ -156,6 +161,20 @@ def softmax_overflow(lower, upper):
     total_low, total_high = (e.sum(1, keepdim=True) for e in (own_low, own_high))
     return (own_low / (own_low + total_high - own_high),
             own_high / (own_high + total_low - own_low))  # fmt: skip
+
+
+def softmax_minus_largest(lower, upper):
+    """The largest end is taken out, but the others are found as the sum minus the own one."""
+    most = upper.amax(1, keepdim=True)
+    own_low, own_high = (lower - most).exp(), (upper - most).exp()
+    total_low, total_high = (e.sum(1, keepdim=True) for e in (own_low, own_high))
+    return (own_low / (own_low + total_high - own_high),
+            own_high / (own_high + total_low - own_low))  # fmt: skip
+
+
+def softmax_minus_largest_careful(lower, upper):
+    """The same without NaN: what is rounded away is wrong all the same."""
+    return tuple(e.nan_to_num(0.5, 1.0, 0.0) for e in softmax_minus_largest(lower, upper))
 
 
 def softmax_too_wide(lower, upper):
@@ -205,6 +224,18 @@ def worst_with(choose, size=512, give=None):
     return answer
 
 
+def worst_within_piece(text, options, margins):
+    choices = [(w, *o) for w, o in zip(words(text), options, strict=True)]
+    texts = [replace(text, dict(enumerate(c))) for c in itertools.product(*choices)]
+    best, least = "", math.inf
+    for start in range(0, len(texts), 512):
+        found = margins(texts[start : start + 512])
+        k = int(found.argmin())
+        if found[k] < least:
+            best, least = texts[k], float(found[k])
+    return best, least
+
+
 def worst_without_marks(text, options, margins):
     choices = [(w, *o) for w, o in zip(words(text), options, strict=True)]
     texts = [" ".join(c) for c in itertools.product(*choices)]
@@ -216,6 +247,26 @@ def worst_changes_options(text, options, margins):
     for i, w in enumerate(words(text)):
         options[i] = (w, *options[i])
     return worst_by_recursion(text, options, margins)
+
+
+def bound_by_more(hits, n, alpha):
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        p = (low + high) / 2
+        low, high = (p, high) if binom.sf(hits, n, p) < alpha else (low, p)
+    return low if hits else 0.0
+
+
+def distance_by_numpy(here, there):
+    """Whole numbers of 64 bits overflow."""
+    common = np.prod([len(set(a) & set(b)) for a, b in zip(here, there, strict=True)])
+    with np.errstate(all="ignore"):
+        return 1 - common / max(np.prod([len(a) for a in x]) for x in (here, there))
+
+
+def products(here, there):
+    common = math.prod(len(set(a) & set(b)) for a, b in zip(here, there, strict=True))
+    return common, *(math.prod(map(len, x)) for x in (here, there))
 
 
 def distance_of_sums(here, there):
@@ -230,6 +281,9 @@ def shares(here, there, size):
 # (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
 WRONG = [
     ("11.2", lambda w, b, lo, hi: (lo @ w.T + b, hi @ w.T + b), "absolute"),
+    ("11.2", affine_two_corners, "only two corners"),
+    ("11.2", lambda w, b, lo, hi: ((lo + hi) / 2 @ w.T + b, (hi - lo) / 2 @ w.abs().T),
+     "centre − radius"),
     ("11.2", affine_bias_widens, "not as expected"),
     ("11.2", affine_twice, "twice too large"),
     ("11.2", affine_random, "not as expected"),
@@ -244,6 +298,8 @@ WRONG = [
     ("11.3", lambda lo, hi: (lo.softmax(1), hi.softmax(1)), "own logit is low"),
     ("11.3", softmax_too_wide, "too wide"),
     ("11.3", softmax_overflow, "not finite"),
+    ("11.3", softmax_minus_largest, "rounded away"),
+    ("11.3", softmax_minus_largest_careful, "rounded away"),
     ("11.3", lambda lo, hi: softmax_by_class(lo, hi)[::-1], "swapped"),
     ("11.3", lambda lo, hi: (lo.softmax(0), hi.softmax(0)), "first dimension"),
     ("11.3", lambda lo, hi: (torch.zeros_like(lo), torch.ones_like(hi)), "not as expected"),
@@ -263,6 +319,7 @@ WRONG = [
     ("11.1", worst_with(np.argmin, give=lambda t, v, k: t[k]), "two things"),
     ("11.1", worst_with(np.argmin, give=lambda t, v, k: (t[k], v)), "one number"),
     ("11.1", worst_with(np.argmin, give=lambda t, v, k: (t[k], float(v[0]))), "not that of"),
+    ("11.1", worst_within_piece, "within its piece"),
     ("11.1", worst_without_marks, "punctuation"),
     ("11.1", worst_changes_options, "changes its input"),
     ("11.1", lambda text, options, margins: (text, 0.0), "never called"),
@@ -270,12 +327,17 @@ WRONG = [
     ("11.4", lambda k, n, a: beta.ppf(a / 2, k, n - k + 1) if k else 0.0, "cut in half"),
     ("11.4", lambda k, n, a: beta.ppf(1 - a, k + 1, n - k) if k < n else 1.0, "upper bound"),
     ("11.4", lambda k, n, a: beta.ppf(1 - a, k, n - k + 1) if k else 0.0, "swapped"),
-    ("11.4", lambda k, n, a: beta.ppf(a, k + 1, n - k) if k < n else 1.0, "parameters of beta"),
+    ("11.4", lambda k, n, a: beta.ppf(a, k + 1, n - k) if k < n else 1.0, "hits - 1"),
+    ("11.4", bound_by_more, "hits - 1"),
+    ("11.4", lambda k, n, a: beta.ppf(a, k + 1, n - k), "where hits is n"),
     ("11.4", lambda k, n, a: max(0.0, k / n - (math.log(1 / a) / (2 * n)) ** 0.5), "Hoeffding"),
     ("11.4", lambda k, n, a: beta.ppf(a, k, n - k + 1), "nan"),
     ("11.4", lambda k, n, a: (bound_by_bisection(k, n, a), 1.0), "one number"),
     ("11.4", lambda k, n, a: None, "None"),
     ("11.5", lambda h, t: math.prod(shares(h, t, lambda a, b: max(len(a), len(b)))), "overlap"),
+    ("11.5", lambda h, t: products(h, t)[0] / max(products(h, t)[1:]), "overlap"),
+    ("11.5", lambda h, t: 1 - products(h, t)[0] / min(products(h, t)[1:]), "more choices"),
+    ("11.5", distance_by_numpy, "overflow"),
     ("11.5", distance_of_sums, "added up"),
     ("11.5", lambda h, t: min(1, distance_of_sums(h, t)), "cut at 1"),
     ("11.5", lambda h, t: 1 - math.prod(shares(h, t, lambda a, b: len({*a, *b}))), "Jaccard"),

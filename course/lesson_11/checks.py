@@ -44,6 +44,146 @@ def _ordered(answer: Callable, *inputs: Tensor, **named: Tensor) -> dict[str, Te
     return found
 
 
+# ---------------------------------------------------------------- 11.1
+
+
+def _world_of_margins(seed: int):
+    """A function of texts like a model's margin: each word counts, and pairs of words as well, so
+    that the best single changes are not the best together. It keeps what it was asked."""
+    rng, asked, calls = np.random.default_rng(seed), {}, []
+    single, pair = {}, {}
+
+    def value(text: str) -> float:
+        found = [w.lower() for w in words(text)]
+        total = 1.5
+        for w in found:
+            total += single.setdefault(w, rng.normal(0, 0.5))
+        for two in zip(found, found[1:], strict=False):
+            total += pair.setdefault(two, rng.normal(0, 1.0))
+        return float(total)
+
+    def margins(texts):
+        expect(isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts),
+               "margins takes a list of texts", yours=show(texts),
+               likely="a single text: margins([text])" if isinstance(texts, str)
+               else None)  # fmt: skip
+        expect(len(texts) <= AT_ONCE, f"margins was given {len(texts)} texts at once; the most is "
+               f"{AT_ONCE}", likely="cut the list into pieces: texts[i : i + 512]")  # fmt: skip
+        calls.append(len(texts))
+        asked.update((t, value(t)) for t in texts if t not in asked)
+        return np.array([asked[t] for t in texts])
+
+    return margins, value, asked, calls
+
+
+def _written_out(text: str, options) -> list[str]:
+    """Every variant, put together from the pieces between the words."""
+    spans = [m.span() for m in WORD.finditer(text)]
+    choices = [(text[a:b], *found) for (a, b), found in zip(spans, options, strict=True)]
+    edges = [0, *(x for span in spans for x in span), len(text)]
+    between = [text[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    return ["".join(x for pair in itertools.zip_longest(between, chosen, fillvalue="")
+                    for x in pair) for chosen in itertools.product(*choices)]  # fmt: skip
+
+
+_TEXTS = (
+    ("The room was clean, and the staff was kind.",
+     {2: ("is",), 3: ("spotless", "tidy"), 7: ("seemed",), 8: ("friendly", "polite", "helpful")}),
+    ("A dull film!", {1: ("boring", "tedious", "slow"), 2: ("movie", "picture")}),
+    ("It rained.", {}),
+    ("We loved the soup, the bread, the fish and the tea.",
+     {1: ("enjoyed", "liked", "adored"), 3: ("broth", "stew"), 5: ("rolls", "loaf"),
+      7: ("trout", "salmon", "cod"), 10: ("coffee", "cocoa", "juice", "water", "milk")}),
+)  # fmt: skip
+
+
+def check_exact_worst(answer) -> None:
+    for turn, (text, places) in enumerate(_TEXTS):
+        for seed in (0, 1, 2):
+            options = [places.get(i, ()) for i in range(len(words(text)))]
+            _one_text(answer, text, options, 1130 + 10 * turn + seed)
+
+
+def _one_text(answer, text: str, options: list, seed: int) -> None:
+    margins, value, asked, calls = _world_of_margins(seed)
+    given = {"text": text, "options": [tuple(o) for o in options]}
+    every = _written_out(text, options)
+    handed = [tuple(o) for o in options]
+    result = answer(text, options, margins)
+    expect([tuple(o) for o in options] == handed, "your function changes its input `options`",
+           given=given, likely="an append or insert on it: make a list of your own")  # fmt: skip
+    expect(asked, "margins was never called", given=given)
+    strange = [t for t in asked if t not in set(every)]
+    if strange:
+        raise Wrong("texts were tried that are no variants of this one", given=given,
+                    yours=strange[0], likely=_why_strange(strange[0], text, options))  # fmt: skip
+    missed = [t for t in every if t not in asked]
+    if missed:
+        raise Wrong(f"{len(asked)} of the {len(every)} variants were tried",
+                    given=given | {"a variant that was not tried": missed[0]},
+                    likely=_why_missed(text, asked, every, options))  # fmt: skip
+    most = -(-len(every) // 32) + len(every) // 4 + 4
+    expect(len(calls) <= most, f"{len(calls)} calls of margins for {len(every)} variants: that is "
+           "far too slow with a model", given=given,
+           likely="one text at a time: hand over lists of texts")  # fmt: skip
+    expect(isinstance(result, tuple | list) and len(result) == 2, "the function should return two "
+           "things, (text, margin)", given=given, yours=show(result),
+           likely="is a return missing?" if result is None else None)  # fmt: skip
+    found, least = result
+    expect(isinstance(found, str), f"the first of the two should be a text, not "
+           f"{type(found).__name__}", given=given, yours=show(found),
+           likely="an index instead of the text" if isinstance(found, int | np.integer)
+           else None)  # fmt: skip
+    values = {t: value(t) for t in every}
+    worst = min(every, key=values.__getitem__)
+    others = {"the largest margin: the worst text for the model has the smallest":
+              max(every, key=values.__getitem__),
+              "the margin nearest to zero: below zero means wrong, so smaller is worse":
+              min(every, key=lambda t: abs(values[t])),
+              "the last text that was tried": list(asked)[-1],
+              "the text itself": text}  # fmt: skip
+    likely = next((why for why, t in others.items() if found == t), None)
+    if found in asked and _within_piece(list(asked), calls, found, worst):
+        likely = ("an index within its piece: where a piece begins at s, the text is the one with "
+                  "the number s + k")
+    expect(found in values and math.isclose(values[found], values[worst], abs_tol=1e-9),
+           "this is not the variant with the smallest margin", given=given, yours=found,
+           expected=worst, likely=likely)  # fmt: skip
+    expect(np.ndim(least) == 0 and isinstance(least, float | np.floating | int),
+           "the margin should be one number", given=given, yours=show(least))  # fmt: skip
+    expect(math.isclose(float(least), values[worst], abs_tol=1e-6), "the margin is not that of the "
+           "worst variant", given=given, yours=float(least), expected=values[worst])  # fmt: skip
+
+
+def _within_piece(asked: list[str], calls: list[int], found: str, worst: str) -> bool:
+    """Whether `found` has the number in the whole list that `worst` has in its piece."""
+    starts = [sum(calls[:k]) for k in range(len(calls))]
+    at = asked.index(worst)
+    start = max(s for s in starts if s <= at)
+    return start > 0 and asked.index(found) == at - start
+
+
+def _why_strange(strange: str, text: str, options) -> str | None:
+    if WORD.sub("", strange) != WORD.sub("", text):
+        return ("punctuation or spaces are lost: replace(text, {number of the word: word}) keeps "
+                "them")
+    return "a word stands in the place of another: options[i] belongs to the i-th word"
+
+
+def _why_missed(text: str, asked, every, options) -> str | None:
+    changed = [sum(a != b for a, b in zip(words(t), words(text), strict=True)) for t in asked]
+    if max(changed) == 1 and max(
+            sum(a != b for a, b in zip(words(t), words(text), strict=True)) for t in every) > 1:
+        return "one word at a time: several may change together, and the worst often needs that"
+    free = sum(map(bool, options))
+    if free and min(changed) == free:
+        return "every word is changed in all of them: to stay as it is is an option, too"
+    if text not in asked:
+        return "the text itself is a variant, too: the one without changes"
+    return "a search instead of an enumeration: it is cheap and may miss the worst" \
+        if len(asked) < len(every) / 2 else None
+
+
 # ---------------------------------------------------------------- 11.2
 
 
@@ -68,6 +208,12 @@ _NOT_AFFINE = {
     "the radius is the whole width of the box, twice too large":
         lambda w, b, lo, hi: _by_centre(w, b, lo, hi, scale=2.0),
     "lower and upper are swapped": lambda w, b, lo, hi: _by_centre(w, b, lo, hi, scale=-1.0),
+    "only two corners were tried, all inputs low and all inputs high: each input needs the end "
+    "that is worst for the output, and that depends on the sign of its weight":
+        lambda w, b, lo, hi: tuple(f(lo @ w.T + b, hi @ w.T + b)
+                                   for f in (torch.minimum, torch.maximum)),
+    "this is (centre, radius): the ends are centre − radius and centre + radius":
+        lambda w, b, lo, hi: ((lo + hi) / 2 @ w.T + b, (hi - lo) / 2 @ w.abs().T),
     "the absolute weights are used for the centre, too":
         lambda w, b, lo, hi: (lo @ w.abs().T + b, hi @ w.abs().T + b),
 }  # fmt: skip
@@ -127,7 +273,8 @@ _NOT_SOFTMAX = {
     "sound, but too wide: in the smallest value the own logit stands in the sum as well, and there "
     "it is at its lower end, too": _divided,
     "lower and upper are swapped": lambda lo, hi: (_mixed(lo, hi, hi, lo), _mixed(lo, hi, lo, hi)),
-    "the sum runs over the first dimension, the texts": lambda lo, hi: (lo.softmax(0), hi.softmax(0)),
+    "the sum runs over the first dimension, the texts":
+        lambda lo, hi: (lo.softmax(0), hi.softmax(0)),
 }  # fmt: skip
 
 
@@ -140,143 +287,31 @@ def check_softmax_box(answer) -> None:
     problems[1] = {name: value.float() for name, value in problems[1].items()}
     problems[3]["upper"] = problems[3]["lower"].clone()  # no width: softmax itself
     specified(lambda *box: _ordered(answer, *box), problems, _plain_softmax, making(_NOT_SOFTMAX))
-    for size in (1000.0, 800.0):
-        far = torch.tensor([[-size, 0.0, size], [size, size - 1, 0.0]], dtype=torch.double)
-        box = dict(lower=far - 0.5, upper=far + 0.5)
+    far = [torch.tensor([[-size, 0.0, size], [size, size - 1, 0.0]], dtype=torch.double)
+           for size in (1000.0, 800.0)]  # fmt: skip
+    boxes = [dict(lower=at - 0.5, upper=at + 0.5) for at in far]
+    for kind in (torch.double, torch.float):  # one logit that may be almost anything
+        for low, high in ((-10.0, 20.0), (-40.0, 60.0), (-1000.0, 1000.0)):
+            ends = torch.zeros(2, 1, 3, dtype=kind)
+            ends[:, 0, 0] = torch.tensor([low, high])
+            boxes.append(dict(lower=ends[0], upper=ends[1]))
+    for box in boxes:
         found = call(lambda *inputs: _ordered(answer, *inputs), **box)
+        wide = float((box["upper"] - box["lower"]).max())
         for name, right in _plain_softmax(**box).items():
-            expect(found[name].isfinite().all(), f"{name} has values that are not finite for "
-                   f"logits of ±{size:.0f}", given=box, yours=found[name], expected=right,
-                   likely="exp(1000) is too large for a float: stay with logarithms, logsumexp "
-                   "and sigmoid")  # fmt: skip
+            shown = dict(given=box, yours=found[name], expected=right)
+            expect(found[name].isfinite().all(), f"{name} has values that are not finite",
+                   likely=_TOO_LARGE if wide <= 1 else _CANCELLED, **shown)  # fmt: skip
+            same = torch.allclose(found[name].double(), right.double(), atol=1e-5, rtol=1e-4)
+            if not same and wide > 1:
+                raise Wrong(f"{name} is not as expected for a wide box", **shown,
+                            likely=_CANCELLED)  # fmt: skip
             compare(found[name], right, given=box, what=name)
 
 
-# ---------------------------------------------------------------- 11.1
-
-
-def _world_of_margins(seed: int):
-    """A function of texts like a model's margin: each word counts, and pairs of words as well, so
-    that the best single changes are not the best together. It keeps what it was asked."""
-    rng, asked, calls = np.random.default_rng(seed), {}, []
-    single, pair = {}, {}
-
-    def value(text: str) -> float:
-        found = [w.lower() for w in words(text)]
-        total = 1.5
-        for w in found:
-            total += single.setdefault(w, rng.normal(0, 0.5))
-        for two in zip(found, found[1:], strict=False):
-            total += pair.setdefault(two, rng.normal(0, 1.0))
-        return float(total)
-
-    def margins(texts):
-        expect(isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts),
-               "margins takes a list of texts", yours=show(texts),
-               likely="a single text: margins([text])" if isinstance(texts, str) else None)  # fmt: skip
-        expect(len(texts) <= AT_ONCE, f"margins was given {len(texts)} texts at once; the most is "
-               f"{AT_ONCE}", likely="cut the list into pieces: texts[i : i + 512]")  # fmt: skip
-        calls.append(len(texts))
-        asked.update((t, value(t)) for t in texts if t not in asked)
-        return np.array([asked[t] for t in texts])
-
-    return margins, value, asked, calls
-
-
-def _written_out(text: str, options) -> list[str]:
-    """Every variant, put together from the pieces between the words."""
-    spans = [m.span() for m in WORD.finditer(text)]
-    choices = [(text[a:b], *found) for (a, b), found in zip(spans, options, strict=True)]
-    edges = [0, *(x for span in spans for x in span), len(text)]
-    between = [text[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    return ["".join(x for pair in itertools.zip_longest(between, chosen, fillvalue="") for x in pair)
-            for chosen in itertools.product(*choices)]  # fmt: skip
-
-
-_TEXTS = (
-    ("The room was clean, and the staff was kind.",
-     {2: ("is",), 3: ("spotless", "tidy"), 7: ("seemed",), 8: ("friendly", "polite", "helpful")}),
-    ("A dull film!", {1: ("boring", "tedious", "slow"), 2: ("movie", "picture")}),
-    ("It rained.", {}),
-    ("We loved the soup, the bread, the fish and the tea.",
-     {1: ("enjoyed", "liked", "adored"), 3: ("broth", "stew"), 5: ("rolls", "loaf"),
-      7: ("trout", "salmon", "cod"), 10: ("coffee", "cocoa", "juice", "water", "milk")}),
-)  # fmt: skip
-
-
-def check_exact_worst(answer) -> None:
-    for turn, (text, places) in enumerate(_TEXTS):
-        for seed in (0, 1, 2):
-            options = [places.get(i, ()) for i in range(len(words(text)))]
-            _one_text(answer, text, options, 1130 + 10 * turn + seed)
-
-
-def _one_text(answer, text: str, options: list, seed: int) -> None:
-    margins, value, asked, calls = _world_of_margins(seed)
-    given = {"text": text, "options": {w: o for w, o in zip(words(text), options, strict=True) if o}}
-    every = _written_out(text, options)
-    handed = [tuple(o) for o in options]
-    result = answer(text, options, margins)
-    expect([tuple(o) for o in options] == handed, "your function changes its input `options`",
-           given=given, likely="an append or insert on it: make a list of your own")  # fmt: skip
-    expect(asked, "margins was never called", given=given)
-    strange = [t for t in asked if t not in set(every)]
-    if strange:
-        raise Wrong("texts were tried that are no variants of this one", given=given,
-                    yours=strange[0], likely=_why_strange(strange[0], text, options))  # fmt: skip
-    missed = [t for t in every if t not in asked]
-    if missed:
-        raise Wrong(f"{len(asked)} of the {len(every)} variants were tried; here is one that was "
-                    "not", given=given, yours=len(asked), expected=missed[0],
-                    likely=_why_missed(text, asked, every, options))  # fmt: skip
-    most = -(-len(every) // 32) + len(every) // 4 + 4
-    expect(len(calls) <= most, f"{len(calls)} calls of margins for {len(every)} variants: that is "
-           "far too slow with a model", given=given,
-           likely="one text at a time: hand over lists of texts")  # fmt: skip
-    expect(isinstance(result, tuple | list) and len(result) == 2, "the function should return two "
-           "things, (text, margin)", given=given, yours=show(result),
-           likely="is a return missing?" if result is None else None)  # fmt: skip
-    found, least = result
-    expect(isinstance(found, str), f"the first of the two should be a text, not "
-           f"{type(found).__name__}", given=given, yours=show(found),
-           likely="an index instead of the text" if isinstance(found, int | np.integer)
-           else None)  # fmt: skip
-    values = {t: value(t) for t in every}
-    worst = min(every, key=values.__getitem__)
-    others = {"the largest margin: the worst text for the model has the smallest":
-              max(every, key=values.__getitem__),
-              "the margin nearest to zero: below zero means wrong, so smaller is worse":
-              min(every, key=lambda t: abs(values[t])),
-              "the last text that was tried": list(asked)[-1],
-              "the text itself": text}  # fmt: skip
-    likely = next((why for why, t in others.items() if found == t), None)
-    expect(found in values and math.isclose(values[found], values[worst], abs_tol=1e-9),
-           "this is not the variant with the smallest margin", given=given, yours=found,
-           expected=worst, likely=likely)  # fmt: skip
-    expect(np.ndim(least) == 0 and isinstance(least, float | np.floating | int),
-           "the margin should be one number", given=given, yours=show(least))  # fmt: skip
-    expect(math.isclose(float(least), values[worst], abs_tol=1e-6), "the margin is not that of the "
-           "worst variant", given=given, yours=float(least), expected=values[worst])  # fmt: skip
-
-
-def _why_strange(strange: str, text: str, options) -> str | None:
-    if WORD.sub("", strange) != WORD.sub("", text):
-        return "punctuation or spaces are lost: replace(text, {number of the word: word}) keeps them"
-    return "a word stands in the place of another: options[i] belongs to the i-th word"
-
-
-def _why_missed(text: str, asked, every, options) -> str | None:
-    changed = [sum(a != b for a, b in zip(words(t), words(text), strict=True)) for t in asked]
-    if max(changed) == 1 and max(
-            sum(a != b for a, b in zip(words(t), words(text), strict=True)) for t in every) > 1:
-        return "one word at a time: several may change together, and the worst often needs that"
-    free = sum(map(bool, options))
-    if free and min(changed) == free:
-        return "every word is changed in all of them: to stay as it is is an option, too"
-    if text not in asked:
-        return "the text itself is a variant, too: the one without changes"
-    return "a search instead of an enumeration: it is cheap and may miss the worst" \
-        if len(asked) < len(every) / 2 else None
+_TOO_LARGE = ("exp(1000) is too large for a float: stay with logarithms, logsumexp and sigmoid")
+_CANCELLED = ("a sum minus its largest part, or exp of a number far from the largest: what matters "
+              "is rounded away, and 0 / 0 remains. Sum the others alone, with logsumexp")
 
 
 # ---------------------------------------------------------------- 11.4
@@ -304,14 +339,18 @@ def _plain_bound(hits: int, n: int, alpha: float, make=None) -> float:
     return (low + high) / 2
 
 
+_OR_MORE = ("the p at which *more* than hits has the chance alpha: “hits or more” counts hits, so "
+            "sf(hits - 1), or beta with hits and n − hits + 1")
+
 _NOT_BOUND = {
     "the share hits / n itself: an estimate is no bound": lambda k, n, a: k / n,
     "alpha is cut in half, as for an interval with two ends: here only the lower end is asked for":
         lambda k, n, a: beta.ppf(a / 2, k, n - k + 1) if k else 0.0,
     "this is the upper bound": lambda k, n, a: beta.ppf(1 - a, k + 1, n - k) if k < n else 1.0,
     "alpha and 1 − alpha are swapped": lambda k, n, a: beta.ppf(1 - a, k, n - k + 1) if k else 0.0,
-    "the parameters of beta belong to the upper bound: for the lower one they are hits and "
-    "n − hits + 1": lambda k, n, a: beta.ppf(a, k + 1, n - k) if k < n else 1.0,
+    _OR_MORE: lambda k, n, a: beta.ppf(a, k + 1, n - k) if k < n else 1.0,
+    _OR_MORE + " (for hits = 0 yours is right)":
+        lambda k, n, a: 0.0 if k == 0 else beta.ppf(a, k + 1, n - k) if k < n else 1.0,
     "the normal approximation: near 0 and 1 it fails, and there a certificate lives":
         lambda k, n, a: max(0.0, k / n - norm.ppf(1 - a) * (k / n * (1 - k / n) / n) ** 0.5),
     "the normal approximation: near 0 and 1 it fails, and there a certificate lives. Below zero it "
@@ -326,11 +365,13 @@ def check_lower_bound(answer) -> None:
     def number(hits, n, alpha):
         found = answer(hits, n, alpha)
         expect(found is not None, "the result is None: does the function return it?")
-        expect(np.ndim(found) == 0 and isinstance(found, float | int | np.floating | np.integer),
+        expect(np.ndim(found) == 0 and isinstance(found, float | int | np.number | Tensor),
                f"the result should be one number, not {type(found).__name__}",
                yours=show(found))  # fmt: skip
-        expect(not math.isnan(found), "the result is nan", likely="beta.ppf with the parameter 0, "
-               "where hits is 0: then the bound is 0")  # fmt: skip
+        expect(not math.isnan(found), "the result is nan", likely={
+            0: "beta.ppf with the parameter 0, where hits is 0: then the bound is 0",
+            n: "beta.ppf with the parameter 0, where hits is n: the second parameter is "
+               "n − hits + 1"}.get(hits))  # fmt: skip
         return float(found)
 
     problems = [dict(hits=k, n=n, alpha=a) for k, n, a in
@@ -355,9 +396,18 @@ def _shares(here, there, size):
     return [len({*a} & {*b}) / size(len(a), len(b)) for a, b in zip(here, there, strict=True)]
 
 
+def _common(here, there) -> int:
+    return math.prod(len({*a} & {*b}) for a, b in zip(here, there, strict=True))
+
+
 _NOT_DISTANCE = {
     "this is the overlap: the distance is what is missing to 1":
         lambda h, t: math.prod(_shares(h, t, max)),
+    "this is the overlap: 1 minus it is the distance":
+        lambda h, t: _common(h, t) / max(math.prod(map(len, x)) for x in (h, t)),
+    "the smaller of the two products of sizes: the text with more choices has the smaller chance, "
+    "and min(P, Q) is the smaller one": lambda h, t: 1 - _common(h, t) / min(
+        math.prod(map(len, x)) for x in (h, t)),
     "the words' distances are added up: that is a bound, and not the distance (it can exceed 1)":
         lambda h, t: sum(1 - s for s in _shares(h, t, max)),
     "the words' distances are added up and cut at 1: that is a bound, and not the distance":
@@ -376,7 +426,8 @@ _NOT_DISTANCE = {
         lambda h, t: 1 - math.prod(_shares(h, t, min)),
     "the larger set is chosen word by word: compare the chances of whole texts, one over the "
     "product of the sizes": lambda h, t: 1 - math.prod(_shares(h, t, max)),
-    "the worst word alone: all words move together": lambda h, t: max(1 - s for s in _shares(h, t, max)),
+    "the worst word alone: all words move together":
+        lambda h, t: max(1 - s for s in _shares(h, t, max)),
     "twice the distance: half the sum of the differences is asked for":
         lambda h, t: 2 * _plain_distance(h, t),
 }  # fmt: skip
@@ -391,9 +442,8 @@ def check_total_variation(answer) -> None:
                yours=show(found))  # fmt: skip
         return float(found)
 
-    ring = [["good", "fine", "nice", "kind", "neat", "glad"][i:] + ["good", "fine"][: max(0, i - 3)]
-            for i in range(3)]  # fmt: skip
-    three = [tuple(r[:3]) for r in ring]
+    names = ("good", "fine", "nice", "kind", "neat")
+    three = [names[i : i + 3] for i in range(3)]
     problems = [
         dict(here=[("a", "b", "c")], there=[("b", "c", "d")]),
         dict(here=[three[0], three[1]], there=[three[1], three[1]]),
@@ -410,10 +460,23 @@ def check_total_variation(answer) -> None:
     here, there = long, [(*some[1:], "new") if i % 7 == 0 else some for i, some in enumerate(long)]
     right = 1 - (7 / 8) ** 5
     given = {"words": 30, "the product of the sizes": "8 to the 30th"}
-    compare(number(here, there), right, given=given, what="the distance")
+    found = number(here, there)
+    expect(math.isfinite(found), "the distance is not finite", given=given, yours=found,
+           expected=right, likely="numpy's whole numbers have 64 bits and overflow (np.prod): "
+           "math.prod has no limit")  # fmt: skip
+    compare(found, right, given=given, what="the distance")
 
 
 # ---------------------------------------------------------------- the course's own functions
+
+
+def exact_worst(text: str, options: list, margins: Callable) -> tuple[str, float]:
+    """The variant with the smallest margin, and that margin; every variant is asked about."""
+    choices = [(word, *found) for word, found in zip(words(text), options, strict=True)]
+    texts = [replace(text, dict(enumerate(chosen))) for chosen in itertools.product(*choices)]
+    found = [margins(texts[i : i + 512]) for i in range(0, len(texts), 512)]
+    found = np.concatenate(found)
+    return texts[int(found.argmin())], float(found.min())
 
 
 def affine_box(weight: Tensor, bias: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -434,15 +497,6 @@ def softmax_box(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     return torch.sigmoid(lower - others(upper)), torch.sigmoid(upper - others(lower))
 
 
-def exact_worst(text: str, options: list, margins: Callable) -> tuple[str, float]:
-    """The variant with the smallest margin, and that margin; every variant is asked about."""
-    choices = [(word, *found) for word, found in zip(words(text), options, strict=True)]
-    texts = [replace(text, dict(enumerate(chosen))) for chosen in itertools.product(*choices)]
-    found = [margins(texts[i : i + 512]) for i in range(0, len(texts), 512)]
-    found = np.concatenate(found)
-    return texts[int(found.argmin())], float(found.min())
-
-
 def lower_bound(hits: int, n: int, alpha: float) -> float:
     """The Clopper–Pearson lower bound of a probability, after `hits` of n."""
     return float(beta.ppf(alpha, hits, n - hits + 1)) if hits else 0.0
@@ -459,9 +513,9 @@ def total_variation(here: list, there: list) -> float:
 
 
 EXERCISES: dict[str, Exercise] = {
+    "11.1": Exercise("the exact worst text", check_exact_worst, exact_worst),
     "11.2": Exercise("a box through an affine layer", check_affine_box, affine_box),
     "11.3": Exercise("a box through softmax", check_softmax_box, softmax_box),
-    "11.1": Exercise("the exact worst text", check_exact_worst, exact_worst),
     "11.4": Exercise("the lower end of a vote", check_lower_bound, lower_bound),
     "11.5": Exercise("how far two votes are apart", check_total_variation, total_variation),
 }

@@ -46,8 +46,8 @@ class Vocabulary:
         grouped = {i for group in groups for i in group}
         groups += [[i] for i in range(len(self.names)) if i not in grouped]
         self.size = torch.tensor([len(group) for group in groups])
-        self.members = torch.tensor(
-            [group + group[:1] * (int(self.size.max()) - len(group)) for group in groups])  # fmt: skip
+        most = int(self.size.max())
+        self.members = torch.tensor([group + group[:1] * (most - len(group)) for group in groups])
         self.group = torch.zeros(len(self.names), dtype=torch.long)
         for k, group in enumerate(groups):
             self.group[group] = k
@@ -94,8 +94,9 @@ class WordCNN(nn.Module):
         """(lower, upper), (words, width): of each word the corners of its group's box."""
         rows, group = self.table.weight, self.words.group
         index = group[:, None].expand_as(rows)
-        ends = [rows.new_zeros(len(self.words.size), rows.shape[1]).scatter_reduce(
-                    0, index, rows, how, include_self=False) for how in ("amin", "amax")]  # fmt: skip
+        empty = rows.new_zeros(len(self.words.size), rows.shape[1])
+        ends = [empty.scatter_reduce(0, index, rows, how, include_self=False)
+                for how in ("amin", "amax")]  # fmt: skip
         return ends[0][group], ends[1][group]
 
     def bound(self, ids: Tensor, grown: float = 1.0, free: Tensor | None = None):

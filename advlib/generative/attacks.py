@@ -1,0 +1,335 @@
+"""Attacks on what a language model is asked: δ inside it, and words behind the request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from advlib.corpora.engine import Text
+from advlib.embeddings import attack_mode, embedding_table, output_scale
+from advlib.generative.models import Batch, Generator, marks, unit
+from advlib.perturbation import Ball, check_eps
+
+
+def check_counts(**counts) -> None:
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def check_prompts(prompts: Sequence[str]) -> None:
+    if isinstance(prompts, str) or not prompts or not all(isinstance(p, str) for p in prompts):
+        raise ValueError("give a list of one or more prompts, each a string")
+
+
+def check_finite(loss: Tensor, attack: object) -> None:
+    if not loss.isfinite():
+        raise ValueError(f"{attack}: the model's output is not finite; check its weights")
+
+
+@dataclass(frozen=True)
+class ContinuousAttack:
+    """PGD on δ towards a target answer; every token of the prompt has a budget of its own.
+
+    eps: ‖δ‖ of a token, in units of the mean norm of a token embedding, or of what block `layer`
+        puts out at the prompts' tokens. steps: each of size 2.5 · eps / steps.
+    layer: 0 for the embeddings, k for the output of the k-th block (latent).
+    part: "prompt", all of it, or "suffix", of prompts that are pairs.
+    """
+
+    eps: float
+    steps: int = 10
+    target: str = "sure : the"
+    layer: int = 0
+    part: str = "prompt"
+
+    def __post_init__(self):
+        check_eps(self.eps)
+        check_counts(steps=self.steps)
+        if self.part not in ("prompt", "suffix"):
+            raise ValueError(f'part must be "prompt" or "suffix", got {self.part!r}')
+
+    def __call__(self, generator: Generator, prompts: Sequence[Text]) -> Tensor:
+        """δ, (prompts, tokens, hidden), zero on marks, padding and the target; its tokens are those
+        of `generator.batch(prompts, targets)`. Raises ValueError where it has no place, or no
+        answer to reach."""
+        batch = generator.batch(prompts, [self.target] * len(prompts))
+        where = batch[self.part].unsqueeze(-1)
+        if not where.any():
+            raise ValueError(f"no prompt has a {self.part} to perturb: give pairs "
+                             "(request, suffix)")  # fmt: skip
+        width = embedding_table(generator.model).shape[1]
+        delta = torch.zeros(*batch["input_ids"].shape, width, device=generator.device)
+        with attack_mode(generator.model, False), torch.enable_grad():
+            radius = self.eps * unit(generator, batch, self.layer)
+            ball = Ball(radius, "l2", "token")
+            for _ in range(self.steps):
+                delta = delta.detach().requires_grad_()
+                loss = generator.losses(batch, delta, self.layer).sum()
+                check_finite(loss, self)
+                (grad,) = torch.autograd.grad(loss, delta)
+                if not (grad * where).any():
+                    raise ValueError(f"{self} did nothing: no gradient reaches the {self.part}. "
+                                     "Behind the last block no other word reads it.")  # fmt: skip
+                step = 2.5 * radius / self.steps * ball.steepest(-grad * where)
+                delta = ball.project(delta.detach() + step)
+        return delta.detach()
+
+
+# ---------------------------------------------------------------------- suffixes
+
+
+@dataclass(frozen=True)
+class Suffix:
+    """What a search has found. losses: that of the target before the first step and after each, on
+    average over the prompts. queries: sequences that the model has read. step: after which every
+    word of the target was the model's first choice for all prompts, else None."""
+
+    text: str
+    losses: tuple[float, ...]
+    queries: int
+    step: int | None
+
+
+@dataclass(frozen=True)
+class SuffixSearch:
+    """What the searches share: `length` words behind the request, `steps` times the best of
+    `candidates` suffixes with one word changed. Calling it gives one `Suffix` for each prompt,
+    `universal` one for all together.
+
+    stop: end as soon as every word of the target is the model's first choice. fluency: the weight
+    of the loss of the prompt under `reader`, a model that the attacker has, to pass a filter.
+    """
+
+    length: int = 6
+    steps: int = 25
+    candidates: int = 48
+    target: str = "sure : the"
+    start: str = "!"
+    stop: bool = True
+    fluency: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        check_counts(length=self.length, steps=self.steps, candidates=self.candidates)
+        if not self.fluency >= 0:
+            raise ValueError(f"fluency is a weight of at least 0, got {self.fluency!r}")
+
+    def __call__(
+        self, generator: Generator, prompts: Sequence[str], reader: Generator | None = None
+    ) -> list[Suffix]:
+        check_prompts(prompts)
+        return [self._search(generator, [p], reader, i) for i, p in enumerate(prompts)]
+
+    def universal(
+        self, generator: Generator, prompts: Sequence[str], reader: Generator | None = None
+    ) -> Suffix:
+        """One suffix for all prompts (Zou et al. 2023, algorithm 2, all prompts from the start)."""
+        check_prompts(prompts)
+        return self._search(generator, list(prompts), reader, 0)
+
+    def _search(self, generator, prompts, reader, number) -> Suffix:
+        if bool(self.fluency) != (reader is not None):
+            raise ValueError("fluency is measured by a reader: give both or none of the two")
+        random = torch.Generator().manual_seed(1000 * self.seed + number)
+        frame = _Frame(generator, prompts, " ".join([self.start] * self.length), self.target)
+        with attack_mode(generator.model, False):
+            ids, queries, kept = frame.first, len(prompts), 0
+            best, hit, said = (x[0] for x in self._worth(frame, ids[None], reader))
+            losses = [float(said)]
+            check_finite(best, self)
+            for step in range(self.steps):
+                if hit and self.stop:
+                    return Suffix(frame.text(ids), tuple(losses), queries, step)
+                pool, seen = self._pool(frame, ids, reader)
+                queries += seen
+                some = _draw(pool, ids, self.candidates, random)
+                some = some[frame.survive(some)]
+                kept, queries = kept + len(some), queries + len(some) * len(prompts)
+                if len(some):
+                    worth, hits, told = self._worth(frame, some, reader)
+                    i = int(worth.argmin())
+                    if worth[i] < best:
+                        ids, best, hit, said = some[i], worth[i], hits[i], told[i]
+                losses.append(float(said))
+        if not kept:
+            raise ValueError(f"{self}: no candidate is read again as the tokens it was written "
+                             "from; give another start")  # fmt: skip
+        return Suffix(frame.text(ids), tuple(losses), queries, self.steps if hit else None)
+
+    def _worth(self, frame, some, reader) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each suffix what is minimised, whether the target is reached, and its loss."""
+        loss, hit = frame.losses(some)
+        if not self.fluency:
+            return loss, hit, loss
+        return loss + self.fluency * frame.reading(some, reader), hit, loss
+
+    def _pool(self, frame, ids, reader) -> tuple[list[Tensor], int]:
+        """For each place the tokens that may stand there, and the queries that it took."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class GCG(SuffixSearch):
+    """Greedy coordinate gradient: Zou, Wang, Carlini, Nasr, Kolter, Fredrikson, "Universal and
+    Transferable Adversarial Attacks on Aligned Language Models", 2023, arXiv 2307.15043.
+
+    Candidates change one word into one of the `top` for which the gradient on the one-hot vector of
+    that word promises most. With `fluency` the promise counts the reader's loss of the word itself.
+    """
+
+    top: int = 64
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_counts(top=self.top)
+
+    def _pool(self, frame, ids, reader):
+        scores = frame.token_gradient(ids)
+        if self.fluency:
+            scores = scores - self.fluency * frame.likely(ids, reader)
+        scores[:, frame.banned] = torch.inf
+        scores.scatter_(1, ids[:, None], torch.inf)  # to change nothing is no candidate
+        top = min(self.top, int(scores.isfinite().sum(1).min()))
+        return list((-scores).topk(top, 1).indices), len(frame.rows)
+
+
+@dataclass(frozen=True)
+class RandomSearch(SuffixSearch):
+    """The same search without a gradient: a candidate changes one word into any other. What it
+    reaches with as many queries, the gradient has not earned; where it breaks what GCG does not,
+    the gradient is masked."""
+
+    def _pool(self, frame, ids, reader):
+        free = (~frame.banned).nonzero()[:, 0]
+        return [free[free != token] for token in ids], 0
+
+
+@dataclass(frozen=True)
+class RandomSuffix(SuffixSearch):
+    """Words drawn at random, the best of `candidates` suffixes for the target. The control: with
+    candidates=1 nobody searches, and a policy that this breaks was never one."""
+
+    steps: int = 1
+    candidates: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.fluency:
+            raise ValueError("RandomSuffix looks at the target alone: leave fluency out")
+
+    def _search(self, generator, prompts, reader, number) -> Suffix:
+        random = torch.Generator().manual_seed(1000 * self.seed + number)
+        frame = _Frame(generator, prompts, " ".join([self.start] * self.length), self.target)
+        free = (~frame.banned).nonzero()[:, 0].cpu()
+        drawn = free[torch.randint(len(free), (8 * self.candidates, self.length), generator=random)]
+        drawn = drawn.to(generator.device)
+        some = drawn[frame.survive(drawn)][: self.candidates]
+        if not len(some):
+            raise ValueError(f"{self}: no suffix is read again as the tokens it was written from")
+        with attack_mode(generator.model, False):
+            loss, hit = frame.losses(some)
+        i, queries = int(loss.argmin()), len(some) * len(prompts)
+        return Suffix(frame.text(some[i]), (float(loss[i]),), queries, 0 if hit[i] else None)
+
+
+def _draw(pool: list[Tensor], ids: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """`count` copies of a suffix, each with one token changed, at a place and to a token of its
+    pool drawn at random."""
+    some = ids.repeat(count, 1)
+    places = torch.randint(len(ids), (count,), generator=random).tolist()
+    for row, place in enumerate(places):
+        choice = pool[place]
+        some[row, place] = choice[int(torch.randint(len(choice), (1,), generator=random))]
+    return some.unique(dim=0)
+
+
+class _Frame:
+    """Prompts with a suffix and a target, as tokens; the suffix alone changes."""
+
+    def __init__(self, generator: Generator, prompts: Sequence[str], start: str, target: str):
+        self.generator, self.prompts, self.target = generator, prompts, target
+        rows = generator.framed([(prompt, start) for prompt in prompts])
+        places = [[i for i, own in enumerate(row["suffix"]) if own] for row in rows]
+        kept = [[row["ids"][i] for i in at] for row, at in zip(rows, places, strict=True)]
+        if any(other != kept[0] for other in kept) or not kept[0]:
+            raise ValueError(f"the suffix {start!r} has other tokens behind other prompts: give "
+                             "another start")  # fmt: skip
+        self.first = torch.tensor(kept[0], device=generator.device)
+        said, self.rows = generator.ids_of(target), []
+        for row in rows:
+            ids, labels = row["ids"] + said, [-100] * len(row["ids"]) + said
+            self.rows.append({"ids": ids, "labels": labels, **marks(row, len(said))})
+        self.banned = generator.banned.to(generator.device)
+        if self.banned[self.first].any():
+            raise ValueError(f"the suffix {start!r} holds words that the model does not know, or "
+                             "marks: give another start")  # fmt: skip
+        self.around = [(row["ids"][: at[0]], row["ids"][at[-1] + 1 :])
+                       for row, at in zip(rows, places, strict=True)]  # fmt: skip
+
+    def text(self, ids: Tensor) -> str:
+        decode = self.generator.tokenizer.decode
+        return decode(ids.tolist(), clean_up_tokenization_spaces=False).strip()
+
+    def survive(self, some: Tensor) -> list[int]:
+        """Which suffixes, written out, are read again as the same tokens behind every prompt."""
+        kept = range(len(some))
+        for prompt, (before, behind) in zip(self.prompts, self.around, strict=True):
+            read = self.generator.ids([(prompt, self.text(some[i])) for i in kept]) if kept else []
+            kept = [i for i, ids in zip(kept, read, strict=True)
+                    if ids == before + some[i].tolist() + behind]  # fmt: skip
+        return list(kept)
+
+    def batch(self, some: Tensor) -> Batch:
+        """Every prompt with every suffix: the prompts of the first suffix, then of the second."""
+        base = self.generator.padded(self.rows)
+        batch = {name: value.repeat(len(some), 1) for name, value in base.items()}
+        batch["input_ids"][batch["suffix"]] = some.repeat_interleave(len(self.rows), 0).flatten()
+        return batch
+
+    @torch.no_grad()
+    def losses(self, some: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each suffix the mean loss of the target over the prompts, and whether every word of it
+        is the first choice for all of them."""
+        losses, hits = [], []
+        size = self.generator.at_once(max(len(row["ids"]) for row in self.rows))
+        for part in some.split(max(1, size // len(self.rows))):
+            batch = self.batch(part)
+            found, first = self.generator.token_losses(batch)
+            count = (batch["labels"] != -100).sum(1)
+            losses.append((found.sum(1) / count).view(len(part), -1).mean(1))
+            hits.append(first.all(1).view(len(part), -1).all(1))
+        return torch.cat(losses), torch.cat(hits)
+
+    def token_gradient(self, ids: Tensor) -> Tensor:
+        """(places, words) by how much the loss would rise, to first order, per unit of each word of
+        the vocabulary: the gradient on the one-hot vectors, by way of that on the embeddings."""
+        model, batch = self.generator.model, self.batch(ids[None])
+        table = embedding_table(model)
+        delta = torch.zeros(*batch["input_ids"].shape, table.shape[1], device=table.device)
+        with torch.enable_grad():
+            delta.requires_grad_()
+            loss = self.generator.losses(batch, delta).mean()
+            (grad,) = torch.autograd.grad(loss, delta)
+        own = grad[batch["suffix"]].view(len(self.rows), len(ids), -1).sum(0)
+        return own @ table.to(own.dtype).T * output_scale(model, table)
+
+    def reading(self, some: Tensor, reader: Generator) -> Tensor:
+        """Of each suffix the mean loss of the prompts with it, under the reader."""
+        texts = [self.text(ids) for ids in some]
+        found = reader.prompt_losses([(p, t) for t in texts for p in self.prompts])
+        return torch.stack([x.mean() for x in found]).view(len(some), -1).mean(1).to(some.device)
+
+    @torch.no_grad()
+    def likely(self, ids: Tensor, reader: Generator) -> Tensor:
+        """(places, words) log-probability of a word there, given what stands before it, divided by
+        the length of the prompt; by a reader with the same tokens; of the first prompt."""
+        row, batch = self.rows[0], self.batch(ids[None])
+        logits = reader.model(input_ids=batch["input_ids"][:1],
+                              attention_mask=batch["attention_mask"][:1]).logits  # fmt: skip
+        begin = row["suffix"].index(True)
+        told = logits[0, begin - 1 : begin - 1 + len(ids)].float().log_softmax(-1)
+        return told / sum(row["prompt"])
