@@ -149,7 +149,7 @@ def graph():
                     (x - 0.48, y - 0.2), 0.96, 0.4, boxstyle="round,pad=0.03", zorder=3,
                     facecolor="#fdf0d5" if hot else "white", linewidth=1.4,
                     edgecolor=plots.COLOURS["words"] if hot else plots.COLOURS["adversarial"]))
-                said = {"verdict": "writer's verdict",
+                said = {"verdict": "writer's\nverdict",
                         "month": "month := July" if cut else "month = July"}.get(name, name)
                 ax.text(x, y, said, ha="center", va="center", fontsize=9.5, zorder=4)
             for start, end in (("verdict", "opinion words"), ("verdict", "month"),
@@ -169,8 +169,8 @@ def graph():
             ax.set_title(title, fontsize=11)
             ax.axis("off")
     fig.alt = ("Two graphs with arrows from the writer's verdict to opinion words and to month, "
-               "and from both to the model. In the second, where July is set, the arrow from verdict "
-               "to month is cut.")
+               "and from both to the model. In the second, where July is set, the arrow from "
+               "verdict to month is cut.")
     return fig
 
 

@@ -60,20 +60,20 @@ test = [(t, y) for t, y in dated(3 * n, "test", dial=0, seed=5) if causes(t).any
 texts, labels = [t for t, _ in test], np.array([y for _, y in test])
 truth = [causes(t) for t in texts]
 
-conceded = next((t for t in texts if "lthough" in t), texts[1])
+coarse = [opinion_words(t) for t in texts]
+conceded = next(t for t, c, o in zip(texts, truth, coarse, strict=True) if (o & ~c).any())
 negated = next((t for t in texts if "not" in np.array(words(t))[causes(t).numpy()]), texts[2])
 for text in (texts[0], conceded, negated):
     print(replace(text, {i: f"[{w}]" for i, w in enumerate(words(text)) if causes(text)[i]}))
-coarse = [opinion_words(t) for t in texts]
 differ = (torch.cat(truth) != torch.cat(coarse)).double().mean().item()
 print(f"\n{n} texts of {np.mean([len(c) for c in truth]):.1f} words, "
       f"{torch.cat(truth).double().mean():.0%} of them causes; "
       f'"an opinion word or a negator" differs in {differ:.1%} of the words')
 
 # %% [markdown]
-# The last number is why we ask the rule and not a word list: a conceded opinion ("although the room
-# was small, …") does not vote and is no cause, while *but* and *although* decide which opinions
-# vote.
+# The last number is why we ask the rule and not a word list: a conceded opinion (as in the second
+# text) does not vote and is no cause, while *but* and *although* decide which opinions vote, and
+# so can be causes themselves.
 #
 # ## 2 · Four maps
 #
@@ -431,9 +431,10 @@ figures.two_maps(pair, by_word(clean, pair, gradient_times_input), [causes(t) fo
 #
 # <details><summary>What you should see</summary>
 #
-# Left, the margin is on the same side, and the long bars stand at other words. Mind the scales:
-# where the model is very sure, its slope is nearly flat, and tiny numbers easily change their
-# order. Right, the attacked points lie far below the controls, for both victims.
+# Left, the margin is on the same side, and several bars have another length or sign; causes have
+# sunk below other words. Mind the scales: where the model is very sure, its slope is nearly flat,
+# and tiny numbers easily change their order. Right, the attacked points lie far below the controls,
+# for both victims.
 #
 # </details>
 #
@@ -662,7 +663,7 @@ course.claim("13.edits", sizes=sizes, on_twins=on_twins)
 game = json.loads((files("course.lesson_13") / "game.json").read_text())
 table = {"plain": "L", "plain, 4 × as long": "L, 4 times as long", "FGM": "FGM",
          "PGD-3": "PGD-3, 1 plain epoch first", "FreeLB-3": "FreeLB-3, 1 plain epoch first",
-         "words": "words", "words, FGM": "words and FGM in turn"}  # fmt: skip
+         "words": "words", "words + FGM": "words and FGM in turn"}  # fmt: skip
 defences, columns = list(table), ["PGD-20, 5 restarts", "words", "typos"]
 A = np.array(game["accuracy"])[np.ix_([game["defences"].index(d) for d in table.values()],
                                       [game["attacks"].index(c) for c in columns])]
