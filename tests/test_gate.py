@@ -190,6 +190,15 @@ def test_each_thing_that_is_missing_is_a_sentence_of_its_own(name):
         assert any("not those of" in sentence for sentence in lacks(card))
 
 
+def test_nothing_is_said_twice():
+    card = make_card()
+    card["rows"] = [*card["rows"], copy.deepcopy(card["rows"][1])]
+    for row in card["rows"][1:]:
+        row["hits"] += 1  # the same numbers, which do not fit, twice
+    said = lacks(card)
+    assert sum("do not fit" in sentence for sentence in said) and len(set(said)) == len(said)
+
+
 def test_everything_is_said_at_once():
     card = make_card(n=60, clean=30, attacked=(20, 10), worst=10, calibrated=9, groups=5)
     card = sealed(card | {"warning": "No better than one answer: x.", "protocol": "other"})

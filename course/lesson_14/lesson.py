@@ -718,7 +718,7 @@ edited["worst case"] |= {"hits": 149, "accuracy": 149 / 150}
 said = gate(edited, study)
 again = edited | {"digest": digest(edited)}
 for what, sentences in {"edited": said, "with a new digest": gate(again, study)}.items():
-    print(f"{what}:", *dict.fromkeys(sentences), sep="\n- ")
+    print(f"{what}:", *sentences, sep="\n- ")
 
 # %%
 weak = evaluate("reviews-clean", protocol=replace(quick, attacks=(FGM(0.02),)))
