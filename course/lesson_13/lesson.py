@@ -8,12 +8,13 @@
 # - write integrated gradients, and score four kinds of explanation against causes that are known;
 # - catch explanations that say nothing about the model, and attack one without touching the
 #   prediction;
-# - tell a cause from a correlation by setting a word, and search for the smallest edit that turns a
-#   label;
+# - tell a cause from a correlation by setting a word, and (in the appendix) search for the smallest
+#   edit that turns a label;
 # - solve attack against defence as a game of two players, and take back what a mixture buys.
 #
-# **Time** {{TIME}} About 100 minutes for you: 52 to read, 48 for four exercises. Exercise 13.4 (12
-# minutes) and the appendix (12 minutes) can be left out: nothing builds on them.
+# **Time** {{TIME}} About 90 minutes for you: 42 to read, 48 for the exercises. The appendix (twins,
+# with an exercise, and four short pieces) is another 35 minutes and can be left out: nothing builds
+# on it.
 #
 # **Before** Lessons 06 and 08. (Lesson 07 helps.)
 
@@ -582,75 +583,6 @@ figures.cures(cures, n)
 # and 78 % after FGM training, means over three seeds that disagree on how much. More cures:
 # [docs/results/causes.md](../docs/results/causes.md).
 #
-# ### Twins
-#
-# Where nobody may redraw the world, one writes **counterfactual twins**: the smallest edit that
-# turns the *true* label (Kaushik, Hovy and Lipton 2020 had people write them). It is lesson 06's
-# search with another rule: an adversarial example keeps the label and turns the model, a
-# counterfactual turns the label, and a model that has understood turns with it.
-
-# %% [markdown]
-# ### Exercise 13.4: the smallest edit · ●●○ · 12 min
-#
-# This exercise is optional: left empty, the course's own version takes its place.
-#
-# Write `smallest_edit(label_of, text, options)`. `label_of(texts)` takes a list of texts and
-# returns a list with a label for each: 0, 1, or None where there is no label; the text itself has
-# one. `options[i]` is a tuple of what word `i` may become; `()` says to leave the word, and `""` in
-# it is an option like any other: it takes the word out. Return a dict `{place: word}` of the
-# *fewest* words such that `replace(text, dict)` has the other label (None is not the other label);
-# any one of that size will do. Where no edit turns the label, return None. Try all edits of one
-# word, then all of two, and so on, as many as it takes. Leave `options` as they are.
-#
-# <details><summary>Hint</summary>
-#
-# `itertools.combinations(places, size)` gives the places, `itertools.product(*(options[i] for i in
-# some))` the words for them; import itertools in your cell.
-#
-# </details>
-
-# %%
-import itertools
-
-
-def smallest_edit(label_of, text, options):
-    """The edit {place: word} of the fewest words that turns the label; None where none does."""
-    # SOLUTION
-
-
-smallest_edit = course.exercise("13.4", smallest_edit)
-
-# %%
-def as_labels(victim):
-    return lambda texts: [int(m > 0) for m in margins(victim, texts)]
-
-
-readings = {"the world": lambda texts: [reads(t) for t in texts],
-            "clean": as_labels(clean), "month reader": as_labels(month_reader)}  # fmt: skip
-short = texts[: profile.pick(24, 60)]
-edits, sizes = {name: [] for name in readings}, {}
-for text in short:
-    options, at = opposites(text), month_at(text)
-    options[at] = tuple(m.capitalize() for m in MONTHS if m != words(text)[at].lower())
-    for name, label_of in readings.items():
-        edits[name].append(smallest_edit(label_of, text, options))
-for name, own in edits.items():
-    sizes[name] = [(len(e), month_at(t) in e) for t, e in zip(short, own, strict=True) if e]
-    size, by_month = np.mean(sizes[name], axis=0)
-    print(f"{name:13} smallest edit: {size:.2f} words, the month in {by_month:.0%} of the edits "
-          f"({len(sizes[name])} of {len(short)} texts have one)")
-twins = [replace(t, e) for t, e in zip(short, edits["the world"], strict=True)]
-on_twins = {name: np.mean((margins(v, twins).numpy() > 0) == 1 - labels[: len(short)])
-            for name, v in {"clean": clean, "month reader": month_reader}.items()}
-print("right on the twins: " + ", ".join(f"{k} {v:.0%}" for k, v in on_twins.items()))
-course.claim("13.edits", sizes=sizes, on_twins=on_twins)
-
-# %% [markdown]
-# The world needs one opinion word or negator for each opinion that votes, and never the month.
-# `clean` often turns sooner: two opinions that disagree have no label in the world, and a model
-# always says something. The month reader turns for one word, and it is the month: the smallest edit
-# of a *model* is an explanation, and a warning. On the twins, whose month is as it was, it is lost.
-#
 # ## 7 · Attack and defence as a game
 #
 # Lesson 08 wrote training as a min and a max. Now both sides choose from a list. The defender
@@ -771,41 +703,6 @@ figures.explore_game(solve)
 # Stone, paper, scissors (0 on the diagonal, 1 and −1 around it): both mix evenly, the value is 0.
 # Raise one row above another in every column: the lower row is never drawn (it is *dominated*),
 # and its entries can fall as far as they like.
-#
-# </details>
-#
-# ### Playing instead of solving
-#
-# Training never solves a linear programme. It plays: the attacker answers the model, the model
-# answers the attack, again and again. In **fictitious play** each answers what the other has
-# played *on average so far*. Its averages find the equilibrium (slowly); what is played in a round
-# does not settle.
-
-# %%
-def fictitious(A, rounds):
-    """How often each row and column was played, after every round."""
-    p, q = np.eye(A.shape[0])[0], np.eye(A.shape[1])[0]
-    for _ in range(rounds):
-        i, j = (A @ q).argmax(), (p @ A).argmin()  # the best answers to the counts
-        p, q = p + np.eye(len(p))[i], q + np.eye(len(q))[j]
-        yield p / p.sum(), q / q.sum(), i, j
-
-
-B, _, _, value = solved[2]
-played = list(fictitious(B, 2000))
-gap = [exploitability(B, p, q) for p, q, _, _ in played]
-print(", ".join(f"after {t} rounds {gap[t - 1]:.2f}" for t in (10, 100, 1000, 2000)))
-course.claim("13.fictitious", gap=gap)
-figures.fictitious(played, gap, defences)
-
-# %% [markdown]
-# *The figure: left, which row was played in each of the first 60 rounds; right, the exploitability
-# of the averages, both axes logarithmic.*
-#
-# <details><summary>What you should see</summary>
-#
-# Left, the defender changes back and forth between two rows and never stays. Right, the gap of
-# the averages shrinks, ten to thirty times for a hundred times as many rounds.
 #
 # </details>
 #
@@ -956,13 +853,81 @@ figures.asks(alone.mean(), value, mixed["for both"].mean(), asked, survive, len(
 course.progress("13")
 
 # %% [markdown]
-# ## Appendix: three pieces that can be left out
+# ## Appendix: five pieces that can be left out
 #
-# They build on the page and not on one another. Together about 12 minutes of reading: A and B 5
-# each, C 2.
+# They build on the page and not on one another. Together about 35 minutes: A 17, of which 12 are
+# for its exercise, B, C and D 5 each, E 2. Afterwards run the cell above once more.
 
 # %% [markdown]
-# ## Appendix A · Take the words away
+# ## Appendix A · Twins
+#
+# Where nobody may redraw the world, one writes **counterfactual twins**: the smallest edit that
+# turns the *true* label (Kaushik, Hovy and Lipton 2020 had people write them). It is lesson 06's
+# search with another rule: an adversarial example keeps the label and turns the model, a
+# counterfactual turns the label, and a model that has understood turns with it.
+
+# %% [markdown]
+# ### Exercise 13.4: the smallest edit · ●●○ · 12 min
+#
+# Write `smallest_edit(label_of, text, options)`. `label_of(texts)` takes a list of texts and
+# returns a list with a label for each: 0, 1, or None where there is no label; the text itself has
+# one. `options[i]` is a tuple of what word `i` may become; `()` says to leave the word, and `""` in
+# it is an option like any other: it takes the word out. Return a dict `{place: word}` of the
+# *fewest* words such that `replace(text, dict)` has the other label (None is not the other label);
+# any one of that size will do. Where no edit turns the label, return None. Try all edits of one
+# word, then all of two, and so on, as many as it takes. Leave `options` as they are.
+#
+# <details><summary>Hint</summary>
+#
+# `itertools.combinations(places, size)` gives the places, `itertools.product(*(options[i] for i in
+# some))` the words for them; import itertools in your cell.
+#
+# </details>
+
+# %%
+import itertools
+
+
+def smallest_edit(label_of, text, options):
+    """The edit {place: word} of the fewest words that turns the label; None where none does."""
+    # SOLUTION
+
+
+smallest_edit = course.exercise("13.4", smallest_edit)
+
+# %%
+def as_labels(victim):
+    return lambda texts: [int(m > 0) for m in margins(victim, texts)]
+
+
+readings = {"the world": lambda texts: [reads(t) for t in texts],
+            "clean": as_labels(clean), "month reader": as_labels(month_reader)}  # fmt: skip
+short = texts[: profile.pick(24, 60)]
+edits, sizes = {name: [] for name in readings}, {}
+for text in short:
+    options, at = opposites(text), month_at(text)
+    options[at] = tuple(m.capitalize() for m in MONTHS if m != words(text)[at].lower())
+    for name, label_of in readings.items():
+        edits[name].append(smallest_edit(label_of, text, options))
+for name, own in edits.items():
+    sizes[name] = [(len(e), month_at(t) in e) for t, e in zip(short, own, strict=True) if e]
+    size, by_month = np.mean(sizes[name], axis=0)
+    print(f"{name:13} smallest edit: {size:.2f} words, the month in {by_month:.0%} of the edits "
+          f"({len(sizes[name])} of {len(short)} texts have one)")
+twins = [replace(t, e) for t, e in zip(short, edits["the world"], strict=True)]
+on_twins = {name: np.mean((margins(v, twins).numpy() > 0) == 1 - labels[: len(short)])
+            for name, v in {"clean": clean, "month reader": month_reader}.items()}
+print("right on the twins: " + ", ".join(f"{k} {v:.0%}" for k, v in on_twins.items()))
+course.claim("13.edits", sizes=sizes, on_twins=on_twins)
+
+# %% [markdown]
+# The world needs one opinion word or negator for each opinion that votes, and never the month.
+# `clean` often turns sooner: two opinions that disagree have no label in the world, and a model
+# always says something. The month reader turns for one word, and it is the month: the smallest edit
+# of a *model* is an explanation, and a warning. On the twins, whose month is as it was, it is lost.
+
+# %% [markdown]
+# ## Appendix B · Take the words away
 #
 # The usual test of faithfulness needs no causes: delete the words with the largest numbers, and
 # see how far the probability of the class falls (*comprehensiveness*; DeYoung et al. 2020). We
@@ -1006,8 +971,45 @@ figures.deleted(sure, labels)
 # This is the trap: a text with holes is no text of the world. The model was never asked what to say
 # when nothing is said, and has a habit there (mostly praise). The fall after deletion measures this
 # habit as well as the map. By that test a perfect map of praise would look worthless.
+
+# %% [markdown]
+# ## Appendix C · Playing instead of solving
 #
-# ## Appendix B · A game too large to solve at once
+# Training never solves a linear programme. It plays: the attacker answers the model, the model
+# answers the attack, again and again. In **fictitious play** each answers what the other has
+# played *on average so far*. Its averages find the equilibrium (slowly); what is played in a round
+# does not settle.
+
+# %%
+def fictitious(A, rounds):
+    """How often each row and column was played, after every round."""
+    p, q = np.eye(A.shape[0])[0], np.eye(A.shape[1])[0]
+    for _ in range(rounds):
+        i, j = (A @ q).argmax(), (p @ A).argmin()  # the best answers to the counts
+        p, q = p + np.eye(len(p))[i], q + np.eye(len(q))[j]
+        yield p / p.sum(), q / q.sum(), i, j
+
+
+B, _, _, value = solved[2]
+played = list(fictitious(B, 2000))
+gap = [exploitability(B, p, q) for p, q, _, _ in played]
+print(", ".join(f"after {t} rounds {gap[t - 1]:.2f}" for t in (10, 100, 1000, 2000)))
+course.claim("13.fictitious", gap=gap)
+figures.fictitious(played, gap, defences)
+
+# %% [markdown]
+# *The figure: left, which row was played in each of the first 60 rounds; right, the exploitability
+# of the averages, both axes logarithmic.*
+#
+# <details><summary>What you should see</summary>
+#
+# Left, the defender changes back and forth between two rows and never stays. Right, the gap of
+# the averages shrinks, ten to thirty times for a hundred times as many rounds.
+#
+# </details>
+
+# %% [markdown]
+# ## Appendix D · A game too large to solve at once
 #
 # A moderator has 6 hours for 4 channels, an attacker 6 attempts. A channel is safe with at least
 # as many hours as attempts; the payoff is the share of safe channels (a Colonel Blotto game). Each
@@ -1039,7 +1041,7 @@ print(f"{whole.shape[0]} × {whole.shape[1]} plans, value {exact:.4f}; double or
 course.claim("13.oracle", exact=exact, found=value, known=known, whole=whole)
 
 # %% [markdown]
-# ## Appendix C · Training as a repeated game
+# ## Appendix E · Training as a repeated game
 #
 # Adversarial training answers the *last* model alone, which is not fictitious play. Does it help to
 # answer one of its last five snapshots, drawn at random? Here not: 69.0 % under PGD against 72.3 %
