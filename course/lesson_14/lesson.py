@@ -11,7 +11,7 @@
 # - let a model say "I do not know", and see what an attack does to that;
 # - write a gate that reads an evaluation and refuses it, with a reason for each fault.
 #
-# **Time** {{TIME}} About 120 minutes for you: 67 of reading, 53 of exercises. The appendix (classes
+# **Time** {{TIME}} About 95 minutes for you: 42 of reading, 53 of exercises. The appendix (classes
 # that are rare, a person with little time) is another 20 minutes and can be left out: nothing
 # builds on it.
 #
