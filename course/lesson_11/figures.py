@@ -274,7 +274,7 @@ def vote(n=100, right=0.97, sigma=1.0, alpha=0.001, hidden=128):
     return fig
 
 
-def move_the_vote():
+def explore_the_vote():
     """The same figure, with sliders."""
     explore(vote, n=(100, (5, 9, 10, 20, 50, 100, 200, 1000, 10000)), right=(0.97, 0.4, 1.0, 0.01),
             sigma=(1.0, 0.5, 4.0, 0.5))  # fmt: skip

@@ -615,7 +615,7 @@ figures.noise(radii, most)
 figures.vote()
 
 # %%
-figures.move_the_vote()
+figures.explore_the_vote()
 
 # %% [markdown]
 # *The figure: the share of right samples, its lower bound, and the ceiling of `n`, on a line from 0
