@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -254,7 +255,7 @@ def measure(name: str, data, sizes: list[int], found: dict) -> None:
     victim = load_classifier(name, device="cpu")
     for part in (exact, votes, noise, widths):
         key = [weights_hash(name, victim.model), sizes, inspect.getsource(part)]
-        made = kept(f"{part.__name__}-{name}", key, lambda: part(name, victim, data))  # noqa: B023
+        made = kept(f"{part.__name__}-{name}", key, partial(part, name, victim, data))
         if made:
             found[part.__name__, name] = made
 

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -550,10 +551,10 @@ def main(args) -> None:
     size, lent, found, runs = (args.texts, args.train, args.epochs), {}, [], {}
     for s in args.seeds:
         name = f"mixture {s} {size}"
-        found += kept(name, lambda s=s: mixture(s, odds, *size), "mixture" in args.make)
+        found += kept(name, partial(mixture, s, odds, *size), "mixture" in args.make)
         for way in WAYS:
-            make = lambda s=s, way=way: repeated(way, s, *size, lent)  # noqa: E731
-            one = kept(f"repeated {way} {s} {size}", make, "repeated" in args.make)
+            one = kept(f"repeated {way} {s} {size}", partial(repeated, way, s, *size, lent),
+                       "repeated" in args.make)  # fmt: skip
             runs.setdefault(way, []).extend(one)
     if found:
         text += of_the_mixture(found, odds, args)

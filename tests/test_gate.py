@@ -54,7 +54,8 @@ def make_card(n=500, clean=490, attacked=(480, 450), worst=440, calibrated=435, 
         "protocol": "standard", "version": 3, "model": {"name": "mine", "sha256": "0" * 64},
         "data": {"name": "reviews", "n": n, "sha256": "1" * 64},
         "calibration": {"n": 500, "sha256": "2" * 64, "temperature": 1.5},
-        "rows": [row("none", clean, n), *(row(a, h, n) for a, h in zip(names, attacked))],  # noqa: B905
+        "rows": [row("none", clean, n),
+                 *(row(a, h, n) for a, h in zip(names, attacked, strict=False))],
         "worst case": row("worst case", worst, n, calibrated) | {"threat model": "any of these"},
         "left out": [], "versions": {},
     }  # fmt: skip
