@@ -7,7 +7,7 @@ from importlib import import_module
 
 from advlib.corpora.engine import Review, World, replace, words
 
-WORLDS = ("reviews", "sailing")
+WORLDS = ("reviews", "sailing", "bank")
 
 __all__ = ["WORLDS", "Review", "World", "replace", "words", "world"]
 
