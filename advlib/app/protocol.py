@@ -107,9 +107,9 @@ def evaluate(
 
     An attack that has a `world` takes the one that the data are, and is left out where they are
     none, for elsewhere nobody knows which words keep the label, and so is one that has nothing to
-    try on any text; the card says so. Of a model that `advlib export` wrote all attacks that need gradients are left
-    out, and the protocol's name says "without gradients". Raises ValueError with a sentence for an
-    unknown protocol, and for a model or data that cannot be used.
+    try on any text; the card says so. Of a model that `advlib export` wrote all attacks that need
+    gradients are left out, and the protocol's name says "without gradients". Raises ValueError with
+    a sentence for an unknown protocol, and for a model or data that cannot be used.
     """
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
