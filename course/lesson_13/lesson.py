@@ -10,8 +10,8 @@
 # - tell a cause from a correlation by setting a word;
 # - solve attack against defence as a game of two players, and take back what a mixture buys.
 #
-# **Time** {{TIME}} About 70 minutes for you: 33 to read, 36 for the exercises. The appendix (six
-# short pieces, one with an exercise) is another 25 minutes and can be left out: nothing builds on
+# **Time** {{TIME}} About 70 minutes for you: 34 to read, 36 for the exercises. The appendix (six
+# short pieces, one with exercise 13.4) is another 25 minutes and can be left out: nothing builds on
 # it.
 #
 # **Before** Lessons 06 and 08. (Lesson 07 helps.)
@@ -31,7 +31,8 @@ profile = course.setup()
 #
 # A word is a **cause** of the label if the label depends on it: take the word out, or put its
 # opposite in its place, and the world reads another label, or none. The opposite of *delicious* is
-# a word of the opposite group, as *bland*. Words without an opposite are only taken out.
+# a word of the opposite group, such as *bland*. Words without an opposite, such as the **negator**
+# *not*, are only taken out.
 #
 # Why both? In "the soup was delicious, and the waiter was friendly" the label survives the loss of
 # either word. But *bland* in the place of *delicious* leaves two opinions that disagree, and no
@@ -63,8 +64,7 @@ print(f"\n{n} texts, {share:.0%} of their words are causes; "
 
 # %% [markdown]
 # The last number is why we ask the rule and not a word list. In the second text the opinion before
-# *but* does not vote and is no cause. *but*, which decides that, is one. A negator (*not*) can be
-# one, too.
+# *but* does not vote and is no cause. *but*, which decides that, is one.
 #
 # ## 2 · Four maps
 #
@@ -521,8 +521,9 @@ figures.cures(cures, n)
 # chooses a way of training (a row), the attacker a kind of attack (a column). The entry is the
 # accuracy that is left, in %: the defender wants it high, the attacker low. The entries are our
 # own, from [eighteen ways of training](../docs/results/defence-reviews.md): means over three seeds
-# on 300 texts. (PGD-3 is training with PGD of three steps, FreeLB-3 a variant of it that learns
-# from all three; both begin with one plain epoch. `words` trains on texts with attacked words.)
+# on 300 texts. (Columns: PGD-20 has 20 steps and 5 restarts. Rows: PGD-3 trains with PGD of three
+# steps, FreeLB-3 learns from all three; both begin with one plain epoch. `words` trains on texts
+# with attacked words, `words + FGM` on both in turn.)
 
 # %%
 from course.lesson_13.explain import our_game
@@ -537,11 +538,11 @@ print(f"PGD and words alone: best single defence {defences[two.min(1).argmax()]}
       f"{two.max(0).min():.1f}")
 
 # %% [markdown]
-# If the attacker sees which model is deployed, the defender is sure of the first number. If the
-# defender sees the attack first, the attacker is sure of the second. **Mixed strategies** close the
-# gap between them: the defender draws a row with probabilities `p`, the attacker a column with `q`,
-# and neither knows the other's draw. By von Neumann's theorem both are then sure of the same number
-# *on average*, the **value**
+# If the attacker sees which model is deployed, the defender is sure of the first number in the last
+# line. If the defender sees the attack first, the attacker is sure of the second. **Mixed
+# strategies** close the gap between them: the defender draws a row with probabilities `p`, the
+# attacker a column with `q`, and neither knows the other's draw. By von Neumann's theorem both are
+# then sure of the same number *on average*, the **value**
 #
 # $$v=\max_p\min_j\,(p^\top A)_j=\min_q\max_i\,(A\,q)_i .$$
 #
@@ -600,7 +601,7 @@ for k in (2, 3):
     solved[k] = (B, p, q, value)
     print(f"{k} attacks: value {value:.1f}, best single defence {B.min(1).max():.1f}, "
           f"exploitability {abs(exploitability(B, p, q)):.0e}\n  defender: {said(defences, p)}\n"
-          f"  attacker: {said(columns, q)}")
+          f"  attacker: {said(columns[:k], q)}")
 course.claim("13.game", solved=solved)
 figures.game(*solved[2], defences, columns[:2])
 
@@ -897,6 +898,8 @@ course.claim("13.edits", sizes=sizes, on_twins=on_twins)
 # text of this world, with the other label.
 
 # %%
+from course.lesson_13.facts import opposites
+
 gone, swapped = [], []
 for text, c in zip(texts, truth, strict=True):
     out = c | opinion_words(text)
@@ -978,9 +981,13 @@ figures.fictitious(played, gap, defences)
 # when there is no better one. This is what training does when it keeps its old attacks.
 
 # %%
+from course.lesson_13.explain import blotto
+
+
 def double_oracle(A):
-    known = [0], [0]
-    for rounds in itertools.count(1):
+    known, rounds = ([0], [0]), 0
+    while True:
+        rounds += 1
         p, q = np.zeros(A.shape[0]), np.zeros(A.shape[1])
         p[known[0]], q[known[1]], value = solve(A[np.ix_(*known)])
         answers = int((A @ q).argmax()), int((p @ A).argmin())
@@ -990,8 +997,6 @@ def double_oracle(A):
         for a, some, fresh in zip(answers, known, new, strict=True):
             some += [a] * fresh
 
-
-from course.lesson_13.explain import blotto
 
 whole = blotto(hours=6, channels=4)
 value, rounds, known = double_oracle(whole)
