@@ -393,8 +393,8 @@ figures.two_maps(pair, by_word(clean, pair, method), [causes(t) for t in pair],
 #
 # The *order* of the words moves much. The AUC falls less on average: the attacker asked for another
 # order, not for a wrong one. And an attack on one method is not an attack on all: integrated
-# gradients of the same texts moved much less. (Does training against attacks make maps steadier?
-# From so few texts nobody can tell.)
+# gradients of the same texts moved much less. (Are maps steadier after training against attacks?
+# Here they are, for random words too; one victim and so few texts do not settle it.)
 #
 # ## 5 · Causes
 #
