@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import inspect
 import json
 import os
 import random
@@ -116,20 +117,24 @@ def own(answer, course) -> None:
 
 
 class Watch:
-    """While a check runs: who calls the course's answer, and who looks into other frames."""
+    """Who looks into frames and objects that are not his, and, while a check runs, who calls the
+    course's answer."""
 
     def __init__(self) -> None:
-        self.code, self.seen, self.on = None, "", False
+        self.code, self.seen, self.busy = None, "", False
         sys.addaudithook(self._hear)  # stays for ever: no code of a notebook can take it away
 
     def _hear(self, event: str, values: tuple) -> None:
-        if not self.on or self.seen:
-            return
         what = values[1] if event == "object.__getattr__" else event
-        if what in PEEKS | FRAMES:
+        if (what in PEEKS or what in FRAMES) and not self.busy:
+            self.busy = True  # it looks at a frame itself
             frame = sys._getframe(1)
-            if any(f is not None and _is_theirs(f.f_code) for f in (frame, frame.f_back)):
+            self.busy = False
+            if frame.f_code.co_filename == inspect.__file__:  # as inspect.currentframe does
+                frame = frame.f_back
+            if _is_theirs(frame.f_code):
                 self.seen = f"it looks into the check ({what})"
+                raise PermissionError(f"{what} is not for notebooks that are marked")
 
     def _call(self, frame, event: str, _) -> None:
         if event == "call" and frame.f_code is self.code:
@@ -142,11 +147,9 @@ class Watch:
         """The check; raises Refused where the answer did what it must not."""
         self.code, self.seen = getattr(course, "__code__", None), ""
         sys.setprofile(self._call)
-        self.on = True
         try:
             check(answer)
         finally:
-            self.on = False
             sys.setprofile(None)
             if self.seen:
                 raise Refused(self.seen)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import csv
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -22,6 +23,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections import defaultdict
 from dataclasses import dataclass, field
 from html import escape
@@ -157,7 +159,8 @@ def examined(cells: list[str], lesson: str, seconds: float, memory: float) -> di
     read, write = os.pipe()
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG")}
     with tempfile.TemporaryDirectory() as folder:
-        kept |= {"HOME": folder, "PYTHONPATH": str(HOME.parent), "COURSE_RECORD": f"{folder}/record.json", "MPLBACKEND": "Agg",
+        kept |= {"HOME": folder, "PYTHONPATH": str(HOME.parent), "MPLBACKEND": "Agg",
+                 "COURSE_RECORD": f"{folder}/record.json",
                  "ADVLIB_PROFILE": "smoke", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
                  "CUDA_VISIBLE_DEVICES": "", "IPYTHONDIR": folder}  # fmt: skip
         child = subprocess.Popen(
@@ -281,11 +284,9 @@ def normal(tree: ast.AST) -> str:
 
 def _printed(id: str) -> str:
     """The course's own answer, in the same form."""
-    import inspect
-
     entry = import_module(f"course.lesson_{id[:2]}.checks").EXERCISES[id]
     try:
-        return normal(ast.parse(inspect.cleandoc(inspect.getsource(entry.course))).body[0])
+        return normal(ast.parse(textwrap.dedent(inspect.getsource(entry.course))).body[0])
     except (OSError, TypeError, SyntaxError):
         return ""
 
