@@ -29,6 +29,7 @@ LESSONS = {
     "09": "stronger_and_cheaper",
     "10": "fewer_labels_fewer_parameters",
     "12": "full_gpu_fine_tuning",
+    "15": "generative_models",
 }
 
 # What a page uses, and the module that has it.

@@ -1,0 +1,3 @@
+"""What must come out on the page of lesson 15."""
+
+CLAIMS = {}
