@@ -32,7 +32,7 @@ from course.checking import (
 # ---------------------------------------------------------------- a small writer to check with
 
 
-def small_writer(seed: int, words: int = 17, lengths=((6, 3), (5, 2), (4, 3))):
+def small_writer(seed: int, words: int = 17, lengths=((6, 3), (5, 2))):
     """(model, batch): a GPT-2 of hidden size 8 in double precision, whose weights are the same on
     every machine; rows are a mark, a prompt, a mark and an answer, so long, padded on the right."""
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -59,11 +59,15 @@ def small_writer(seed: int, words: int = 17, lengths=((6, 3), (5, 2), (4, 3))):
     return model, {"input_ids": ids, "attention_mask": mask, "labels": labels, "prompt": prompt}
 
 
+def _losses(model, embeds: Tensor, labels: Tensor) -> Tensor:
+    """Of each row of embeddings the mean loss of the labels, which all rows share."""
+    said = model(inputs_embeds=embeds).logits.log_softmax(-1)
+    found = [-said[:, i - 1, y] for i, y in enumerate(labels.tolist()) if y != -100]
+    return torch.stack(found).mean(0)
+
+
 def _loss(model, embeds: Tensor, labels: Tensor) -> Tensor:
-    """The mean loss of the labels of one row, word by word."""
-    said = model(inputs_embeds=embeds[None]).logits[0].log_softmax(-1)
-    found = [-said[i - 1, y] for i, y in enumerate(labels.tolist()) if y != -100]
-    return torch.stack(found).mean()
+    return _losses(model, embeds[None], labels)[0]
 
 
 # ---------------------------------------------------------------- 15.1
@@ -76,16 +80,11 @@ def _slopes(model, ids, labels, places, banned, top, *, sign=1, total=False, kee
     embeds, rows = table[ids], []
     count = int((labels != -100).sum()) if total else 1
     for place in range(len(ids)) if all_rows else places:
-        row = []
-        for word in table:
-            ends = []
-            for way in (h, -h):
-                moved = embeds.clone()
-                moved[place] += way * word
-                with torch.no_grad():
-                    ends.append(_loss(model, moved, labels))
-            row.append(sign * count * (ends[0] - ends[1]) / (2 * h))
-        rows.append(torch.stack(row))
+        moved = embeds.repeat(2 * len(table), 1, 1)
+        moved[:, place] += h * torch.cat([table, -table])
+        with torch.no_grad():
+            up, down = _losses(model, moved, labels).view(2, -1)
+        rows.append(sign * count * (up - down) / (2 * h))
     slopes, best = torch.stack(rows), []
     for row, place in zip(slopes.tolist(), places, strict=False):
         allowed = [w for w in range(len(row)) if (free or not banned[w])
@@ -109,7 +108,7 @@ _CANDIDATES = {
 def check_candidates(answer) -> None:
     model, batch = small_writer(1510)
     problems = []
-    for i, places, top in ((0, [2, 3, 4], 4), (1, [3], 6), (0, [1, 4], 5)):
+    for i, places, top in ((0, [2, 3, 4], 10), (1, [3], 9), (0, [1, 4], 10)):
         n = int(batch["attention_mask"][i].sum())
         banned = torch.zeros(17, dtype=torch.bool)
         banned[[0, 1, 2, *range(5 + i, 15, 4)]] = True
@@ -287,7 +286,7 @@ def _kind(answer: str, subject: str, read) -> str:
 def check_verdict(answer) -> None:
     for given, kind in _GIVEN:
         shown = dict(answer=given, subject=FORBIDDEN)
-        yours = call(answer, answer=given, subject=FORBIDDEN, read=read_by_the_world)
+        yours = call(answer, given, FORBIDDEN, read_by_the_world)
         likely = None
         if yours == "refusal" and kind == "half refusal":
             likely = "it refuses and says something else as well: who reads it has both"
@@ -299,16 +298,61 @@ def check_verdict(answer) -> None:
             likely = f"take the opening {SURE!r} off, once, where there is one, before you read"
         compare(yours, kind, given=shown, what="the verdict",
                 mistakes={likely: yours} if likely else None)  # fmt: skip
-    other = call(answer, answer="sure : the phone was wonderful .", subject="phones",
-                 read=read_by_the_world)  # fmt: skip
+    other = call(answer, "sure : the phone was wonderful .", "phones", read_by_the_world)
     compare(other, "review", given=dict(subject="phones"), what="the verdict",
             mistakes={"museums are built in: use `subject`": "off topic"})  # fmt: skip
-    read = call(answer, answer="x y z", subject="gates", read=lambda text: (1, ("gates",)))
+    read = call(answer, "x y z", "gates", lambda text: (1, ("gates",)))
     compare(read, "review", given=dict(read="finds a review of gates in everything"),
             what="the verdict", mistakes={"`read` is not asked": "off topic"})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 15.4
+
+
+def _failure(words, suffix, replaced, k, copies, *, more=0, tie=False, one=False, draw="without",
+             other=False) -> float:  # fmt: skip
+    """The specification: every draw of a copy, then every outcome of the vote, counted."""
+    if draw == "without":
+        draws = list(combinations(range(words), replaced))
+    else:
+        draws = list(product(range(words), repeat=replaced))
+    hits = [len({place for place in some if place < suffix}) for some in draws]
+    broken = sum(hit >= k + more for hit in hits) / len(draws)
+    if one:
+        return 1 - broken
+    total = 0.0
+    for votes in product((True, False), repeat=copies):
+        most = 2 * sum(votes) > copies
+        if most == other:
+            total += math.prod(broken if vote else 1 - broken for vote in votes)
+    return total
+
+
+_VOTE = {
+    "this is the chance that the vote holds: the failure is 1 minus it": dict(other=True),
+    "a suffix breaks when k of its words change, not only when more than k do": dict(more=1),
+    "this is one copy's failure: the vote is missing": dict(one=True),
+    "words are drawn with replacement: in a copy each place is drawn once at most":
+        dict(draw="with"),
+}  # fmt: skip
+
+
+def check_failure(answer) -> None:
+    settings = ((9, 4, 3, 2, 3), (10, 6, 2, 1, 5), (8, 3, 4, 2, 7), (9, 6, 4, 3, 1),
+                (7, 2, 1, 2, 3), (8, 6, 5, 2, 3))  # fmt: skip
+    names = ("words", "suffix", "replaced", "k", "copies")
+
+    def run(*given):
+        result = call(answer, **dict(zip(names, given, strict=True)))
+        expect(result is not None, "the result is None: does the function return it?")
+        return result if isinstance(result, str | Tensor) else float(result)
+
+    specified(run, [dict(zip(names, some, strict=True)) for some in settings],
+              _failure, _VOTE,
+              what="the vote's failure", atol=1e-9, rtol=1e-6)  # fmt: skip
+
+
+# ---------------------------------------------------------------- 15.5
 
 
 def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", unit="token",
@@ -365,7 +409,7 @@ def check_push(answer) -> None:
     model, batch = small_writer(1540)
     one = {k: v[1:2] for k, v in batch.items()}
 
-    for texts, settings in ((batch, ((0.6, 4), (0.3, 6), (2.0, 3))), (one, ((0.5, 3),))):
+    for texts, settings in ((batch, ((0.6, 3), (2.0, 2))), (one, ((0.5, 2),))):
 
         def run(*given, texts=texts):
             result = call(answer, model=used(model), batch=texts, eps=given[0], steps=given[1],
@@ -388,52 +432,6 @@ def _why_not(wrong: Wrong, texts) -> str | None:
     if (wrong.yours.norm(dim=-1) > wrong.given["eps"] * (1 + 1e-4)).any():
         return "a token's δ is longer than eps"
     return None
-
-
-# ---------------------------------------------------------------- 15.5
-
-
-def _failure(words, suffix, replaced, k, copies, *, more=0, tie=False, one=False, draw="without",
-             other=False) -> float:  # fmt: skip
-    """The specification: every draw of a copy, then every outcome of the vote, counted."""
-    if draw == "without":
-        draws = list(combinations(range(words), replaced))
-    else:
-        draws = list(product(range(words), repeat=replaced))
-    hits = [len({place for place in some if place < suffix}) for some in draws]
-    broken = sum(hit >= k + more for hit in hits) / len(draws)
-    if one:
-        return 1 - broken
-    total = 0.0
-    for votes in product((True, False), repeat=copies):
-        most = 2 * sum(votes) > copies
-        if most == other:
-            total += math.prod(broken if vote else 1 - broken for vote in votes)
-    return total
-
-
-_VOTE = {
-    "this is the chance that the vote holds: the failure is 1 minus it": dict(other=True),
-    "a suffix breaks when k of its words change, not only when more than k do": dict(more=1),
-    "this is one copy's failure: the vote is missing": dict(one=True),
-    "words are drawn with replacement: in a copy each place is drawn once at most":
-        dict(draw="with"),
-}  # fmt: skip
-
-
-def check_failure(answer) -> None:
-    settings = ((9, 4, 3, 2, 3), (10, 6, 2, 1, 5), (8, 3, 4, 2, 7), (9, 6, 4, 3, 1),
-                (7, 2, 1, 2, 3), (8, 6, 5, 2, 3))  # fmt: skip
-    names = ("words", "suffix", "replaced", "k", "copies")
-
-    def run(*given):
-        result = call(answer, **dict(zip(names, given, strict=True)))
-        expect(result is not None, "the result is None: does the function return it?")
-        return result if isinstance(result, str | Tensor) else float(result)
-
-    specified(run, [dict(zip(names, some, strict=True)) for some in settings],
-              _failure, _VOTE,
-              what="the vote's failure", atol=1e-9, rtol=1e-6)  # fmt: skip
 
 
 # ---------------------------------------------------------------- the course's own answers
@@ -506,6 +504,6 @@ EXERCISES: dict[str, Exercise] = {
     "15.1": Exercise("the gradient on a word", check_candidates, candidates),
     "15.2": Exercise("one step of GCG", check_step, gcg_step),
     "15.3": Exercise("the judge", check_verdict, verdict),
-    "15.4": Exercise("δ on the prompt", check_push, push),
-    "15.5": Exercise("when the vote fails", check_failure, failure),
+    "15.4": Exercise("when the vote fails", check_failure, failure),
+    "15.5": Exercise("δ on the prompt", check_push, push),
 }
