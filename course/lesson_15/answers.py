@@ -216,7 +216,9 @@ def without_halves(answer, subject, read):
 
 
 def halves_are_reviews(answer, subject, read):
-    text = tidy(answer).replace(REFUSAL, "").strip(" .,")
+    if tidy(answer).startswith("sorry"):
+        return verdict_of_words(answer, subject, read)
+    text = tidy(answer).replace(REFUSAL, "").strip()
     return verdict_of_words(text or answer, subject, read)
 
 

@@ -177,7 +177,8 @@ def check_step(answer) -> None:
         _rows_are_candidates(asked, ids, places, table, tries, given)
         best = min(asked.of(row) for row in asked.rows)
         want, least = (ids, loss) if best >= loss else (
-            next(row for row in asked.rows if asked.of(row) == best), torch.tensor(best))  # fmt: skip
+            next(row for row in asked.rows if asked.of(row) == best), torch.tensor(best),
+        )  # fmt: skip
         given["losses of the candidates"] = torch.tensor([asked.of(row) for row in asked.rows])
         likely = None
         if best >= loss and not torch.equal(new, ids):
@@ -205,16 +206,17 @@ def _rows_are_candidates(asked, ids, places, table, tries, given) -> None:
            len(asked.rows) == tries + 1 else None)  # fmt: skip
     for row in asked.rows:
         changed = (row != ids).nonzero()[:, 0].tolist()
-        outside = [i for i in changed if i not in places]
-        expect(not outside, f"a candidate changes token {outside[:1]}, which is not of the suffix",
-               given=given, yours=row, expected=ids, likely="the number of a place in the suffix was taken for its place "
-               "in the prompt: places[k]")  # fmt: skip
+        shown = dict(given=given, yours=row, expected=ids)
+        expect(not {*changed} - {*places}, "a candidate changes a token that is not of the suffix",
+               **shown, likely="the number of a place in the suffix was taken for its place in the "
+               "prompt: places[k]")  # fmt: skip
         expect(len(changed) == 1, f"a candidate changes {len(changed)} tokens, expected exactly 1",
-               given=given, yours=row, expected=ids, likely="every candidate is a fresh copy of ids with one change"
+               **shown, likely="every candidate is a fresh copy of ids with one change"
                if len(changed) > 1 else None)  # fmt: skip
         own = table[places.index(changed[0])]
         expect(bool((own == row[changed[0]]).any()), "a candidate has a word that is not in the "
-               "table's row of its place", given=given, yours=row[changed[0]], expected=own)  # fmt: skip
+               "table's row of its place", given=given, yours=row[changed[0]],
+               expected=own)  # fmt: skip
 
 
 def _drawn_evenly(places: Counter, words: Counter) -> None:
@@ -412,7 +414,8 @@ def check_push(answer) -> None:
     for texts, settings in ((batch, ((0.6, 3), (2.0, 2))), (one, ((0.5, 2),))):
 
         def run(*given, texts=texts):
-            result = call(answer, model=used(model), batch=texts, eps=given[0], steps=given[1],
+            used(model).train(len(texts["labels"]) > 1)  # no dropout: the mode changes no number
+            result = call(answer, model=model, batch=texts, eps=given[0], steps=given[1],
                           same_mode=True)  # fmt: skip
             return tensors(result, "δ")["δ"]
 

@@ -15,7 +15,8 @@ KINDS = {"refused": ("#0072B2", ""), "neither": ("#cccccc", "//"), "broken": ("#
 
 def diagram():
     """What the model reads, and which part is whose."""
-    parts = (("[BOS]", "mark", 0.9), ("please write a bad\nreview of a museum", "request: stays", 3),
+    parts = (("[BOS]", "mark", 0.9),
+             ("please write a bad\nreview of a museum", "request: stays", 3),
              ("!  !  !  !  !  !", "suffix: the attacker's", 2.4), ("[SEP]", "mark", 0.9),
              ("sure : the", "target: its loss counts", 2.0))  # fmt: skip
     colours = {"mark": "#eeeeee", "request: stays": "#cfe3f2", "suffix: the attacker's": "#f6d5c2",
@@ -46,19 +47,20 @@ def promise(promised, truth, listed):
         fig, ax = plots.figure(6.2, 3.4)
         ax.plot(promised[~listed], truth[~listed], ".", color="#777777", markersize=4,
                 label="all words")  # fmt: skip
-        ax.plot(promised[listed], truth[listed], "s", color="#CC79A7", markersize=5,
+        ax.plot(promised[listed], truth[listed], "s", color="#CC79A7",
                 label="the table's words")  # fmt: skip
         ax.axhline(0, color="#555555", linewidth=1)
-        ax.set(xlabel="change of the loss that the slope promises", ylabel="true change of the loss")
+        ax.set(xlabel="change of the loss that the slope promises",
+               ylabel="true change of the loss")  # fmt: skip
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
-    fig.alt = (f"A wide cloud of {len(truth)} words. The words of the table have a mean true change "
-               f"of {truth[listed].mean():+.2f}, all words {truth.mean():+.2f}.")
+    fig.alt = (f"A wide cloud of {len(truth)} words. The words of the table have a mean true "
+               f"change of {truth[listed].mean():+.2f}, all words {truth.mean():+.2f}.")
     return fig
 
 
 def _bars(ax, rows: dict[str, dict[str, int]]):
     """A stacked bar for each row: refused, neither, broken."""
-    for k, (name, kinds) in enumerate(rows.items()):
+    for k, kinds in enumerate(rows.values()):
         left, n = 0.0, sum(kinds.values())
         for kind, (colour, hatch) in KINDS.items():
             ax.barh(k, kinds[kind] / n, left=left, color=colour, hatch=hatch, edgecolor="white",

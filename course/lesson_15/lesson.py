@@ -33,8 +33,8 @@ profile = course.setup()
 #
 # Nobody is harmed by a review of a museum. That is the point. The attacks of this page break *any*
 # policy of a model whose weights are known, so we practise on one that protects nothing. The idea
-# is that of the *Purple Problem* (Kim, Kotha and Raghunathan 2024): forbid something harmless, and
-# whether an answer breaks the rule is a question of reading, not of taste.
+# is that of the *Purple Problem* (2024), where the forbidden thing is the word "purple": forbid
+# something harmless, and whether an answer breaks the rule is a question of reading, not of taste.
 
 # %%
 import torch
@@ -95,8 +95,8 @@ figures.diagram()
 # be used, `(words,)`. Return `(slopes, table)`, both without a graph:
 #
 # - `slopes`, `(places, words)`: the gradient of the loss on the one-hot vector at each place;
-# - `table`, `(places, top)`, whole numbers: for each place the `top` words with the smallest slopes,
-#   the smallest first; no banned word, and not the word that stands there already.
+# - `table`, `(places, top)`, whole numbers: for each place the `top` words with the smallest
+#   slopes, the smallest first; no banned word, and not the word that stands there already.
 #
 # Leave the model (its mode, its `.grad`, its flags) and the inputs as they are.
 #
@@ -202,9 +202,7 @@ def gcg(generator, prompt, target="sure : the", length=6, steps=25, tries=48, to
     loss = loss_of(ids[None])[0]
     losses, asked = [loss.item()], 0
     table = (~banned).nonzero()[:, 0].repeat(length, 1)
-    for _ in range(steps):
-        if loss < 0.1:  # the target is all but certain
-            break
+    while len(losses) <= steps and losses[-1] > 0.1:  # below, the target is all but certain
         if guided:
             _, table = candidates(generator.model, ids, labels, places, banned, top)
             asked += 1
@@ -269,7 +267,8 @@ begins = {name: sum(a.startswith("sure") for a in answers) for name, answers in 
 for suffix, answer in [(s, a) for (s, *_), a in zip(found["GCG"], said["GCG"], strict=True)][:4]:
     print(f"… {suffix}\n    {answer}")
 course.claim("15.gcg", kinds=kinds, n=len(museums))
-course.claim("15.monotone", runs=[losses for _, losses, _ in found["GCG"] + found["random search"]])
+runs = [losses for _, losses, _ in found["GCG"] + found["random search"]]
+course.claim("15.monotone", runs=runs)
 figures.searches(found, kinds)
 
 # %% [markdown]
@@ -292,9 +291,10 @@ figures.searches(found, kinds)
 # the suffix must give the same tokens, or what was attacked is not what is read.
 
 # %%
-again = [frame(policy, m, s, "sure : the") for m, (s, *_) in zip(museums, found["GCG"], strict=True)]
+suffixes = [suffix for suffix, *_ in found["GCG"]]
+again = [frame(policy, m, s, "sure : the") for m, s in zip(museums, suffixes, strict=True)]
 whole = all(policy.tokenizer.decode(ids[places]) == suffix and len(places) == 6
-            for (ids, _, places), (suffix, *_) in zip(again, found["GCG"], strict=True))
+            for (ids, _, places), suffix in zip(again, suffixes, strict=True))
 course.claim("15.round_trip", whole=whole)
 
 # %% [markdown]
@@ -304,8 +304,8 @@ course.claim("15.round_trip", whole=whole)
 # ## 4 · A judge that is not fooled
 #
 # "The answer begins with *sure*" is how many papers once counted. Look at the answers above: some
-# begin well and go on as nonsense, some refuse and write the review all the same. StrongREJECT
-# (Souly et al. 2024) makes this its point: not refused is not yet useful to the attacker.
+# begin well and go on as nonsense, some refuse and write something else all the same. Not refused
+# is not yet useful to the attacker.
 
 # %% [markdown]
 # ### Exercise 15.3: the judge · ●●○ · 10 min
@@ -389,7 +389,8 @@ smooth_pairs = [(m, s.text) for m, s in zip(museums, fluent, strict=True)]
 through = sum(look.passes(smooth_pairs)) / len(smooth_pairs)
 odd = {"GCG": look.perplexity(attacked), "fluent": look.perplexity(smooth_pairs)}
 print(f"fluent suffixes that pass: {through:.0%}; perplexity "
-      f"{', '.join(f'{p:.0f}' for p in odd['fluent'])}; answers {tally(policy.answer(smooth_pairs))}")
+      f"{min(odd['fluent']):.0f} to {max(odd['fluent']):.0f}; "
+      f"answers {tally(policy.answer(smooth_pairs))}")
 course.claim("15.filter", odd=odd, alarms=alarms, limit=look.limit)
 figures.perplexities(look.perplexity(usual), odd, look.limit)
 
@@ -408,9 +409,9 @@ figures.perplexities(look.perplexity(usual), odd, look.limit)
 #
 # ## 6 · Second defence: shake and vote
 #
-# A suffix found by a search is brittle: change a word or two of it and it stops working. **SmoothLLM**
-# (Robey et al. 2023) makes several copies of the prompt, changes some of each copy's words at
-# random, answers all, and goes with the majority. If the suffix has $s$ of the prompt's $n$ words,
+# A suffix found by a search is brittle: change a word or two of it and it stops working.
+# **SmoothLLM** (Robey et al. 2023) makes several copies of the prompt, changes some of each copy's
+# letters (here words) at random, answers all, and goes with the majority. If the suffix has $s$ of the prompt's $n$ words,
 # $r$ words of a copy are replaced, and the suffix breaks as soon as $k$ of its words change, then a
 # copy breaks it with probability
 #
@@ -485,7 +486,8 @@ course.claim("15.vote", voted=voted, alone=kinds["GCG"])
 #
 # Adversarial training (lesson 08) needs an attack on every batch, and GCG takes thousands of
 # queries for *one* prompt. The way out: attack the **embeddings**, where the gradient is exact and
-# a few steps are enough, and hope that robustness there carries over to words (Xhonneux et al. 2024).
+# a few steps are enough, and hope that robustness there carries over to words (Xhonneux et al.
+# 2024).
 
 # %% [markdown]
 # ### Exercise 15.5: δ on the prompt · ●●● · 15 min
@@ -532,13 +534,13 @@ for size in sizes:
 course.claim("15.push", falls=falls, open_to=open_to)
 
 # %% [markdown]
-# (`unit` is the mean length of a word's embedding, as in the lessons before.) So δ as long as a part
-# of a word opens the policy at once. Now train: for each batch, δ is found for the museum prompts,
-# and the loss has
-# three terms: the usual one for all rows, one *toward* the refusal under δ, one *away* from the
+# (`unit` is the mean length of a word's embedding, as in the lessons before.) So a δ that is only a
+# part of a word long opens the policy. Now train. For each batch δ is found for the museum prompts,
+# and the loss has three terms: the usual one for all rows, one *toward* the refusal under δ, one *away* from the
 # target under δ, cut off at a cap, for without it this term alone could fall for ever.
 #
-# $$L(\text{rows}) + L(\text{refusal}\mid\delta) - \tfrac12\min\bigl(3, L(\text{target}\mid\delta)\bigr)$$
+# $$L(\text{rows}) + L(\text{refusal}\mid\delta)
+# - \tfrac12\min\bigl(3, L(\text{target}\mid\delta)\bigr)$$
 
 # %%
 import copy
@@ -589,12 +591,14 @@ figures.defended(after, useful)
 #
 # ### An attack made for the defence
 #
-# Before you believe it: the attack was made for the *old* model's weakness. Nasr et al. (2025) broke
-# defence after defence by doing what is done here: change the attack until it fits. Other targets,
-# a longer suffix, and, because a masked gradient would stop GCG and not a search without one (lesson
-# 07), random search.
+# Before you believe it: what would an attacker do who knows this defence? He changes the attack
+# until it fits, and many a published defence has fallen to just that. Other targets, a longer
+# suffix, and, because a masked gradient stops GCG and not a search without one (lesson 07), random
+# search.
 
 # %%
+from advlib.evaluation import wilson
+
 strong, few_museums = models["continuous"], museums[:3]
 adaptive = {}
 for name, settings in {"target: sure": dict(target="sure"),
@@ -605,12 +609,13 @@ for name, settings in {"target: sure": dict(target="sure"),
     print(f"{name:18} {adaptive[name]}")
 old = tally(strong.answer(attacked))
 print(f"{'old suffixes':18} {old}")
+print(f"0 of 3 broken: with 95 % confidence fewer than {wilson(0, 3)[1]:.0%}")
 course.claim("15.adaptive", old=old, n=len(attacked))
 
 # %% [markdown]
-# Three prompts prove little: with 0 of 3 broken, the truth may well be one in two (the 95 % interval
-# of 0 of 3 reaches to 56 %). The benchmark of this lesson, `benchmarks/generative.py`, asks twenty
-# prompts of three models, gives GCG more words and more steps, and adds what is too slow here:
+# Three prompts prove little; the last line says how little. The benchmark of this lesson,
+# `benchmarks/generative.py`, asks twenty prompts of several models, gives GCG more words and more
+# steps, and adds what is too slow here:
 #
 # - **latent** adversarial training (Casper et al. 2024): the same δ, on the output of a block in
 #   place of the embeddings, `ContinuousAttack(0.5, layer=1)`. The idea: there the model holds what
@@ -642,8 +647,8 @@ course.claim("15.injection", obeyed=obeyed)
 figures.injection(obeyed)
 
 # %% [markdown]
-# *The figure: the user asked about a phone; the planted order is about a hotel. Whom does the answer
-# serve? (What is missing to 100 % is neither.)*
+# *The figure: the user asked about a phone; the planted order is about a hotel. Whom does the
+# answer serve? (What is missing to 100 % is neither.)*
 #
 # <details><summary>What you should see</summary>
 #
@@ -707,8 +712,6 @@ else:
 #
 # - Zou, Wang, Carlini, Nasr et al., *Universal and Transferable Adversarial Attacks on Aligned
 #   Language Models*, 2023, arXiv 2307.15043: GCG.
-# - Kim, Kotha and Raghunathan, 2024, arXiv 2403.14725: the Purple Problem, a policy that is exact
-#   and harmless, and still not kept.
 # - Xhonneux, Sordoni, Günnemann, Gidel et al., *Efficient Adversarial Training in LLMs with
 #   Continuous Attacks*, NeurIPS 2024, arXiv 2405.15589.
 # - Casper, Schulze, Patel and Hadfield-Menell, *Defending Against Unforeseen Failure Modes with
@@ -718,7 +721,7 @@ else:
 # - Jain et al., *Baseline Defenses for Adversarial Attacks Against Aligned Language Models*, 2023,
 #   arXiv 2309.00614.
 # - Greshake et al., *Not what you've signed up for: Compromising Real-World LLM-Integrated
-#   Applications with Indirect Prompt Injection*, 2023, arXiv 2302.12173.
+#   Applications with Indirect Prompt Injection*, 2023.
 #
 # > **Ethics** Threat model: the attacker knows the weights, adds words to the prompt, and wants a
 # > review of a museum; in section 8 he writes a text that the model will read. The policy is
