@@ -149,8 +149,9 @@ figures.promise(promise, truth, listed)
 #
 # <details><summary>What you should see</summary>
 #
-# The promise is a hint, not a measurement: the cloud is wide, and many promises are much too large.
-# But the squares lie lower than the rest on average, and that is all that a search needs.
+# The cloud rises from left to right: the slope ranks words well. But it is wide, so the order is a
+# hint and no measurement, and a word may do much more than it promised. The squares lie lower than
+# the rest on average, and that is all that a search needs.
 #
 # </details>
 #
@@ -410,9 +411,10 @@ figures.perplexities(look.perplexity(usual), odd, look.limit)
 # ## 6 · Second defence: shake and vote
 #
 # A suffix found by a search is brittle: change a word or two of it and it stops working.
-# **SmoothLLM** (Robey et al. 2023) makes several copies of the prompt, changes some of each copy's
-# letters (here words) at random, answers all, and goes with the majority. If the suffix has $s$ of the prompt's $n$ words,
-# $r$ words of a copy are replaced, and the suffix breaks as soon as $k$ of its words change, then a
+# **SmoothLLM** (Robey et al. 2023) makes several copies of the prompt, changes some of a copy's
+# letters (here words) at random, answers all, and goes with the majority. Let the prompt have
+# $n$ words, $s$ of them the suffix's; $r$ words of a copy are replaced, and the suffix breaks as soon as
+# $k$ of its words change. Then a
 # copy breaks it with probability
 #
 # $$p=\sum_{j\ge k}\binom{s}{j}\binom{n-s}{r-j}\Big/\binom{n}{r},\qquad
@@ -536,8 +538,8 @@ course.claim("15.push", falls=falls, open_to=open_to)
 # %% [markdown]
 # (`unit` is the mean length of a word's embedding, as in the lessons before.) So a δ that is only a
 # part of a word long opens the policy. Now train. For each batch δ is found for the museum prompts,
-# and the loss has three terms: the usual one for all rows, one *toward* the refusal under δ, one *away* from the
-# target under δ, cut off at a cap, for without it this term alone could fall for ever.
+# and the loss has three terms: the usual one for all rows, one *toward* the refusal under δ, and one
+# *away* from the target under δ. The last is cut off at a cap: without it, it could fall for ever.
 #
 # $$L(\text{rows}) + L(\text{refusal}\mid\delta)
 # - \tfrac12\min\bigl(3, L(\text{target}\mid\delta)\bigr)$$
