@@ -265,6 +265,7 @@ guess.reveal(kinds["GCG"]["refused"] / len(museums))
 last = {name: sum(losses[-1] for _, losses, _ in found[name]) / len(museums)
         for name in ("random search", "GCG")}
 begins = {name: sum(a.startswith("sure") for a in answers) for name, answers in said.items()}
+print(f"mean loss at the end: random search {last['random search']:.2f}, GCG {last['GCG']:.2f}")
 for suffix, answer in [(s, a) for (s, *_), a in zip(found["GCG"], said["GCG"], strict=True)][:4]:
     print(f"… {suffix}\n    {answer}")
 course.claim("15.gcg", kinds=kinds, n=len(museums))
@@ -286,7 +287,8 @@ figures.searches(found, kinds)
 # The random suffix is the control that fools people: a policy that was never trained with words
 # behind the request falls to *any* words there, and then GCG looks like magic. Report it always.
 # And give random search the same number of steps and candidates: only the difference is the
-# gradient's merit.
+# gradient's merit. Compare the two curves: with a vocabulary of some thousand words and 48 tries a
+# step, a search that knows nothing gets far too.
 #
 # One more trap: the attack changes *tokens*, the model is sent *text*. Written out and read again,
 # the suffix must give the same tokens, or what was attacked is not what is read.
@@ -386,7 +388,7 @@ print(f"limit {look.limit:.0f}; GCG's prompts: {min(look.perplexity(attacked)):.
 
 # %%
 fluent = GCG(length=4, steps=12, fluency=1.0, stop=False)(policy, museums[:4], writer)
-smooth_pairs = [(m, s.text) for m, s in zip(museums, fluent, strict=True)]
+smooth_pairs = [(m, s.text) for m, s in zip(museums[:4], fluent, strict=True)]
 through = sum(look.passes(smooth_pairs)) / len(smooth_pairs)
 odd = {"GCG": look.perplexity(attacked), "fluent": look.perplexity(smooth_pairs)}
 print(f"fluent suffixes that pass: {through:.0%}; perplexity "
@@ -412,9 +414,9 @@ figures.perplexities(look.perplexity(usual), odd, look.limit)
 #
 # A suffix found by a search is brittle: change a word or two of it and it stops working.
 # **SmoothLLM** (Robey et al. 2023) makes several copies of the prompt, changes some of a copy's
-# letters (here words) at random, answers all, and goes with the majority. Let the prompt have
-# $n$ words, $s$ of them the suffix's; $r$ words of a copy are replaced, and the suffix breaks as soon as
-# $k$ of its words change. Then a
+# letters (here words) at random, answers all, and goes with the majority. Let the prompt have $n$
+# words, $s$ of them the suffix's; $r$ words of a copy are replaced, and the suffix breaks as soon
+# as $k$ of its words change. Then a
 # copy breaks it with probability
 #
 # $$p=\sum_{j\ge k}\binom{s}{j}\binom{n-s}{r-j}\Big/\binom{n}{r},\qquad
@@ -478,11 +480,12 @@ for share in (0.1, 0.3):
     right = [judge(a).about(r.subject) for r, a in zip(asked, good, strict=True)]
     voted[share] = {**tally(bad), "others": sum(right) / len(right)}
     print(f"{share:.0%} of the words replaced: under GCG {voted[share]}")
-course.claim("15.vote", voted=voted, alone=kinds["GCG"])
+course.claim("15.vote", voted=voted, plain=plain)
 
 # %% [markdown]
-# `others` is the price: the share of other requests that still get a review of the right thing.
-# Replace enough words, and no suffix survives, and neither does the request.
+# Few refusals come back, for these suffixes are not as brittle as the formula would have them: most
+# copies still break the policy in words. And `others` is the price, the share of other requests
+# that still get a review of the right thing: replace enough words, and the request is gone as well.
 #
 # ## 7 · Third defence: train against it
 #
@@ -536,8 +539,8 @@ for size in sizes:
 course.claim("15.push", falls=falls, open_to=open_to)
 
 # %% [markdown]
-# (`unit` is the mean length of a word's embedding, as in the lessons before.) So a δ that is only a
-# part of a word long opens the policy. Now train. For each batch δ is found for the museum prompts,
+# (`unit` is the mean length of a word's embedding, as in the lessons before.) So a δ that is only
+# a part of a word long opens the policy. Now train. For each batch δ is found for the museum prompts,
 # and the loss has three terms: the usual one for all rows, one *toward* the refusal under δ, and one
 # *away* from the target under δ. The last is cut off at a cap: without it, it could fall for ever.
 #
@@ -569,7 +572,7 @@ guess = course.predict("15.c", "share of attacked requests that the continuous m
                        low=0, high=1)
 
 # %%
-some = museums[: profile.pick(5, 20)]
+some = museums[: profile.pick(4, 20)]
 after = {"policy": tally(said["GCG"][: len(some)])}
 for name in ("longer", "continuous"):
     after[name] = tally(models[name].answer([(m, gcg(models[name], m)[0]) for m in some]))
@@ -604,7 +607,6 @@ from advlib.evaluation import wilson
 strong, few_museums = models["continuous"], museums[:3]
 adaptive = {}
 for name, settings in {"target: sure": dict(target="sure"),
-                       "target: sure : i": dict(target="sure : i"),
                        "12 words": dict(length=12), "random search": dict(guided=False)}.items():
     adaptive[name] = tally(strong.answer([(m, gcg(strong, m, **settings)[0])
                                           for m in few_museums]))
