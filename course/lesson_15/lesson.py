@@ -540,12 +540,13 @@ course.claim("15.push", falls=falls, open_to=open_to)
 
 # %% [markdown]
 # (`unit` is the mean length of a word's embedding, as in the lessons before.) So a δ that is only
-# a part of a word long opens the policy. Now train. For each batch δ is found for the museum prompts,
-# and the loss has three terms: the usual one for all rows, one *toward* the refusal under δ, and one
-# *away* from the target under δ. The last is cut off at a cap: without it, it could fall for ever.
+# a part of a word long opens the policy. Now train. For each batch δ is found for the museum
+# prompts, and the loss is
 #
-# $$L(\text{rows}) + L(\text{refusal}\mid\delta)
-# - \tfrac12\min\bigl(3, L(\text{target}\mid\delta)\bigr)$$
+# $$2\,L(\text{rows}) + L(\text{refusal}\mid\delta):$$
+#
+# answer all rows as before, and refuse under δ. (Xhonneux et al. also push *away* from the target
+# under δ; the library has that as `away`, with a cap, for without it that term could fall for ever.)
 
 # %%
 import copy
@@ -553,17 +554,18 @@ import copy
 from advlib.generative import ContinuousAttack, ContinuousTraining, Generator, tune
 
 lessons = rows_to_learn(policy, profile.pick(360, 1500))
-inner = ContinuousAttack(eps=0.5, steps=4)  # in units; the library's `push`
+inner = ContinuousAttack(eps=0.25, steps=3)  # in units; the library's `push`
+tougher = ContinuousTraining(inner, REFUSAL, utility=2.0, away=0.0, most=4)
 models, steps = {"policy": policy}, profile.pick(50, 120)
-for name, objective in {"longer": None,
-                        "continuous": ContinuousTraining(inner, REFUSAL, most=6)}.items():
+for name, objective in {"longer": None, "continuous": tougher}.items():
     models[name] = Generator(copy.deepcopy(policy.model), policy.tokenizer)
-    tune(models[name], lessons, objective, steps=steps, seed=3)
+    tune(models[name], lessons, objective, steps=steps, batch_size=24, seed=3)
     print(f"{name:10} {tally(models[name].answer(museums))} {utility(models[name], 40)}")
 
 # %% [markdown]
 # `longer` is the control: as many steps, no adversary. Is it the adversary that helps, or only more
-# training?
+# training? The second dict of each line is as important as the first. Try `eps=0.5` with
+# `away=0.5`: after few steps you may get a model that refuses museums, and everything else too.
 #
 # ### Prediction 15.c: GCG against the trained models
 
@@ -589,8 +591,8 @@ figures.defended(after, useful)
 #
 # <details><summary>What you should see</summary>
 #
-# More of the same training does not help. Training against δ brings the refusal back, and other
-# requests are answered about as before.
+# More of the same training does not help. Training against δ brings refusals back, and other
+# requests are answered about as before (the dots).
 #
 # </details>
 #
@@ -656,12 +658,14 @@ figures.injection(obeyed)
 #
 # <details><summary>What you should see</summary>
 #
-# A harmless sentence changes little. An order in the data takes answers away from the user.
+# A harmless sentence changes little, and so does an order behind the request. An order in front
+# takes nearly all answers: this model obeys the first order that it reads, whoever gave it.
 #
 # </details>
 #
 # Nobody has searched for anything: the attacker wrote a plain sentence, and he did not need to know
-# the weights. No filter for odd words sees it. What helps is outside of the model: do not give it
+# the weights. A filter for odd words is not made for this. "Put the data last" helps here by an
+# accident of this model's training, and section 3 shows what a search could do there. What helps is outside of the model: do not give it
 # rights that the data's author should not have, and check what it wants to do.
 #
 # ## 9 · A real model, on a GPU
