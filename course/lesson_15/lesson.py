@@ -449,7 +449,6 @@ def failure(words, suffix, replaced, k, copies):
 failure = course.exercise("15.4", failure)
 
 # %%
-figures.move_votes(failure)
 figures.votes(failure)
 
 # %% [markdown]
@@ -464,6 +463,12 @@ figures.votes(failure)
 #
 # </details>
 #
+# With the controls you can change the number of copies and the length of the suffix.
+
+# %%
+figures.move_votes(failure)
+
+# %% [markdown]
 # The formula rests on "breaks when $k$ words change", an assumption about suffixes nobody has
 # defended against yet. Measure it:
 
@@ -546,7 +551,7 @@ course.claim("15.push", falls=falls, open_to=open_to)
 # $$2\,L(\text{rows}) + L(\text{refusal}\mid\delta):$$
 #
 # answer all rows as before, and refuse under δ. (Xhonneux et al. also push *away* from the target
-# under δ; the library has that as `away`, with a cap, for without it that term could fall for ever.)
+# under δ; the library has that as `away`, with a cap, without which it could fall for ever.)
 
 # %%
 import copy
