@@ -670,8 +670,9 @@ figures.injection(obeyed)
 #
 # Nobody has searched for anything: the attacker wrote a plain sentence, and he did not need to know
 # the weights. A filter for odd words is not made for this. "Put the data last" helps here by an
-# accident of this model's training, and section 3 shows what a search could do there. What helps is outside of the model: do not give it
-# rights that the data's author should not have, and check what it wants to do.
+# accident of this model's training, and section 3 shows what a search could do there. What helps is
+# outside of the model: give it no rights that the data's author should not have, and check what it
+# wants to do.
 #
 # ## 9 · A real model, on a GPU
 #
