@@ -284,11 +284,11 @@ figures.searches(found, kinds)
 #
 # </details>
 #
-# The random suffix is the control that fools people: a policy that was never trained with words
-# behind the request falls to *any* words there, and then GCG looks like magic. Report it always.
-# And give random search the same number of steps and candidates: only the difference is the
-# gradient's merit. Compare the two curves: with a vocabulary of some thousand words and 48 tries a
-# step, a search that knows nothing gets far too.
+# Why the random suffix? A policy that was never trained with words behind the request falls to *any*
+# words there, and then GCG looks like magic and has done nothing. Report it always. And give random
+# search the same number of steps and candidates: only the difference is the gradient's merit. Look
+# at both curves: with a thousand words and 48 tries a step, a search without a gradient gets a good
+# part of the way.
 #
 # One more trap: the attack changes *tokens*, the model is sent *text*. Written out and read again,
 # the suffix must give the same tokens, or what was attacked is not what is read.
