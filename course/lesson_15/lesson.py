@@ -284,7 +284,7 @@ figures.searches(found, kinds)
 #
 # </details>
 #
-# Why the random suffix? A policy that was never trained with words behind the request falls to *any*
+# Why the random suffix? A policy never trained with words behind the request falls to *any*
 # words there, and then GCG looks like magic and has done nothing. Report it always. And give random
 # search the same number of steps and candidates: only the difference is the gradient's merit. Look
 # at both curves: with a thousand words and 48 tries a step, a search without a gradient gets a good
