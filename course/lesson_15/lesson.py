@@ -624,7 +624,10 @@ print(f"0 of 3 broken: with 95 % confidence fewer than {wilson(0, 3)[1]:.0%}")
 course.claim("15.adaptive", old=old, n=len(attacked))
 
 # %% [markdown]
-# Three prompts prove little; the last line says how little. The benchmark of this lesson,
+# Compare the line of the old suffixes with those above it. If suffixes found on the *policy* do more
+# than a search on the trained model itself, then that search got stuck, and the model is weaker than
+# the search makes it look: an attacker keeps whatever works, so report the worst of all attacks.
+# And three prompts prove little; the last line says how little. The benchmark of this lesson,
 # `benchmarks/generative.py`, asks twenty prompts of several models, gives GCG more words and more
 # steps, and adds what is too slow here:
 #
