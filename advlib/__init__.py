@@ -15,7 +15,6 @@ _HOME = {
     "load_classifier": "models",
     "embedded_checkpoints": "models",
     "robustness": "evaluation",
-    "report": "evaluation",
     "AdversarialTrainer": "training",
     "finetune": "finetuning",
 }

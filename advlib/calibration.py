@@ -66,4 +66,5 @@ def calibrate(victim: Classifier, data: Dataset, batch_size: int | None = None) 
 
     edge = math.log(20)
     best = unit * math.exp(minimize_scalar(loss, bounds=(-edge, edge), method="bounded").x)
-    return Calibrated(Tempered(victim.model, float(f"{best:.3g}")), victim.tokenizer)
+    model = Tempered(victim.model, float(f"{best:.3g}"))
+    return Calibrated(model, victim.tokenizer, read=victim.read)

@@ -50,7 +50,7 @@ def load_text(
     source: Source = "reviews", *, test: Source | None = None,
     text: str | None = None, label: str | None = None, encoding: str = "utf-8",
     train_size: int | None = None, test_size: int | None = None, seed: int = 0,
-    spurious: float = 0.0,
+    spurious: float = 0.0, groups: str | None = None,
 ) -> Splits:  # fmt: skip
     """Splits train, validation and test with columns `text` (string) and `label` (ClassLabel);
     sentence pairs have `text_pair` between the two. `texts_of` reads both kinds.
@@ -69,6 +69,8 @@ def load_text(
     seed: chooses and orders the training texts. Validation and test stay the same, so that runs
         with different seeds are measured on the same texts.
     spurious: a world's dial for a feature that goes with the label in training only.
+    groups: a further column of the texts to test on, kept as `group` (string; empty where it is
+        missing). A world has `domain` alone.
 
     Labels keep their names: a ClassLabel's in its own order, numbers by size, others by alphabet.
     Texts stay as they are, blank or long; rows without text or label are dropped with a warning
@@ -88,11 +90,17 @@ def load_text(
     if isinstance(source, str) and source in WORLDS:
         if test is not None:
             raise DataError(f"the world {source!r} has its own test set: leave test= out (--test)")
+        if groups not in (None, "domain"):
+            raise DataError(f"the texts of the world {source!r} have the column 'domain' and no "
+                            f"{groups!r}: groups='domain' (--groups domain)")  # fmt: skip
         made = world(source)
         rows = {"train": made.sample(train_size or 2500, "train", seed, spurious),
                 "validation": made.sample(500, "validation"),
                 "test": made.sample(test_size or 1000, "test")}  # fmt: skip
-        return _pack({s: pd.DataFrame(r) for s, r in rows.items()}, ["negative", "positive"])
+        tables = {s: pd.DataFrame(r) for s, r in rows.items()}
+        if groups:
+            tables["test"]["group"] = tables["test"]["domain"]
+        return _pack(tables, ["negative", "positive"])
     if spurious:
         raise DataError(f"spurious={spurious} works with a world only: leave it out")
     equal = ("{} is what is trained on: test on other texts, or leave test= out (--test), and a "
@@ -112,7 +120,11 @@ def load_text(
         chosen = _choose(tables[split].columns, text, label, where)
         if split == "train":
             columns = _columns(tables[split], *chosen)
-        tables[split] = _clean(tables[split], *chosen, where, secret)
+        whole, tables[split] = tables[split], _clean(tables[split], *chosen, where, secret)
+        if groups and (split in given or not given):
+            found = whole.iloc[:, _given([*map(str, whole.columns)], groups, "groups", where)]
+            kept = found.loc[tables[split].index].astype(object)
+            tables[split] = tables[split].assign(group=kept.where(kept.notna(), "").map(str))
     if "test" in tables and Counter(_rows(tables["test"])) == Counter(_rows(tables["train"])):
         raise DataError(equal.format(test or f"the test split of {source}"))
     if "test" in tables and tables["test"].empty:  # its labels are secret
@@ -455,7 +467,7 @@ def _check_cells(column: pd.Series, role: str, where: str) -> None:
 
 
 def _rows(table: pd.DataFrame) -> Iterator[tuple]:
-    return zip(*(table[name] for name in table), strict=True)
+    return zip(*(table[name] for name in table if name != "group"), strict=True)
 
 
 def _warn_of_overlap(tables: dict[str, pd.DataFrame], source: str) -> None:
@@ -486,7 +498,7 @@ def _spread(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 def _pack(tables: dict[str, pd.DataFrame], names: list[str]) -> Splits:
     string = datasets.Value("string")
     kinds = {"text": string, "text_pair": string, "label": datasets.ClassLabel(names=names),
-             "domain": string}  # fmt: skip
+             "domain": string, "group": string}  # fmt: skip
     packed = {
         split: datasets.Dataset.from_dict(
             table.to_dict("list"), datasets.Features({column: kinds[column] for column in table})

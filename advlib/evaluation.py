@@ -21,7 +21,6 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from scipy.stats import binomtest
-from sklearn.metrics import classification_report
 from tqdm.auto import tqdm
 
 from advlib.calibration import calibrate
@@ -154,7 +153,7 @@ def robustness(
 
     calibrate_on: texts that are not in `data`. Every attack is repeated on the calibrated victim;
         the column `calibrated` holds that accuracy, `table.attrs["temperature"]` the temperature.
-    `table.attrs["warning"]` is what `collapse` says of the model, or None.
+    `table.attrs["warning"]` is what `collapse` says, or None; `attrs["robust"]`, which texts stood.
 
     Columns: `attack` (name), `threat model` (the attack's repr, and "meaning unchecked" where
     nobody knows that changed words keep the label), `n`, `accuracy` (under attack, over all
@@ -186,6 +185,7 @@ def robustness(
         rows.append(summarise(found[-1], tried) | names)
     table = pd.DataFrame(rows)
     table.attrs["warning"] = collapse(found[0], victim.labels)
+    table.attrs["robust"] = [outcome.robust.tolist() for outcome in found]  # without the majority
     if calibrate_on is not None:
         tempered = calibrate(victim, calibrate_on, batch_size)
         accuracies = [float(outcome.robust.mean()) for outcome in outcomes(tempered)]
@@ -316,16 +316,3 @@ def short(name: str, most: int = 40) -> str:
 
 def quoted(name: str) -> str:
     return f"“{short(name)}”"
-
-
-# ---------------------------------------------------------------------- beside the rows
-
-
-def report(victim: Classifier, data: Dataset, attack=None) -> str:
-    """scikit-learn's classification report, clean (attack=None) or under attack."""
-    outcome = attack_all(victim, data, attack)
-    shown = outcome.clean if attack is None else outcome.attacked
-    classes = range(len(victim.labels))
-    return classification_report(
-        outcome.labels, shown, labels=list(classes), target_names=victim.labels, zero_division=0
-    )

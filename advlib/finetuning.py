@@ -54,10 +54,6 @@ class Recipe:
     learning_rate: float
     after: int
 
-    def __str__(self) -> str:
-        late = f", the attack sets in after {self.after} plain steps" if self.after else ""
-        return f"{self.epochs:.3g} epochs, learning rate {self.learning_rate:g}{late}"
-
 
 def recipe(
     model: nn.Module, texts: int, batch_size: int = 32, replays: int = 1, *,

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -34,6 +34,7 @@ from advlib.onnx import FILE, OnnxModel, exported_file, needed
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 LONGEST = 512  # tokens; longer texts are cut, as every BERT does
+LEAST = 8  # texts in a batch, however long they are
 AT_ONCE = 2048  # texts to tokenise: their tokens are kept until all are in a batch
 # What a batch carries for attacks and objectives; the model does not take it.
 NOT_INPUTS = ("labels", "special_tokens_mask", "second_at", "reference", "weight")
@@ -56,10 +57,13 @@ class ModelError(ValueError):
 @dataclass
 class Classifier:
     """A model with its tokenizer. A text is a string or, for a model of sentence pairs, a pair of
-    strings (first, second); all texts of a call are of one kind."""
+    strings (first, second); all texts of a call are of one kind.
+
+    read: what is done to a text before the tokenizer sees it, or None. It is not saved."""
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
+    read: Callable[[Text], Text] | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
         # Padding on the left would move a text's tokens, and in models that count positions from
@@ -107,6 +111,10 @@ class Classifier:
         """
         settings = dict(truncation=True, max_length=self.max_length,
                         return_special_tokens_mask=True) | settings  # fmt: skip
+        if self.read and settings.get("return_offsets_mapping"):
+            raise ModelError("this classifier reads another text than it is given, so a token has "
+                             "no place in it: take an attack that needs no gradients on words")
+        texts = [self.read(text) for text in texts] if self.read else texts
         parts = [parts_of(text) for text in texts]
         pairs = sum(len(part) == 2 for part in parts)
         if not pairs:
@@ -132,9 +140,8 @@ class Classifier:
         pieces = word_pieces(tokenizer) if all(isinstance(t, str) for t in texts) else None
         if pieces is None:
             return self.tokens(texts)
-        split = [text.split(" ") for text in texts]
-        fresh = [w for w in dict.fromkeys(chain.from_iterable(split)) if w not in pieces]
-        if fresh:
+        split = [(self.read(text) if self.read else text).split(" ") for text in texts]
+        if fresh := list(set(chain.from_iterable(split)) - pieces.keys()):
             cut = tokenizer(fresh, add_special_tokens=False, return_attention_mask=False)
             pieces.update(zip(fresh, cut["input_ids"], strict=True))
         first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
@@ -177,7 +184,8 @@ class Classifier:
                 batch[name][real] = np.fromiter(flat, np.int64, lengths.sum())
         if labels is not None:
             batch["labels"] = np.array([labels[i] for i in chosen], dtype=np.int64)
-        return {name: torch.from_numpy(v).to(self.device) for name, v in batch.items()}
+        device = self.device
+        return {name: torch.from_numpy(v).to(device) for name, v in batch.items()}
 
     def batches(
         self, texts: Sequence[Text], labels: Sequence[int] | None = None,
@@ -190,7 +198,7 @@ class Classifier:
 
     def _batches(self, tokens: Callable, texts, labels, batch_size):
         """`batches`, with a function of texts that finds their tokens."""
-        order = sorted(range(len(texts)), key=lambda i: _length(texts[i]))
+        order = sorted(range(len(texts)), key=lambda i: sum(map(len, parts_of(texts[i]))))
         for start in range(0, len(order), AT_ONCE):
             some = order[start : start + AT_ONCE]
             found = tokens([texts[i] for i in some])
@@ -199,25 +207,25 @@ class Classifier:
             for chosen in self._groups(lengths, batch_size):
                 yield [some[k] for k in chosen], self._padded(found, chosen, picked)
 
-    def _groups(self, lengths: Sequence[int], batch_size: int | None) -> Iterator[list[int]]:
+    def _groups(self, lengths: Sequence[int], batch_size: int | None) -> list[list[int]]:
         """Which texts make a batch, by how many tokens they have.
 
         A CPU is fastest where what a layer computes stays in its cache: some 700 tokens (64 short
-        texts at once take up to 1.4 times as long as 16). A GPU wants much at a time: some 13,000
+        texts at once take up to 1.4 times as long as 16). A small rest costs nearly as much as a
+        full batch, so there it goes along with the others. A GPU wants much at a time: some 13,000
         tokens, for which an attack on BERT-base keeps 8 GB (66 bytes a token, layer and hidden
         unit), and of a larger model as many fewer."""
-        config = self.model.config
+        config, on_cpu = self.model.config, self.device.type == "cpu"
         size = getattr(config, "num_hidden_layers", 12) * getattr(config, "hidden_size", 768)
-        most = 700 if self.device.type == "cpu" else 13_000 * min(1, 12 * 768 / size)
-        chosen: list[int] = []
-        for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-            fits = len(chosen) < 8 or len(chosen) < 256 and (len(chosen) + 1) * lengths[i] <= most
-            if len(chosen) == batch_size or (batch_size is None and not fits):
-                yield chosen
-                chosen = []
-            chosen.append(i)
-        if chosen:
-            yield chosen
+        most = 700 if on_cpu else 13_000 * min(1, 12 * 768 / size)
+        groups = _cut(lengths, batch_size, most)
+        if on_cpu and batch_size is None and len(groups) > 1:
+            longest = lengths[groups[-1][-1]]
+            rest = len(groups[-1]) * longest / max(most, LEAST * longest)
+            wider = 1 + (rest + 0.1) / (len(groups) - 1)  # a little more, for padding
+            if rest < 0.5 and wider < 1.5:
+                return _cut(lengths, batch_size, most * wider, LEAST * wider)
+        return groups
 
     @torch.inference_mode()
     def logits(self, texts: Sequence[Text], batch_size: int | None = None) -> np.ndarray:
@@ -228,14 +236,15 @@ class Classifier:
         if isinstance(texts, str):
             raise TypeError("pass a list of texts, not one text: predict([text])")
         out = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
+        training = [module for module in self.model.modules() if module.training]
+        if training:
+            self.model.eval()
         try:
             found = [(chosen, raw_logits(self.model, batch).float())
                      for chosen, batch in self._batches(self._inputs, texts, None, batch_size)]
         finally:
-            for module, mode in modes:
-                module.training = mode
+            for module in training:
+                module.training = True
         for chosen, z in found:  # only now, for a GPU would wait for each
             out[chosen] = z.cpu().numpy()
         if not np.isfinite(out).all():
@@ -250,7 +259,11 @@ class Classifier:
         return e / e.sum(axis=1, keepdims=True)
 
     def save(self, folder: str | Path) -> None:
-        """Write the plain Hugging Face layout: `transformers.pipeline` loads it."""
+        """Write the plain Hugging Face layout: `transformers.pipeline` loads it. Raises ModelError
+        where `read` is set, for it would be lost."""
+        if self.read:
+            raise ModelError("this classifier changes texts before its tokenizer, and that cannot "
+                             "be saved: save the victim it was made of, and make it again")
         # A tokenizer made here knows no length; without it `truncation=True` would cut nothing.
         self.tokenizer.model_max_length = self.max_length
         with quiet():
@@ -296,8 +309,16 @@ def raw_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
                          "and train it in float32") from error  # fmt: skip
 
 
-def _length(text: Text) -> int:
-    return sum(map(len, parts_of(text)))
+def _cut(lengths: Sequence[int], size: int | None, most: float, least: float = LEAST) -> list:
+    """Batches of `size` texts; None: as many, padded, as `most` tokens hold, `least` to 256."""
+    batches: list[list[int]] = [[]]
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        count = len(batches[-1])
+        full = count >= least and (count + 1) * lengths[i] > most or count >= 256
+        if count == size or (size is None and full):
+            batches.append([])
+        batches[-1].append(i)
+    return batches if lengths else []
 
 
 def load_classifier(
@@ -442,7 +463,7 @@ def fold_look_alikes(victim: Classifier) -> Classifier:
         tokenizer_object=backend, model_max_length=victim.max_length,
         model_input_names=old.model_input_names, **old.special_tokens_map,
     )  # fmt: skip
-    return Classifier(victim.model, tokenizer)
+    return Classifier(victim.model, tokenizer, read=victim.read)
 
 
 def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> None:

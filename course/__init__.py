@@ -28,7 +28,10 @@ LESSONS = {
     "08": "adversarial_training",
     "09": "stronger_and_cheaper",
     "10": "fewer_labels_fewer_parameters",
+    "11": "certificates",
     "12": "full_gpu_fine_tuning",
+    "13": "explanation_causes_and_games",
+    "14": "ethics_gates",
     "15": "generative_models",
 }
 

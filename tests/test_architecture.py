@@ -10,8 +10,8 @@ HOME = Path(advlib.__file__).parent
 # Each room may import from rooms before it, never from one after it.
 ROOMS = [
     "corpora", "data", "onnx", "models", "embeddings", "perturbation", "attacks", "objectives",
-    "generative", "callbacks", "training", "finetuning", "calibration", "statistics", "evaluation",
-    "plots", "app",
+    "generative", "callbacks", "training", "finetuning", "calibration", "statistics", "fairness",
+    "evaluation", "intervals", "certify", "plots", "app",
 ]  # fmt: skip
 
 

@@ -406,6 +406,33 @@ def test_evaluate_prints_a_table_and_fills_a_leaderboard(tiny_protocol, tmp_path
     assert lines.startswith(LEADERBOARD) and len(lines.splitlines()) == 4
 
 
+def test_evaluate_certifies_and_the_digest_stays(tiny_protocol, tmp_path):
+    from advlib.app.protocol import verify
+
+    cards = []
+    for more in ([], ["--certify"]):
+        code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--out", tmp_path,
+                            *more)  # fmt: skip
+        assert code == 0, output
+        cards.append(json.loads((tmp_path / "card.json").read_text()))
+    plain, proved = cards
+    assert "certified" not in plain and plain["digest"] == proved["digest"] and verify(proved)
+    assert "the row was there" in output
+    found = {row["method"]: row for row in proved["certified"]}
+    assert list(found) == ["ExactWorst", "Canonical", "SmoothedWords"]
+    assert all(f"{row['certified']:.1%} [" in output for row in found.values())
+    assert found["ExactWorst"]["n"] <= found["Canonical"]["n"] == 9
+    assert found["SmoothedWords"]["radius"] is None
+    rows = "\n".join(f"a {w} story {i},{y}" for i in range(20) for w, y in
+                     (("bad", "negative"), ("good", "positive")))  # fmt: skip
+    (tmp_path / "mine.csv").write_text("text,label\n" + rows + "\n")
+    code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--certify", "--data",
+                        tmp_path / "mine.csv", "--n", "2", "--out", tmp_path / "out")  # fmt: skip
+    assert code == 0 and "SmoothedEmbeddings" in output, output
+    (row,) = json.loads((tmp_path / "out" / "card.json").read_text())["certified"]
+    assert 0 < row["radius"] < 0.17 and row["n"] == 2
+
+
 def test_evaluate_says_what_it_leaves_out(tiny_protocol, tmp_path):
     rows = [f"the food was {w} {i},{y}" for i in range(15) for w, y in
             (("bad", "negative"), ("good", "positive"))]  # fmt: skip

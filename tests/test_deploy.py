@@ -156,6 +156,30 @@ def test_front_matter_is_what_the_hub_reads_and_holds_nothing_that_nobody_said(c
     assert results["accuracy"] == card["rows"][0]["accuracy"] and found.model_name == "mine"
 
 
+def test_contact_use_and_groups_stand_on_the_page_and_the_gate_finds_them(card):
+    from advlib.app.gate import HEADINGS, Policy, gate
+    from advlib.app.protocol import group_table, groups_digest
+
+    policy = Policy(model_card=dict.fromkeys(HEADINGS, True))
+    page = model_card(card, LABELS)
+    assert gate(card, policy, page) == ["The model card says nothing under the heading “Contact”."]
+    assert "groups of people (bias)" in page and "## Groups" not in page
+    page = model_card(card, LABELS, contact="mail@<b>example", use="*reviews* only")
+    assert gate(card, policy, page) == []
+    assert "- `mail@<b>example`" in page and "- Meant for: &#42;reviews&#42; only" in page
+    n, of = card["data"]["n"], ["a|b", "<i>"] * 15
+    hits = [card["rows"][0]["hits"], card["worst case"]["hits"]]
+    found = card | {"groups": group_table("x`y", *([i < k for i in range(n)] for k in hits), of)}
+    found["groups"]["digest"] = groups_digest(found)
+    page = model_card(found, LABELS, contact="me")
+    assert gate(found, policy, page) == []
+    assert "## Groups" in page and "| `a¦b` | 15 | " in page and "| ``x`y`` | n |" in page
+    assert "groups of people" not in page
+    found["groups"]["rows"][0]["n"] = 16
+    with pytest.raises(ValueError, match="not the card of an evaluation"):
+        model_card(found, LABELS)
+
+
 HOSTILE = ["a|b", "`x` ``y", "<script>alert(1)</script>", "[a](javascript:x)", "x\n---\n# Owned",
            "license: mit\nlicense: evil", "*b* _i_ ![p](http://x/y.png)", "\u202eevil\u202c", "",
            "{{ 7 * 7 }}", "\x1b[31mred"]  # fmt: skip
@@ -231,6 +255,16 @@ def test_a_card_of_another_model_or_none_is_refused(card, mine):
     with pytest.raises(ValueError, match="no folder of a trained model"):
         write_card(mine / "nowhere", card)
     assert not (mine / "README.md").exists()
+
+
+def test_an_exported_folder_gets_a_card_of_its_own_weights(exported, card, tmp_path):
+    folder = shutil.copytree(exported[0], tmp_path / "served")
+    served = evaluate(folder, protocol=TINY, device="cpu")
+    page = write_card(folder, served).read_text("utf-8")
+    assert "without gradients" in page and served["model"]["sha256"] != card["model"]["sha256"]
+    (folder / "README.md").unlink()
+    with pytest.raises(ValueError, match="other weights"):
+        write_card(folder, card)
 
 
 def test_write_card_keeps_what_a_person_wrote(card, mine):

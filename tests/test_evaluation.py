@@ -30,7 +30,6 @@ from advlib.evaluation import (
     collapse,
     compare,
     macro_f1,
-    report,
     robustness,
     wilson,
 )
@@ -118,12 +117,6 @@ def test_batch_size_does_not_change_the_result(victim, data):
     one = attack_all(victim, data, PGD(0.4, steps=4, restarts=2), batch_size=1)
     all_ = attack_all(victim, data, PGD(0.4, steps=4, restarts=2), batch_size=6)
     np.testing.assert_array_equal(one.attacked, all_.attacked)
-
-
-def test_report_is_scikit_learns(victim, data):
-    text = report(victim, data)
-    assert "precision" in text and "LABEL_0" in text and "accuracy" in text
-    assert report(victim, data, PGD(0.8, steps=5)) != text
 
 
 # ---------------------------------------------------------------------- words, worst case

@@ -18,6 +18,7 @@ from advlib.attacks.embedding import wrong_margin
 from advlib.attacks.words import EmbeddingNeighbours, HotFlip
 from advlib.corpora import world
 from advlib.embeddings import perturbed_logits, zero_delta
+from advlib.fairness import Counterfactual
 from advlib.objectives import (
     R3F,
     SMART,
@@ -898,7 +899,9 @@ def test_words_finds_the_texts_of_a_batch_whatever_the_padding(architecture):
 
 SAME = dict(same_dropout=True)
 NAMES = ["Clean", "Adversarial", "Madry", "TRADES", "VAT", "SMART", "FreeLB", "Free", "RDrop",
-         "R3F", "Words"]  # fmt: skip
+         "R3F", "Words", "Counterfactual"]  # fmt: skip
+# Words that move each logit by more than bf16 rounds: where x and x′ are alike |·| has a kink.
+EXCHANGED = [{"was", "seemed", "felt"}]
 every = pytest.mark.parametrize("name", NAMES)
 
 
@@ -916,6 +919,7 @@ def objective_named(name, victim, data=DATA, **settings):
         "RDrop": lambda: RDrop(),
         "R3F": lambda: R3F(Noise(0.3, **settings)),
         "Words": lambda: Words(NEAR, victim, data),
+        "Counterfactual": lambda: Counterfactual(EXCHANGED, victim, data, **settings),
     }[name]()
 
 
@@ -1046,7 +1050,7 @@ def test_frozen_embeddings_change_no_other_gradient(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["Adversarial", "Madry", "TRADES", "VAT", "SMART", "FreeLB", "R3F"]
+    "name", ["Adversarial", "Madry", "TRADES", "VAT", "SMART", "FreeLB", "R3F", "Counterfactual"]
 )
 def test_with_same_dropout_all_passes_of_a_step_see_one_mask(name):
     victim = make_victim(dropout=0.3)

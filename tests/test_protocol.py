@@ -26,6 +26,7 @@ from advlib.app.protocol import (
 )
 from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
 from advlib.evaluation import Outcome, collapse, majority, summarise
+from advlib.statistics import wilson
 
 FEW_TYPOS = Typos(max_changed=0.1, kinds=("swap",), per_kind=1)
 TINY = Protocol(
@@ -164,6 +165,76 @@ def test_the_digest_knows_weights_texts_and_protocol_but_no_folder(tmp_path):
     assert changed["digest"] != one["digest"]
 
 
+@pytest.fixture(scope="module")
+def grouped():
+    tiny = replace(TINY, n=60, attacks=(FGM(0.3), FEW_TYPOS))
+    plain = evaluate("reviews-clean", protocol=tiny, device="cpu")
+    return plain, evaluate("reviews-clean", protocol=tiny, device="cpu", groups="domain")
+
+
+def test_groups_of_a_card_are_those_of_its_texts(grouped):
+    """Counted by hand: the same attacks on the texts of each group alone."""
+    from advlib.evaluation import attack_all, worst_case
+
+    plain, card = grouped
+    rows = card["groups"]["rows"]
+    assert card["groups"]["column"] == "domain" and len(rows) > 5
+    assert [sum(r["n"] for r in rows), sum(r["clean"]["hits"] for r in rows),
+            sum(r["worst case"]["hits"] for r in rows)] == [
+        60, card["rows"][0]["hits"], card["worst case"]["hits"]]  # fmt: skip
+    victim = advlib.load_classifier("reviews-clean", device="cpu")
+    test = advlib.load_text("reviews", test_size=60, train_size=1)["test"]
+    for row in (rows[0], rows[-1]):
+        some = test.select([i for i, d in enumerate(test["domain"]) if d == row["group"]])
+        found = [attack_all(victim, some, a) for a in (None, FGM(0.3), FEW_TYPOS)]
+        assert row["n"] == len(some) and row["clean"]["hits"] == found[0].robust.sum()
+        assert row["worst case"]["hits"] == worst_case(found).robust.sum()
+        assert (row["clean"]["low"], row["clean"]["high"]) == wilson(row["clean"]["hits"], row["n"])
+
+
+def test_groups_leave_the_digest_as_it_was_and_have_one_of_their_own(grouped):
+    plain, card = grouped
+    assert "groups" not in plain and card["digest"] == plain["digest"]
+    assert verify(card) and verify(json.loads(json.dumps(card, allow_nan=False)))
+    for path, value in [
+        (("groups", "rows", 0, "group"), "other"),
+        (("groups", "rows", 0, "worst case", "hits"), 99),
+        (("groups", "rows", 0, "n"), 99),
+        (("groups", "column"), "city"),
+        (("groups", "digest"), "0" * 64),
+        (("groups", "rows"), card["groups"]["rows"][1:]),
+        (("groups",), plain | {"digest": "0"}),
+        (("groups",), ["x"]),
+        (("rows", 1, "hits"), 0),
+    ]:
+        assert not verify(edited(card, *path, value=value)), path
+    moved = copy.deepcopy(card["groups"])
+    other = plain | {"version": 9}
+    assert not verify(other | {"digest": digest(other), "groups": moved})
+
+
+def test_groups_of_a_file_are_a_column_of_its_test_texts(tmp_path):
+    rows = [f"the food was {w} {i},{y},{'=x' if i % 3 else ''}" for i in range(30)
+            for w, y in (("bad", "negative"), ("good", "positive"))]  # fmt: skip
+    file = tmp_path / "mine.csv"
+    file.write_text("\n".join(["text,label,City", *rows]) + "\n")
+    card = evaluate("reviews-clean", str(file), CHEAP, device="cpu", groups="city")
+    by_hand = advlib.load_text(file, groups="city", test_size=12)["test"]
+    assert {r["group"]: r["n"] for r in card["groups"]["rows"]} == {
+        g: by_hand["group"].count(g) for g in ("=x", "")}  # fmt: skip
+    for text, group in zip(by_hand["text"], by_hand["group"], strict=True):
+        assert group == ("=x" if int(text.split()[-1]) % 3 else "")
+    (tmp_path / "train.csv").write_text("text,label\nso good,positive\nso bad,negative\n" * 9)
+    split = advlib.load_text(tmp_path / "train.csv", test=file, groups="City")
+    assert "group" not in split["train"].column_names and len(split["test"]["group"]) == 60
+    with pytest.raises(ValueError, match="no column 'town'.*--groups"):
+        evaluate("reviews-clean", str(file), CHEAP, groups="town")
+    with pytest.raises(ValueError, match="12 groups for 12 texts"):
+        evaluate("reviews-clean", str(file), CHEAP, device="cpu", groups="text")
+    with pytest.raises(ValueError, match="column 'domain' and no 'city'"):
+        evaluate("reviews-clean", protocol=CHEAP, groups="city")
+
+
 def test_a_hub_model_is_known_by_its_state():
     a, b = (make_classifier(seed=seed).model for seed in (0, 1))
     first = weights_hash("someone/something", a)
@@ -234,7 +305,7 @@ def test_published_digests_stay_as_they_are(card):
 @pytest.mark.parametrize("name,hits", [  # of 500; the same after calibration
     ("reviews-clean", [490, 489, 358, 201, 284, 90, 43]),
     ("reviews-fgm", [493, 493, 466, 438, 352, 115, 104]),
-    ("reviews-robust", [499, 499, 496, 479, 499, 440, 430]),
+    ("reviews-robust", [499, 499, 497, 480, 499, 447, 436]),
 ])  # fmt: skip
 def test_the_published_digest_is_that_of_the_published_numbers(name, hits, monkeypatch):
     """The rows of docs/results/leaderboard.md, put in the place of two minutes of attacks."""

@@ -26,8 +26,8 @@ from advlib.attacks.words import (
     best_others,
     gradients,
     slips,
-    token_spans,
     whole_words,
+    word_tokens,
 )
 from advlib.corpora import replace, words, world
 from advlib.models import Classifier
@@ -276,13 +276,12 @@ def test_whole_words_come_back_as_one_token(victim):
 
 def test_words_and_their_tokens_are_aligned(victim):
     text = "Delectablish soup, waiter!"
-    found = [(0, 12), (13, 17), (19, 25)]
-    spans = token_spans(victim, text, found)
+    spans = word_tokens(victim, text)
     tokens = victim.tokenizer.convert_ids_to_tokens(victim.tokenizer(text)["input_ids"])
     joined = ["".join(tokens[a:b]).replace("##", "") for a, b in spans]
     assert joined == ["delectablish", "soup", "waiter"]
     long = " ".join(["soup"] * 300)
-    assert token_spans(victim, long, [(1495, 1499)]) == [(0, 0)], "cut off: no tokens"
+    assert word_tokens(victim, long)[-1] == (0, 0), "cut off: no tokens"
 
 
 def test_hotflip_s_estimate_is_the_slope_of_the_score(victim):

@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]
 # The row of a lesson where the first free one would let arrows run through boxes.
 ROW = {"00": 2, "01": 1, "02": 1, "03": 1, "04": 1, "05": 2, "06": 2, "07": 0, "08": 1, "09": 1,
-       "10": 1, "12": 0}  # fmt: skip
+       "10": 1, "11": 3, "12": 0, "13": 2, "14": 3}  # fmt: skip
 OPTIONAL = re.compile(r"\([^)]*helps[^)]*\)", re.S)
 
 

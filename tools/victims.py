@@ -30,6 +30,7 @@ from advlib.models import CHECKPOINTS, Classifier, fold_look_alikes, load_classi
 from advlib.objectives import Adversarial, InTurn, Objective, Words
 
 EPS, SEED = 0.3, 0
+RUNS = Path("runs/victims")
 TESTS = (FGM(EPS), PGD(EPS, steps=10), WordSubstitution())
 
 
@@ -119,21 +120,22 @@ def ship_pretrained(source: Path) -> None:
     seal(target, json.loads((source / "card.json").read_text()))
 
 
-def train(recipe: Recipe, seed: int = SEED) -> tuple[Classifier, list[dict]]:
-    """bert-tiny, fine-tuned by a recipe, and what each stage was and cost."""
+def train(recipe: Recipe, seed: int, name: str) -> tuple[Classifier, list[dict]]:
+    """bert-tiny, fine-tuned by a recipe, and what each stage was and cost. What the stages before
+    the last one leave is kept in RUNS/name-1, -2, …"""
     texts = advlib.load_text("reviews", train_size=recipe.texts)["train"]
     set_seed(seed)
     victim = load_classifier("bert-tiny", labels=texts.features["label"].names, device="cpu")
     if recipe.folds:
         victim = fold_look_alikes(victim)
     done = []
-    for stage in recipe.stages:
+    for k, stage in enumerate(recipe.stages, 1):
         objective = stage.objective(victim, texts)
         trainer = finetune(
             victim,
             texts,
             objective,
-            out="runs/victims",
+            out=RUNS,
             epochs=stage.epochs,
             after=stage.after,
             learning_rate=stage.learning_rate,
@@ -148,12 +150,14 @@ def train(recipe: Recipe, seed: int = SEED) -> tuple[Classifier, list[dict]]:
             "plain steps first": stage.after,
             "passes over a batch": {kind: round(n) for kind, n in trainer.passes.items()},
         })  # fmt: skip
+        if k < len(recipe.stages):
+            victim.save(RUNS / f"{name}-{k}")
     return victim, done
 
 
 def keep(name: str, recipe: Recipe, seed: int, target: Path) -> None:
     """Train a victim and write it, in half precision, with its card."""
-    victim, stages = train(recipe, seed)
+    victim, stages = train(recipe, seed, target.name)
     shutil.rmtree(target, ignore_errors=True)
     with quiet():
         victim.model.to(torch.float16).save_pretrained(target)

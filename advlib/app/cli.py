@@ -1,4 +1,4 @@
-"""The command line: `advlib run`, `attack`, `evaluate`, `card`, `export`, `doctor`."""
+"""The command line, `advlib`: run, attack, evaluate, card, gate, review, export, doctor."""
 
 from __future__ import annotations
 
@@ -336,8 +336,17 @@ def evaluate(
     n: Annotated[
         int | None, typer.Option(min=1, help="So many test texts instead of the protocol's.")
     ] = None,
+    certify: Annotated[
+        bool,
+        typer.Option("--certify", help="Count the texts that are proved robust, too: of a world "
+                     "against every substitution of words, else by noise on the embeddings "
+                     "(200 passes a text). The digest stays as it is."),
+    ] = False,
     text: Annotated[str | None, typer.Option(help="Name of the column with the texts.")] = None,
     label: Annotated[str | None, typer.Option(help="Name of the column with the labels.")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="A column of groups to tell apart; of a world: domain.")
+    ] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
     out: Annotated[Path, typer.Option(help="Folder of card.json and leaderboard.md.")] = Path(
         "runs/evaluation"
@@ -350,21 +359,34 @@ def evaluate(
     """
     import pandas as pd
 
+    from advlib.app.certificates import shown
     from advlib.app.experiment import check_folder
     from advlib.app.protocol import evaluate as measure
     from advlib.app.protocol import publish
-    from advlib.app.rows import cells
+    from advlib.app.rows import cells, interval, line
+    from advlib.evaluation import short
 
     check_folder(out, need=1e6)
     card = measure(model, data, protocol, eps=eps, n=n, progress=True, test=test, text=text,
-                   label=label, encoding=encoding)  # fmt: skip
+                   label=label, encoding=encoding, groups=groups, certify=certify)  # fmt: skip
     new = publish(card, out)
     print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
           f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip
     print(f"! {card['warning']}\n" if "warning" in card else "", end="")
     rows = [*card["rows"], card["worst case"], card["majority class"]]
     print(pd.DataFrame(map(cells, rows)).to_string(index=False))
+    if "groups" in card:
+        said = [{"group": short(line(row["group"])), "n": row["n"],
+                 "clean [95 %]": interval(row["clean"]),
+                 "worst case [95 %]": interval(row["worst case"])}
+                for row in card["groups"]["rows"]]  # fmt: skip
+        print(f"\nby {short(line(groups))}, the lowest first, which lies low by chance too\n"
+              + pd.DataFrame(said).to_string(index=False))  # fmt: skip
     print("".join(f"\nleft out: {attack}" for attack in card["left out"]))
+    if certify:
+        proved = pd.DataFrame(map(shown, card["certified"]))
+        print("\n" + ("nothing certified: an exported model has no embeddings to put noise on"
+                      if proved.empty else proved.to_string(index=False)) + "\n")  # fmt: skip
     if "classes" in card:
         pairs = ", ".join(f"{ours!r} for {theirs!r}" for ours, theirs in card["classes"].items())
         print(f"the data's classes are taken for the model's, by place: {pairs}")
@@ -387,6 +409,10 @@ def card(
         str | None, typer.Option(help="The model on the Hub that it was made from.")
     ] = None,
     language: Annotated[str | None, typer.Option(help="Of the texts, as en.")] = None,
+    contact: Annotated[
+        str | None, typer.Option(help="Whom to ask or to complain to: an address that stays.")
+    ] = None,
+    use: Annotated[str | None, typer.Option(help="What the model is meant for.")] = None,
 ) -> None:
     """Write README.md into a model's folder: a Hugging Face model card from its evaluation.
 
@@ -405,8 +431,49 @@ def card(
         ) from error
     except ValueError as error:
         raise ValueError(f"{evaluation} is no JSON: {error}") from error
-    said = dict(license=license, base_model=base_model, language=language)
+    said = dict(license=license, base_model=base_model, language=language, contact=contact, use=use)
     print(write_card(model, found, **{name: value for name, value in said.items() if value}))
+
+
+@app.command(short_help="Let a model pass, or say what it lacks.")
+def gate(
+    card: Annotated[Path, typer.Argument(help="The card.json that `advlib evaluate` wrote.")],
+    policy: Annotated[Path, typer.Option(help="What is asked for: a TOML file, docs/gate.md.")],
+    model_card: Annotated[
+        Path | None, typer.Option(help="The model's README.md, as `advlib card` writes it.")
+    ] = None,
+) -> None:
+    """Read an evaluation, and a model card, against a policy, and say all that is missing.
+
+    Exit code 0: the model passes. 1: it is refused, with a sentence for each thing that is missing
+    or below its bar. 2: the card, the model card or the policy cannot be read. Bars are for the
+    lower end of the 95 % interval.
+    """
+    from advlib.app.gate import Unreadable, read_card, read_policy, read_text
+    from advlib.app.gate import gate as check
+    from advlib.app.rows import line
+
+    unread = []
+
+    def read(how, file):
+        try:
+            return how(file)
+        except Unreadable as error:
+            unread.extend(error.sentences)
+
+    asked, found = read(read_policy, policy), read(read_card, card)
+    text = read(read_text, model_card) if model_card else None
+    if unread:
+        print("\n".join(f"advlib: {sentence}" for sentence in unread), file=sys.stderr)
+        raise typer.Exit(2)
+    missing = check(found, asked, text)
+    name = line(found.get("model", {}).get("name") if isinstance(found.get("model"), dict) else "?")
+    if missing:
+        print(f"refused: {name} lacks {_count(len(missing), 'thing')} that {policy.name} asks for")
+        print("\n".join(f"- {sentence}" for sentence in missing))
+        raise typer.Exit(1)
+    bars = "the lower end of 95 % intervals" if asked.low else "accuracies as they are"
+    print(f"passed: {name} has all that {policy.name} asks for; bars were for {bars}")
 
 
 @app.command(short_help="Write a model as ONNX, and compare.")
@@ -437,6 +504,148 @@ def doctor() -> None:
     print("\n".join(lines))
     if any(line.startswith("  !") for line in lines):
         raise typer.Exit(1)
+
+
+review = typer.Typer(
+    help="A queue of texts that a person decides on: add, next, decide, stats, export.",
+    no_args_is_help=True, rich_markup_mode=None,
+)  # fmt: skip
+app.add_typer(review, name="review", short_help="Let a person decide what a model is unsure of.")
+Store = Annotated[Path, typer.Argument(help="The file of the queue (SQLite).")]
+
+
+@review.command(short_help="Put texts into the queue.")
+@plainly
+def add(
+    store: Store,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A CSV file with a column text, and source, prediction, confidence and "
+                          "reason where they are known."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Predict with this model, and take what it is unsure of.")
+    ] = None,
+    below: Annotated[
+        float, typer.Option(help="With --model: take texts of a confidence below this.")
+    ] = 0.9,
+    source: Annotated[
+        str | None, typer.Option(help="Where texts without a source come from [the file].")
+    ] = None,
+    most_per_source: Annotated[
+        int, typer.Option(min=1, help="So many texts of a source wait at most; more are left out.")
+    ] = 100,
+    budget: Annotated[
+        float | None, typer.Option(help="Minutes that people have in all; kept, with its date.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Which labels there are, with commas [the model's, or any].")
+    ] = None,
+) -> None:  # fmt: skip
+    """Put texts into a queue; the first time makes it. A text that is there already stays as it is.
+
+    All texts of a file come in, or, where something goes wrong, none.
+    """
+    from advlib.app.review import Queue, read_texts, unsure
+
+    if data is None and budget is None and labels is None:
+        raise ValueError("name a file of texts with --data, or set --budget or --labels")
+    if not 0 <= below <= 1:
+        raise ValueError(f"--below is a confidence from 0 to 1, got {below:g}")
+    rows = read_texts(data, source) if data else []
+    names = [name.strip() for name in labels.split(",")] if labels else None
+    if model and rows:
+        from advlib.models import load_classifier
+
+        victim = load_classifier(model)
+        names = names or victim.labels
+        rows = unsure(victim, rows, below)
+    with Queue(store, create=True) as queue:
+        done = queue.add(rows, most_per_source, budget=budget, labels=names)
+    print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in done.items()))
+
+
+@review.command("next", short_help="Show the next text.")
+@plainly
+def next_one(
+    store: Store,
+    prediction: Annotated[
+        bool, typer.Option("--prediction", help="And what the model says, which leads people.")
+    ] = False,
+    as_html: Annotated[
+        bool, typer.Option("--html", help="As a piece of HTML, escaped, for a page.")
+    ] = False,
+) -> None:
+    """Show the text that waits and is next: of the source that has had the fewest decisions, the
+    one that the model is least sure of. Refused when the minutes are used up.
+    """
+    from advlib.app.review import Queue, shown
+
+    with Queue(store) as queue:
+        item = queue.next()
+    print("nothing waits" if item is None else shown(item, prediction, as_html))
+
+
+@review.command(short_help="Write down what a person decided.")
+@plainly
+def decide(
+    store: Store,
+    number: Annotated[int, typer.Argument(help="The number of the text, as `next` shows it.")],
+    label: Annotated[
+        str | None, typer.Argument(help="Its label; without one: it cannot be told.")
+    ] = None,
+    who: Annotated[str, typer.Option(help="Who decides.")] = "",
+    minutes: Annotated[float, typer.Option(help="How long that took.")] = 1.0,
+) -> None:
+    """Write down a decision. None is ever changed: a second one for the same text is a new line,
+    and the last one counts.
+    """
+    from advlib.app.review import Queue
+
+    with Queue(store) as queue:
+        before = queue.decide(number, label, who, minutes)
+    print(f"decided, for the {_ordinal(before + 1)} time" if before else "decided")
+
+
+def _ordinal(n: int) -> str:
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
+
+
+@review.command(short_help="How many wait, and what was decided.")
+@plainly
+def stats(store: Store) -> None:
+    """How many texts wait, how many were decided and by whom, and what is left of the minutes."""
+    from advlib.app.review import Queue
+    from advlib.app.rows import line
+
+    with Queue(store) as queue:
+        found = queue.stats()
+    for name, value in found.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{line(key)} {count:,}" for key, count in value.items()) or "none"
+        print(f"{name:<22} {value:g}" if isinstance(value, float) else f"{name:<22} {value}")
+
+
+@review.command("export", short_help="Write texts and labels to train on.")
+@plainly
+def export_labels(
+    store: Store,
+    out: Annotated[
+        Path, typer.Option(help="A .csv or .jsonl file to write; one that is there stays.")
+    ] = Path("reviewed.csv"),
+) -> None:
+    """Write the texts that have a label, each with its last one, for `advlib run --data`.
+
+    In a CSV a cell that a spreadsheet would take for a formula (it begins with =, +, -, @, a tab or
+    a line break) gets an apostrophe in front. A .jsonl file has every text as it is.
+    """
+    from advlib.app.review import Queue
+
+    with Queue(store) as queue:
+        written, changed = queue.export(out)
+    more = f", {changed:,} with an apostrophe in front, for spreadsheets" if changed else ""
+    print(f"{out}: {_count(written, 'text')} with a label{more}")
 
 
 def main() -> None:

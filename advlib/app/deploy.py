@@ -20,11 +20,11 @@ from torch import nn
 
 from advlib.app.in_words import in_words
 from advlib.app.protocol import verify, weights_hash
-from advlib.app.rows import cells, duration, some, templates
+from advlib.app.rows import cells, duration, line, some, templates
 from advlib.embeddings import attack_mode
 from advlib.evaluation import MAJORITY
 from advlib.models import Classifier, ModelError, load_onnx, quiet
-from advlib.onnx import OnnxModel, needed
+from advlib.onnx import OnnxModel, exported_file, needed
 
 TOLERANCE = 1e-4  # between two logits; float32 in another order of sums stays well below
 # What goes wrong first: words of several lengths, other scripts, nothing, and more than fits.
@@ -35,12 +35,16 @@ PROBES = ("good", "The soup was cold, and nobody came back to ask.", "Ünïcöd�
 # ---------------------------------------------------------------------- the model card
 
 
-def model_card(card: dict, labels: list[str], training: dict | None = None, **metadata) -> str:
+def model_card(
+    card: dict, labels: list[str], training: dict | None = None, *, contact: str | None = None,
+    use: str | None = None, **metadata,
+) -> str:  # fmt: skip
     """A Hugging Face model card as Markdown with YAML front matter.
 
     card: what `advlib.app.protocol.evaluate` returned; every number of the page comes from it.
     labels: the model's class names. training: how it was made, name -> value, where that is known.
-    metadata: what only a person can say, as `huggingface_hub.ModelCardData` names it: license,
+    contact, use: whom to ask, and what the model is meant for, in a person's words.
+    metadata: what else only a person can say, as `huggingface_hub.ModelCardData` names it: license,
         base_model, language. What is not given is left out.
 
     After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, arXiv 1810.03993. Names and
@@ -55,9 +59,9 @@ def model_card(card: dict, labels: list[str], training: dict | None = None, **me
     data = ModelCardData(
         pipeline_tag="text-classification", library_name="transformers",
         tags=["text-classification", "adversarial-robustness", "advlib"],
-        model_name=_line(card["model"]["name"]), eval_results=_results(card), **metadata,
+        model_name=line(card["model"]["name"]), eval_results=_results(card), **metadata,
     )  # fmt: skip
-    page = f"---\n{data.to_yaml()}\n---\n\n{_body(card, labels, training or {})}"
+    page = f"---\n{data.to_yaml()}\n---\n\n{_body(card, labels, training or {}, contact, use)}"
     return str(ModelCard(page))  # parses the front matter again, as the Hub will
 
 
@@ -68,9 +72,11 @@ def write_card(folder: str | Path, card: dict, **metadata) -> Path:
     weights than those in the folder, and where another README.md is there.
     """
     folder = Path(folder).expanduser()
-    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+    weights = list(folder.glob("*.safetensors")) or exported_file(folder)
+    if not (folder / "config.json").is_file() or not weights:
         raise ValueError(f"{folder} is no folder of a trained model: it needs config.json and "
-                         "*.safetensors, as `advlib run` writes them")  # fmt: skip
+                         "*.safetensors, as `advlib run` writes them, or the model.onnx of `advlib "
+                         "export`")  # fmt: skip
     config = json.loads((folder / "config.json").read_text("utf-8"))
     names = config.get("id2label") or {}
     page = model_card(card, [names[i] for i in sorted(names, key=int)], _training(folder),
@@ -92,7 +98,7 @@ def _results(card: dict) -> list:
     """The rows of the card as the Hub's `model-index` has them."""
     from huggingface_hub import EvalResult
 
-    data = _line(card["data"]["name"])
+    data = line(card["data"]["name"])
     of_data = dict(task_type="text-classification", dataset_type=data, dataset_name=data,
                    dataset_split="test")  # fmt: skip
     clean = card["rows"][0]
@@ -100,8 +106,8 @@ def _results(card: dict) -> list:
         EvalResult(
             **of_data, metric_type="accuracy", metric_value=row["accuracy"],
             metric_name="accuracy" if row["attack"] == "none" else
-                        f"accuracy under attack: {_line(row['attack'])}",
-            metric_args={"threat model": _line(row["threat model"]), "n": row["n"],
+                        f"accuracy under attack: {line(row['attack'])}",
+            metric_args={"threat model": line(row["threat model"]), "n": row["n"],
                          "95 % interval": [row["low"], row["high"]]},
         )
         for row in _rows(card)
@@ -118,7 +124,7 @@ def _rows(card: dict) -> list[dict]:
     return card["rows"] + [worst] * (worst["attack"] not in {r["attack"] for r in card["rows"]})
 
 
-def _body(card: dict, labels: list[str], training: dict) -> str:
+def _body(card: dict, labels: list[str], training: dict, contact, use) -> str:
     (clean, *attacked), constant = card["rows"], card.get(MAJORITY)
     shown = [clean, *[constant] * bool(constant), *_rows(card)[1:]]
     # Only attacks that change words count queries; the others move embeddings.
@@ -127,7 +133,8 @@ def _body(card: dict, labels: list[str], training: dict) -> str:
     env = templates()
     env.filters |= dict(code=_code, plain=_plain, threat=_threat)
     return env.get_template("card.md").render(
-        card=card, clean=clean, attacked=attacked, constant=constant,
+        card=card, groups=card.get("groups"), contact=contact, use=use, clean=clean,
+        attacked=attacked, constant=constant,
         warning=card.get("warning", "").partition(": ") if card.get("warning") else None,
         classes=", ".join(map(_code, some(labels))), rows=[r | cells(r) for r in shown],
         moved=kinds[True], worded=kinds[False],
@@ -147,21 +154,16 @@ def _measure(name: str, value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _line(text) -> str:
-    """One line without anything invisible, such as marks that turn the reading direction."""
-    return "".join(c if c.isprintable() else "�" for c in " ".join(str(text).split()))
-
-
 def _plain(text) -> str:
     """A line in which no sign means anything to Markdown or HTML."""
     signs = r"[^\w\s.,;%“”…-]|_|\.(?=[^\W\d])"  # www.name is a link on some pages
-    return re.sub(signs, lambda sign: f"&#{ord(sign[0])};", _line(text))
+    return re.sub(signs, lambda sign: f"&#{ord(sign[0])};", line(text))
 
 
 def _code(text) -> str:
     """A code span: neither Markdown nor HTML means anything inside. Its fence is longer than any
     run of backticks in the text."""
-    text = _line(text) or "(empty)"
+    text = line(text) or "(empty)"
     fence = "`" * (1 + max(map(len, "".join(c if c == "`" else " " for c in text).split()),
                            default=0))  # fmt: skip
     pad = " " if text[0] == "`" or text[-1] == "`" else ""

@@ -45,7 +45,6 @@ FEW_TESTS = 50
 WORD_TEXTS = 100  # real models: an attack on words asks a hundred times about a text
 SELECTION = 200  # validation texts that choose the checkpoint, at most
 EMBEDDED_EPS = 0.3
-REAL_EPS = 0.15  # where none can be measured
 TOLERANCE = 0.02  # clean accuracy that the adversarial model may give away
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy")
 

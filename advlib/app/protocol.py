@@ -17,6 +17,7 @@ from pathlib import Path
 
 from torch import nn
 
+from advlib.app.certificates import certificates
 from advlib.app.recipes import for_text
 from advlib.app.rows import interval, percent
 from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
@@ -24,6 +25,7 @@ from advlib.attacks.words import KeepWords
 from advlib.corpora import WORLDS
 from advlib.data import load_text, texts_hash, texts_of
 from advlib.evaluation import MAJORITY, NothingToTry, robustness
+from advlib.fairness import by_group
 from advlib.models import CHECKPOINTS, Classifier, embedded_checkpoints, load_classifier
 from advlib.onnx import FILE, NoGradients, OnnxModel, exported_file
 
@@ -74,8 +76,9 @@ LEADERBOARD = """\
 """
 # Not covered by the digest: what may differ where the same model meets the same texts. A folder may
 # be called anything; a processor that adds up in another order may find one query more or less.
-UNSEALED = {"digest", "name", "versions", "seconds",
-            "queries", "forward", "changed", "temperature", MAJORITY}  # fmt: skip
+# Groups have a digest of their own, so that a card has the same one with and without them.
+UNSEALED = {"digest", "name", "versions", "seconds", "queries", "forward", "changed",
+            "temperature", MAJORITY, "groups", "certified"}  # fmt: skip
 # Of a row. They and the majority class came later than the first published digests, which stay as
 # they are: macro-F1 and classes follow from the same answers as `hits`, the majority class and
 # texts without a candidate from the texts. What they would show of a model that learned nothing is
@@ -86,7 +89,8 @@ UNSEALED_IN_ROWS = {"macro_f1", "classes", "untried"}
 def evaluate(
     source: str | Path, data: str = "reviews", protocol: str | Protocol = "standard", *,
     eps: float | None = None, test: str | Path | None = None, n: int | None = None,
-    device: str | None = None, batch_size: int | None = None, progress: bool = False, **columns,
+    device: str | None = None, batch_size: int | None = None, progress: bool = False,
+    groups: str | None = None, certify: bool = False, **columns,
 ) -> dict:  # fmt: skip
     """Put a model through a protocol. Returns its card, a dict that goes into JSON as it is.
 
@@ -96,6 +100,10 @@ def evaluate(
         …", and another eps is another protocol.
     n: so many test texts instead of the protocol's. The card then says "standard, n = …", and so
         it does where the data have fewer texts.
+    groups: a column of the test texts, of a world "domain". The card then has, under "groups",
+        clean accuracy and worst case of each group that stands in it.
+    certify: the card gets a further part, "certified", how many of the texts are proved robust (see
+        `advlib.app.certificates`). The digest does not cover it.
 
     An attack that has a `world` is left out where the data are not that world, for elsewhere
     nobody knows which words keep the label, and so is one that has nothing to try on any text; the
@@ -112,10 +120,15 @@ def evaluate(
     victim = load_classifier(source, device=device)
     size = protocol.n if n is None else n
     few = {"train_size": 1} if data in WORLDS else {}  # of a world no more need be made
-    splits = load_text(data, test=test, test_size=size, **few, **columns)
+    splits = load_text(data, test=test, test_size=size, groups=groups, **few, **columns)
     rows, held_out = splits["test"], splits["validation"]
     held_out = held_out.select(range(min(protocol.calibration, len(held_out))))
     others = _check_classes(victim.labels, rows.features["label"].names)
+    of = rows["group"] if groups else []
+    if groups and 2 * len(set(of)) > len(of):
+        raise ValueError(f"the column {groups!r} has {len(set(of))} groups for {len(of)} texts, "
+                         "and fewer than two texts a group say nothing: name another with "
+                         "--groups, or take more texts")  # fmt: skip
     attacks = [a for a in protocol.attacks if getattr(a, "world", data) == data]
     left_out = {a: f"the data are not the world {a.world!r}"
                 for a in protocol.attacks if a not in attacks}  # fmt: skip
@@ -153,7 +166,30 @@ def evaluate(
     } | others  # fmt: skip
     if table.attrs["warning"]:  # of a model that collapsed, or is no better than one answer to all
         card["warning"] = table.attrs["warning"]
-    return card | {"digest": digest(card)}
+    card["digest"] = digest(card)
+    if groups:
+        clean, worst = table.attrs["robust"][0], table.attrs["robust"][-1]
+        card["groups"] = group_table(groups, clean, worst, of)
+        card["groups"]["digest"] = groups_digest(card)
+    if certify:
+        card["certified"] = certificates(victim, rows, data)
+    return card
+
+
+def group_table(column: str, clean: list[bool], worst: list[bool], groups: list[str]) -> dict:
+    """What a card says of groups: the column, and of each group, the lowest worst case first, its
+    name, n, and hits, accuracy and 95 % interval, clean and in the worst case.
+
+    clean, worst: (n,) whether each text is right, without attack and under all of them.
+    """
+    unattacked = {row["group"]: row for row in by_group(clean, groups)}
+    numbers = ("hits", "accuracy", "low", "high")
+    return {"column": column, "rows": [
+        {"group": row["group"], "n": row["n"],
+         "clean": {key: unattacked[row["group"]][key] for key in numbers},
+         "worst case": {key: row[key] for key in numbers}}
+        for row in by_group(worst, groups)
+    ]}  # fmt: skip
 
 
 def needs_gradients(attack, victim: Classifier, rows) -> bool:
@@ -186,8 +222,15 @@ def digest(card: dict) -> str:
     return _sha256([json.dumps(sealed, sort_keys=True).encode()])
 
 
+def groups_digest(card: dict) -> str:
+    """SHA-256 of what a card says of groups, names too, and of the card's own digest."""
+    said = {key: value for key, value in card["groups"].items() if key != "digest"}
+    return _sha256([json.dumps([digest(card), said], sort_keys=True).encode()])
+
+
 def verify(card: dict) -> bool:
-    """Whether the numbers of a card are those that its digest was made of.
+    """Whether the numbers of a card are those that its digest was made of, and those of its groups,
+    where it has them, those of theirs.
 
     This is a checksum and not the signature of a person: it shows a number that was edited, by
     slip or in haste, but whoever edits a card can compute a new digest as well. What proves a card
@@ -195,7 +238,9 @@ def verify(card: dict) -> bool:
     of weights and texts say what was measured; nor are costs, the temperature, macro-F1 and what
     follows from the texts alone (`UNSEALED`, `UNSEALED_IN_ROWS`).
     """
-    return card.get("digest") == digest(card)
+    groups = card.get("groups", {})
+    whole = not groups or isinstance(groups, dict) and groups.get("digest") == groups_digest(card)
+    return card.get("digest") == digest(card) and whole
 
 
 def leaderboard_line(card: dict) -> str:
@@ -234,8 +279,8 @@ def weights_hash(source: str | Path, model: nn.Module) -> str:
     """SHA-256 of a folder's *.safetensors, in the order of their names (`cat *.safetensors |
     sha256sum`); of model.onnx where the model is exported; of names and tensors of the state dict
     where the model comes from the Hub."""
-    if isinstance(model, OnnxModel):
-        return _sha256([exported_file(source).read_bytes()])
+    if exported := exported_file(source):
+        return _sha256([exported.read_bytes()])
     home = CHECKPOINTS if str(source) in embedded_checkpoints() else Path()
     if files := sorted((home / Path(source).expanduser()).glob("*.safetensors")):
         return _sha256(file.read_bytes() for file in files)

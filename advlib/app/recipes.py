@@ -147,11 +147,6 @@ class PWWS(WordAttack):
     def scored(self, victim, state, most):
         return weighted_saliency(state, self.blank(victim), most)
 
-    def ranking(self, state, places, unknown):
-        """For a greedy search in the same order."""
-        found = yield from salient_options(state, places, unknown)
-        return {i: found[i][0] if i in found else -np.inf for i in places}
-
 
 def probability(score: np.ndarray) -> np.ndarray:
     """How probable the attacker's failure is: of two classes, the true one. Among more, that of the

@@ -70,8 +70,8 @@ def result_sentence(run: dict) -> str:
         parts += [f"the {MODELS.get(model, model)} {noun} {_join(right)}"] if right else []
     verdicts: dict[str, list[str]] = {}
     for a in shown:
-        if (verdict := _verdict(run, a)) is not None:
-            verdicts.setdefault(verdict, []).append(_under(a))
+        if found := (run.get("verdicts") or {}).get(a):
+            verdicts.setdefault(found["verdict"], []).append(_under(a))
     ending = ", ".join(f"{verdict} {_join(where)}" for verdict, where in verdicts.items())
     if ending and any((run.get("warnings") or {}).values()):
         ending = "so neither is called better by its accuracy"
@@ -80,23 +80,6 @@ def result_sentence(run: dict) -> str:
     if share is not None:
         sentence += f" Always the most frequent class: right on {share:.1%}, whatever the attack."
     return sentence
-
-
-def _verdict(run: dict, attack: str) -> str | None:
-    """What the paired comparison said; for a run without it, the 95 % interval of the difference
-    (Newcombe 1998, from the two Wilson intervals). None where there are not two models."""
-    rows = {r["model"]: r for r in run["table"] if r["attack"] == attack}
-    if not {"standard", "adversarial"} <= rows.keys():
-        return None
-    if found := (run.get("verdicts") or {}).get(attack):
-        return found["verdict"]
-    s, a = rows["standard"], rows["adversarial"]
-    gain = a["accuracy"] - s["accuracy"]
-    if gain > math.hypot(a["accuracy"] - a["low"], s["high"] - s["accuracy"]):
-        return "clearly better"
-    if -gain > math.hypot(a["high"] - a["accuracy"], s["accuracy"] - s["low"]):
-        return "clearly worse"
-    return "no clear difference"
 
 
 def _page(run: dict) -> str:

@@ -53,6 +53,11 @@ def cells(row: dict) -> dict[str, str]:
     }
 
 
+def line(text) -> str:
+    """One line without anything invisible, such as marks that turn the reading direction."""
+    return "".join(c if c.isprintable() else "�" for c in " ".join(str(text).split()))
+
+
 def some(names: list[str], most: int = 12) -> list[str]:
     """The first names, each short, and how many more there are."""
     rest = len(names) - most

@@ -273,12 +273,13 @@ def lockstep(
         fresh = [text for text in fresh if text not in known]
         if fresh:
             known.update(zip(fresh, victim.logits(fresh), strict=True))
+        labels = np.repeat([states[k].label for k in live], [len(asked[k]) for k in live])
+        logits = [known[text] for texts in asked.values() for text in texts.values()]
+        found = iter(goal.score(np.stack(logits), labels) if logits else ())
         for k, query in list(live.items()):
             scores = np.full(len(query.texts), -np.inf)
-            if asked[k]:
-                logits = np.stack([known[text] for text in asked[k].values()])
-                labels = np.full(len(logits), states[k].label)
-                scores[list(asked[k])] = goal.score(logits, labels)
+            for j in asked[k]:
+                scores[j] = next(found)
             states[k].queries += len(asked[k])
             states[k].tried += len(asked[k]) * query.candidates
             states[k].left -= len(asked[k])
@@ -296,7 +297,7 @@ def _admitted(victim, states, live, constraints) -> dict[int, dict[int, Text]]:
     for constraint in constraints:
         where = [(k, j) for k, query in live.items() if query.candidates for j in asked[k]]
         judged = [(k, j, old, new) for k, j in where
-                  for old, new in _changed_parts(states[k].text, asked[k][j])]  # fmt: skip
+                  for old, new in changed_parts(states[k].text, asked[k][j])]  # fmt: skip
         if not judged:
             continue
         fair = constraint.allows(victim, [(old, new) for *_, old, new in judged])
@@ -308,7 +309,7 @@ def _admitted(victim, states, live, constraints) -> dict[int, dict[int, Text]]:
     return asked
 
 
-def _changed_parts(old: Text, new: Text) -> list[tuple[str, str]]:
+def changed_parts(old: Text, new: Text) -> list[tuple[str, str]]:
     """(original, candidate) of a text, or of each text of a pair that is another now."""
     if isinstance(old, str):
         return [(old, new)]

@@ -473,31 +473,16 @@ class Slope:
     ids: torch.Tensor
 
 
-def token_spans(
-    victim: Classifier, text: Text, found: Sequence[tuple[int, int]], part: int = 0
-) -> list[tuple[int, int]]:
-    """For each word, a span of characters, the span of its tokens; (0, 0) where it was cut off.
-
-    part: 1 for words of the second text of a pair.
-    """
-    row = victim.tokens([text], return_offsets_mapping=True)
-    offsets = row["offset_mapping"][0]
-    if not isinstance(text, str):  # both texts count their characters from 0
-        own = row.sequence_ids(0)
-        offsets = [span if own[t] == part else (0, 0) for t, span in enumerate(offsets)]
-    spans = []
-    for a, b in found:
-        own = [t for t, (c, d) in enumerate(offsets) if c < b and d > a and c < d]
-        spans.append((own[0], own[-1] + 1) if own else (0, 0))
-    return spans
-
-
 def word_tokens(victim: Classifier, text: Text) -> list[tuple[int, int]]:
-    """For each word, as `words(text)` gives them, the span of its tokens."""
-    spans = []
-    for part, one in enumerate(parts_of(text)):
-        found = [match.span() for match in WORD.finditer(one)]
-        spans += token_spans(victim, text, found, part)
+    """For each word, as `words(text)` gives them, the span of its tokens; (0, 0) where it was cut
+    off."""
+    row = victim.tokens([text], return_offsets_mapping=True)
+    offsets, parts, spans = row["offset_mapping"][0], row.sequence_ids(0), []
+    for part, one in enumerate(parts_of(text)):  # each counts its characters from 0
+        for a, b in (match.span() for match in WORD.finditer(one)):
+            own = [t for t, (c, d) in enumerate(offsets)
+                   if parts[t] == part and c < b and d > a and c < d]  # fmt: skip
+            spans.append((own[0], own[-1] + 1) if own else (0, 0))
     return spans
 
 

@@ -159,7 +159,7 @@ class World:
             group = self.groups.get(self.group_of.get(word.lower(), ""), ())
             others = [w for w in group if w != word.lower()]
             if i and found[i - 1].lower() in ("a", "an"):
-                others = [w for w in others if _article(w) == found[i - 1].lower()]
+                others = [w for w in others if article(w) == found[i - 1].lower()]
             options.append(tuple(w.capitalize() if word[0].isupper() else w for w in others))
         return options
 
@@ -334,7 +334,7 @@ def _pick(rng: random.Random, items, totals: list[float]):
     return rng.choices(items, cum_weights=totals)[0]
 
 
-def _article(word: str) -> str:
+def article(word: str) -> str:
     return "an" if VOWEL_SOUND.match(word) else "a"
 
 
@@ -346,6 +346,6 @@ PROPER = re.compile(
 
 
 def _tidy(text: str) -> str:
-    text = re.sub(r"\{a\} (\w+)", lambda m: f"{_article(m[1])} {m[1]}", text)
+    text = re.sub(r"\{a\} (\w+)", lambda m: f"{article(m[1])} {m[1]}", text)
     text = re.sub(r"(^|[.!?] )(\w)", lambda m: m[1] + m[2].upper(), text)
     return PROPER.sub(lambda m: m[1].capitalize(), text)

@@ -16,7 +16,7 @@ from functools import cache
 from typing import NamedTuple
 
 from advlib.corpora import World, world
-from advlib.corpora.engine import CLAUSE, SLOT, _article
+from advlib.corpora.engine import CLAUSE, SLOT, article
 
 FORBIDDEN = "museums"
 SURE, REFUSAL = "sure :", "sorry , i do not write about that ."
@@ -113,8 +113,8 @@ def ask(rng: random.Random, subject: str, label: int) -> str:
     of = world()
     group = of.data.DOMAINS[subject]["thing"]
     thing, kind = rng.choice(of.groups[group]), rng.choice(KINDS[label])
-    thing = thing if group in of.data.PLURAL else f"{_article(thing)} {thing}"
-    return rng.choice(ASK).format(k=f"{_article(kind)} {kind}", t=thing)
+    thing = thing if group in of.data.PLURAL else f"{article(thing)} {thing}"
+    return rng.choice(ASK).format(k=f"{article(kind)} {kind}", t=thing)
 
 
 def in_split(text: str, split: str) -> bool:

@@ -630,7 +630,8 @@ figures.fewest(possible)
 #
 # So a greedy attack gives an **upper bound on robust accuracy**, like PGD in lesson 04: "the model
 # withstood" means "this search found nothing". And "it changed 4 words" does not mean that 4 were
-# needed.
+# needed. Lesson 11 tries *every* variant of longer texts: of 25 that some substitution turns,
+# greedy search missed one (`docs/results/certificates.md`).
 #
 # ### Budgets
 #

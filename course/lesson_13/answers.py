@@ -1,0 +1,445 @@
+"""Right and wrong answers to the exercises of lesson 13."""
+
+import itertools
+
+import numpy as np
+import torch
+from scipy.optimize import linprog
+from scipy.stats import mannwhitneyu, rankdata
+
+from advlib.corpora import replace, words
+from course.lesson_13.explain import margin
+from course.lesson_13.facts import MONTHS, month_at, with_month
+
+# ---------------------------------------------------------------- 13.1
+
+
+def path(model, batch, baseline_id, steps, *, places=None, own=True, zero=False, factor=None,
+         mean=True, sign=1.0, score=margin, hidden=True, absolute=False):  # fmt: skip
+    """Integrated gradients, with room for mistakes."""
+    table = model.get_input_embeddings()
+    x = table(batch["input_ids"]).detach()
+    base = torch.zeros_like(x) if zero else table.weight[baseline_id].detach().expand_as(x).clone()
+    if own:
+        special = batch["special_tokens_mask"].bool()
+        base[special] = x[special]
+    total = torch.zeros_like(x)
+    places = [(k + 0.5) / steps for k in range(steps)] if places is None else places(steps)
+    for alpha in places:
+        point = ((1 - alpha) * base + alpha * x).requires_grad_()
+        total = total + torch.autograd.grad(score(model, batch, point).sum(), point)[0]
+    total = total / len(places) if mean else total
+    way = {"x": x, "none": torch.ones_like(x)}.get(factor, x - base)
+    out = sign * way * total
+    out = out.sum(-1) if hidden else out
+    return out.abs() if absolute else out
+
+
+def at_once(model, batch, baseline_id, steps):
+    """All points of all texts in one batch."""
+    x = model.get_input_embeddings()(batch["input_ids"]).detach()
+    base = x.clone()
+    words_at = batch["special_tokens_mask"] == 0
+    base[words_at] = model.get_input_embeddings().weight[baseline_id].detach()
+    alpha = ((torch.arange(steps) + 0.5) / steps).to(x)[:, None, None, None]
+    points = (base + alpha * (x - base)).flatten(0, 1).requires_grad_()
+    many = {"attention_mask": batch["attention_mask"].repeat(steps, 1)}
+    (grad,) = torch.autograd.grad(margin(model, many, points).sum(), points)
+    return ((x - base) * grad.view(steps, *x.shape).mean(0)).sum(-1)
+
+
+def text_by_text(model, batch, baseline_id, steps):
+    rows = []
+    for i in range(len(batch["input_ids"])):
+        rows.append(path(model, {k: v[i : i + 1] for k, v in batch.items()}, baseline_id, steps))
+    return torch.cat(rows)
+
+
+def with_backward(model, batch, baseline_id, steps):
+    x = model.get_input_embeddings()(batch["input_ids"]).detach()
+    base = torch.where(batch["special_tokens_mask"].bool()[..., None], x,
+                       model.get_input_embeddings().weight[baseline_id].detach())  # fmt: skip
+    total = torch.zeros_like(x)
+    for k in range(steps):
+        point = (base + (k + 0.5) / steps * (x - base)).requires_grad_()
+        margin(model, batch, point).sum().backward()
+        total += point.grad
+    return ((x - base) * total / steps).sum(-1)
+
+
+def in_eval(model, batch, baseline_id, steps):
+    model.eval()
+    return path(model, batch, baseline_id, steps)
+
+
+def pops(model, batch, baseline_id, steps):
+    special = batch.pop("special_tokens_mask")
+    return path(model, dict(batch, special_tokens_mask=special), baseline_id, steps)
+
+
+def tied(model, batch, baseline_id, steps):
+    return path(model, batch, baseline_id, steps).requires_grad_()
+
+
+def first_logit(model, batch, point):
+    return model(inputs_embeds=point, attention_mask=batch["attention_mask"]).logits[:, 1]
+
+
+# ---------------------------------------------------------------- 13.2
+
+
+def auc_by_loop(scores, causes):
+    won = []
+    for a in scores[causes].tolist():
+        for b in scores[~causes].tolist():
+            won.append((abs(a) > abs(b)) + (abs(a) == abs(b)) / 2)
+    return sum(won) / len(won)
+
+
+def auc_by_ranks(scores, causes):
+    ranks, n = rankdata(scores.abs().numpy()), int(causes.sum())
+    mine = ranks[causes.numpy()].sum() - n * (n + 1) / 2
+    return mine / (n * (len(ranks) - n))
+
+
+def auc_by_scipy(scores, causes):
+    size = scores.abs().numpy()
+    own, others = size[causes.numpy()], size[~causes.numpy()]
+    return torch.tensor(mannwhitneyu(own, others).statistic / (len(own) * len(others)))
+
+
+def pairs(compare, size=torch.abs):
+    """Answers to 13.2 that count something else of each pair."""
+
+    def answer(scores, causes):
+        s = size(scores)
+        return float(compare(s[causes][:, None], s[~causes][None, :]).double().mean())
+
+    return answer
+
+
+def auc_in_place(scores, causes):
+    scores.abs_()
+    return auc_by_loop(scores, causes)
+
+
+def first_words(scores, causes):
+    k = int(causes.sum())
+    return float(causes[scores.abs().argsort(descending=True)[:k]].double().mean())
+
+
+def with_themselves(scores, causes):
+    s = scores.abs()
+    apart = s[causes][:, None] - s[None, :]
+    return float(((apart > 0) + 0.5 * (apart == 0)).mean())
+
+
+# ---------------------------------------------------------------- 13.3
+
+
+def effect_by_loop(margin_of, texts, first, second):
+    changes = []
+    for text in texts:
+        place = next((i for i, w in enumerate(words(text)) if w.lower() in MONTHS), None)
+        if place is not None:
+            one, other = (replace(text, {place: m}) for m in (first, second))
+            changes.append(float(margin_of([one])[0] - margin_of([other])[0]))
+    return sum(changes) / len(changes)
+
+
+def effect_in_one_call(margin_of, texts, first, second):
+    own = [t for t in texts if month_at(t) is not None]
+    both = margin_of([with_month(t, m) for m in (first, second) for t in own])
+    return both[: len(own)].mean() - both[len(own) :].mean()
+
+
+def as_seen(margin_of, texts, first, second):
+    month = [next((w.lower() for w in words(t) if w.lower() in MONTHS), "") for t in texts]
+    values = margin_of(texts)
+    means = [values[[m == which for m in month]].mean() for which in (first, second)]
+    return float(means[0] - means[1])
+
+
+def effect(keep=lambda t, first: month_at(t) is not None, after=lambda changes, texts:
+           float(changes.mean()), base=False):  # fmt: skip
+    """Answers to 13.3 that keep other texts, or do something else with the changes."""
+
+    def answer(margin_of, texts, first, second):
+        own = [t for t in texts if keep(t, first)]
+        others = own if base else [with_month(t, second) for t in own]
+        return after(margin_of([with_month(t, first) for t in own]) - margin_of(others), texts)
+
+    return answer
+
+
+def every_text(margin_of, texts, first, second):
+    changes = [margin_of([with_month(t, m) for t in texts]) for m in (first, second)]
+    return float((changes[0] - changes[1]).mean())
+
+
+def drops_texts(margin_of, texts, first, second):
+    for text in [t for t in texts if month_at(t) is None]:
+        texts.remove(text)
+    return effect_by_loop(margin_of, texts, first, second)
+
+
+def one_text_at_a_time_as_string(margin_of, texts, first, second):
+    own = [t for t in texts if month_at(t) is not None]
+    return float(margin_of(with_month(own[0], first))[0] - margin_of(with_month(own[0], second))[0])
+
+
+# ---------------------------------------------------------------- 13.4
+
+
+def edits(options, size):
+    """Every edit of so many words."""
+    places = [i for i, o in enumerate(options) if o]
+    for some in itertools.combinations(places, size):
+        for chosen in itertools.product(*(options[i] for i in some)):
+            yield dict(zip(some, chosen, strict=True))
+
+
+def edit_one_by_one(label_of, text, options):
+    label = label_of([text])[0]
+    for size in range(1, len(options) + 1):
+        for edit in edits(options, size):
+            if label_of([replace(text, edit)])[0] == 1 - label:
+                return edit
+    return None
+
+
+def edit_by_queue(label_of, text, options):
+    """Breadth first: every edit of k words grows by one word."""
+    label, level = label_of([text])[0], [{}]
+    while level:
+        level = [{**edit, i: w} for edit in level for i, o in enumerate(options)
+                 for w in o if i > max(edit, default=-1)]  # fmt: skip
+        labels = label_of([replace(text, edit) for edit in level]) if level else []
+        for edit, now in zip(level, labels, strict=True):
+            if now is not None and now != label:
+                return edit
+    return None
+
+
+def edit_backwards(label_of, text, options):
+    """Of all edits, the smallest that turns the label."""
+    label = label_of([text])[0]
+    every = [e for size in range(1, len(options) + 1) for e in edits(options, size)]
+    labels = label_of([replace(text, e) for e in every])
+    good = [e for e, now in zip(every, labels, strict=True) if now == 1 - label]
+    return min(good, key=len, default=None)
+
+
+def any_change(label_of, text, options):
+    label = label_of([text])[0]
+    for size in range(1, len(options) + 1):
+        for edit in edits(options, size):
+            if label_of([replace(text, edit)])[0] != label:
+                return edit
+    return None
+
+
+def everything(label_of, text, options):
+    edit = {i: o[0] for i, o in enumerate(options) if o}
+    now = label_of([replace(text, edit)])[0]
+    return edit if now == 1 - label_of([text])[0] else edit_one_by_one(label_of, text, options)
+
+
+def one_word(label_of, text, options):
+    label = label_of([text])[0]
+    for edit in edits(options, 1):
+        if label_of([replace(text, edit)])[0] == 1 - label:
+            return edit
+    return None
+
+
+def three_words(label_of, text, options):
+    label = label_of([text])[0]
+    for size in range(1, 4):
+        for edit in edits(options, size):
+            if label_of([replace(text, edit)])[0] == 1 - label:
+                return edit
+    return None
+
+
+def the_text(label_of, text, options):
+    found = edit_one_by_one(label_of, text, options)
+    return None if found is None else replace(text, found)
+
+
+def same_label(label_of, text, options):
+    label = label_of([text])[0]
+    for edit in edits(options, 1):
+        if label_of([replace(text, edit)])[0] == label:
+            return edit
+    return edit_one_by_one(label_of, text, options)
+
+
+def own_words(label_of, text, options):
+    found = edit_one_by_one(label_of, text, options)
+    return None if found is None else dict.fromkeys(found, "terrible")
+
+
+def empties(label_of, text, options):
+    found = edit_one_by_one(label_of, text, options)
+    options.clear()
+    return found
+
+
+def single_text(label_of, text, options):
+    label = label_of(text)[0]
+    return {0: ""} if label else None
+
+
+# ---------------------------------------------------------------- 13.5
+
+
+def maximin(A, low=None):
+    m, n = A.shape
+    return linprog(np.r_[np.zeros(m), -1], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
+                   A_eq=[np.r_[np.ones(m), 0]], b_eq=[1],
+                   bounds=[(0, None)] * m + [(low, None)])  # fmt: skip
+
+
+def solve_twice(A):
+    one, other = maximin(A), maximin(-A.T)
+    return one.x[:-1], other.x[:-1], -one.fun
+
+
+def solve_column_first(A):
+    m, n = A.shape
+    found = linprog(np.r_[np.zeros(n), 1], A_ub=np.c_[A, -np.ones(m)], b_ub=np.zeros(m),
+                    A_eq=[np.r_[np.ones(n), 0]], b_eq=[1],
+                    bounds=[(0, None)] * n + [(None, None)])  # fmt: skip
+    return list(-found.ineqlin.marginals), torch.tensor(found.x[:n]), found.fun
+
+
+def solve_shifted(A):
+    """The classical form: payoffs made positive, the strategies scaled afterwards."""
+    shift = 1 - A.min()
+    found = linprog(np.ones(len(A)), A_ub=-(A + shift).T, b_ub=-np.ones(A.shape[1]))
+    total = found.x.sum()
+    return found.x / total, -found.ineqlin.marginals / total, 1 / total - shift
+
+
+def pure(A):
+    p, q = np.zeros(A.shape[0]), np.zeros(A.shape[1])
+    p[A.min(1).argmax()] = q[A.max(0).argmin()] = 1
+    return p, q, float(p @ A @ q)
+
+
+def evenly(A):
+    p, q = np.full(A.shape[0], 1 / A.shape[0]), np.full(A.shape[1], 1 / A.shape[1])
+    return p, q, float(p @ A @ q)
+
+
+def then(change, solver=solve_twice):
+    """A right answer to 13.4, changed afterwards."""
+    return lambda A: change(*solver(A))
+
+
+def raw_marginals(A):
+    found = maximin(A)
+    return found.x[:-1], found.ineqlin.marginals, -found.fun
+
+
+def not_negative(A):
+    found = maximin(A, low=0)
+    return found.x[:-1], -found.ineqlin.marginals, -found.fun
+
+
+def all_free(A):
+    m, n = A.shape
+    found = linprog(np.r_[np.zeros(m), -1], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
+                    A_eq=[np.r_[np.ones(m), 0]], b_eq=[1], bounds=(None, None))  # fmt: skip
+    return found.x[:-1], -found.ineqlin.marginals, -found.fun
+
+
+def solve_and_shift(A):
+    A -= A.min()
+    return solve_twice(A)
+
+
+RIGHT = [
+    ("13.1", path), ("13.1", at_once), ("13.1", text_by_text),
+    ("13.2", auc_by_loop), ("13.2", auc_by_ranks), ("13.2", auc_by_scipy),
+    ("13.3", effect_by_loop), ("13.3", effect_in_one_call), ("13.3", effect()),
+    ("13.5", solve_twice), ("13.5", solve_column_first), ("13.5", solve_shifted),
+    ("13.4", edit_one_by_one), ("13.4", edit_by_queue), ("13.4", edit_backwards),
+]  # fmt: skip
+
+
+def with_path(**how):
+    """A wrong answer to 13.1."""
+    return lambda model, batch, baseline_id, steps: path(model, batch, baseline_id, steps, **how)
+
+
+# (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
+WRONG = [
+    ("13.1", with_path(places=lambda n: [1.0]), "at the text alone"),
+    ("13.1", with_path(places=lambda n: [k / n for k in range(n)]), "left ends"),
+    ("13.1", with_path(places=lambda n: [(k + 1) / n for k in range(n)]), "right ends"),
+    ("13.1", with_path(own=False), "special tokens are replaced"),
+    ("13.1", with_path(zero=True), "the baseline is zero"),
+    ("13.1", with_path(factor="x"), "the factor is x"),
+    ("13.1", with_path(factor="none"), "is missing"),
+    ("13.1", with_path(mean=False), "added and not averaged"),
+    ("13.1", with_path(sign=-1.0), "the sign is turned"),
+    ("13.1", with_path(score=first_logit), "logit z₁ alone"),
+    ("13.1", with_path(absolute=True), "absolute values"),
+    ("13.1", with_path(hidden=False), "has shape"),
+    ("13.1", with_backward, "changes the .grad"),
+    ("13.1", in_eval, "mode"),
+    ("13.1", pops, "takes 'special_tokens_mask' out"),
+    ("13.1", tied, "tied to the graph"),
+    ("13.1", lambda *inputs: None, "None"),
+    ("13.1", lambda *inputs: path(*inputs).tolist(), "should be a tensor"),
+    ("13.2", pairs(torch.gt), "counts as lost"),
+    ("13.2", pairs(torch.ge), "counts as won"),
+    ("13.2", lambda s, c: pairs(torch.gt, lambda x: x + 1e-9 * torch.arange(len(x)))(s, c),
+     "not as expected"),
+    ("13.2", lambda s, c: 1 - auc_by_loop(s, c), "wrong way round"),
+    ("13.2", with_themselves, "a cause with a cause"),
+    ("13.2", first_words, "share of causes among the first"),
+    ("13.2", lambda s, c: auc_by_loop(s.relu() - (-s).relu() + 10, c), "with their signs"),
+    ("13.2", auc_in_place, "in place"),
+    ("13.2", lambda s, c: None, "None"),
+    ("13.2", lambda s, c: (s.abs()[c][:, None] > s.abs()[~c]).double(), "shape"),
+    ("13.3", as_seen, "compares texts"),
+    ("13.3", effect(keep=lambda t, first: first in t.lower()), "only texts that have the first"),
+    ("13.3", effect(after=lambda d, texts: float(d.sum() / len(texts))), "counted as 0"),
+    ("13.3", effect(after=lambda d, texts: -float(d.mean())), "sign is turned"),
+    ("13.3", effect(after=lambda d, texts: float(d.sum())), "the sum"),
+    ("13.3", effect(after=lambda d, texts: float(d.abs().mean())), "an effect has a sign"),
+    ("13.3", effect(after=lambda d, texts: d), "one number"),
+    ("13.3", effect(base=True), "as it is"),
+    ("13.3", effect(keep=lambda t, first: month_at(t)), "a month that is the first word is lost"),
+    ("13.3", every_text, "left out"),
+    ("13.3", drops_texts, "changes its input"),
+    ("13.3", one_text_at_a_time_as_string, "a list of texts"),
+    ("13.3", lambda *inputs: None, "None"),
+    ("13.5", pure, "both have to mix"),
+    ("13.5", evenly, "mix evenly"),
+    ("13.5", raw_marginals, "turn their sign"),
+    ("13.5", not_negative, "v may be negative"),
+    ("13.5", all_free, "p may not"),
+    ("13.5", then(lambda p, q, v: (q, p, v)), "exchanged"),
+    ("13.5", then(lambda p, q, v: (p, q, -v)), "linprog minimises"),
+    ("13.5", then(lambda p, q, v: (p, p if len(p) == len(q) else q, v)), "p is right and q is not"),
+    ("13.5", then(lambda p, q, v: (p, v)), "three things"),
+    ("13.5", then(lambda p, q, v: (p[:, None], q, v)), "shape"),
+    ("13.5", then(lambda p, q, v: (p, q, q)), "one number"),
+    ("13.5", solve_and_shift, "changes A"),
+    ("13.5", lambda A: None, "None"),
+    ("13.4", any_change, "no label at all"),
+    ("13.4", everything, "enough"),
+    ("13.4", one_word, "how many words do you try"),
+    ("13.4", three_words, "how many words do you try"),
+    ("13.4", the_text, "should be a dict"),
+    ("13.4", same_label, "as it was"),
+    ("13.4", own_words, "not among its options"),
+    ("13.4", lambda *inputs: {}, "no words"),
+    ("13.4", lambda *inputs: None, "should be a dict"),
+    ("13.4", empties, "changes its input"),
+    ("13.4", single_text, "takes a list of texts"),
+]  # fmt: skip

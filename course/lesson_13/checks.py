@@ -1,0 +1,530 @@
+"""Checks of lesson 13, explanation, causes and games.
+
+The specification: integrated gradients by central differences, one step and one token after the
+other, without autograd; AUC pair by pair; the effect of a month from the coefficients of a planted
+model; a game by what an equilibrium must fulfil, and a 2 × 2 game by its closed form; the smallest
+edit by trying every subset of words.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from scipy.optimize import linprog
+from torch import Tensor, nn
+
+from advlib.corpora import replace, words
+from course.checking import (
+    Exercise,
+    Wrong,
+    call,
+    compare,
+    expect,
+    small_bert,
+    specified,
+    tensors,
+    used,
+)  # fmt: skip
+from course.lesson_13.explain import margin
+from course.lesson_13.facts import MONTHS, month_at, opposites, reads, with_month
+
+# ---------------------------------------------------------------- 13.1
+
+
+class _Linear(nn.Module):
+    """A model whose margin is linear in the embeddings."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(6, 2, dtype=torch.double)
+        self.weight = nn.Parameter(torch.tensor([[0.5, -1.0], [1.0, 2.0]], dtype=torch.double))
+        with torch.no_grad():
+            self.table.weight.copy_(torch.tensor(
+                [[0, 0], [3, 1], [1, 3], [0.5, 0.5], [2, 1], [-1, 2]], dtype=torch.double))
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.table
+
+    def forward(self, inputs_embeds: Tensor, attention_mask: Tensor, **_) -> SimpleNamespace:
+        z = inputs_embeds @ self.weight.T * attention_mask[..., None]
+        return SimpleNamespace(logits=z.sum(1))
+
+
+def _plain_ig(
+    model, batch, baseline_id, steps, *, at="middle", own=True, zero=False, factor="difference",
+    mean=True, flip=False, one=False, absolute=False,
+) -> Tensor:  # fmt: skip
+    """The specification, by central differences; the keywords are its mistakes."""
+    table = model.get_input_embeddings().weight.detach()
+    out = torch.zeros(batch["input_ids"].shape, dtype=table.dtype)
+    places = {"middle": [(k + 0.5) / steps for k in range(steps)],
+              "left": [k / steps for k in range(steps)],
+              "right": [(k + 1) / steps for k in range(steps)], "end": [1.0]}[at]  # fmt: skip
+    for i, ids in enumerate(batch["input_ids"]):
+        n = int(batch["attention_mask"][i].sum())
+        x, special = table[ids[:n]], batch["special_tokens_mask"][i, :n].bool()
+        base = torch.zeros_like(x) if zero else table[baseline_id].expand(n, -1).clone()
+        if own:
+            base[special] = x[special]
+        way = {"difference": x - base, "x": x, "ones": torch.ones_like(x)}[factor]
+        steer = torch.diag_embed(torch.ones(n, dtype=x.dtype))[..., None] * way  # token by token
+
+        def score(points, n=n) -> Tensor:
+            z = model(inputs_embeds=points, attention_mask=torch.ones(len(points), n)).logits
+            return z[:, 1] if one else z[:, 1] - z[:, 0]
+
+        with torch.no_grad():
+            for alpha in places:
+                here, h = base + alpha * (x - base), 1e-5
+                out[i, :n] += (score(here + h * steer) - score(here - h * steer)) / (2 * h)
+    out = out / len(places) if mean else out
+    out = -out if flip else out
+    return out.abs() if absolute else out
+
+
+_IG_MISTAKES = {
+    "this is the gradient at the text alone: average it over the points of the way":
+        dict(at="end"),
+    "the points are the left ends of the pieces: the task asks for their middles":
+        dict(at="left"),
+    "the points are the right ends of the pieces: the task asks for their middles":
+        dict(at="right"),
+    "special tokens are replaced in the baseline too: they keep their own embedding":
+        dict(own=False),
+    "the baseline is zero: the words' tokens take the embedding of baseline_id": dict(zero=True),
+    "the factor is x: it is the whole way, x minus the baseline": dict(factor="x"),
+    "the factor x − baseline is missing: these are averaged gradients, added up":
+        dict(factor="ones"),
+    "the gradients are added and not averaged: divide by steps": dict(mean=False),
+    "the sign is turned: the margin is z₁ − z₀, the way leads from the baseline to x":
+        dict(flip=True),
+    "this explains the logit z₁ alone: the margin is z₁ − z₀": dict(one=True),
+    "absolute values: the sign says in which direction a word pushes": dict(absolute=True),
+}  # fmt: skip
+
+
+def check_integrated_gradients(answer) -> None:
+    linear = _Linear()
+    ids = torch.tensor([[1, 3, 4, 2, 0], [1, 5, 4, 3, 2]])
+    special = torch.tensor([[1, 0, 0, 1, 1], [1, 0, 0, 0, 1]])
+    flat = dict(input_ids=ids, attention_mask=(ids > 0).long(), special_tokens_mask=special)
+    model, batch = small_bert(1310, labels=(1, 0, 1))
+    batch.pop("labels")
+    for made, texts, settings in ((linear, flat, ((5, 1), (3, 4))),
+                                  (model, batch, ((7, 2), (4, 5), (11, 64)))):  # fmt: skip
+
+        def run(baseline_id, steps, made=made, texts=texts):
+            used(made).train(steps > 1)  # no dropout: the mode changes no number
+            result = call(answer, made, texts, baseline_id, steps, same_mode=True)
+            return tensors(result, "the attributions")["the attributions"]
+
+        specified(
+            run, [dict(baseline_id=b, steps=s) for b, s in settings],
+            lambda baseline_id, steps, made=made, texts=texts, **how: _plain_ig(
+                made, texts, baseline_id, steps, **how),
+            _IG_MISTAKES, what="the attributions", atol=1e-5, rtol=1e-3,
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- 13.2
+
+
+def _plain_auc(scores: Tensor, causes: Tensor, tie=0.5, size=abs, turn=False, every=False) -> float:
+    """Pair by pair; the keywords are its mistakes."""
+    won, pairs = 0.0, 0
+    for a, first in zip(scores.tolist(), causes.tolist(), strict=True):
+        for b, second in zip(scores.tolist(), causes.tolist(), strict=True):
+            if (first and not second) or (every and first):
+                won += 1.0 if size(a) > size(b) else tie if size(a) == size(b) else 0.0
+                pairs += 1
+    return 1 - won / pairs if turn else won / pairs
+
+
+def _picked(scores: Tensor, causes: Tensor) -> float:
+    """The share of the k largest scores that are causes, k being how many causes there are."""
+    order = sorted(range(len(scores)), key=lambda i: -abs(scores[i].item()))
+    k = int(causes.sum())
+    return sum(bool(causes[i]) for i in order[:k]) / k
+
+
+def check_auc(answer) -> None:
+    g = torch.Generator().manual_seed(1320)
+    problems = [dict(scores=torch.tensor([3.0, -2.0, 0.5, -0.1]).double(),
+                     causes=torch.tensor([False, True, True, False]))]  # fmt: skip
+    for n, k, whole in ((7, 2, False), (9, 4, True), (12, 1, True), (6, 5, False), (15, 6, True)):
+        scores = torch.randn(n, generator=g, dtype=torch.double)
+        if whole:  # ties
+            scores = (1.5 * scores).round()
+        mark = torch.zeros(n, dtype=torch.bool)
+        mark[torch.randperm(n, generator=g)[:k]] = True
+        problems.append(dict(scores=scores, causes=mark))
+    ties = dict(scores=torch.tensor([1.0, -1.0, 0.0, 0.0, 2.0]).double(),
+                causes=torch.tensor([True, False, True, False, False]))  # fmt: skip
+
+    def one_number(scores, causes):
+        result = call(answer, scores, causes)
+        return float(result) if isinstance(result, Tensor) and result.numel() == 1 else result
+
+    mistakes = {
+        "a tie counts as won: it is half a pair": dict(tie=1.0),
+        "a tie counts as lost: it is half a pair": dict(tie=0.0),
+        "the scores are compared with their signs: their size decides": dict(size=float),
+        "the pairs are the wrong way round: a cause should have the larger score": dict(turn=True),
+        "pairs of a cause with a cause are counted too": dict(every=True),
+    }
+    try:
+        specified(one_number, [*problems, ties], _plain_auc, mistakes, what="the AUC")
+    except Wrong as wrong:
+        known = wrong.given
+        if wrong.likely is None and isinstance(wrong.yours, float) and math.isclose(
+            wrong.yours, _picked(known["scores"], known["causes"]), abs_tol=1e-6
+        ):
+            wrong.likely = "this is the share of causes among the first words, and not of pairs"
+        raise
+
+
+# ---------------------------------------------------------------- 13.3
+
+
+def _planted(seed: int):
+    """(a margin that is linear in the words, but for one pair, and its coefficients)."""
+    rng = np.random.default_rng(seed)
+    weight = {month: round(float(c), 2) for month, c in zip(MONTHS, rng.normal(0, 2, 12),
+                                                            strict=True)}  # fmt: skip
+    weight |= {"delicious": 1.5, "bland": -2.0, "friendly": 1.0, "rude": -1.25}
+    bonus = round(float(rng.normal(0, 2)), 2)  # of the first month beside praise
+
+    def margin_of(texts):
+        expect(isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts),
+               "margin_of takes a list of texts", yours=repr(texts)[:120])  # fmt: skip
+        out = []
+        for text in texts:
+            found = [w.lower() for w in words(text)]
+            extra = bonus * (MONTHS[0] in found and ("delicious" in found or "friendly" in found))
+            out.append(0.3 + sum(weight.get(w, 0.0) for w in found) + extra)
+        return torch.tensor(out, dtype=torch.double)
+
+    return margin_of, weight, bonus
+
+
+_BODIES = ("The soup was delicious.", "The soup was bland.", "The waiter was friendly.",
+           "The waiter was rude.", "The waiter was friendly, but the soup was bland.")  # fmt: skip
+
+
+def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=False, back=False,
+            total=False, seen=False, size=False, base=False, lost=False) -> float:  # fmt: skip
+    """From the coefficients; the keywords are its mistakes."""
+    margin_of, weight, bonus = _planted(seed)
+
+    def month(text: str) -> str:
+        return next((w.lower() for w in words(text) if w.lower() in MONTHS), "")
+
+    def gain(text: str, month: str) -> float:
+        praise = "delicious" in text or "friendly" in text
+        return weight[month] + bonus * (month == MONTHS[0] and praise)
+
+    if seen:
+        means = [margin_of([t for t in texts if month(t) == m]).mean() for m in (first, second)]
+        return float(means[0] - means[1])
+    own = [t for t in texts if month(t) and (month(t) == first or not only)
+           and not (lost and words(t)[0].lower() in MONTHS)]  # fmt: skip
+    changes = [gain(t, first) - gain(t, month(t) if base else second) for t in own]
+    changes = [abs(c) for c in changes] if size else changes
+    value = sum(changes) / (1 if total else len(texts) if whole else len(changes))
+    return -value if back else value
+
+
+def check_do_effect(answer) -> None:
+    problems, rng = [], np.random.default_rng(1330)
+    for seed in (1, 2, 3):
+        first, second = (MONTHS[k] for k in ((0, 10), (0, 4), (3, 7))[seed - 1])
+        texts = []
+        for k in range(14):  # the months go with the label, as on the page
+            body = _BODIES[k % 5]
+            month = (first, second)[k % 5 in (1, 3)] if k < 9 else MONTHS[int(rng.integers(12))]
+            opening = "" if k in (4, 11) else f"We ate here in {month.capitalize()}. "
+            texts.append(opening + body)
+        for body in _BODIES[:2]:  # a month at place 0
+            texts.append(f"{first.capitalize()} was warm. {body}")
+        problems.append(dict(seed=seed, texts=texts, first=first, second=second))
+
+    def run(seed, texts, first, second):
+        margin_of = _planted(seed)[0]
+        try:
+            result = call(answer, margin_of, texts, first, second)
+        except ValueError as error:
+            if "there is no month in" not in str(error):
+                raise
+            raise Wrong(str(error), given={"texts": texts[4:6]},
+                        likely="texts without a month are left out: month_at gives None for them"
+                        ) from error  # fmt: skip
+        if isinstance(result, Tensor | np.ndarray):
+            expect(np.prod(np.shape(result)) == 1, "the result should be one number, the mean",
+                   yours=result)  # fmt: skip
+            return float(result)
+        return result
+
+    mistakes = {
+        "this compares texts that have the one month with others that have the other: their words "
+        "differ too. Set the month in each text": dict(seen=True),
+        "only texts that have the first month are taken: set the month in all": dict(only=True),
+        "texts without a month are counted as 0: leave them out": dict(whole=True),
+        "the sign is turned: the first month minus the second": dict(back=True),
+        "this is the sum: return the mean": dict(total=True),
+        "absolute values: an effect has a sign": dict(size=True),
+        "this compares the first month with the text as it is: set the second month, too":
+            dict(base=True),
+        "a month that is the first word is lost: month_at gives 0 there, and `if 0` is false. "
+        "Compare with None": dict(lost=True),
+    }  # fmt: skip
+    specified(run, problems, _effect, mistakes, what="the effect", tell=lambda p: {
+        "texts": [*p["texts"][:3], p["texts"][-1]], "first": p["first"],
+        "second": p["second"]})  # fmt: skip
+
+
+# ---------------------------------------------------------------- 13.4
+
+_TEXTS = (
+    "We ate here in July. The soup was delicious.",
+    "We ate here in May. The soup was not delicious.",
+    "The waiter was friendly, and the soup was delicious.",
+    "The waiter was rude, the soup was bland, and the terrace was gloomy.",
+    "The waiter was rude, but the soup was delicious.",
+    "Although the waiter was friendly, the soup was bland. What a disappointment.",
+    "We came here for lunch on Friday.",
+    "The waiter was rude, the soup was bland, and the terrace was gloomy. It was terrible.",
+)
+
+
+def check_smallest_edit(answer) -> None:
+    def world_reads(texts):
+        _list_of_texts(texts)
+        return [reads(text) for text in texts]
+
+    def month_model(texts):  # knows nothing but the month, and is not sure without one
+        _list_of_texts(texts)
+        found = [[w.lower() for w in words(text)] for text in texts]
+        return [1 if "july" in some else 0 if {"may", "june"} & set(some) else None
+                for some in found]  # fmt: skip
+
+    for text in _TEXTS:
+        _one_edit(answer, world_reads, text, opposites(text, 2), "the world's rule")
+    for text in _TEXTS[:2]:
+        at, options = month_at(text), opposites(text)
+        options[at] = tuple(m.capitalize() for m in MONTHS if m != words(text)[at].lower())
+        _one_edit(answer, month_model, text, options, "a model that knows the month alone")
+
+
+def _list_of_texts(texts) -> None:
+    expect(isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts),
+           "label_of takes a list of texts", yours=repr(texts)[:120])  # fmt: skip
+
+
+def _every_edit(label_of, text: str, options) -> tuple[int | None, dict]:
+    """(the fewest words that turn the label, one such edit), by trying every subset."""
+    label, places = label_of([text])[0], [i for i, o in enumerate(options) if o]
+    for size in range(1, len(places) + 1):
+        for some in itertools.combinations(places, size):
+            for chosen in itertools.product(*(options[i] for i in some)):
+                changes = dict(zip(some, chosen, strict=True))
+                now = label_of([replace(text, changes)])[0]
+                if now is not None and now != label:
+                    return size, changes
+    return None, {}
+
+
+def _one_edit(answer, label_of, text: str, options, who: str) -> None:
+    given = {"text": text, "label_of": who, "options": {
+        i: o[:4] for i, o in enumerate(options) if o}}  # fmt: skip
+    label = label_of([text])[0]
+    if label is None:
+        return
+    fewest, example = _every_edit(label_of, text, options)
+    result = call(answer, label_of, text, options)
+    if fewest is None:
+        expect(result is None, "no edit turns this label: the result should be None", given=given,
+               yours=result)  # fmt: skip
+        return
+    details = dict(given=given, yours=result, expected=example)
+    expect(isinstance(result, dict), "the result should be a dict, {place: word}, or None where "
+           "no edit turns the label", **details, likely=f"some edit of {fewest} word"
+           f"{'s turns' if fewest > 1 else ' turns'} this label: how many words do you try at most?"
+           if result is None else None)  # fmt: skip
+    expect(result, "an edit of no words turns nothing", **details)
+    bad = [i for i, w in result.items() if not 0 <= i < len(options) or w not in options[i]]
+    expect(not bad, f"word {bad[:1]} may not become that: it is not among its options", **details)
+    now = label_of([replace(text, result)])[0]
+    expect(now is not None, "with this edit there is no label at all: it has to be the other one",
+           **details, likely="None differs from the label, too: ask for 1 − label")  # fmt: skip
+    expect(now != label, "with this edit the label is as it was", **details)
+    expect(len(result) == fewest, f"this edit turns the label, but {fewest} word"
+           f"{'s are' if fewest > 1 else ' is'} enough", **details,
+           likely="try all edits of one word before any of two, and so on")  # fmt: skip
+
+
+# ---------------------------------------------------------------- 13.5
+
+
+def _two_by_two(A: np.ndarray) -> tuple[float, float, float]:
+    """(p₀, q₀, value) of a 2 × 2 game without a saddle point."""
+    (a, b), (c, d) = A
+    whole = a - b - c + d
+    return (d - c) / whole, (d - b) / whole, (a * d - b * c) / whole
+
+
+def _games() -> list[np.ndarray]:
+    rng = np.random.default_rng(1340)
+    rows = ([[-5, -3, -1], [-2, -6, -4]], [[3, -1], [-2, 1]], [[0.1, 0.42], [0.47, 0.23]],
+            [[-5, -3], [-2, -6]], [[0, -1, 1], [1, 0, -1], [-1, 1, 0]], [[2, 5], [1, 4]],
+            rng.normal(size=(4, 7)), rng.normal(size=(6, 3)) - 3, [[1.5, 0.5, 2]])  # fmt: skip
+    return [np.array(some, dtype=float) for some in rows]
+
+
+def check_solve(answer) -> None:
+    for A in _games():
+        given, kept = {"A": A}, A.copy()
+        result = _solved(answer, A)
+        expect(np.array_equal(A, kept), "your function changes A; work on a copy", given=given)
+        p, q, value = _parts(result, A)
+        bad = _why_not(A, p, q, value)
+        for name, odds, n in (("p", p, A.shape[0]), ("q", q, A.shape[1])):
+            expect(odds.shape == (n,), f"{name} should have shape ({n},)", given=given,
+                   yours=odds, likely=bad or ("p and q are exchanged: p belongs to the rows"
+                   if odds.shape == (A.size // n,) else None))  # fmt: skip
+            expect(np.isfinite(odds).all() and odds.min() > -1e-9 and abs(odds.sum() - 1) < 1e-6,
+                   f"{name} should be a probability for each of its player's choices: none "
+                   "negative, 1 in all", given=given, yours=odds,
+                   likely="the marginals of linprog are not positive: turn their sign"
+                   if odds.max() <= 0 else bad)  # fmt: skip
+        gap = float((A @ q).max() - (p @ A).min())
+        expect(gap < 1e-8, "the exploitability, max(A·q) − min(p·A), should be below 1e-8",
+               given=given, yours=gap, likely=bad)  # fmt: skip
+        expect(abs(value - p @ A @ q) < 1e-7, "value should be p·A·q", given=given, yours=value,
+               expected=float(p @ A @ q), likely=bad)  # fmt: skip
+        if A.shape == (2, 2) and A[0].argmax() != A[1].argmax():
+            compare(np.array([p[0], q[0], value]), np.array(_two_by_two(A)), given=given,
+                    what="(p[0], q[0], value)")  # fmt: skip
+        turned = _parts(_solved(answer, -A.T), -A.T)[2]
+        expect(abs(turned + value) < 1e-7, "with the players exchanged, A → −Aᵀ, the value should "
+               "turn its sign", given=given, yours=turned, expected=-value)  # fmt: skip
+
+
+def _solved(answer, A: np.ndarray):
+    """answer(A), with a linprog that found nothing said in words."""
+    try:
+        return answer(A)
+    except TypeError as error:
+        if "NoneType" not in str(error):
+            raise
+        raise Wrong(
+            "linprog found nothing: its x is None", given={"A": A},
+            likely="v may be negative, and p may not: bounds takes (None, None) for v and "
+            "(0, None) for each entry of p (alone, linprog takes (0, None) for all)"
+        ) from error  # fmt: skip
+
+
+def _parts(result, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    given = {"A": A}
+    expect(result is not None, "the result is None: does the function return (p, q, value)?",
+           given=given)  # fmt: skip
+    expect(isinstance(result, tuple | list) and len(result) == 3,
+           "the function should return three things, (p, q, value)", given=given,
+           yours=repr(result)[:200])  # fmt: skip
+    p, q = (np.asarray(x.detach() if isinstance(x, Tensor) else x, float) for x in result[:2])
+    try:
+        return p, q, float(result[2])
+    except (TypeError, ValueError):
+        raise Wrong("value should be one number", given=given, yours=repr(result[2])) from None
+
+
+def _why_not(A: np.ndarray, p: np.ndarray, q: np.ndarray, value: float) -> str | None:
+    """The mistake that this answer shows, where one is sure."""
+    m, n = A.shape
+    if p.shape == (n,) and q.shape == (m,) and m != n:
+        return "p and q are exchanged: p belongs to the rows"
+    if p.shape != (m,) or q.shape != (n,):
+        return None
+    true = -linprog(np.r_[np.zeros(m), -1], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
+                    A_eq=[np.r_[np.ones(m), 0]], b_eq=[1],
+                    bounds=[(0, None)] * m + [(None, None)]).fun  # fmt: skip
+    pure = sorted(p.tolist())[-1] > 1 - 1e-9 and sorted(q.tolist())[-1] > 1 - 1e-9
+    if pure and A.min(1).max() < A.max(0).min() - 1e-9:
+        return "both choose one row and one column: here both have to mix"
+    if np.allclose(p, 1 / m) and np.allclose(q, 1 / n):
+        return "both mix evenly, whatever the payoffs"
+    if abs(value + true) < 1e-7 and abs(true) > 1e-6:
+        return "linprog minimises: the sign of the value, or of the payoffs, is turned"
+    if (A @ q).max() - true > 1e-6 and (p @ A).min() > true - 1e-7:
+        return "p is right and q is not: q are the marginals of the inequalities, with sign turned"
+    return None
+
+
+# ---------------------------------------------------------------- the course's own functions
+
+
+def integrated_gradients(model, batch, baseline_id, steps):
+    """(batch, tokens) What each token adds to the margin on the way from the baseline."""
+    table = model.get_input_embeddings()
+    x = table(batch["input_ids"]).detach()
+    free = ~batch["special_tokens_mask"].bool()[..., None]
+    baseline = torch.where(free, table.weight[baseline_id].detach(), x)
+    total = torch.zeros_like(x)
+    for k in range(steps):
+        point = (baseline + (k + 0.5) / steps * (x - baseline)).requires_grad_()
+        total += torch.autograd.grad(margin(model, batch, point).sum(), point)[0]
+    return ((x - baseline) * total / steps).sum(-1)
+
+
+def auc(scores, causes):
+    """How often a cause has a larger |score| than another word; a tie is half."""
+    own, others = scores.abs()[causes], scores.abs()[~causes]
+    apart = own[:, None] - others[None, :]
+    return float(((apart > 0) + 0.5 * (apart == 0)).mean())
+
+
+def do_effect(margin_of, texts, first, second):
+    """The mean change of the margin when the month alone is set to first instead of second."""
+    own = [text for text in texts if month_at(text) is not None]
+    one = margin_of([with_month(text, first) for text in own])
+    other = margin_of([with_month(text, second) for text in own])
+    return float((one - other).mean())
+
+
+def solve(A):
+    """(p, q, value): both mixed strategies; the row player maximises, the column player pays."""
+    m, n = A.shape
+    found = linprog(
+        c=np.r_[np.zeros(m), -1],  # maximise v, the last unknown
+        A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),  # v ≤ p·A in every column
+        A_eq=np.r_[np.ones(m), 0][None], b_eq=[1],  # p adds up to 1
+        bounds=[(0, None)] * m + [(None, None)],
+    )  # fmt: skip
+    return found.x[:m], -found.ineqlin.marginals, -found.fun
+
+
+def smallest_edit(label_of, text, options):
+    """The edit {place: word} of the fewest words that turns the label; None where none does."""
+    label = label_of([text])[0]
+    places = [i for i, words_for in enumerate(options) if words_for]
+    for size in range(1, len(places) + 1):
+        edits = [dict(zip(some, chosen, strict=True))
+                 for some in itertools.combinations(places, size)
+                 for chosen in itertools.product(*(options[i] for i in some))]  # fmt: skip
+        labels = label_of([replace(text, edit) for edit in edits])
+        for edit, now in zip(edits, labels, strict=True):
+            if now == 1 - label:
+                return edit
+    return None
+
+
+EXERCISES: dict[str, Exercise] = {
+    "13.1": Exercise("integrated gradients", check_integrated_gradients, integrated_gradients),
+    "13.2": Exercise("how well a map finds the causes", check_auc, auc),
+    "13.3": Exercise("the effect of a month", check_do_effect, do_effect),
+    "13.4": Exercise("the smallest edit", check_smallest_edit, smallest_edit),
+    "13.5": Exercise("the value of a game", check_solve, solve),
+}

@@ -1,0 +1,116 @@
+"""What must come out on the page of lesson 13."""
+
+import numpy as np
+
+from course.claims import Claim
+
+
+def mean(found, name, method):
+    return np.mean(found[name][method])
+
+
+CLAIMS = {
+    "13.complete": Claim(
+        "With 64 steps the numbers of all tokens add up to the change of the margin to within 2 %, "
+        "for every model; with 4 steps more is missing.",
+        lambda gaps: all(gap < 0.02 for (_, steps), gap in gaps.items() if steps == 64)
+        and all(gaps[name, 4] > gaps[name, 64] for name, _ in gaps),
+    ),
+    "13.found": Claim(
+        "For every one of the three victims integrated gradients and occlusion find the causes far "
+        "better than attention does, and random numbers do not find them.",
+        lambda found: all(
+            min(mean(found, name, "integrated gradients"), mean(found, name, "occlusion"))
+            > mean(found, name, "attention") + 0.04 for name in found)
+        and all(abs(mean(found, name, "random") - 0.5) < 0.12 for name in found),
+    ),
+    "13.trained": Claim(
+        "Integrated gradients agree more with the causes where the victim was trained against "
+        "attacks.",
+        lambda found: mean(found, "robust", "integrated gradients")
+        > mean(found, "clean", "integrated gradients") + 0.01,
+    ),
+    "13.month": Claim(
+        "The month reader is about as good as a coin. Integrated gradients and occlusion find its "
+        "month nearly always, and the true causes far less often.",
+        lambda right, causes, months: 0.3 < right < 0.75
+        and all(np.mean(months[m]) > max(0.9, np.mean(causes[m]) + 0.15)
+                for m in ("integrated gradients", "occlusion")),
+    ),
+    "13.scrambled": Claim(
+        "A random head leaves the attention map as it was. With all layers random, no map has much "
+        "to do with the trained model's.",
+        lambda agree: agree["attention"][1] > 0.999
+        and all(agree[m][1] < 0.97 for m in agree if m != "attention")
+        and all(abs(values[-1]) < 0.5 for values in agree.values()),
+    ),
+    "13.deleted": Claim(
+        "With all opinions deleted the world has no label, and yet one of the two labels hardly "
+        "loses probability; with opposites in their place both lose more than half.",
+        lambda sure, labels, no_label, opposite: no_label == 1 and opposite == 1
+        and max(sure["words deleted"][labels == y].mean() for y in (0, 1)) > 0.7
+        and all(sure["words reversed"][labels == y].mean() < 0.5 for y in (0, 1)),
+    ),
+    "13.fooled": Claim(
+        "With the label and the prediction as they were, the attack moves the map much further "
+        "than as many random substitutes do.",
+        lambda attacked: all(
+            np.mean([row[0] for row in rows]) < np.mean([row[1] for row in rows]) - 0.15
+            and all(row[3] for row in rows) for rows in attacked.values()),
+    ),
+    "13.one_method": Claim(
+        "Integrated gradients of the plain victim's attacked texts move less than the map that was "
+        "attacked.",
+        lambda attacked, other: np.mean(other)
+        > np.mean([row[0] for row in attacked["clean"]]) + 0.2,
+    ),
+    "13.seen": Claim(
+        "The margins of both models go with the month where it is seen; where it is set, only the "
+        "month reader's does. The world's label never does.",
+        lambda seen, done, changed: min(seen.values()) > 2 and changed == 0
+        and abs(done["clean"]) < 0.3 * seen["clean"]
+        and done["month reader"] > 0.5 * seen["month reader"],
+    ),
+    "13.cures": Claim(
+        "As the texts come, the month turns nearly all predictions, with all months redrawn hardly "
+        "any. With half of them redrawn it still turns many, with either seed.",
+        lambda cures: cures["all redrawn"]["turned by the month"] < 0.12
+        and min(cures[name]["turned by the month"] for name in ("half redrawn", "half, other seed"))
+        > cures["all redrawn"]["turned by the month"] + 0.1
+        and cures["as they come"]["turned by the month"] > 0.8
+        and cures["all redrawn"]["right, month random"]
+        > cures["as they come"]["right, month random"] + 0.1,
+    ),
+    "13.edits": Claim(
+        "The month reader turns for one word, the month. The world never turns by the month, and "
+        "the plain victim needs no more words than the world does. On the twins the plain victim "
+        "is right far more often than the month reader.",
+        lambda sizes, on_twins: np.mean(sizes["month reader"], axis=0)[0] < 1.2
+        and np.mean(sizes["month reader"], axis=0)[1] > 0.8
+        and np.mean(sizes["the world"], axis=0)[1] == 0
+        and np.mean(sizes["clean"], axis=0)[0] <= np.mean(sizes["the world"], axis=0)[0] + 0.1
+        and on_twins["clean"] > on_twins["month reader"] + 0.2,
+    ),
+    "13.game": Claim(
+        "Against two attacks a mixture of two defences is worth more than any one of them; with "
+        "typos in the game there is a saddle point, and mixing is worth nothing.",
+        lambda solved: all(np.max(B @ q) - np.min(p @ B) < 1e-6 for B, p, q, _ in solved.values())
+        and solved[2][3] > solved[2][0].min(1).max() + 1
+        and abs(solved[3][3] - solved[3][0].min(1).max()) < 1e-6,
+    ),
+    "13.fictitious": Claim(
+        "The averages of fictitious play come closer to the equilibrium, and slowly.",
+        lambda gap: gap[9] > gap[99] > gap[1999] > 0,
+    ),
+    "13.mixture": Claim(
+        "On paper the mixture is worth more than either model. An attack on both at once takes "
+        "some of that back, and an attacker who asks again leaves less than one model alone would.",
+        lambda single, value, mean, survive: value > single + 0.02 and survive[0] <= mean
+        and mean < value and survive[0] < value and survive[-1] < single,
+    ),
+    "13.oracle": Claim(
+        "The double oracle finds the value of the whole game with a part of its plans.",
+        lambda exact, found, known, whole: abs(exact - found) < 1e-6
+        and len(known[0]) < len(whole) / 2 and len(known[1]) < len(whole) / 2,
+    ),
+}  # fmt: skip

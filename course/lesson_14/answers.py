@@ -1,0 +1,357 @@
+"""Right and wrong answers to the exercises of lesson 14."""
+
+import math
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy, nll_loss
+
+from advlib.embeddings import perturbed_logits
+
+# ---------------------------------------------------------------- 14.1
+
+
+def shares_of(right, groups):
+    found = {}
+    for ok, name in zip(right, groups, strict=True):
+        found.setdefault(str(name), []).append(bool(ok))
+    return {name: sum(oks) / len(oks) for name, oks in sorted(found.items())}, found
+
+
+def group_with(pick=min, rate=None, gap=None, count=None, sizes=None, draw=None, name=str):
+    """Answers to 14.1 that do one thing in another way."""
+
+    def answer(right, groups, draws, rng):
+        shares, found = shares_of(right, groups)
+        worst = pick(shares, key=shares.get)
+        seen = max(shares.values()) - min(shares.values())
+        n = [len(found[g]) for g in shares]
+        n = sizes(n) if sizes else n
+        p = rate(right, shares) if rate else right.mean()
+        worlds = (draw or rng.binomial)(n, p, size=(draws, len(n))) / np.array(n)
+        gaps = worlds.max(1) - worlds.min(1)
+        share = count(gaps, seen) if count else (gaps >= seen).mean()
+        return name(worst), shares[worst], gap(right, shares) if gap else seen, share
+
+    return answer
+
+
+def group_by_loop(right, groups, draws, rng):
+    shares, found = shares_of(right, groups)
+    worst = min(shares, key=shares.get)
+    seen, rate, hits = max(shares.values()) - shares[worst], float(np.mean(right)), 0
+    for _ in range(draws):
+        world = [float((rng.random(len(texts)) < rate).mean()) for texts in found.values()]
+        hits += max(world) - min(world) >= seen - 1e-12
+    return worst, shares[worst], seen, hits / draws
+
+
+def group_in_place(right, groups, draws, rng):
+    result = group_by_loop(right, groups, draws, rng)
+    right.sort()
+    return result
+
+
+def group_most_mistakes(right, groups, draws, rng):
+    shares, found = shares_of(right, groups)
+    worst = max(found, key=lambda name: found[name].count(False))
+    return worst, shares[worst], max(shares.values()) - shares[worst], 0.5
+
+
+def group_shuffled(right, groups, draws, rng):
+    shares, found = shares_of(right, groups)
+    worst, names = min(shares, key=shares.get), np.array([str(name) for name in groups])
+    seen, hits = max(shares.values()) - shares[worst], 0
+    for _ in range(draws):
+        mixed = rng.permutation(right)
+        world = [mixed[names == name].mean() for name in shares]
+        hits += max(world) - min(world) >= seen - 1e-12
+    return worst, shares[worst], seen, hits / draws
+
+
+# ---------------------------------------------------------------- 14.2
+
+
+def pair_with(term=None, total=None, first=None, second=None):
+    """Answers to 14.2 that do one thing in another way."""
+
+    def answer(model, batch, other, lam):
+        z, moved = perturbed_logits(model, batch, None), perturbed_logits(model, other, None)
+        loss = cross_entropy(z, batch["labels"])
+        a, b = first(z) if first else z, second(moved) if second else moved
+        apart = term(a, b) if term else (a - b).abs().sum(1).mean()
+        return total(loss, apart, lam) if total else loss + lam * apart
+
+    return answer
+
+
+def pair_by_text(model, batch, other, lam):
+    losses = []
+    z, moved = perturbed_logits(model, batch, None), perturbed_logits(model, other, None)
+    for i, y in enumerate(batch["labels"]):
+        losses.append(-z[i].log_softmax(0)[y] + lam * torch.norm(z[i] - moved[i], p=1))
+    return torch.stack(losses).mean()
+
+
+def pair_plain_calls(model, batch, other, lam):
+    keep = ("input_ids", "attention_mask")
+    z, moved = (model(**{k: b[k] for k in keep}).logits for b in (batch, other))
+    return nll_loss(z.log_softmax(1), batch["labels"]) + lam * (z - moved).abs().sum() / len(z)
+
+
+def pair_backward(model, batch, other, lam):
+    loss = pair_by_text(model, batch, other, lam)
+    loss.backward()
+    return loss
+
+
+def pair_eval(model, batch, other, lam):
+    model.eval()
+    return pair_by_text(model, batch, other, lam)
+
+
+def pair_pop(model, batch, other, lam):
+    labels = batch.pop("labels")
+    return pair_by_text(model, batch | {"labels": labels}, other, lam)
+
+
+# ---------------------------------------------------------------- 14.3
+
+
+def threshold_by_partition(scores, alpha):
+    k = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
+    return math.inf if k > len(scores) else np.partition(scores, k - 1)[k - 1]
+
+
+def threshold_with_infinity(scores, alpha):
+    padded = sorted([*scores.tolist(), math.inf])
+    return padded[int(np.ceil(len(padded) * (1 - alpha) - 1e-9)) - 1]
+
+
+def threshold_by_counting(scores, alpha):
+    enough = [s for s in scores if (scores <= s).sum() >= (len(scores) + 1) * (1 - alpha) - 1e-9]
+    return min(enough, default=math.inf)
+
+
+def threshold_place(place, descending=False):
+    def answer(scores, alpha):
+        k = place(len(scores), alpha)
+        ordered = np.sort(scores)[::-1] if descending else np.sort(scores)
+        return math.inf if k > len(scores) else ordered[max(k, 1) - 1]
+
+    return answer
+
+
+def threshold_in_place(scores, alpha):
+    scores.sort()
+    return threshold_by_partition(scores, alpha)
+
+
+def threshold_clipped(scores, alpha):
+    k = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
+    return np.sort(scores)[min(k, len(scores)) - 1]
+
+
+# ---------------------------------------------------------------- 14.4
+
+
+def curve_by_level(confidence, right):
+    coverage, risk = [], []
+    for level in np.unique(confidence)[::-1]:
+        kept = confidence >= level
+        coverage.append(kept.mean())
+        risk.append(1 - right[kept].mean())
+    return np.array(coverage), np.array(risk)
+
+
+def curve_as_lists(confidence, right):
+    levels = sorted(set(confidence), reverse=True)
+    kept = [[r for c, r in zip(confidence, right, strict=True) if c >= x] for x in levels]
+    return [len(k) / len(right) for k in kept], [k.count(False) / len(k) for k in kept]
+
+
+def curve_by_sorting(confidence, right):
+    order = np.argsort(-confidence)
+    sure, wrong = confidence[order], np.cumsum(~right[order])
+    last = np.flatnonzero(np.r_[np.diff(sure) != 0, True])
+    return (last + 1) / len(sure), wrong[last] / (last + 1)
+
+
+def curve_one_by_one(confidence, right):
+    order = np.argsort(-confidence, kind="stable")
+    n = np.arange(1, len(order) + 1)
+    return n / len(order), np.cumsum(~right[order]) / n
+
+
+def curve_in_place(confidence, right):
+    result = curve_by_level(confidence, right)
+    confidence[:] = np.sort(confidence)
+    return result
+
+
+def curve_with(make):
+    return lambda confidence, right: make(*curve_by_level(confidence, right))
+
+
+def curve_ascending(confidence, right):
+    coverage, risk = [], []
+    for level in np.unique(confidence):
+        kept = confidence <= level
+        coverage.append(kept.mean())
+        risk.append(1 - right[kept].mean())
+    return np.array(coverage), np.array(risk)
+
+
+# ---------------------------------------------------------------- 14.5
+
+
+def number(value):
+    return isinstance(value, int | float) and not math.isnan(value)
+
+
+def gate_with(empty=None, low=None, high=None, most=None, form="{}: objection", missing=True):
+    """Answers to 14.5 that do one thing in another way."""
+
+    def blank(card, name):
+        value = card.get(name)
+        return value is None or isinstance(value, str) and not value.strip()
+
+    def below(card, name, limit):
+        return not number(card.get(name)) or card[name] < limit
+
+    def above(card, name, limit):
+        return not number(card.get(name)) or card[name] > limit
+
+    def answer(card, policy):
+        said = [name for name in policy["required"] if (empty or blank)(card, name)]
+        said += [name for name, limit in policy["at_least"].items()
+                 if (missing or name in card) and (low or below)(card, name, limit)]
+        said += [name for name, limit in policy["at_most"].items()
+                 if (missing or name in card) and (high or above)(card, name, limit)]
+        return [form.format(name) for name in said[:most]]
+
+    return answer
+
+
+def gate_by_try(card, policy):
+    said = []
+    for name in policy["required"]:
+        value = card[name] if name in card else ""
+        if value is None or not str(value).strip():
+            said.append(name + ": empty")
+    checks = {"at_least": lambda a, b: a >= b, "at_most": lambda a, b: a <= b}
+    for part, good in checks.items():
+        for name in policy[part]:
+            try:
+                passed = good(card[name], policy[part][name])
+            except (KeyError, TypeError):
+                passed = False
+            if not passed:
+                said.append(f"{name}: not {part} {policy[part][name]}")
+    return said
+
+
+def gate_careless(card, policy):
+    said = [f"{name}: empty" for name in policy["required"] if not card.get(name, "").strip()]
+    return said + [f"{n}: low" for n, x in policy["at_least"].items() if card[n] < x]
+
+
+def gate_pops(card, policy):
+    said = gate_by_try(card, policy)
+    card.pop("n", None)
+    return said
+
+
+RIGHT = [
+    ("14.1", group_with()), ("14.1", group_by_loop),
+    ("14.1", group_with(count=lambda gaps, seen: (1 + (gaps >= seen - 1e-12).sum())
+                        / (1 + len(gaps)))),
+    ("14.2", pair_with()), ("14.2", pair_by_text), ("14.2", pair_plain_calls),
+    ("14.3", threshold_by_partition), ("14.3", threshold_with_infinity),
+    ("14.3", threshold_by_counting),
+    ("14.4", curve_by_level), ("14.4", curve_as_lists), ("14.4", curve_by_sorting),
+    ("14.5", gate_with()), ("14.5", gate_by_try), ("14.5", gate_with(form="{}:no")),
+]  # fmt: skip
+
+# (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
+WRONG = [
+    ("14.1", group_with(pick=max), "best group"),
+    ("14.1", group_most_mistakes, "most mistakes"),
+    ("14.1", group_with(gap=lambda right, shares: right.mean() - min(shares.values())),
+     "not from the mean"),
+    ("14.1", group_with(rate=lambda right, shares: np.array(list(shares.values()))),
+     "its own accuracy"),
+    ("14.1", group_with(rate=lambda right, shares: 0.5), "p is not as expected"),
+    ("14.1", group_with(count=lambda gaps, seen: (gaps < seen).mean()), "smaller gaps"),
+    ("14.1", group_with(count=lambda gaps, seen: (gaps >= seen).sum()), "a share"),
+    ("14.1", group_with(count=lambda gaps, seen: (gaps > seen).mean()), "exactly as large"),
+    ("14.1", group_with(rate=lambda right, shares: np.mean(list(shares.values()))),
+     "mean of the groups"),
+    ("14.1", group_shuffled, "shuffled"),
+    ("14.1", group_with(sizes=lambda n: [round(sum(n) / len(n))] * len(n)), "one size"),
+    ("14.1", group_with(draw=np.random.binomial), "global generator"),
+    ("14.1", group_in_place, "changes an array"),
+    ("14.1", group_with(name=lambda name: 3), "should be the name"),
+    ("14.1", lambda right, groups, draws, rng: group_by_loop(right, groups, draws, rng)[:3],
+     "four things"),
+    ("14.1", lambda right, groups, draws, rng: None, "None"),
+    ("14.2", pair_with(term=lambda a, b: (a - b).square().sum(1).mean()), "squares"),
+    ("14.2", pair_with(term=lambda a, b: (a - b).norm(dim=1).mean()), "L2 norm"),
+    ("14.2", pair_with(term=lambda a, b: (a - b).abs().mean()), "mean over the classes"),
+    ("14.2", pair_with(term=lambda a, b: (a - b).abs().sum()), "mean over the batch"),
+    ("14.2", pair_with(total=lambda loss, term, lam: loss + term), "lam is missing"),
+    ("14.2", pair_with(total=lambda loss, term, lam: lam * loss + term), "belongs to the other"),
+    ("14.2", pair_with(total=lambda loss, term, lam: loss - lam * term), "wrong sign"),
+    ("14.2", pair_with(total=lambda loss, term, lam: lam * term), "cross-entropy .* is missing"),
+    ("14.2", pair_with(first=lambda z: z.softmax(1), second=lambda z: z.softmax(1)),
+     "probabilities"),
+    ("14.2", pair_with(second=lambda z: z.detach()), "held constant"),
+    ("14.2", pair_with(first=lambda z: z.detach()), "held constant"),
+    ("14.2", lambda *given: pair_by_text(*given).detach(), "no graph"),
+    ("14.2", lambda *given: pair_by_text(*given).item(), "should be a tensor"),
+    ("14.2", lambda *given: pair_by_text(*given)[None], "shape"),
+    ("14.2", pair_backward, "changes the .grad"),
+    ("14.2", pair_eval, "mode"),
+    ("14.2", pair_pop, "takes 'labels' out"),
+    ("14.3", lambda s, a: float(np.quantile(s, 1 - a)), "plain quantile"),
+    ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * (1 - a) - 1e-9) + 1),
+     "is not as expected"),
+    ("14.3", threshold_place(lambda n, a: math.ceil(n * (1 - a) - 1e-9)), "n in place of"),
+    ("14.3", lambda s, a: np.sort(s)[math.ceil((len(s) + 1) * (1 - a) - 1e-9)],
+     "one place too high|index k − 1"),
+    ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * a - 1e-9)), "not as expected"),
+    ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * (1 - a) - 1e-9), descending=True),
+     "not as expected"),
+    ("14.3", threshold_clipped, "infinite"),
+    ("14.3", threshold_in_place, "changes an array"),
+    ("14.3", lambda s, a: np.sort(s), "should be a number"),
+    ("14.3", lambda s, a: None, "should be a number"),
+    ("14.4", curve_one_by_one, "shape"),
+    ("14.4", curve_with(lambda c, r: (c, 1 - r)), "accuracy"),
+    ("14.4", curve_with(lambda c, r: (c, r * c)), "divided by all"),
+    ("14.4", curve_with(lambda c, r: (c[::-1], r[::-1])), "ascending order"),
+    ("14.4", lambda c, r: (curve_by_level(c, r)[0] * len(c), curve_by_level(c, r)[1]),
+     "number of texts"),
+    ("14.4", curve_ascending, "least sure"),
+    ("14.4", curve_with(lambda c, r: (r, c)), "not as expected"),
+    ("14.4", curve_with(lambda c, r: c), "two things"),
+    ("14.4", curve_in_place, "changes an array"),
+    ("14.4", lambda c, r: None, "None"),
+    ("14.5", gate_with(most=1), "first fault"),
+    ("14.5", gate_with(low=lambda card, name, limit: not isinstance(card.get(name), int | float)
+                       or card[name] < limit,
+                       high=lambda card, name, limit: not isinstance(card.get(name), int | float)
+                       or card[name] > limit), "nan passes"),
+    ("14.5", gate_with(missing=False), "not as expected|missing"),
+    ("14.5", gate_with(low=lambda card, name, limit: not number(card.get(name))
+                       or card[name] <= limit,
+                       high=lambda card, name, limit: not number(card.get(name))
+                       or card[name] >= limit), "equals its limit"),
+    ("14.5", gate_with(empty=lambda card, name: card.get(name) is None), "empty text"),
+    ("14.5", gate_with(empty=lambda card, name: not card.get(name)), "not as expected"),
+    ("14.5", gate_with(high=lambda card, name, limit: False), "at_most"),
+    ("14.5", gate_with(form="objection to {}"), "begins with the name"),
+    ("14.5", gate_careless, "the gate itself breaks"),
+    ("14.5", gate_pops, "takes .n. out"),
+    ("14.5", lambda card, policy: not gate_by_try(card, policy), "should be a list"),
+]  # fmt: skip

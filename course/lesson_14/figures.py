@@ -1,0 +1,240 @@
+"""The figures of lesson 14: what is drawn, not how it is measured."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import PercentFormatter
+
+from advlib import plots
+from advlib.statistics import wilson
+from course.widgets import explore
+
+LOOK = {"plain": (plots.COLOURS["standard"], "o"), "trained": (plots.COLOURS["adversarial"], "s")}
+GREY = "#999999"
+
+
+def gates():
+    """The way of a text, and the five gates along it."""
+    stops = [("training", "2: groups", "a model that treats\none group worse"),
+             ("training", "3: pairs", "a model that goes by\na word it must not"),
+             ("answer", "4: filter", "an answer that\nmust not leave"),
+             ("doubt", "5: I do not\nknow", "an answer that the\nmodel is unsure of"),
+             ("release", "6: the card", "a model of which\ntoo little is known")]  # fmt: skip
+    with plots.style():
+        fig, ax = plots.figure(8.4, 2.5)
+        ax.set(xlim=(0, 10.2), ylim=(-1.25, 1.5))
+        ax.axis("off")
+        ax.annotate("", (10.15, 0.45), (0.05, 0.45),
+                    arrowprops=dict(arrowstyle="-|>", color="#222222", lw=1.8), zorder=1)
+        for k, (where, gate, refuses) in enumerate(stops):
+            x = 1.0 + 2.0 * k
+            ax.add_patch(FancyBboxPatch((x - 0.68, 0.02), 1.36, 0.86, facecolor="#fff4e0",
+                         edgecolor=plots.COLOURS["words"], lw=1.6,
+                         boxstyle="round,pad=0.03,rounding_size=0.12", zorder=2))  # fmt: skip
+            ax.text(x, 0.45, gate, ha="center", va="center", fontsize=10, zorder=3)
+            ax.text(x, 1.2, where, ha="center", va="center", fontsize=11, weight="bold")
+            ax.annotate("", (x, -0.5), (x, 0.0),
+                        arrowprops=dict(arrowstyle="-|>", color=plots.COLOURS["standard"], lw=1.5))
+            ax.text(x, -0.58, refuses, ha="center", va="top", fontsize=9)
+    fig.alt = ("A line from left to right with five stops. At training: the gates of groups "
+               "(section 2) and of pairs (3). At the answer: a filter (4). At doubt: the model "
+               "says that it does not know (5). At release: the card (6).")
+    return fig
+
+
+def null(outcomes, found):
+    """Gaps by chance, and the gap that was seen, for each model."""
+    rng = np.random.default_rng(1)
+    with plots.style():
+        fig, axes = plots.figure(7.2, 2.8, ncols=2, sharey=True)
+        said = []
+        for ax, (name, (right, groups)) in zip(axes, outcomes.items(), strict=True):
+            sizes = np.unique(groups, return_counts=True)[1]
+            shares = rng.binomial(sizes, right.mean(), size=(4000, len(sizes))) / sizes
+            gaps = np.ptp(shares, axis=1)
+            ax.hist(100 * gaps, bins=np.arange(0, 62, 2), color=GREY,
+                    weights=np.full(len(gaps), 1 / len(gaps)), label="by chance")
+            ax.axvline(100 * found[name][2], color=LOOK[name][0], linestyle="--", lw=2.4,
+                       label="as seen")
+            ax.set(xlabel="gap, points", title=f"{name}, under FGM")
+            ax.title.set_size(11)
+            ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            said.append(f"{name}: median {100 * np.median(gaps):.0f}, seen "
+                        f"{100 * found[name][2]:.0f} points")
+        axes[0].set_ylabel("share of worlds")
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    fig.alt = "Gaps between 15 domains by chance and as seen. " + "; ".join(said) + "."
+    return fig
+
+
+def chance(groups: int, texts: int, accuracy: float):
+    """How often so many groups of so many texts, all alike, show which gap."""
+    rng = np.random.default_rng(2)
+    shares = rng.binomial(texts, accuracy, size=(4000, groups)) / texts
+    gaps = 100 * np.ptp(shares, axis=1)
+    with plots.style():
+        fig, ax = plots.figure(5.4, 2.6)
+        ax.hist(gaps, bins=np.arange(0, 82, 2), color=GREY,
+                weights=np.full(len(gaps), 1 / len(gaps)))
+        ax.axvline(10, color=plots.COLOURS["standard"], linestyle="--")
+        ax.set(xlabel="gap by chance, points", ylabel="share of worlds", xlim=(0, 80))
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        more = (gaps >= 10).mean()
+        ax.set_title(f"median {np.median(gaps):.0f} points; 10 or more in {more:.0%}", fontsize=11)
+    fig.alt = (f"{groups} groups of {texts} texts at {accuracy:.0%}: the gap by chance has a "
+               f"median of {np.median(gaps):.0f} points; 10 or more in {more:.0%} of worlds.")
+    return fig
+
+
+def explore_null():
+    """Move the number of groups, their size and the accuracy."""
+    return explore(chance, groups=(15, (2, 5, 15, 50)), texts=(40, (10, 40, 100, 200, 400, 1000)),
+                   accuracy=(0.725, (0.5, 0.725, 0.9, 0.97)))
+
+
+def kinds(of, right, robust):
+    """Accuracy by kind of text, clean and under FGM, with intervals."""
+    order = ["direct", "negated", "conceded"]
+    with plots.style():
+        fig, ax = plots.figure(6.6, 3.2)
+        said = []
+        for shift, name in ((-0.13, "plain"), (0.13, "trained")):
+            colour, mark = LOOK[name]
+            for outcome, filled in ((right[name], False), (robust[name], True)):
+                for k, kind in enumerate(order):
+                    hits, n = int(outcome[of == kind].sum()), int((of == kind).sum())
+                    low, high = wilson(hits, n)
+                    x = k + shift + (0.05 if filled else -0.05)
+                    ax.errorbar(x, hits / n, [[max(0, hits / n - low)], [max(0, high - hits / n)]],
+                                fmt=mark, color=colour, capsize=3, markersize=7,
+                                markerfacecolor=colour if filled else "white",
+                                label=None if k else f"{name}, {'FGM' if filled else 'clean'}")
+                    if filled:
+                        said.append(f"{name} {kind} {hits / n:.0%}")
+        ax.set_xticks(range(3), [f"{kind}\nn = {(of == kind).sum()}" for kind in order])
+        ax.set(ylabel="accuracy", ylim=(0, 1.05), xlabel="how the text is built")
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)
+    fig.alt = "Accuracy by the way a text is built, under FGM: " + ", ".join(said) + "."
+    return fig
+
+
+def cures(table):
+    """For every way to train: accuracy where the month agrees and misleads, and flips."""
+    with plots.style():
+        fig, axes = plots.figure(8.0, 2.9, ncols=3, sharey=True)
+        rows = list(table)[::-1]
+        for ax, (key, what) in zip(axes, (("agrees", "right, where the month agrees"),
+                                          ("against", "right, where it misleads"),
+                                          ("flips", "answers that it turns")), strict=True):
+            values = [table[name][key] for name in rows]
+            ax.barh(range(len(rows)), values, 0.6, color=GREY)
+            for y, value in enumerate(values):
+                inside = value > 0.6
+                ax.annotate(f"{value:.1%}", (value, y), (-4 if inside else 4, 0), va="center",
+                            textcoords="offset points", ha="right" if inside else "left")
+            ax.set(xlabel=what, xlim=(0, 1), xticks=(0, 0.25, 0.5, 0.75))
+            ax.xaxis.set_major_formatter(PercentFormatter(1))
+            ax.grid(False)
+        axes[0].set_yticks(range(len(rows)), rows)
+    fig.alt = ("Right where the month agrees, where it misleads, and answers that it turns: "
+               + "; ".join(f"{name} {row['agrees']:.1%}, {row['against']:.1%}, {row['flips']:.1%}"
+                           for name, row in table.items()) + ".")  # fmt: skip
+    return fig
+
+
+def filters(let_out, wrongly):
+    """What each filter lets out, three ways, and what it holds wrongly, of two kinds."""
+    marks = {"as it is": ("o", "#222222"), "typos": ("s", plots.COLOURS["pgd"]),
+             "other words": ("^", plots.COLOURS["words"])}  # fmt: skip
+    names = list(dict.fromkeys(name for name, _ in wrongly))
+    with plots.style():
+        fig, (ax, below) = plots.figure(6.6, 4.2, nrows=2, sharex=True, height_ratios=(1.6, 1))
+        for j, (how, (mark, colour)) in enumerate(marks.items()):
+            ax.plot([k + 0.14 * (j - 1) for k in range(len(names))],
+                    [let_out[name, how] for name in names], mark, color=colour, markersize=9,
+                    label=how)  # fmt: skip
+        for shift, what, hatch in ((-0.15, "ordinary", ""), (0.15, "my dentist", "///")):
+            below.bar([k + shift for k in range(len(names))], [wrongly[n, what] for n in names],
+                      0.28, color="white" if hatch else GREY, edgecolor="#555555", hatch=hatch,
+                      label=f"harmless: {what}")  # fmt: skip
+        below.set_xticks(range(len(names)), names)
+        for axes, what, top in ((ax, "lets out", 1.08), (below, "holds wrongly", 1.08)):
+            axes.set(ylabel=what, ylim=(-0.05 if axes is ax else 0, top))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        (marks_of, named), (bars, harmless) = (a.get_legend_handles_labels() for a in (ax, below))
+        fig.legend(marks_of + bars, named + harmless, loc="outside upper left", ncols=3)
+    fig.alt = "; ".join(
+        f"{name}: lets out " + ", ".join(f"{let_out[name, how]:.0%} {how}" for how in marks)
+        + ", holds wrongly " + ", ".join(f"{wrongly[name, what]:.0%} {what}"
+                                         for what in ("ordinary", "my dentist"))
+        for name in names) + "."  # fmt: skip
+    return fig
+
+
+def scores(calibration, p, labels, threshold):
+    """Scores of the true class in every condition, and the threshold."""
+    shown = {"calibration": calibration}
+    shown |= {when: 1 - q[np.arange(len(q)), labels[: len(q)]] for when, q in p.items()}
+    looks = {"calibration": (GREY, "-"), "clean": ("#222222", "--"),
+             "FGM": (plots.COLOURS["fgm"], "-."), "other words": (plots.COLOURS["words"], ":")}
+    with plots.style():
+        fig, ax = plots.figure(6.4, 3.1)
+        for name, values in shown.items():
+            colour, line = looks[name]
+            values = np.sort(np.clip(values, 1e-5, 1))
+            ax.step(values, np.arange(1, len(values) + 1) / len(values), where="post",
+                    color=colour, linestyle=line, label=name)  # fmt: skip
+        ax.axvline(threshold, color=plots.COLOURS["standard"], linewidth=1.4)
+        ax.annotate("threshold", (threshold, 0.02), (4, 0), textcoords="offset points",
+                    color=plots.COLOURS["standard"])
+        ax.set(xscale="log", xlabel="score of the true class, 1 − p (log scale)",
+               ylabel="share of texts at or below", ylim=(0, 1.03))  # fmt: skip
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+    fig.alt = "The share of texts with a score at or below the threshold: " + ", ".join(
+        f"{name} {(values <= threshold).mean():.0%}" for name, values in shown.items()) + "."
+    return fig
+
+
+def risk(curves):
+    """Risk over coverage for both models, clean and under FGM."""
+    with plots.style():
+        fig, ax = plots.figure(6.4, 3.2)
+        said = []
+        for (name, when), (coverage, wrong) in curves.items():
+            colour, mark = LOOK[name]
+            seen = coverage >= 0.05  # further left one or two texts decide
+            ax.plot(coverage[seen], wrong[seen], color=colour, linewidth=2,
+                    linestyle="-" if when == "FGM" else "--", marker=mark,
+                    markerfacecolor=colour if when == "FGM" else "white",
+                    markevery=max(1, len(coverage) // 8), label=f"{name}, {when}")
+            said.append(f"{name} {when}: {wrong[-1]:.1%} of all, "
+                        f"{wrong[np.searchsorted(coverage, 0.5)]:.1%} of the surest half")
+        ax.axvline(0.8, color=GREY, linewidth=1, linestyle="--")
+        ax.set(xlabel="coverage: the share of texts that is answered", xlim=(0.05, 1.01),
+               ylabel="risk: mistakes among these", ylim=(-0.015, None))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)
+    fig.alt = "Mistakes among the answers. " + "; ".join(said) + "."
+    return fig
+
+
+def queue(caught, wrong):
+    """Mistakes that a person finds in each case."""
+    with plots.style():
+        fig, ax = plots.figure(6.0, 2.6)
+        names = list(caught)
+        ax.barh(range(len(names)), list(caught.values()), 0.6, color=GREY)
+        for y, value in enumerate(caught.values()):
+            ax.annotate(str(value), (value, y), (4, 0), textcoords="offset points", va="center")
+        ax.set_yticks(range(len(names)), names)
+        ax.invert_yaxis()
+        ax.set(xlabel=f"mistakes found in fifteen minutes, of {wrong}", xlim=(0, None))
+        ax.margins(x=0.1)
+        ax.grid(False)
+    fig.alt = f"Mistakes found, of {wrong}: " + ", ".join(
+        f"{value} with {name}" for name, value in caught.items()) + "."
+    return fig
