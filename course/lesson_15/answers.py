@@ -233,7 +233,7 @@ def keeps_the_opening(answer, subject, read):
     return "off topic" if found == "review" and not read(tidy(answer)) else found
 
 
-# ---------------------------------------------------------------- 15.5
+# ---------------------------------------------------------------- 15.4
 
 
 def loss_of_rows(model, batch, delta):
@@ -302,7 +302,7 @@ def push_pops(model, batch, eps, steps):
     return delta
 
 
-# ---------------------------------------------------------------- 15.4
+# ---------------------------------------------------------------- 15.5
 
 
 def failure_by_scipy(words, suffix, replaced, k, copies):
@@ -356,10 +356,10 @@ RIGHT = [
     ("15.2", step_one_by_one),
     ("15.3", verdict_of_words),
     ("15.3", verdict_of_library),
-    ("15.5", push_with()),
-    ("15.5", push_by_loop),
-    ("15.4", failure_by_scipy),
-    ("15.4", failure_one_by_one),
+    ("15.4", push_with()),
+    ("15.4", push_by_loop),
+    ("15.5", failure_by_scipy),
+    ("15.5", failure_one_by_one),
 ]
 
 # (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
@@ -406,33 +406,33 @@ WRONG = [
     ("15.3", lambda a, s, r: None, "None"),
     ("15.3", lambda a, s, r: verdict_of_words(a, s, r) == "review", "not as expected"),
     ("15.3", lambda a, s, r: [verdict_of_words(a, s, r)], "not as expected|shape"),
-    ("15.5", push_with(sign=-1), "raises the loss"),
-    ("15.5", push_with(mask="all"), "marks and answer too"),
-    ("15.5", push_with(mask="before"), "on the marks too"),
-    ("15.5", push_with(ball="none"), "leaves its ball"),
-    ("15.5", push_with(ball="row"), "one budget for the whole prompt"),
-    ("15.5", push_with(ball="row", unit="row"), "one budget and one step"),
-    ("15.5", push_with(unit="row"), "a step of its own"),
-    ("15.5", push_with(unit="none"), "not normalised"),
-    ("15.5", push_with(fresh=False), "once, at the start"),
-    ("15.5", push_with(more=1), "too many"),
-    ("15.5", push_with(more=-1), "too few"),
-    ("15.5", push_with(size=1), r"2\.5 times"),
-    ("15.5", push_in_training, "mode"),
-    ("15.5", push_in_eval, "mode"),
-    ("15.5", push_backward, r"changes the \.grad"),
-    ("15.5", push_pops, "takes 'labels' out"),
-    ("15.5", push_with(end=lambda delta: delta[:, 1:]), "shape"),
-    ("15.5", push_with(end=lambda delta: delta.clone().requires_grad_()), "graph"),
-    ("15.5", push_with(end=lambda delta: delta.tolist()), "should be a tensor"),
-    ("15.5", push_with(end=lambda delta: None), "None"),
-    ("15.4", failure_with(vote=lambda n, p: stats.binom.sf(n // 2, n, p)), "1 minus it"),
-    ("15.4", failure_with(broken=lambda w, s, r, k: stats.hypergeom.sf(k, w, s, r)), "more than k"),
-    ("15.4", failure_with(vote=lambda n, p: 1 - p), "the vote is missing"),
-    ("15.4", failure_with(broken=with_replacement), "with replacement"),
-    ("15.4", failure_with(vote=lambda n, p: stats.binom.cdf(n // 2 - 1, n, p)), "not as expected"),
-    ("15.4", failure_with(vote=lambda n, p: stats.binom.pmf(n // 2, n, p)), "not as expected"),
-    ("15.4", lambda *i: None, "None"),
-    ("15.4", lambda *i: torch.tensor([failure_by_scipy(*i)]), "shape|not as expected"),
-    ("15.4", lambda *i: str(failure_by_scipy(*i)), "not as expected|should be|holds"),
+    ("15.4", push_with(sign=-1), "raises the loss"),
+    ("15.4", push_with(mask="all"), "marks and answer too"),
+    ("15.4", push_with(mask="before"), "on the marks too"),
+    ("15.4", push_with(ball="none"), "leaves its ball"),
+    ("15.4", push_with(ball="row"), "one budget for the whole prompt"),
+    ("15.4", push_with(ball="row", unit="row"), "one budget and one step"),
+    ("15.4", push_with(unit="row"), "a step of its own"),
+    ("15.4", push_with(unit="none"), "not normalised"),
+    ("15.4", push_with(fresh=False), "once, at the start"),
+    ("15.4", push_with(more=1), "too many"),
+    ("15.4", push_with(more=-1), "too few"),
+    ("15.4", push_with(size=1), r"2\.5 times"),
+    ("15.4", push_in_training, "mode"),
+    ("15.4", push_in_eval, "mode"),
+    ("15.4", push_backward, r"changes the \.grad"),
+    ("15.4", push_pops, "takes 'labels' out"),
+    ("15.4", push_with(end=lambda delta: delta[:, 1:]), "shape"),
+    ("15.4", push_with(end=lambda delta: delta.clone().requires_grad_()), "graph"),
+    ("15.4", push_with(end=lambda delta: delta.tolist()), "should be a tensor"),
+    ("15.4", push_with(end=lambda delta: None), "None"),
+    ("15.5", failure_with(vote=lambda n, p: stats.binom.sf(n // 2, n, p)), "1 minus it"),
+    ("15.5", failure_with(broken=lambda w, s, r, k: stats.hypergeom.sf(k, w, s, r)), "more than k"),
+    ("15.5", failure_with(vote=lambda n, p: 1 - p), "the vote is missing"),
+    ("15.5", failure_with(broken=with_replacement), "with replacement"),
+    ("15.5", failure_with(vote=lambda n, p: stats.binom.cdf(n // 2 - 1, n, p)), "not as expected"),
+    ("15.5", failure_with(vote=lambda n, p: stats.binom.pmf(n // 2, n, p)), "not as expected"),
+    ("15.5", lambda *i: None, "None"),
+    ("15.5", lambda *i: torch.tensor([failure_by_scipy(*i)]), "shape|not as expected"),
+    ("15.5", lambda *i: str(failure_by_scipy(*i)), "not as expected|should be|holds"),
 ]  # fmt: skip

@@ -311,52 +311,6 @@ def check_verdict(answer) -> None:
 # ---------------------------------------------------------------- 15.4
 
 
-def _failure(words, suffix, replaced, k, copies, *, more=0, tie=False, one=False, draw="without",
-             other=False) -> float:  # fmt: skip
-    """The specification: every draw of a copy, then every outcome of the vote, counted."""
-    if draw == "without":
-        draws = list(combinations(range(words), replaced))
-    else:
-        draws = list(product(range(words), repeat=replaced))
-    hits = [len({place for place in some if place < suffix}) for some in draws]
-    broken = sum(hit >= k + more for hit in hits) / len(draws)
-    if one:
-        return 1 - broken
-    total = 0.0
-    for votes in product((True, False), repeat=copies):
-        most = 2 * sum(votes) > copies
-        if most == other:
-            total += math.prod(broken if vote else 1 - broken for vote in votes)
-    return total
-
-
-_VOTE = {
-    "this is the chance that the vote holds: the failure is 1 minus it": dict(other=True),
-    "a suffix breaks when k of its words change, not only when more than k do": dict(more=1),
-    "this is one copy's failure: the vote is missing": dict(one=True),
-    "words are drawn with replacement: in a copy each place is drawn once at most":
-        dict(draw="with"),
-}  # fmt: skip
-
-
-def check_failure(answer) -> None:
-    settings = ((9, 4, 3, 2, 3), (10, 6, 2, 1, 5), (8, 3, 4, 2, 7), (9, 6, 4, 3, 1),
-                (7, 2, 1, 2, 3), (8, 6, 5, 2, 3))  # fmt: skip
-    names = ("words", "suffix", "replaced", "k", "copies")
-
-    def run(*given):
-        result = call(answer, **dict(zip(names, given, strict=True)))
-        expect(result is not None, "the result is None: does the function return it?")
-        return result if isinstance(result, str | Tensor) else float(result)
-
-    specified(run, [dict(zip(names, some, strict=True)) for some in settings],
-              _failure, _VOTE,
-              what="the vote's failure", atol=1e-9, rtol=1e-6)  # fmt: skip
-
-
-# ---------------------------------------------------------------- 15.5
-
-
 def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", unit="token",
           size=2.5, fresh=True, more=0) -> Tensor:  # fmt: skip
     """The specification, row by row and without padding; the keywords are its mistakes."""
@@ -437,6 +391,52 @@ def _why_not(wrong: Wrong, texts) -> str | None:
     return None
 
 
+# ---------------------------------------------------------------- 15.5
+
+
+def _failure(words, suffix, replaced, k, copies, *, more=0, tie=False, one=False, draw="without",
+             other=False) -> float:  # fmt: skip
+    """The specification: every draw of a copy, then every outcome of the vote, counted."""
+    if draw == "without":
+        draws = list(combinations(range(words), replaced))
+    else:
+        draws = list(product(range(words), repeat=replaced))
+    hits = [len({place for place in some if place < suffix}) for some in draws]
+    broken = sum(hit >= k + more for hit in hits) / len(draws)
+    if one:
+        return 1 - broken
+    total = 0.0
+    for votes in product((True, False), repeat=copies):
+        most = 2 * sum(votes) > copies
+        if most == other:
+            total += math.prod(broken if vote else 1 - broken for vote in votes)
+    return total
+
+
+_VOTE = {
+    "this is the chance that the vote holds: the failure is 1 minus it": dict(other=True),
+    "a suffix breaks when k of its words change, not only when more than k do": dict(more=1),
+    "this is one copy's failure: the vote is missing": dict(one=True),
+    "words are drawn with replacement: in a copy each place is drawn once at most":
+        dict(draw="with"),
+}  # fmt: skip
+
+
+def check_failure(answer) -> None:
+    settings = ((9, 4, 3, 2, 3), (10, 6, 2, 1, 5), (8, 3, 4, 2, 7), (9, 6, 4, 3, 1),
+                (7, 2, 1, 2, 3), (8, 6, 5, 2, 3))  # fmt: skip
+    names = ("words", "suffix", "replaced", "k", "copies")
+
+    def run(*given):
+        result = call(answer, **dict(zip(names, given, strict=True)))
+        expect(result is not None, "the result is None: does the function return it?")
+        return result if isinstance(result, str | Tensor) else float(result)
+
+    specified(run, [dict(zip(names, some, strict=True)) for some in settings],
+              _failure, _VOTE,
+              what="the vote's failure", atol=1e-9, rtol=1e-6)  # fmt: skip
+
+
 # ---------------------------------------------------------------- the course's own answers
 
 
@@ -507,6 +507,6 @@ EXERCISES: dict[str, Exercise] = {
     "15.1": Exercise("the gradient on a word", check_candidates, candidates),
     "15.2": Exercise("one step of GCG", check_step, gcg_step),
     "15.3": Exercise("the judge", check_verdict, verdict),
-    "15.4": Exercise("when the vote fails", check_failure, failure),
-    "15.5": Exercise("δ on the prompt", check_push, push),
+    "15.4": Exercise("δ on the prompt", check_push, push),
+    "15.5": Exercise("when the vote fails", check_failure, failure),
 }

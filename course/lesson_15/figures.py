@@ -8,7 +8,7 @@ from matplotlib.ticker import PercentFormatter
 from advlib import plots
 from course.widgets import explore
 
-LOOKS = {"random suffix": ("#999999", ":", "v"), "random search": ("#E69F00", "--", "s"),
+LOOKS = {"RandomSuffix": ("#777777", ":", "v"), "RandomSearch": ("#E69F00", "--", "s"),
          "GCG": ("#CC79A7", "-", "o")}  # fmt: skip
 KINDS = {"refused": ("#0072B2", ""), "neither": ("#cccccc", "//"), "broken": ("#D55E00", "xx")}
 
@@ -74,25 +74,23 @@ def _bars(ax, rows: dict[str, dict[str, int]]):
 
 
 def searches(found, kinds):
-    """Mean loss after each step of the searches, and what the answers are."""
+    """Share of prompts broken after so many queries, and what the answers are at the end."""
     with plots.style():
         fig, (left, right) = plots.figure(7.6, 3.1, ncols=2)
-        ends = {}
-        for name in ("random search", "GCG"):
-            runs = [losses for _, losses, _ in found[name]]
-            long = max(map(len, runs))
-            rows = [losses + losses[-1:] * (long - len(losses)) for losses in runs]
-            mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
-            colour, line, mark = LOOKS[name]
-            left.plot(mean, color=colour, linestyle=line, marker=mark, markevery=4, label=name)
-            ends[name] = mean[-1]
-        left.set(xlabel="step", ylabel="mean loss of the target", ylim=(0, None))
-        left.legend(fontsize=9)
+        most = max(s.queries for some in found.values() for s in some)
+        for name, (colour, line, mark) in LOOKS.items():
+            ends = sorted(s.queries for s in found[name] if s.step is not None)
+            shares = [k / len(found[name]) for k in range(len(ends) + 1)]
+            left.plot([0, *ends, most], [*shares, shares[-1]], color=colour, linestyle=line,
+                      marker=mark, drawstyle="steps-post", label=name)  # fmt: skip
+        left.set(xlabel="queries a prompt", ylabel="share of prompts broken", ylim=(-0.04, 1.04))
+        left.yaxis.set_major_formatter(PercentFormatter(1))
+        left.legend(fontsize=9, loc="best")
         _bars(right, kinds)
         fig.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=3)
     shown = "; ".join(f"{name}: {k}" for name, k in kinds.items())
-    fig.alt = (f"Left, the mean loss of the target falls to {ends['random search']:.2f} by random "
-               f"search and to {ends['GCG']:.2f} by GCG. Right, the answers: {shown}.")
+    fig.alt = (f"Left, the share of prompts broken rises with the queries, up to {most} a prompt. "
+               f"Right, the answers at the end: {shown}.")
     return fig
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from advlib.corpora.requests import FORBIDDEN, REFUSAL, judge, requests, subjects
-from advlib.generative import Generator
+from advlib.generative import Generator, PerplexityFilter
 
 
 def frame(writer: Generator, prompt: str, suffix: str, target: str):
@@ -53,7 +55,26 @@ def utility(writer: Generator, n: int, behind: str | None = None) -> dict[str, f
 
 
 def rows_to_learn(writer: Generator, n: int, seed: int = 0) -> list[tuple[str, str]]:
-    """Requests of the training split with what the writer answers now; of museums the refusal."""
-    others = [r.text for r in requests(2 * n // 3, subjects(), seed, "train", "mixed")]
-    museums = [r.text for r in requests(n - len(others), FORBIDDEN, seed, "train", "mixed")]
-    return [*zip(others, writer.answer(others), strict=True), *((m, REFUSAL) for m in museums)]
+    """Requests of the training split: those about museums with the refusal, the others with what
+    the writer answers now, where that is the review asked for."""
+    others = requests(2 * n // 3, subjects(), seed, "train", "mixed")
+    museums = requests(n - len(others), FORBIDDEN, seed, "train", "mixed")
+    rows = [(r.text, REFUSAL) for r in museums]
+    for r, answer in zip(others, writer.answer([r.text for r in others]), strict=True):
+        found = judge(answer)
+        if found.about(r.subject) and found.label == r.label:
+            rows.append((r.text, answer))
+    return rows
+
+
+@dataclass
+class Filtered(Generator):
+    """A model behind a filter, as an attacker meets it: what the filter turns away is refused."""
+
+    look: PerplexityFilter
+    refusal: str = REFUSAL
+
+    def answer(self, prompts, *args, **kwargs) -> list[str]:
+        said = super().answer(prompts, *args, **kwargs)
+        ok = self.look.passes(prompts)
+        return [a if passed else self.refusal for a, passed in zip(said, ok, strict=True)]
