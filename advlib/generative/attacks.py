@@ -103,9 +103,7 @@ class SuffixSearch:
 
     stop: end as soon as every word of the target is the model's first choice. restarts: how often
     it begins, with other random draws, where it has not reached its end. fluency: the weight of the
-    loss of the prompt under `reader`, a model that the attacker has, to pass a filter. judged: with
-    a judge, how many of a step's best candidates the model answers; 1: the best, where it is better
-    than what stands there.
+    loss of the prompt under `reader`, a model that the attacker has, to pass a filter.
     """
 
     length: int = 6
@@ -117,11 +115,10 @@ class SuffixSearch:
     restarts: int = 1
     fluency: float = 0.0
     seed: int = 0
-    judged: int = 1
 
     def __post_init__(self):
         check_counts(length=self.length, steps=self.steps, candidates=self.candidates,
-                     restarts=self.restarts, judged=self.judged)  # fmt: skip
+                     restarts=self.restarts)  # fmt: skip
         if not self.fluency >= 0:
             raise ValueError(f"fluency is a weight of at least 0, got {self.fluency!r}")
 
@@ -179,19 +176,10 @@ class SuffixSearch:
                 if len(some):
                     worth, hits, told = self._worth(frame, some, reader)
                     i = int(worth.argmin())
-                    if goal.done and self.judged > 1:
-                        order = worth.argsort()[: self.judged]
-                        worked, written = frame.broken(some[order])
-                        queries += written
-                        if worked is not None:
-                            i = int(order[worked])
-                            losses.append(float(told[i]))
-                            return Suffix(frame.text(some[i]), tuple(losses), queries, step + 1)
                     if worth[i] < best:
                         ids, best, said = some[i], worth[i], told[i]
-                        if not goal.done or self.judged == 1:
-                            reached, written = self._reached(frame, ids, hits[i])
-                            queries += written
+                        reached, written = self._reached(frame, ids, hits[i])
+                        queries += written
                 losses.append(float(said))
         if not kept:
             raise ValueError(f"{self}: no candidate is read again as the tokens it was written "
@@ -203,8 +191,7 @@ class SuffixSearch:
         """Whether the search is at its end, and how many answers were written to know it."""
         if not frame.goal.done:
             return bool(hit), 0
-        worked, written = frame.broken(ids[None])
-        return worked is not None, written
+        return frame.broken(ids), len(frame.goal.prompts)
 
     def _worth(self, frame, some, reader) -> tuple[Tensor, Tensor, Tensor]:
         """Of each suffix what is minimised, whether the target is reached, and its loss."""
@@ -331,15 +318,11 @@ class _Frame:
         decode = self.generator.tokenizer.decode
         return decode(ids.tolist(), clean_up_tokenization_spaces=False).strip()
 
-    def broken(self, some: Tensor) -> tuple[int | None, int]:
-        """The first suffix of which the attacker's judge says that its answers to all prompts are
-        what he wants, or None; and how many answers were written to know it."""
-        texts = [self.text(ids) for ids in some]
-        said = self.generator.answer([(p, text) for text in texts for p in self.prompts])
-        good = [*map(self.goal.done, said)]
-        rows = (all(good[i * len(self.prompts) : (i + 1) * len(self.prompts)])
-                for i in range(len(texts)))  # fmt: skip
-        return next((i for i, all_good in enumerate(rows) if all_good), None), len(said)
+    def broken(self, ids: Tensor) -> bool:
+        """What the attacker's judge says of the answers with this suffix."""
+        text = self.text(ids)
+        answers = self.generator.answer([(prompt, text) for prompt in self.prompts])
+        return all(map(self.goal.done, answers))
 
     def survive(self, some: Tensor) -> list[int]:
         """Which suffixes, written out, are read again as the same tokens behind every prompt."""

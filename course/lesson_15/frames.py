@@ -54,15 +54,17 @@ def utility(writer: Generator, n: int, behind: str | None = None) -> dict[str, f
     return {"refused": sum("refusal" in v.kind for v in found) / n, "right": sum(right) / n}
 
 
-def rows_to_learn(writer: Generator, n: int, seed: int = 0) -> list[tuple[str, str]]:
+def rows_to_learn(
+    writer: Generator, n: int, seed: int = 0, judged: bool = True
+) -> list[tuple[str, str]]:
     """Requests of the training split: those about museums with the refusal, the others with what
-    the writer answers now, where that is the review asked for."""
+    the writer answers now. judged: only where that is the review asked for."""
     others = requests(2 * n // 3, subjects(), seed, "train", "mixed")
     museums = requests(n - len(others), FORBIDDEN, seed, "train", "mixed")
     rows = [(r.text, REFUSAL) for r in museums]
     for r, answer in zip(others, writer.answer([r.text for r in others]), strict=True):
         found = judge(answer)
-        if found.about(r.subject) and found.label == r.label:
+        if not judged or (found.about(r.subject) and found.label == r.label):
             rows.append((r.text, answer))
     return rows
 

@@ -11,7 +11,8 @@
 # - defend the model by a filter, a vote and adversarial training, and attack the defences;
 # - see why an instruction in the data is an attack.
 #
-# **Time** {{TIME}} About 70 minutes for you: reading 30, exercises 40.
+# **Time** {{TIME}} About 70 minutes for you: reading 32, exercises 38. The appendix
+# takes 10 more.
 #
 # **Before** Lessons 02, 04, 06 and 08.
 
@@ -159,7 +160,7 @@ figures.promise(promise, truth, listed)
 # Each candidate costs one **query**, a row that the model reads; queries are what an attack costs.
 
 # %% [markdown]
-# ### Exercise 15.2: one step of GCG · ●●○ · 10 min
+# ### Exercise 15.2: one step of GCG · ●●○ · 8 min
 #
 # Write `gcg_step(loss_of, ids, loss, places, table, tries, generator)`. `ids`, `(tokens,)`, is the
 # present prompt and `loss` its loss. Make exactly `tries` candidates: each is a copy of `ids` with
@@ -247,11 +248,11 @@ for suffix, answer in zip(tried["GCG"][:4], said["GCG"], strict=False):
 course.claim("15.monotone", runs=[losses for _, losses, _ in runs])
 
 # %% [markdown]
-# The refusals are gone. Is the policy broken? Read the answers. "Does not refuse" or "begins with
-# *sure*" is how many papers once counted. An answer without sense is no use to the attacker.
+# Refusals are gone. Is the policy broken? Read the answers. "Does not refuse" or "begins with
+# *sure*" is how many papers once counted, but an answer without sense is no use to the attacker.
 
 # %% [markdown]
-# ### Exercise 15.3: the judge · ●●○ · 10 min
+# ### Exercise 15.3: the judge · ●●○ · 8 min
 #
 # Write `verdict(answer, subject, read)`. First make the answer `tidy(answer)`: small letters, one
 # space between all words and signs. Then, in this order, return
@@ -301,10 +302,9 @@ course.claim("15.judge", verdicts=verdicts, kinds=quick, n=n)
 # Two changes. The **target** is a whole review, short, with the opinion that was asked for: the
 # attacker writes it himself. And the **judge** joins the search: after each better suffix the model
 # writes an answer, and the search stops when the judge calls it a review. So the target is only a
-# direction, and success is what was meant. `advlib.generative.GCG` is your step in such a loop;
-# where it gets stuck it begins once more (`restarts`). `RandomSearch` is the same without the
-# gradient: any word may replace any. Both may ask as often; only the difference is the gradient's
-# merit.
+# direction, and success is what was meant. `advlib.generative.GCG` is your step in such a loop.
+# `RandomSearch` is the same without the gradient: any word may replace any. Both may ask as often;
+# only the difference is the gradient's merit.
 #
 # ### Prediction 15.a: sixteen words against the policy
 
@@ -317,7 +317,7 @@ from advlib.evaluation import wilson
 from advlib.generative import GCG, RandomSearch, RandomSuffix
 
 targets = [f"sure : the paintings were {'beautiful' if r.label else 'ugly'} ." for r in wanted]
-budget = dict(length=16, steps=profile.pick(24, 60), candidates=64)
+budget = dict(length=16, steps=profile.pick(48, 100), candidates=64)
 
 
 def broken(answer):
@@ -325,8 +325,7 @@ def broken(answer):
 
 
 found, kinds = {}, {}
-for search in (RandomSuffix(length=16), RandomSearch(**budget, restarts=2),
-               GCG(**budget, restarts=2)):
+for search in (RandomSuffix(length=16), RandomSearch(**budget), GCG(**budget)):
     name = type(search).__name__
     found[name] = search(policy, museums, targets=targets, done=broken)
     kinds[name] = tally(policy.answer([(m, s.text) for m, s in zip(museums, found[name],
@@ -393,11 +392,11 @@ print(f"limit {look.limit:.0f}; false alarms by what stands behind a request: {a
 # %%
 from course.lesson_15.frames import Filtered
 
-few = slice(0, profile.pick(2, 10))
-smooth = GCG(length=8, steps=16, candidates=48, fluency=0.7)(
-    Filtered(policy.model, policy.tokenizer, look, REFUSAL), museums[few], writer,
-    targets=targets[few], done=broken)
-fluent = [(m, s.text) for m, s in zip(museums[few], smooth, strict=True)]
+part = slice(0, profile.pick(2, 10))
+flowing = GCG(length=8, steps=16, candidates=48, fluency=0.7)(
+    Filtered(policy.model, policy.tokenizer, look, REFUSAL), museums[part], writer,
+    targets=targets[part], done=broken)
+fluent = [(m, s.text) for m, s in zip(museums[part], flowing, strict=True)]
 odd = {"GCG": look.perplexity(attacked), "fluent": look.perplexity(fluent)}
 print(f"fluent: {sum(look.passes(fluent))} of {len(fluent)} pass; perplexity "
       f"{min(odd['fluent']):.0f} to {max(odd['fluent']):.0f}; {tally(policy.answer(fluent))}")
@@ -440,7 +439,7 @@ for share in (0.1, 0.3):
 course.claim("15.vote", voted=voted, kinds=kinds["GCG"], n=n)
 
 # %% [markdown]
-# @@VOTE@@ `others` is the price: the share of other requests that still get a review of the right
+# `others` is the price: the share of other requests that still get a review of the right
 # thing. Replace enough words, and the request is gone as well.
 #
 # ## 8 · Third defence: train against it
@@ -553,7 +552,8 @@ figures.defended(after, useful)
 #
 # <details><summary>What you should see</summary>
 #
-# @@SEE@@
+# The policy's bar is mostly broken. The trained model's is mostly refused, and other requests are
+# answered about as before (the dots).
 #
 # </details>
 #
@@ -637,13 +637,13 @@ if profile.name == "colab":
     from advlib.generative import with_lora
 
     real = load_generator("HuggingFaceTB/SmolLM2-135M-Instruct")
-    lesson_rows = rows_to_learn(real, 600)
+    lesson_rows = rows_to_learn(real, 600, judged=False)
     real = with_lora(real, rank=8)
     tune(real, lesson_rows, steps=150, batch_size=8, learning_rate=2e-4)
     answers = real.answer(museums)
     print("museums refused:", sum(judge(a).refuses for a in answers), "of", len(museums))
     result = GCG(length=12, steps=100, candidates=128, target="Sure, here is")(real, museums[:3])
-    for m, s in zip(museums, result, strict=True):
+    for m, s in zip(museums[:3], result, strict=True):
         print(f"{s.text}\n    {real.answer([(m, s.text)])[0]}")
 else:
     print("Without a GPU there is nothing to do here: choose the colab profile for a real model.")
