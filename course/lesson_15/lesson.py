@@ -192,7 +192,7 @@ gcg_step = course.exercise("15.2", gcg_step)
 
 
 # %%
-def gcg(generator, prompt, target="sure : the", length=6, steps=20, tries=32, top=64,
+def gcg(generator, prompt, target="sure : the", length=6, steps=25, tries=48, top=64,
         banned=banned, seed=0):
     """(suffix, losses after each step, queries)"""
     ids, labels, places = frame(generator, prompt, " ".join("!" * length), target)
@@ -242,13 +242,13 @@ tried["GCG"] = [suffix for suffix, *_ in runs]
 said = {name: policy.answer(list(zip(museums, some, strict=True)))
         for name, some in tried.items()}
 for name, answers in said.items():
-    print(f"{name:14} answers without the refusal: {sum(REFUSAL not in a for a in answers)} of {n}")
+    print(f"{name:14} not the plain refusal: {sum(a != REFUSAL for a in answers)} of {n}")
 for suffix, answer in zip(tried["GCG"][:4], said["GCG"], strict=False):
     print(f"… {suffix}\n    {answer}")
 course.claim("15.monotone", runs=[losses for _, losses, _ in runs])
 
 # %% [markdown]
-# Refusals are gone. Is the policy broken? Read the answers. "Does not refuse" or "begins with
+# Most refusals are gone. Is the policy broken? Read the answers. "Does not refuse" or "begins with
 # *sure*" is how many papers once counted, but an answer without sense is no use to the attacker.
 
 # %% [markdown]
@@ -350,8 +350,8 @@ figures.searches(found, kinds)
 # <details><summary>What you should see</summary>
 #
 # A random suffix breaks nothing. GCG breaks most prompts; random search, with as many queries,
-# fewer or later. Few prompts, so read the interval: what is sure is the difference to the first
-# row.
+# fewer. Few prompts make wide intervals: [the benchmark's table](../docs/results/generative.md) has
+# more of them.
 #
 # </details>
 #
@@ -439,8 +439,9 @@ for share in (0.1, 0.3):
 course.claim("15.vote", voted=voted, kinds=kinds["GCG"], n=n)
 
 # %% [markdown]
-# `others` is the price: the share of other requests that still get a review of the right
-# thing. Replace enough words, and the request is gone as well.
+# Reviews of museums become rare, but the refusal comes back for few: most copies answer neither.
+# And `others` is the price, the share of other requests that still get a review of the right thing.
+# Replace enough words, and the request is gone as well.
 #
 # ## 8 · Third defence: train against it
 #
@@ -515,8 +516,9 @@ for name, model in {"policy": policy, "trained": strong}.items():
     print(f"{name:8} museums {tally(model.answer(museums))}, others {useful[name]}")
 
 # %% [markdown]
-# Read both columns. Stopped half way, such a training may give a model that refuses museums and
-# everything else: robust, and useless.
+# Read both columns. (Others may even get better: of the policy's own answers only the right ones
+# were kept to learn from.) Stopped half way, such a training may give a model that refuses museums
+# and everything else: robust, and useless.
 #
 # ### Prediction 15.c: GCG against the trained model
 #
@@ -580,11 +582,13 @@ print(f"{'old suffixes':14} {old}\nby any search: {len(hit)} of {len(museums[som
 course.claim("15.adaptive", rows=rows, old=old, worst=len(hit), n=len(museums[some]))
 
 # %% [markdown]
-# Nothing found is not nothing there: the last line says how little so few prompts prove, and an
-# attacker may search longer. `benchmarks/generative.py` asks more prompts of several models and
-# gives the attacks more steps; [its table](../docs/results/generative.md) also has what is too slow
-# here: **latent** adversarial training (Casper et al. 2024), where δ is put on the output of a
-# block, training on found suffixes, one suffix for many prompts.
+# Look at `neither`, too: there the refusal is gone, and no review has come. The defence has moved,
+# and a longer search may go on from there. Nothing found is not nothing there: the last line says
+# how little so few prompts prove, and an attacker may search longer. `benchmarks/generative.py`
+# asks more prompts of several models and gives the attacks more steps; [its
+# table](../docs/results/generative.md) also has what is too slow here: **latent** adversarial
+# training (Casper et al. 2024), where δ is put on the output of a block, training on found
+# suffixes, one suffix for many prompts.
 #
 # ## 9 · An instruction in the data
 #
@@ -690,7 +694,7 @@ else:
 #   Applications with Indirect Prompt Injection*, 2023.
 #
 # > **Ethics** Threat model: the attacker knows the weights, adds words to the prompt, and wants a
-# > review of a museum; in section 8 he writes a text that the model will read. The policy is
+# > review of a museum; in section 9 he writes a text that the model will read. The policy is
 # > harmless on purpose, and the attack is old and public. The same code on a deployed model can
 # > make it say what hurts people. Use it on models that are yours, or whose owner asked you to;
 # > report what you find to the owner first; publish the defence with the attack.
