@@ -564,7 +564,8 @@ figures.defended(after, useful)
 # Before you believe it: what would an attacker do who knows this defence? He changes the attack
 # until it fits, and many a published defence has fallen to just that. More words; a short target,
 # which is nearer; and, because a masked gradient stops GCG and not a search without one (lesson
-# 07), random search. A prompt counts as broken if *any* attack breaks it.
+# 07), random search; each with a quarter of the steps, to save time. A prompt counts as broken if
+# *any* attack breaks it.
 
 # %%
 less = budget | dict(steps=profile.pick(12, 60))
@@ -663,8 +664,8 @@ else:
 #   it believes. A search is compared at equal queries, and with a random suffix.
 # - The judge decides what success is: refused, half refused, nonsense, or really broken. Put into
 #   the search, it makes the attack stronger as well.
-# - A filter, a vote and training on δ each help, each at a price for honest users, and each claim
-#   is worth what the *adaptive* attack on it leaves.
+# - A filter, a vote and training on δ each help. Look at what honest users pay, and believe what
+#   the *adaptive* attack leaves.
 # - Data can hold orders, and the model cannot tell.
 #
 # ## What could go wrong
