@@ -133,8 +133,9 @@ class SuffixSearch:
         targets = [self.target] * len(prompts) if targets is None else list(targets)
         if len(targets) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts have {len(targets)} targets: give one each")
+        pairs = zip(prompts, targets, strict=True)
         return [self._best(generator, _Goal([prompt], [target], done), reader, i)
-                for i, (prompt, target) in enumerate(zip(prompts, targets, strict=True))]  # fmt: skip
+                for i, (prompt, target) in enumerate(pairs)]  # fmt: skip
 
     def universal(
         self, generator: Generator, prompts: Sequence[str], reader: Generator | None = None
