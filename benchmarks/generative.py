@@ -576,8 +576,8 @@ def filter_table(page: Page) -> str:
 
 
 def page_of(page: Page) -> str:
-    threats = [*sorted({f["threat"] for s in page.seeds for f in s.found.values() if "threat" in f}),
-               *(repr(ContinuousAttack(eps, steps=20)) for eps in BUDGETS)]  # fmt: skip
+    threats = {f["threat"] for s in page.seeds for f in s.found.values() if "threat" in f}
+    threats = [*sorted(threats), *(repr(ContinuousAttack(eps, steps=20)) for eps in BUDGETS)]
     listed = "\n".join(f"- `{threat}`" for threat in threats)
     tried = page.all("vote: asked")
     again = page.counted([[k == "broken" for k in f["again"]] for f in tried])
@@ -607,7 +607,8 @@ meet. The suffix for all was found on eight other requests.
 
 Each goes on from the policy for 120 steps of 32 rows; “longer” is the control, without an
 adversary. “Found suffixes” has in half of its rows one of 16 suffixes that GCG found on training
-requests (that search took {page.mean("suffixes to train on", "seconds")} CPU seconds more). The others are `ContinuousTraining`, six steps for δ, with `utility` 1 or 3.
+requests (that search took {page.mean("suffixes to train on", "seconds")} CPU seconds more). The
+others are `ContinuousTraining`, six steps for δ, with `utility` 1 or 3.
 
 {training_table(page)}
 
