@@ -407,11 +407,13 @@ CLAIMS = """\
 - *Continuous attacks in training withstand discrete ones, cheaply* (Xhonneux et al. 2024): holds
   against all that was tried, for about twice the control's time. That utility stays holds only
   after enough steps; larger ε is no better and costs more.
-- *Latent training withstands what it has not seen* (Casper et al. 2024): holds against GCG once.
+- *Latent training withstands what it has not seen* (Casper et al. 2024): holds against the one GCG
+  that it met, and costs no more utility than the control.
 - *A perplexity filter stops GCG* (Jain et al. 2023): holds, none of 60 suffixes passes. But nearly
   every harmless request with random words behind is turned away too. *And fluent suffixes pass it*:
-  not shown. What passed broke nothing, what broke did not pass; with more weight on fluency (0.2
-  and 1 in place of 0.1) the sentence that the search begins with stays as it is.
+  not shown. What passed broke nothing (0 of 15). On a few requests of seed 0 and 1, less weight on
+  fluency (0.05 in place of 0.1) broke 1 of 5 and passed none; with more (0.2 and 1) the sentence
+  that the search begins with stayed as it was.
 - *A vote over perturbed copies stops suffixes and costs little* (Robey et al. 2023): GCG breaks 13,
   7 and 8 of 60 in place of 43, but a tenth of the words replaced takes right reviews from 90 to
   57 %: single words carry a short request, single letters do not carry a long one.
@@ -587,12 +589,13 @@ policy where the answer is a review of a museum, by the world's grammar, rule fo
 nouns. Refused counts the refusal alone: a half refusal (“sorry , the signs were …”) and an answer
 without sense are neither.
 
-Seeds of the policy: {len(page.seeds)}, all on one pre-trained writer. {N} requests of the test
-split for each, {HALF} for some slow attacks, {MANY} where nobody attacks: see n. Shares are over
-all seeds, with Wilson's 95 % interval, which does not cover the choice of seeds; in brackets the
-count by seed; – is not measured. Where no other size is named, a search is 16 words behind the
-request and 40 steps of 64 candidates, the attacker reads the answer to every better suffix, and he
-knows the writer without the policy: what it answers is his target.
+Seeds of the policy: {len(page.seeds)}, all on one pre-trained writer and asked the same {N}
+requests of the test split, {HALF} of them in some slow attacks, {MANY} where nobody attacks. n
+counts requests over all seeds, so 30 are ten, thrice. Shares come with Wilson's 95 % interval,
+which covers neither that nor the choice of seeds; in brackets the count by seed; – is not measured.
+Where no other size is named, a search is 16 words behind the request and 40 steps of 64 candidates,
+the attacker reads the answer to every better suffix, and he knows the writer without the policy:
+what it answers is his target.
 
 {SAID}
 
