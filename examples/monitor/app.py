@@ -1,0 +1,407 @@
+"""What the monitor does, without a page: read items, move the charts, raise alarms, send them.
+
+    monitor = Monitor(store, sensor, Settings(between=500))
+    monitor.take(items)         # what is new is read by the model, counted and charted
+    monitor.deliver()           # what has to be sent is sent, or tried again later
+
+A topic begins by learning: its first items say how often news is bad in calm times. From then on
+two charts watch for more bad news, and two more watch for near misses of known words, which are
+rare unless somebody hides bad news from the model. All four together give one false alarm in
+`between` items of the topic, so each of them is set to four times as many.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from advlib.statistics import wilson
+from advlib.systems.charts import Chart, Cusum, Ewma, calibrate, near_duplicate, near_duplicate_keys
+from examples.monitor.feeds import Item, http_address, read_feed
+from examples.monitor.store import moment_of, stamp
+from examples.serving import ServingError, Store
+
+KINDS = {"bad news": "bad", "near misses": "miss"}  # what is watched -> its column in `items`
+CHARTS = ("cusum", "ewma")
+ONE_SIDED = 1.2816  # of ten rates that are taken from so few items, nine are not too low
+
+
+@dataclass(frozen=True)
+class Settings:
+    """between: items of a topic between two false alarms, on the average.
+    learn: the items of a topic that say what is usual.
+    factor: the odds of bad news that are to be found fast, as a multiple of the usual ones.
+    lam: the weight of the newest item in the EWMA.
+    cooldown: after an alarm, so long no other one of its topic and kind is sent.
+    window: two items further apart are two stories, however they resemble each other.
+    """
+
+    between: int = 500
+    learn: int = 100
+    factor: float = 3.0
+    lam: float = 0.05
+    cooldown: timedelta = timedelta(hours=1)
+    window: timedelta = timedelta(hours=48)
+
+    def __post_init__(self) -> None:
+        fine = (10 <= self.between <= 100_000 and 20 <= self.learn <= 100_000 and self.factor > 1
+                and 0 < self.lam <= 1 and self.cooldown >= timedelta(0))  # fmt: skip
+        if not fine:
+            raise ServingError("between lies in 10..100000, learn in 20..100000, factor is above "
+                               "1, lam in 0..1 and the cool-down not below 0")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the sensor makes of a text. miss: it holds a near miss of a known word."""
+
+    topic: str
+    sentiment: str
+    confidence: float
+    bad: bool
+    miss: bool
+
+
+Sensor = Callable[[list[str]], list[Reading]]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+# ---------------------------------------------------------------------- charts of a topic
+
+
+def usual(hits: int, n: int) -> float:
+    """A rate that is seldom too low, from hits in n items: the upper end of Wilson's interval, up
+    to a whole hundredth. Too low a rate would give more false alarms than were asked for."""
+    return min(0.9, math.ceil(100 * wilson(hits, n, ONE_SIDED)[1]) / 100)
+
+
+def worse(p0: float, factor: float) -> float:
+    """The rate whose odds are `factor` times those of p0."""
+    odds = factor * p0 / (1 - p0)
+    return odds / (1 + odds)
+
+
+def chart_of(watch: dict, lam: float) -> Chart:
+    if watch["chart"] == "cusum":
+        return Cusum(watch["p0"], watch["p1"])
+    return Ewma(watch["p0"], lam)
+
+
+@lru_cache(1024)
+def threshold(chart: Chart, between: int) -> float:
+    return calibrate(chart, chart.p0, between, runs=400)
+
+
+# ---------------------------------------------------------------------- the monitor
+
+
+@dataclass
+class Monitor:
+    """channels: name -> a function that sends an alarm, a dict, or raises DeliveryError."""
+
+    store: Store
+    sensor: Sensor
+    settings: Settings = field(default_factory=Settings)
+    channels: dict[str, Callable[[dict], None]] = field(default_factory=dict)
+    clock: Callable[[], datetime] = now
+
+    # ------------------------------------------------------------------ reading
+
+    def read(self, feeds: Iterable[str]) -> dict[str, str]:
+        """Read each feed once; a broken one is written down, and the others go on. Returns what is
+        to be said about each."""
+        said = {}
+        for source in feeds:
+            try:
+                items, notes = read_feed(source, self.clock())
+                counts, broken = self.take(items), False
+                said[source] = "; ".join([summary(counts), *notes])
+            except ServingError as error:
+                said[source], broken = str(error), True
+            at = stamp(self.clock())
+            with self.store.writing() as db:
+                db.execute(
+                    "INSERT INTO feeds VALUES (?, ?, ?, ?, ?) ON CONFLICT (source) DO UPDATE SET "
+                    "tried = excluded.tried, worked = coalesce(excluded.worked, worked), "
+                    "said = excluded.said, broken = excluded.broken",
+                    (source, at, None if broken else at, said[source], broken),
+                )
+        return said
+
+    def take(self, items: list[Item]) -> Counter:
+        """Read and count items in the order in which they stand: all of them or, where something
+        is raised, none. Returns how many were new, known, repeated, and how many alarms came."""
+        known = "SELECT 1 FROM items WHERE source = ? AND guid = ?"
+        fresh = {(i.source, i.guid): i for i in reversed(items)
+                 if not self.store.rows(known, i.source, i.guid)}  # fmt: skip
+        fresh = [i for i in items if fresh.get((i.source, i.guid)) is i]
+        readings = self.sensor([i.text for i in fresh]) if fresh else []
+        done = Counter(new=0, known=len(items) - len(fresh), repeated=0, alarms=0)
+        with self.store.writing() as db:
+            for item, reading in zip(fresh, readings, strict=True):
+                self._add(db, item, reading, done)
+        return done
+
+    def _add(self, db, item: Item, reading: Reading, done: Counter) -> None:
+        keys = near_duplicate_keys(item.text)
+        original = self._original(db, item, reading, keys)
+        at = stamp(item.published)
+        added = db.execute(
+            "INSERT OR IGNORE INTO items (source, guid, published, arrived, dated, text, topic, "
+            "sentiment, confidence, bad, miss, original) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (item.source, item.guid, at, stamp(self.clock()), item.dated, item.text, reading.topic,
+             reading.sentiment, reading.confidence, reading.bad, reading.miss, original),
+        )  # fmt: skip
+        if not added.rowcount:  # another reader was faster
+            done["known"] += 1
+            return
+        done["new"] += 1
+        if original is not None:
+            done["repeated"] += 1
+            return
+        number = added.lastrowid
+        db.executemany("INSERT INTO keys VALUES (?, ?)", [(key, number) for key in set(keys)])
+        done["alarms"] += self._move(db, number, reading)
+
+    def _original(self, db, item: Item, reading: Reading, keys: list[str]) -> int | None:
+        """The first telling of this story, or None. Only what is read alike is the same story, or a
+        harmless twin that came first would keep the bad one from being counted."""
+        marks = ",".join("?" * len(keys))
+        rows = db.execute(
+            "SELECT DISTINCT i.id, i.text FROM keys k JOIN items i ON i.id = k.item "
+            f"WHERE k.key IN ({marks}) AND i.topic = ? AND i.sentiment = ? AND i.miss = ? "
+            "AND i.published BETWEEN ? AND ? ORDER BY i.id DESC LIMIT 100",
+            (*keys, reading.topic, reading.sentiment, reading.miss,
+             stamp(item.published - self.settings.window),
+             stamp(item.published + self.settings.window)),
+        )  # fmt: skip
+        return next((i for i, text in rows if near_duplicate(item.text, text)), None)
+
+    # ------------------------------------------------------------------ charts
+
+    def _move(self, db, item: int, reading: Reading) -> int:
+        """Move the charts of the topic by one item. Returns the number of alarms."""
+        watches = db.execute("SELECT * FROM watches WHERE topic = ?", (reading.topic,)).fetchall()
+        if not watches:
+            self._learn(db, reading.topic)
+            return 0
+        return sum(self._step(db, dict(watch), item, reading) for watch in watches)
+
+    def _learn(self, db, topic: str) -> None:
+        """Begin to watch a topic that has enough items."""
+        n, bad, miss = db.execute(
+            "SELECT count(*), total(bad), total(miss) FROM items WHERE topic = ? AND original IS "
+            "NULL", (topic,)).fetchone()  # fmt: skip
+        if n < self.settings.learn:
+            return
+        together = len(KINDS) * len(CHARTS)
+        for kind, hits in zip(KINDS, (bad, miss), strict=True):
+            p0 = usual(int(hits), n)
+            for name in CHARTS:
+                watch = dict(chart=name, p0=p0, p1=worse(p0, self.settings.factor))
+                chart = chart_of(watch, self.settings.lam)
+                height = threshold(chart, together * self.settings.between)
+                db.execute("INSERT INTO watches VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                           (topic, kind, name, p0, watch["p1"], height, chart.start))  # fmt: skip
+
+    def _step(self, db, watch: dict, item: int, reading: Reading) -> bool:
+        chart = chart_of(watch, self.settings.lam)
+        hit = getattr(reading, KINDS[watch["kind"]])
+        s = float(chart.step(watch["statistic"], float(hit)))
+        # The items behind an alarm: those since the chart last stood where it starts.
+        since = None if s <= chart.start else watch["since"] or item
+        name = (watch["topic"], watch["kind"], watch["chart"])
+        db.execute("INSERT INTO points VALUES (?, ?, ?, ?, ?)", (item, *name, s))
+        alarm = s >= watch["threshold"]
+        if alarm:
+            self._alarm(db, watch, s, since or item, item)
+            s, since = chart.start, None
+        db.execute("UPDATE watches SET statistic = ?, since = ? WHERE topic = ? AND kind = ? AND "
+                   "chart = ?", (s, since, *name))  # fmt: skip
+        return alarm
+
+    def _alarm(self, db, watch: dict, s: float, first: int, last: int) -> None:
+        """Write the alarm and, unless one of its topic and kind has been sent not long ago, what is
+        to be sent. The clock is the news' own: the latest date of an item, which no item can set
+        beyond the present."""
+        topic, kind = watch["topic"], watch["kind"]
+        at = moment_of(db.execute("SELECT max(published) FROM items").fetchone()[0])
+        muted = db.execute(
+            "SELECT 1 FROM alarms WHERE topic = ? AND kind = ? AND NOT muted AND at > ?",
+            (topic, kind, stamp(at - self.settings.cooldown))).fetchone() is not None  # fmt: skip
+        number = db.execute(
+            "INSERT INTO alarms (at, topic, kind, chart, statistic, threshold, first, last, muted) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (stamp(at), topic, kind, watch["chart"], s, watch["threshold"], first, last, muted),
+        ).lastrowid  # fmt: skip
+        if not muted:
+            db.executemany("INSERT INTO deliveries (alarm, channel, due) VALUES (?, ?, ?)",
+                           [(number, name, stamp(self.clock())) for name in self.channels])
+
+    # ------------------------------------------------------------------ sending
+
+    def deliver(self) -> int:
+        """Send what is due. What fails is tried again after 5 s, 10 s, … up to an hour, for ever.
+        A process that dies between sending and writing it down sends twice: look at the `id`."""
+        marks = ",".join("?" * len(self.channels))  # others are of a start with other settings
+        due = self.store.rows(
+            f"SELECT * FROM deliveries WHERE done IS NULL AND due <= ? AND channel IN ({marks}) "
+            "ORDER BY alarm LIMIT 20", stamp(self.clock()), *self.channels)  # fmt: skip
+        sent = 0
+        for row in due:
+            alarm = self.alarm(row["alarm"])
+            try:
+                self.channels[row["channel"]](alarm)
+                change = (stamp(self.clock()), row["due"], None)
+                sent += 1
+            except DeliveryError as error:
+                wait = timedelta(seconds=min(3600, 5 * 2 ** min(row["tries"], 10)))
+                change = (None, stamp(self.clock() + wait), str(error))
+            with self.store.writing() as db:
+                db.execute(
+                    "UPDATE deliveries SET done = ?, due = ?, problem = ?, tries = tries + 1 "
+                    "WHERE alarm = ? AND channel = ?", (*change, row["alarm"], row["channel"]),
+                )  # fmt: skip
+        return sent
+
+    # ------------------------------------------------------------------ looking
+
+    def alarm(self, number: int) -> dict:
+        """An alarm with the items behind it, the latest first. Raises ServingError."""
+        found = self.store.rows("SELECT * FROM alarms WHERE id = ?", number)
+        if not found:
+            raise ServingError(f"there is no alarm with the number {number}")
+        row = found[0]
+        column = KINDS[row["kind"]]
+        behind = self.store.rows(
+            f"SELECT published, source, text, sentiment, confidence FROM items WHERE topic = ? AND "
+            f"id BETWEEN ? AND ? AND original IS NULL AND {column} ORDER BY id DESC LIMIT 50",
+            row["topic"], row["first"], row["last"])  # fmt: skip
+        counted = self.store.rows(
+            "SELECT count(*) AS n FROM items WHERE topic = ? AND id BETWEEN ? AND ? AND original "
+            "IS NULL", row["topic"], row["first"], row["last"])[0]["n"]  # fmt: skip
+        return {**row, "muted": bool(row["muted"]), "of": counted, "behind": behind}
+
+    def alarms(self, most: int = 50) -> list[dict]:
+        return self.store.rows(
+            "SELECT id, at, topic, kind, chart, statistic, threshold, muted FROM alarms ORDER BY "
+            "id DESC LIMIT ?", most)  # fmt: skip
+
+    def items(self, topic: str | None = None, most: int = 50) -> list[dict]:
+        return self.store.rows(
+            "SELECT * FROM items WHERE ? IS NULL OR topic = ? ORDER BY id DESC LIMIT ?",
+            topic, topic, most)  # fmt: skip
+
+    def topics(self, last: int = 100) -> list[dict]:
+        """For each topic: how many items and repeats, the sentiments of the last ones, and whether
+        it is still learning."""
+        rows = self.store.rows(
+            "SELECT topic, count(*) AS items, count(original) AS repeats, EXISTS (SELECT 1 FROM "
+            "watches w WHERE w.topic = i.topic) AS watched FROM items i GROUP BY topic ORDER BY "
+            "topic")  # fmt: skip
+        for row in rows:
+            counts = self.store.rows(
+                "SELECT sentiment, count(*) AS n FROM (SELECT sentiment FROM items WHERE topic = ? "
+                "AND original IS NULL ORDER BY id DESC LIMIT ?) GROUP BY sentiment",
+                row["topic"], last)  # fmt: skip
+            row["sentiments"] = {c["sentiment"]: c["n"] for c in counts}
+            row["watched"] = bool(row["watched"])
+        return rows
+
+    def chart(self, topic: str, kind: str, chart: str, last: int = 300) -> dict:
+        """A chart of a topic: threshold, p0, p1, and its last points with their items' times.
+        Raises ServingError where there is none."""
+        watch = self.store.rows("SELECT * FROM watches WHERE topic = ? AND kind = ? AND chart = ?",
+                                topic, kind, chart)  # fmt: skip
+        if not watch:
+            raise ServingError(f"{topic!r} has no such chart yet: it learns from its first "
+                               f"{self.settings.learn} items")  # fmt: skip
+        points = self.store.rows(
+            "SELECT p.item, p.statistic, i.published FROM points p JOIN items i ON i.id = p.item "
+            "WHERE p.topic = ? AND p.kind = ? AND p.chart = ? ORDER BY p.item DESC LIMIT ?",
+            topic, kind, chart, last)  # fmt: skip
+        return {**watch[0], "points": points[::-1]}
+
+    def feeds(self) -> list[dict]:
+        return self.store.rows("SELECT * FROM feeds ORDER BY source")
+
+    def waiting(self) -> list[dict]:
+        """What could not be sent yet."""
+        return self.store.rows("SELECT * FROM deliveries WHERE done IS NULL ORDER BY alarm")
+
+
+def summary(counts: Counter) -> str:
+    said = f"{counts['new']} new, {counts['known']} known"
+    if counts["repeated"]:
+        said += f", {counts['repeated']} of the new ones repeat a story"
+    return said + (f", {counts['alarms']} alarms" if counts["alarms"] else "")
+
+
+# ---------------------------------------------------------------------- where alarms go
+
+
+class DeliveryError(ServingError):
+    """An alarm could not be sent; it is tried again."""
+
+
+def to_file(path: Path) -> Callable[[dict], None]:
+    """A channel: one JSON object on a line for each alarm."""
+
+    def send(alarm: dict) -> None:
+        line = json.dumps(alarm, ensure_ascii=False) + "\n"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "ab+") as file:
+                if file.tell() and not _ends_a_line(file):  # a killed process left half a line
+                    file.write(b"\n")
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise DeliveryError(f"{path} cannot be written: {error.strerror}") from error
+
+    return send
+
+
+def _ends_a_line(file) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def to_webhook(address: str, patience: float = 5.0) -> Callable[[dict], None]:
+    """A channel: POST the alarm as JSON; an answer of 2xx says that it has arrived. Redirects are
+    not followed. Messages do not show the address, for it often holds a secret."""
+    opener = urllib.request.build_opener(_NoRedirect)
+    http_address(address, "the webhook")
+
+    def send(alarm: dict) -> None:
+        request = urllib.request.Request(address, json.dumps(alarm).encode(), method="POST",
+                                         headers={"Content-Type": "application/json"})  # fmt: skip
+        try:
+            with opener.open(request, timeout=patience):
+                pass
+        except urllib.error.HTTPError as error:
+            raise DeliveryError(f"the webhook answers with error {error.code}") from error
+        except Exception as error:  # http.client raises many kinds for a broken answer
+            why = getattr(error, "reason", error)
+            raise DeliveryError(f"the webhook cannot be reached: {why}") from error
+
+    return send
