@@ -141,6 +141,7 @@ def test_near_misses_are_the_slips_of_known_words():
         others = [s for s in every.slips if s != slip]
         assert not NearMiss(known, tuple(others))(text)
     assert not every("Profit fell at Nokia, 12 % down; dividends rose.")
+    assert every.meant("proift") == "profit" and every.meant("profit") is None
     assert every.misses("proift profit teh flel") == ["proift", "flel"]  # "teh" is too short
 
 
@@ -179,4 +180,28 @@ def test_duplicates_are_found_through_the_index():
                "the bank of Turku names a new head of trading today"]  # fmt: skip
     assert charts.duplicates(stories) == [0, 1, 0, 3]
     assert charts.duplicates([]) == []
-    assert len(charts.near_duplicate_keys(stories[0])) == 16
+    assert len(charts.near_duplicate_keys(stories[0])) == 20
+
+
+def test_other_numbers_and_other_names_are_other_stories():
+    text = "Profit at Aino fell by 12 percent in the second quarter"
+    assert charts.near_duplicate(text, text.replace("fell", "dropped"))
+    assert not charts.near_duplicate(text, text.replace("12", "13"))
+    assert not charts.near_duplicate(text, text.replace("Aino", "Nokia"))
+    assert not charts.near_duplicate(text, text.replace("Profit", "Earnings"))  # a name, perhaps
+    known = frozenset({"profit", "earnings"})
+    assert charts.near_duplicate(text, text.replace("Profit", "Earnings"), common=known)
+
+
+@pytest.mark.parametrize("r, shared", [(0.5, 0.93), (0.2, 0.15)])
+def test_keys_are_shared_as_often_as_is_said(r, shared):
+    rng, n = np.random.default_rng(4), 400
+    both = round(50 * r)
+    hits = 0
+    for _ in range(n):
+        words = [f"w{k}" for k in rng.choice(10**6, 50, replace=False)]
+        cut = both + (50 - both) // 2
+        one, other = words[:cut], words[:both] + words[cut:]
+        hits += not set(charts.near_duplicate_keys(" ".join(one))).isdisjoint(
+            charts.near_duplicate_keys(" ".join(other)))
+    assert hits / n == pytest.approx(shared, abs=0.06)

@@ -11,8 +11,9 @@ import pytest
 
 from advlib.systems import charts
 from examples.monitor import app, feeds, store
-from examples.monitor.app import Monitor, Reading, Settings
+from examples.monitor.app import Monitor, Settings
 from examples.monitor.feeds import FeedError, Item, read_feed
+from examples.monitor.sensor import Reading
 from examples.serving import ServingError, open_store
 
 pytest.importorskip("feedparser")

@@ -274,10 +274,14 @@ class NearMiss:
 
     def misses(self, text: str) -> list[str]:
         """The words that are near misses, in small letters."""
-        return [word for word in WORD.findall(text.lower())
-                if len(word) >= self.shortest and word not in self.vocabulary
-                and any(known in self.vocabulary for slip in self.slips
-                        for known in undone(word, slip))]  # fmt: skip
+        return [word for word in WORD.findall(text.lower()) if self.meant(word)]
+
+    def meant(self, word: str) -> str | None:
+        """A known word of which this one is a slip; None where there is none, or it is known."""
+        if len(word) < self.shortest or word in self.vocabulary:
+            return None
+        found = (known for slip in self.slips for known in undone(word, slip))
+        return next((known for known in found if known in self.vocabulary), None)
 
     def __call__(self, text: str) -> bool:
         return bool(self.misses(text))
@@ -309,21 +313,34 @@ def minhash(text: str, hashes: int = 64, k: int = 1) -> np.ndarray:
     return ((a * numbers + b) % PRIME).min(axis=1)
 
 
-def near_duplicate_keys(text: str, bands: int = 16, rows: int = 4, k: int = 1) -> list[str]:
+def near_duplicate_keys(text: str, bands: int = 20, rows: int = 3, k: int = 1) -> list[str]:
     """Keys such that near-duplicates very likely share one, so that an index finds them: the places
     of `minhash` in bands of `rows`. At a resemblance r one is shared with probability
-    1 − (1 − r^rows)^bands: 0.99 at 0.7, 0.12 at 0.3. Check what you find with `resemblance`."""
+    1 − (1 − r^rows)^bands: 0.93 at 0.5, 0.15 at 0.2. Check what you find with `near_duplicate`."""
     signature = minhash(text, bands * rows, k).reshape(bands, rows)
     return [f"{i}:{zlib.crc32(row.tobytes()):08x}" for i, row in enumerate(signature)]
 
 
-def near_duplicate(one: str, other: str, least: float = 0.6, k: int = 1) -> bool:
-    """Whether two texts have a resemblance of at least `least`. It says nothing about meaning:
-    "profit rose" and "profit fell" resemble each other too."""
-    return resemblance(one, other, k) >= least
+def details(text: str, common: frozenset[str] = frozenset()) -> set[str]:
+    """The numbers and names of a text: words with a digit, and capitalised words that are not
+    `common` ones (in small letters), as a word at the beginning may be."""
+    return {w.lower() for w in re.findall(r"\w+", text)
+            if any(c.isdigit() for c in w) or w[0].isupper() and w.lower() not in common}
 
 
-def duplicates(texts: Iterable[str], least: float = 0.6, k: int = 1) -> list[int]:
+def near_duplicate(
+    one: str, other: str, least: float = 0.5, k: int = 1, common: frozenset[str] = frozenset()
+) -> bool:
+    """Whether two texts have a resemblance of at least `least` and the same `details`.
+
+    It says nothing about meaning: "profit rose" and "profit fell" resemble each other too.
+    """
+    return details(one, common) == details(other, common) and resemblance(one, other, k) >= least
+
+
+def duplicates(
+    texts: Iterable[str], least: float = 0.5, k: int = 1, common: frozenset[str] = frozenset()
+) -> list[int]:
     """For each text the number of the first text that it nearly repeats, or its own."""
     kept: list[str] = []
     first: list[int] = []
@@ -332,7 +349,7 @@ def duplicates(texts: Iterable[str], least: float = 0.6, k: int = 1) -> list[int
         kept.append(text)
         keys = near_duplicate_keys(text, k=k)
         found = sorted({j for key in keys for j in index.get(key, ())})
-        same = [j for j in found if near_duplicate(text, kept[j], least, k)]
+        same = [j for j in found if near_duplicate(text, kept[j], least, k, common)]
         first.append(first[same[0]] if same else i)
         for key in keys:
             index.setdefault(key, []).append(i)

@@ -27,6 +27,7 @@ from pathlib import Path
 from advlib.statistics import wilson
 from advlib.systems.charts import Chart, Cusum, Ewma, calibrate, near_duplicate, near_duplicate_keys
 from examples.monitor.feeds import Item, http_address, read_feed
+from examples.monitor.sensor import Reading
 from examples.monitor.store import moment_of, stamp
 from examples.serving import ServingError, Store
 
@@ -50,7 +51,7 @@ class Settings:
     factor: float = 3.0
     lam: float = 0.05
     cooldown: timedelta = timedelta(hours=1)
-    window: timedelta = timedelta(hours=48)
+    window: timedelta = timedelta(hours=24)
 
     def __post_init__(self) -> None:
         fine = (10 <= self.between <= 100_000 and 20 <= self.learn <= 100_000 and self.factor > 1
@@ -58,20 +59,6 @@ class Settings:
         if not fine:
             raise ServingError("between lies in 10..100000, learn in 20..100000, factor is above "
                                "1, lam in 0..1 and the cool-down not below 0")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the sensor makes of a text. miss: it holds a near miss of a known word."""
-
-    topic: str
-    sentiment: str
-    confidence: float
-    bad: bool
-    miss: bool
-
-
-Sensor = Callable[[list[str]], list[Reading]]
 
 
 def now() -> datetime:
@@ -109,13 +96,15 @@ def threshold(chart: Chart, between: int) -> float:
 
 @dataclass
 class Monitor:
-    """channels: name -> a function that sends an alarm, a dict, or raises DeliveryError."""
+    """sensor: reads texts. common: words in small letters that are no names where a text begins
+    with one. channels: name -> a function that sends an alarm, a dict, or raises DeliveryError."""
 
     store: Store
-    sensor: Sensor
+    sensor: Callable[[list[str]], list[Reading]]
     settings: Settings = field(default_factory=Settings)
     channels: dict[str, Callable[[dict], None]] = field(default_factory=dict)
     clock: Callable[[], datetime] = now
+    common: frozenset[str] = frozenset()
 
     # ------------------------------------------------------------------ reading
 
@@ -188,7 +177,8 @@ class Monitor:
              stamp(item.published - self.settings.window),
              stamp(item.published + self.settings.window)),
         )  # fmt: skip
-        return next((i for i, text in rows if near_duplicate(item.text, text)), None)
+        return next((i for i, text in rows if near_duplicate(item.text, text, common=self.common)),
+                    None)  # fmt: skip
 
     # ------------------------------------------------------------------ charts
 
@@ -334,6 +324,12 @@ class Monitor:
             "WHERE p.topic = ? AND p.kind = ? AND p.chart = ? ORDER BY p.item DESC LIMIT ?",
             topic, kind, chart, last)  # fmt: skip
         return {**watch[0], "points": points[::-1]}
+
+    def counts(self) -> dict:
+        return self.store.rows(
+            "SELECT (SELECT count(*) FROM items) AS items, (SELECT count(original) FROM items) AS "
+            "repeats, (SELECT count(*) FROM alarms) AS alarms, (SELECT count(*) FROM deliveries "
+            "WHERE done IS NULL) AS waiting")[0]  # fmt: skip
 
     def feeds(self) -> list[dict]:
         return self.store.rows("SELECT * FROM feeds ORDER BY source")

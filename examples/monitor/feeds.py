@@ -260,3 +260,20 @@ def _entries(body: bytes, where: str) -> Iterator[dict | str]:
                "published": entry.get("published") or entry.get("updated")}  # fmt: skip
     if broken:
         yield "the feed breaks off or is not well formed, what could be read is read"
+
+
+def read_labelled(file: Path) -> Iterator[tuple[str, str]]:
+    """(text, label) from lines `text@label`, as in Financial PhraseBank. Raises ServingError."""
+    try:
+        body = file.read_bytes()
+    except OSError as error:
+        raise ServingError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        lines = body.decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        lines = body.decode("latin-1").splitlines()  # as PhraseBank is
+    pairs = [line.rpartition("@") for line in lines if line.strip()]
+    if not pairs or any(not plain(text) or not label.strip() for text, _, label in pairs):
+        raise ServingError(f"{file} has lines that are not `text@label`")
+    for text, _, label in pairs:
+        yield plain(text), label.strip()

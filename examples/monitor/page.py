@@ -7,6 +7,7 @@ from datetime import tzinfo
 from html import escape
 
 from examples.monitor.app import CHARTS, KINDS, Monitor
+from examples.monitor.play import SCENARIOS
 from examples.monitor.store import moment_of
 from examples.serving import ServingError, load_gradio, on_page, usable
 
@@ -101,7 +102,8 @@ def behind(alarm: dict, zone: tzinfo) -> str:
     """The items that moved a chart to its alarm."""
     rows = "".join(
         f"<tr><td>{local(i['published'], zone)}</td><td>{escape(i['text'])}</td>"
-        f"<td>{escape(i['sentiment'])} {i['confidence']:.0%}</td><td>{escape(i['source'])}</td></tr>"
+        f"<td>{escape(i['sentiment'])} {i['confidence']:.0%}</td>"
+        f"<td>{escape(i['source'])}</td></tr>"
         for i in alarm["behind"]
     )
     return (f"<p>{escape(title(alarm, zone))}: {len(alarm['behind'])} of {alarm['of']} items.</p>"
@@ -210,7 +212,7 @@ def _controls(gr, player) -> None:
     """Play a surge, or somebody who hides, floods or fakes one."""
     gr.Markdown("### Play a surge\nThe embedded news goes on; choose what happens next.")
     with gr.Row():
-        what = gr.Radio(list(player.SCENARIOS), value=next(iter(player.SCENARIOS)), label="What")
+        what = gr.Radio(SCENARIOS, value=SCENARIOS[0], label="What")
         where = gr.Dropdown(player.topics, value=player.topics[0], label="Topic")
     start = gr.Button("Play it", variant="primary")
     said = gr.Markdown()
