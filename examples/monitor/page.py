@@ -18,8 +18,8 @@ STYLE = """
 .bad { background: #a33b12; color: #fff } .good { background: #1d6b4f; color: #fff }
 .other { background: #c9ccd1; color: #1b1b1b }
 .topic { margin: .5em 0 } .topic b { margin-right: .5em } .note { opacity: .75; font-size: .9em }
-.news td, .news th { padding: .2em .5em; text-align: left; vertical-align: top }
-.news { display: block; overflow-x: auto } .news td { overflow-wrap: anywhere; min-width: 4em }
+.news { max-height: 24em; overflow-y: auto; overflow-wrap: anywhere; padding-left: 2.5em }
+.news li { margin: .4em 0 }
 .alarm { color: #a33b12; font-weight: bold } .dark .alarm { color: #ff9b73 }
 svg.chart { width: 100%; height: auto; color: var(--body-text-color) }
 """
@@ -101,14 +101,14 @@ def drawing(chart: dict, zone: tzinfo) -> str:
 def behind(alarm: dict, zone: tzinfo) -> str:
     """The items that moved a chart to its alarm."""
     rows = "".join(
-        f"<tr><td>{local(i['published'], zone)}</td><td>{escape(i['text'])}</td>"
-        f"<td>{escape(i['sentiment'])} {i['confidence']:.0%}</td>"
-        f"<td>{escape(i['source'])}</td></tr>"
+        f"<li>{escape(i['text'])}<br><span class='note'>{local(i['published'], zone)} · "
+        f"{escape(i['sentiment'])} {i['confidence']:.0%} · {escape(i['source'])}</span></li>"
         for i in alarm["behind"]
     )
-    return (f"<p>{escape(title(alarm, zone))}: {len(alarm['behind'])} of {alarm['of']} items.</p>"
-            "<table class='news'><tr><th>when</th><th>what</th><th>read as</th><th>from</th></tr>"
-            f"{rows}</table>")  # fmt: skip
+    n = len(alarm["behind"])
+    return (f"<p>{n} of the last {alarm['of']} stories on {escape(alarm['topic'])} moved the chart "
+            f"to {alarm['statistic']:.2f}; the threshold is {alarm['threshold']:.2f}.</p>"
+            f"<ol class='news' reversed>{rows}</ol>")  # fmt: skip
 
 
 def title(alarm: dict, zone: tzinfo) -> str:
@@ -138,16 +138,13 @@ def page(monitor: Monitor, labels: tuple[str, ...], bad: str, zone: tzinfo, play
     """The page as a `gradio.Blocks`. player: plays embedded news, and an attack when asked."""
     gr = load_gradio()
 
-    def choices():
-        return [row["topic"] for row in monitor.topics()]
-
     def look(topic, kind, chart, chosen, seen):
         """All that changes by itself; a list is only sent anew when it has changed."""
         topics = monitor.topics()
         names = [row["topic"] for row in topics]
         alarms = monitor.alarms()
         if topic not in names:
-            topic = names[0] if names else None
+            topic = next((a["topic"] for a in alarms), names[0] if names else None)
         now = (names, [a["id"] for a in alarms])
         changed = now != seen
         options = [(title(a, zone), a["id"]) for a in alarms]
@@ -183,7 +180,9 @@ def page(monitor: Monitor, labels: tuple[str, ...], bad: str, zone: tzinfo, play
                 shown = gr.HTML()
             with gr.Column():
                 gr.Markdown("### Is there more than usual?")
-                topic = gr.Dropdown(choices(), label="Topic", interactive=True)
+                begin = player.topics[0] if player else None
+                topic = gr.Dropdown(player.topics if player else [], value=begin, label="Topic",
+                                    interactive=True)  # fmt: skip
                 kind = gr.Radio(list(KINDS), value="bad news", label="What is watched")
                 chart = gr.Radio([(c.upper(), c) for c in CHARTS], value="cusum", label="Chart")
                 drawn = gr.HTML()
