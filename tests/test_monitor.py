@@ -308,13 +308,34 @@ def test_charts_are_those_of_the_library(monitor):
     for name in app.CHARTS:
         found = monitor.chart("banks", "bad news", name)
         assert found["p0"] == app.usual(learned, 50) >= learned / 50
-        chart = app.chart_of(found, QUICK.lam)
+        chart = app.chart_of(name, found["p0"], QUICK)
         s, path = chart.start, []
         for hit in hits[50:]:
             s = float(chart.step(s, float(hit == "fell")))
             path.append(s)
             s = chart.start if s >= found["threshold"] else s
         assert [p["statistic"] for p in found["points"]] == pytest.approx(path)
+
+
+def test_other_settings_begin_the_charts_anew_and_keep_what_is_usual(monitor):
+    monitor.take(stories(calm(60)))
+    before = monitor.store.rows("SELECT * FROM watches")
+    assert any(w["statistic"] for w in before)
+    Monitor(monitor.store, sensor, QUICK)
+    assert monitor.store.rows("SELECT * FROM watches") == before
+    Monitor(monitor.store, sensor, Settings(between=200, learn=50))
+    after = monitor.store.rows("SELECT * FROM watches")
+    for old, new in zip(before, after, strict=True):
+        assert new["p0"] == old["p0"] and new["threshold"] > old["threshold"]
+
+
+def test_keys_of_old_stories_are_forgotten(monitor):
+    items = stories(calm(40))
+    monitor.take(items)
+    assert len(monitor.store.rows("SELECT DISTINCT item FROM keys")) == 40
+    later = Item("s", "later", items[0].published + timedelta(hours=24, minutes=20), "banks rose")
+    monitor.take([later])
+    assert len(monitor.store.rows("SELECT DISTINCT item FROM keys")) == 21
 
 
 def test_odds():
@@ -331,7 +352,7 @@ def test_the_stated_items_between_false_alarms_hold_for_all_charts_together(tmp_
     first = np.full(300, np.inf)
     for kind, p in (("bad news", 0.15), ("near misses", 0.02)):
         for chart in (charts.Cusum(p, app.worse(p, 3)), charts.Ewma(p, 0.05)):
-            heights[kind, chart] = app.threshold(chart, 4 * 300)
+            heights[kind, chart] = app.threshold(chart, 300)
             found = charts.delays(charts.path(chart, x[kind]), heights[kind, chart])
             first = np.minimum(first, found)
     mean = np.minimum(first, 2500).sum() / np.isfinite(first).sum()

@@ -9,7 +9,7 @@ from html import escape
 from examples.monitor.app import CHARTS, KINDS, Monitor
 from examples.monitor.play import SCENARIOS
 from examples.monitor.store import moment_of
-from examples.serving import ServingError, load_gradio, on_page, usable
+from examples.serving import Limiter, ServingError, load_gradio, on_page, usable
 
 LONGEST = 500  # characters of a headline that is tried out
 STYLE = """
@@ -92,9 +92,8 @@ def drawing(chart: dict, zone: tzinfo) -> str:
         f"<polyline points='{line}' fill='none' stroke='currentColor' stroke-width='1.8'/>{dots}"
         f"<text x='{left}' y='{high - 4}' font-size='12' fill='currentColor'>{first}</text>"
         f"<text x='{wide}' y='{high - 4}' font-size='12' text-anchor='end' fill='currentColor'>"
-        f"{last}</text></svg><p class='note'>{len(points)} items, {alarms} alarms. Usual rate "
-        f"{chart['p0']:.0%}, to be found fast {chart['p1']:.0%}. A dot is an alarm; then the chart "
-        "begins anew.</p>"
+        f"{last}</text></svg><p class='note'>{len(points)} items, {alarms} alarms. Usual are at "
+        f"most {chart['p0']:.0%}. A dot is an alarm; after it the chart begins anew.</p>"
     )
 
 
@@ -120,7 +119,7 @@ def title(alarm: dict, zone: tzinfo) -> str:
 def status(monitor: Monitor, zone: tzinfo) -> str:
     """What a person should know first: the last alarm, broken feeds, what could not be sent."""
     lines = []
-    last = next((a for a in monitor.alarms() if not a["muted"]), None)
+    last = monitor.last_alarm()
     lines.append(f"<span class='alarm'>Alarm {escape(title(last, zone))}</span>" if last
                  else "No alarm so far.")  # fmt: skip
     for feed in monitor.feeds():
@@ -134,8 +133,10 @@ def status(monitor: Monitor, zone: tzinfo) -> str:
     return "".join(f"<p>{line}</p>" for line in lines)
 
 
-def page(monitor: Monitor, labels: tuple[str, ...], bad: str, zone: tzinfo, player=None):
-    """The page as a `gradio.Blocks`. player: plays embedded news, and an attack when asked."""
+def page(monitor: Monitor, zone: tzinfo, limiter: Limiter, player=None):
+    """The page as a `gradio.Blocks`. limiter: of headlines that are tried out, by all visitors
+    together. player: plays embedded news, and an attack when asked."""
+    labels, bad = monitor.sensor.victim.labels, monitor.sensor.bad
     gr = load_gradio()
 
     def look(topic, kind, chart, chosen, seen):
@@ -148,7 +149,8 @@ def page(monitor: Monitor, labels: tuple[str, ...], bad: str, zone: tzinfo, play
         now = (names, [a["id"] for a in alarms])
         changed = now != seen
         options = [(title(a, zone), a["id"]) for a in alarms]
-        chosen = chosen or next((a["id"] for a in alarms if not a["muted"]), None)
+        last = monitor.last_alarm()
+        chosen = chosen or (last and last["id"])
         return (
             status(monitor, zone), bars(topics, labels, bad),
             gr.Dropdown(choices=names, value=topic) if changed else gr.skip(),
@@ -166,6 +168,7 @@ def page(monitor: Monitor, labels: tuple[str, ...], bad: str, zone: tzinfo, play
         return behind(monitor.alarm(chosen), zone) if chosen else ""
 
     def reading(text):
+        limiter.take("page")
         said = monitor.sensor([usable(text, "the headline", LONGEST)])[0]
         miss = " It holds a near miss of a known word." if said.miss else ""
         return f"**{said.sentiment}** ({said.confidence:.0%}), topic {said.topic}.{miss}"
