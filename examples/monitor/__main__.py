@@ -54,7 +54,8 @@ def main(
     host: str = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0: a free one.")] = 7862,
 ) -> None:
-    from examples.monitor.app import Monitor, Settings, to_file, to_webhook
+    from examples.monitor.app import Monitor, Settings
+    from examples.monitor.channels import to_file, to_webhook
     from examples.monitor.feeds import http_address
     from examples.monitor.page import zone_of
     from examples.monitor.store import SCHEMA
