@@ -488,6 +488,23 @@ def test_near_misses_are_rare_in_calm_news_and_frequent_after_typos(victim):
     assert all(sensor.near_miss(b) for a, b in zip(bad, after, strict=False) if a != b)
 
 
+def test_copies_are_found_and_other_companies_are_other_stories(victim, tmp_path):
+    told = news.stories(400, seed=11, copies=0.2)
+    meant = {s.title: Reading(s.topic, s.sentiment, 1.0, s.sentiment == "negative", False)
+             for s in told}  # fmt: skip
+    with open_store(tmp_path / "s.sqlite", store.SCHEMA) as opened:
+        monitor = Monitor(opened, lambda texts: [meant[t] for t in texts], Settings(learn=500),
+                          common=news_sensor(victim).common)  # fmt: skip
+        monitor.take([Item("s", s.guid, s.published, s.title) for s in told])
+        repeats = {r["guid"]: r["first"] for r in opened.rows(
+            "SELECT i.guid, o.guid AS first FROM items i JOIN items o ON o.id = i.original")}
+    copies = [s for s in told if s.copy_of]
+    assert sum(s.guid in repeats for s in copies) > 0.8 * len(copies)
+    assert sum(not s.copy_of and s.guid in repeats for s in told) < 0.08 * len(told)
+    company = {s.guid: s.company for s in told}
+    assert all(company[guid] == company[first] for guid, first in repeats.items())
+
+
 def test_own_topics_and_bad_tables_of_them(victim, tmp_path):
     file = tmp_path / "topics.json"
     file.write_text('{"banks": ["bank", "Loan"], "oil": ["oil"]}')

@@ -77,7 +77,7 @@ def main(
     sensor = sensor_of(model, bad, topics, data)
     name = "feeds" if feeds else data.stem if data else "embedded"
     with open_store(store or FOLDER / f"{name}.sqlite", SCHEMA) as opened:
-        monitor = Monitor(opened, sensor, settings, channels, common=sensor.near_miss.vocabulary)
+        monitor = Monitor(opened, sensor, settings, channels, common=sensor.common)
         if once:
             for feed, said in monitor.read(feeds).items():
                 print(f"{feed}: {said}")
