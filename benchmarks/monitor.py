@@ -26,7 +26,7 @@ import time
 import urllib.request
 import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -105,6 +105,16 @@ def seen_by(victim, bad: list[str], calm: list[str], near_miss: NearMiss, attack
         results = attack(victim, bad, [label] * len(bad))
         ways[name] = read([r.text for r in results])
     return Seen(ways)
+
+
+def kept(key: bytes, make) -> Seen:
+    """What `make` gives, kept under runs/, so that a seed can be added without reading the others
+    again. key: what it depends on."""
+    file = Path(f"runs/monitor/seen/{zlib.crc32(key):08x}.npz")
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, **make().ways)
+    return Seen(dict(np.load(file)))
 
 
 # ---------------------------------------------------------------------- streams and detectors
@@ -282,7 +292,9 @@ def embedded(options) -> None:
         for folder in folders:
             print(name, folder, flush=True)
             victim = load_classifier(folder, device="cpu")
-            seen = seen_by(victim, bad, calm, near_miss, attacks)
+            weights = b"".join(p.detach().numpy().tobytes() for p in victim.model.parameters())
+            seen = kept(repr((bad, calm, attacks)).encode() + weights,
+                        partial(seen_by, victim, bad, calm, near_miss, attacks))  # fmt: skip
             sensors.setdefault(name, []).append(seen)
             print({way: x.mean(0).round(3).tolist() for way, x in seen.ways.items()}, flush=True)
     about = [
@@ -293,7 +305,7 @@ def embedded(options) -> None:
         "world knows to mean the same. Streams are drawn from what the model says of "
         f"{options.bad} bad and {options.calm} other test headlines of the world `news`. A flood "
         "adds a harmless item for each item. `clean` and `robust` of one seed come from the same "
-        "training: bert-tiny, 3,000 headlines, 6 epochs, look-alike letters folded; then, for "
+        "training: bert-tiny, 2,500 headlines, 4 epochs, look-alike letters folded; then, for "
         "`robust`, 2 epochs on typos and known substitutes in turn "
         "(`news-robust` in tools/victims.py).",
     ]
@@ -461,8 +473,8 @@ def get(address: str, route: str):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clean", nargs="+", default=["news-clean"])
-    parser.add_argument("--robust", nargs="+", default=["news-robust"])
+    parser.add_argument("--clean", nargs="*", default=["news-clean"])
+    parser.add_argument("--robust", nargs="*", default=["news-robust"])
     parser.add_argument("--data", type=Path, help="Financial PhraseBank, lines text@label")
     parser.add_argument("--load", action="store_true", help="a server and ten requests a second")
     parser.add_argument("--model", default="news-robust", help="of the load test")
