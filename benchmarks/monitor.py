@@ -477,7 +477,7 @@ def main() -> None:
     parser.add_argument("--robust", nargs="*", default=["news-robust"])
     parser.add_argument("--data", type=Path, help="Financial PhraseBank, lines text@label")
     parser.add_argument("--load", action="store_true", help="a server and ten requests a second")
-    parser.add_argument("--model", default="news-robust", help="of the load test")
+    parser.add_argument("--model", default="news-clean", help="of the load test")
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--bad", type=int, default=150, help="bad texts that are read")
     parser.add_argument("--calm", type=int, default=300, help="other texts that are read")
