@@ -1,0 +1,1 @@
+"""Small parts that a program in `examples/` and a lesson share: no page, no server, no model."""
