@@ -27,6 +27,7 @@ from functools import wraps
 from pathlib import Path
 
 LARGEST = 2_000_000  # bytes of a request
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class ServingError(ValueError):
@@ -219,7 +220,7 @@ def load_gradio():
 
 
 def on_page(function: Callable) -> Callable:
-    """A function of the page whose ServingError becomes a note on it (which gradio shows as HTML)."""
+    """A function of the page whose ServingError becomes a note on it; gradio takes it for HTML."""
     gr = load_gradio()
 
     @wraps(function)
@@ -267,7 +268,7 @@ def application(api, blocks, host: str = "127.0.0.1", css: str | None = None):
 
     app.include_router(api, prefix="/api")
 
-    @app.api_route("/api/{rest:path}", include_in_schema=False)
+    @app.api_route("/api/{rest:path}", methods=METHODS, include_in_schema=False)
     def _(rest: str):  # or the page would answer for it
         raise HTTPException(404, "there is nothing here: /openapi.json lists what there is")
 
