@@ -31,11 +31,16 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class ServingError(ValueError):
-    """The program cannot do this; the message says in one sentence why, and what to do."""
+    """The program cannot do this; the message says in one sentence why, and what to do.
+    status: of the API's answer."""
+
+    status = 400
 
 
 class TooMany(ServingError):
     """A client asks more often than it may; `seconds` is how long it must wait."""
+
+    status = 429
 
     def __init__(self, seconds: float):
         self.seconds = max(1, round(seconds + 0.5))
@@ -251,9 +256,8 @@ def application(api, blocks, host: str = "127.0.0.1", css: str | None = None):
 
     @app.exception_handler(ServingError)
     def _(request, error):
-        if isinstance(error, TooMany):
-            return said(429, str(error), **{"Retry-After": str(error.seconds)})
-        return said(400, str(error))
+        wait = {"Retry-After": str(error.seconds)} if isinstance(error, TooMany) else {}
+        return said(error.status, str(error), **wait)
 
     @app.exception_handler(RequestValidationError)
     def _(request, error):
