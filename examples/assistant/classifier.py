@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from examples.serving import ServingError
 
-EMBEDDED = "bank-robust"
+EMBEDDED = "runs/bank-clean"  # TODO
 LETTERS = "letters"
 
 
