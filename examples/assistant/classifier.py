@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from examples.serving import ServingError
 
-EMBEDDED = "runs/bank-clean"  # TODO
+EMBEDDED = "bank-robust"
 LETTERS = "letters"
 
 
