@@ -45,10 +45,11 @@ class Reply:
 
 
 class Assistant:
-    """model: "letters", an embedded model or a folder; None: the embedded one where the store holds
-    the embedded bank's intents, otherwise letters. Raises ServingError."""
+    """model: "letters", an embedded model, a folder, or whatever has `labels` and `predict`; None:
+    the embedded one where the store holds the embedded bank's intents, otherwise letters. Raises
+    ServingError."""
 
-    def __init__(self, store: QuestionStore, model: str | None = None, most_wrong: float = 0.05,
+    def __init__(self, store: QuestionStore, model=None, most_wrong: float = 0.05,
                  limiter: Limiter | None = None):  # fmt: skip
         if not 0 <= most_wrong <= 1:
             raise ServingError(f"--most-wrong is a share from 0 to 1, got {most_wrong!r}")
@@ -58,9 +59,10 @@ class Assistant:
         rows, intents = store.history(), store.intents()
         known = [row for row in rows if row["intent"]]
         if intents:
-            self.name = model or (EMBEDDED if set(intents) <= set(ANSWERS) else LETTERS)
-        if intents and self.name != LETTERS:
-            self.model = load_model(self.name, intents)
+            model = model or (EMBEDDED if set(intents) <= set(ANSWERS) else LETTERS)
+            self.name = model if isinstance(model, str) else type(model).__name__
+        if intents and model != LETTERS:
+            self.model = load_model(model, intents) if isinstance(model, str) else model
             self._calibrate(spread(rows, CALIBRATE_ON))
         elif intents:  # some are kept from it, then it reads all of them
             held_out = spread(rows, min(CALIBRATE_ON, len(rows) // 4))
