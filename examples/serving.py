@@ -175,6 +175,8 @@ def _told(path: Path) -> Iterator[None]:
         raise ServingError(f"{path} cannot be used: {error}") from error
     except sqlite3.DatabaseError as error:
         raise ServingError(f"{path} cannot be used as a store: {error}") from error
+    except UnicodeEncodeError as error:
+        raise ServingError("a text holds characters that are no text: take them out") from error
     except OverflowError as error:
         raise ServingError("a number is larger than the store can hold") from error
 

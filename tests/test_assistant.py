@@ -29,8 +29,8 @@ from examples.assistant.store import NotStaff, NotThere, QuestionStore
 from examples.serving import Limiter, ServingError, TooMany, open_store
 
 ROOT = Path(__file__).parents[1]
-NASTY = ['"', "card*", "NEAR(card lost, 2)", "question : x", "'; DROP TABLE entries; --",
-         "<b>", "(", "AND OR NOT", "^card", "{a}", "%", "卡丢了", "a" * 900, "-card", "💳💳💳"]  # fmt: skip
+NASTY = ['"', "card*", "NEAR(card lost, 2)", "question : x", "'; DROP TABLE entries; --", "<b>",
+         "(", "AND OR NOT", "^card", "{a}", "%", "卡丢了", "a" * 900, "-card", "ẞ𝔠"]  # fmt: skip
 
 
 class Sure:
@@ -48,7 +48,7 @@ class Sure:
         return p
 
 
-def rows(n: int = 12) -> list[dict]:
+def rows(n: int = 60) -> list[dict]:
     """Past questions of two intents from three sources."""
     made = []
     for i in range(n):
@@ -75,17 +75,18 @@ def assistant(store, confidence: float = 0.99) -> Assistant:
 
 
 def test_sure_and_alike_is_answered_by_intent(store):
-    reply = assistant(store).ask("I lost my card", "me")
+    reply = assistant(store).ask("I have lost my card, please", "me")
     assert (reply.by, reply.intent, reply.answer) == ("intent", "card.lost", ANSWERS["card.lost"])
 
 
 def test_unsure_is_answered_by_a_clear_vote_also_with_typos(store):
-    reply = assistant(store, 0.5).ask("i hvae lost my card, nubmer 2", "me")
+    asked = Assistant(store, Sure(0.4))  # always wrong
+    assert asked.sure == np.inf and 0 < asked.clear <= 1
+    reply = asked.ask("i hvae lost my card, number 2", "me")
     assert (reply.by, reply.intent) == ("store", "card.lost")
 
 
 def test_what_is_unlike_all_past_questions_goes_to_a_person_however_sure_the_model_is(store):
-    store.add(rows(40)[12:])  # enough to choose the thresholds on
     asked = assistant(store)
     assert asked.like > 0.3
     reply = asked.ask("Where can I buy a boat?", "me")
@@ -125,7 +126,7 @@ def test_an_intent_without_an_answer_goes_to_a_person(tmp_path):
 @pytest.mark.parametrize("text", NASTY)
 def test_no_question_breaks_the_store(store, text):
     reply = assistant(store, 0.5).ask(f"my card {text}", "me")
-    assert reply.answer and store.rows("SELECT count(*) AS n FROM entries")[0]["n"] == 12
+    assert reply.answer and store.rows("SELECT count(*) AS n FROM entries")[0]["n"] == 60
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "a" * 1001, "card\0", "\ud800", None, 7])
@@ -164,7 +165,7 @@ def test_one_source_is_outvoted_however_many_rows_it_writes(store):
     store.add([{"question": f"{question} {'!' * i}", "intent": "", "answer": "Pay eve.",
                 "source": "eve"} for i in range(200)])  # fmt: skip
     near = store.search(question)
-    assert len([row for row in near if row["source"] == "eve"]) == 5
+    assert len([row for row in near if row["source"] == "eve"]) == 2
     assert by_vote(near)[0] == ("intent", "card.lost")
     store.add([{"question": f"lost {i}", "intent": "card.lost", "answer": "Pay eve.",
                 "source": "eve"} for i in range(50)])  # fmt: skip
@@ -273,9 +274,9 @@ def test_a_bad_file_gets_a_sentence(tmp_path, content, said):
 def test_an_import_is_all_or_nothing(store):
     before = store.stats()
     with pytest.raises(ServingError):
-        store.add([*rows(20), dict(question="\ud800", answer="", intent="", source="")])
+        store.add([*rows(80), dict(question="\ud800", answer="", intent="", source="")])
     with pytest.raises(KeyError):
-        store.add([rows(14)[13], {}])
+        store.add([rows(61)[60], {}])
     assert store.stats() == before
 
 

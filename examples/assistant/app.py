@@ -1,7 +1,7 @@
 """What happens to a question.
 
-1. A classifier says its intent. It is sure, and some past question is like this one: the answer
-   that most sources give to that intent.
+1. A classifier says its intent. It is sure, and some past question of that intent is like this one:
+   the answer that most sources give to the intent.
 2. It is not sure: the sources of the nearest past questions vote, and where the vote is clear
    enough, that is the answer.
 3. Otherwise a person answers; whoever asked looks for the answer with a ticket.
@@ -9,7 +9,7 @@
 How sure is sure enough? The thresholds are chosen at the start, on past questions whose answer is
 known and that were kept from the model, so that at most a share `most_wrong` of these is answered
 wrongly. But a classifier is sure of questions that it has never seen the like of, too. So a
-question must also be as near to a past one as 98 % of the past ones are to each other.
+question must also be as near to one of its intent as 98 % of the past ones are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from examples.assistant.store import QuestionStore
 from examples.serving import Limiter, ServingError, usable
 
 CALIBRATE_ON, TOO_FEW = 400, 20  # past questions
-SURE, CLEAR = 0.9, 0.7  # the thresholds where there are too few to choose them on
+SURE, CLEAR = 0.9, 0.5  # the thresholds where there are too few to choose them on
 UNLIKE = 0.02  # the share of past questions that would seem to be of another kind
 PROMISE = "A person will answer this. Ask again with your ticket in a while."
 
@@ -75,19 +75,18 @@ class Assistant:
 
     def _calibrate(self, rows: Sequence[dict]) -> None:
         """Choose the thresholds: those of the classifier, then that of the vote on what is left."""
-        near = {row["id"]: self.store.search(row["question"], row["question"]) for row in rows}
-        if len(rows) >= TOO_FEW:
-            far = [1 - nearest(near[row["id"]]) for row in rows]
-            self.like = max(0.0, 1 - conformal_threshold(far, UNLIKE))
         named = [row for row in rows if row["intent"]]
         if self.model is not None and len(named) >= TOO_FEW:
+            far = [1 - self.store.likeness(row["question"], row["intent"], row["question"])
+                   for row in named]  # fmt: skip
+            self.like = max(0.0, 1 - conformal_threshold(far, UNLIKE))
             found, sure = self.classify([row["question"] for row in named])
             right = [name == row["intent"] for name, row in zip(found, named, strict=True)]
             self.sure = threshold_for(sure, right, self.most_wrong)
             passed = {row["id"] for row, c in zip(named, sure, strict=True) if c >= self.sure}
             rows = [row for row in rows if row["id"] not in passed]
         if len(rows) >= TOO_FEW:
-            voted = [by_vote(near[row["id"]]) for row in rows]
+            voted = [by_vote(self.store.search(row["question"], row["question"])) for row in rows]
             right = [key == key_of(row) for (key, _), row in zip(voted, rows, strict=True)]
             self.clear = threshold_for([share for _, share in voted], right, self.most_wrong)
 
@@ -107,13 +106,13 @@ class Assistant:
 
     def think(self, question: str) -> Reply:
         """What the assistant would say; nothing is written down."""
-        near, intent, confidence = self.store.search(question), None, 0.0
+        intent, confidence = None, 0.0
         if self.model is not None:
             (intent,), (confidence,) = self.classify([question])
-            sure = confidence >= self.sure and nearest(near) >= self.like
+            sure = confidence >= self.sure and self.store.likeness(question, intent) >= self.like
             if sure and (answer := self.store.answer_of(intent)):
                 return Reply(answer, "intent", intent, confidence)
-        (kind, what), support = by_vote(near)
+        (kind, what), support = by_vote(self.store.search(question))
         answer = self.store.answer_of(what) if kind == "intent" else what
         if answer and support >= self.clear:
             return Reply(answer, "store", what if kind == "intent" else None, support)
@@ -126,17 +125,14 @@ class Assistant:
         return names, found.max(1).tolist()
 
 
-def nearest(near: list[dict]) -> float:
-    """How near the nearest entry of a search is."""
-    return near[0]["similarity"] if near else 0.0
-
-
 def by_vote(near: list[dict]) -> tuple[tuple[str, str], float]:
     """What the sources of these entries say (see `key_of`), and how far to trust it: how near the
-    nearest that says so is, times its share of the vote."""
+    nearest that says so is, times its share of the vote. Who is half as near has a quarter of the
+    weight: enough that many can outvote one, and that what is far away does not drown what is near.
+    """
     if not near:
         return ("answer", ""), 0.0
-    votes = vote((key_of(row), row["source"], row["similarity"]) for row in near)
+    votes = vote((key_of(row), row["source"], row["similarity"] ** 2) for row in near)
     first, weight = votes[0]
     closest = max(row["similarity"] for row in near if key_of(row) == first)
     return first, closest * weight / sum(w for _, w in votes)

@@ -91,8 +91,8 @@ class QuestionStore:
     def _index(db, number: int, question: str) -> None:
         db.execute("INSERT INTO letters (rowid, question) VALUES (?, ?)", (number, fold(question)))
 
-    def search(self, question: str, without: str | None = None, of_a_source: int = 5,
-               most: int = 50) -> list[dict]:  # fmt: skip
+    def search(self, question: str, without: str | None = None, of_a_source: int = 2,
+               most: int = 12) -> list[dict]:  # fmt: skip
         """The served entries whose letters are nearest, the nearest first, each with its
         `similarity`, above 0 and at most 1.
 
@@ -109,6 +109,16 @@ class QuestionStore:
         left = [row for row in found if without is None or fold(row["question"]) != fold(without)]
         near = [row | {"similarity": similarity(question, row["question"])} for row in left]
         return sorted((row for row in near if row["similarity"]), key=lambda r: -r["similarity"])
+
+    def likeness(self, question: str, intent: str, without: str | None = None) -> float:
+        """How near the nearest past question of an intent is, 0 to 1. without: as in `search`."""
+        found = self.rows(
+            "SELECT e.question FROM letters JOIN entries e ON e.id = letters.rowid WHERE letters "
+            "MATCH ? AND e.intent = ? AND e.state = 'served' ORDER BY letters.rank LIMIT 5",
+            match_query(question), intent,
+        )  # fmt: skip
+        return max((similarity(question, row["question"]) for row in found
+                    if without is None or fold(row["question"]) != fold(without)), default=0.0)
 
     def answer_of(self, intent: str) -> str | None:
         """The answer that most sources give to questions of an intent; of equals the oldest. None
