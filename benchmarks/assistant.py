@@ -208,7 +208,7 @@ def bank_models(rows: list[dict], also: list):
     for kind in ("clean", "robust"):
         for seed in range(3):
             where = f"bank-{kind}" if seed == 0 else f"runs/assistant/{kind}-{seed}"
-            if seed and Path(where, "model.safetensors").is_file() or where in embedded_checkpoints():
+            if Path(where, "model.safetensors").is_file() or where in embedded_checkpoints():
                 yield f"bank-{kind}, seed {seed}", load_classifier(where, device="cpu")
             else:
                 print(f"left out: {where}", flush=True)

@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ NASTY = ['"', "card*", "NEAR(card lost, 2)", "question : x", "'; DROP TABLE entr
 
 
 class Sure:
-    """A classifier that says what it is told."""
+    """A classifier that is right about `rows`, or, where its confidence is below 0.5, wrong."""
 
     labels = ["card.lost", "card.late"]
 
@@ -43,20 +44,16 @@ class Sure:
 
     def predict(self, texts):
         p = np.full((len(texts), 2), 1 - self.confidence)
+        intents = {row["question"]: row["intent"] for row in rows()}
         for row, text in zip(p, texts, strict=True):
-            row[int("late" in text)] = self.confidence
+            row[self.labels.index(intents.get(text, "card.lost"))] = self.confidence
         return p
 
 
-def rows(n: int = 60) -> list[dict]:
-    """Past questions of two intents from three sources."""
-    made = []
-    for i in range(n):
-        intent = ("card.lost", "card.late")[i % 2]
-        said = ("I have lost my card", "my card is late")[i % 2]
-        made.append({"question": f"{said}, number {i}", "intent": intent, "answer": ANSWERS[intent],
-                     "source": f"agent {i % 3}"})  # fmt: skip
-    return made
+@cache
+def rows() -> list[dict]:
+    """Past questions of two intents from five sources, thirty each."""
+    return [row for row in embedded_history(30) if row["intent"] in Sure.labels]
 
 
 @pytest.fixture
@@ -75,14 +72,15 @@ def assistant(store, confidence: float = 0.99) -> Assistant:
 
 
 def test_sure_and_alike_is_answered_by_intent(store):
-    reply = assistant(store).ask("I have lost my card, please", "me")
+    reply = assistant(store).ask("Hello, I have lost my card.", "me")
     assert (reply.by, reply.intent, reply.answer) == ("intent", "card.lost", ANSWERS["card.lost"])
 
 
 def test_unsure_is_answered_by_a_clear_vote_also_with_typos(store):
     asked = Assistant(store, Sure(0.4))  # always wrong
     assert asked.sure == np.inf and 0 < asked.clear <= 1
-    reply = asked.ask("i hvae lost my card, number 2", "me")
+    known = next(row["question"] for row in rows() if row["intent"] == "card.lost")
+    reply = asked.ask(known.replace("card", "crad"), "me")
     assert (reply.by, reply.intent) == ("store", "card.lost")
 
 
@@ -161,7 +159,7 @@ def test_a_client_cannot_fill_the_queue_and_takes_turns(store):
 
 
 def test_one_source_is_outvoted_however_many_rows_it_writes(store):
-    question = "I have lost my card, number 2"
+    question = next(row["question"] for row in rows() if row["intent"] == "card.lost")
     store.add([{"question": f"{question} {'!' * i}", "intent": "", "answer": "Pay eve.",
                 "source": "eve"} for i in range(200)])  # fmt: skip
     near = store.search(question)
@@ -272,11 +270,11 @@ def test_a_bad_file_gets_a_sentence(tmp_path, content, said):
 
 
 def test_an_import_is_all_or_nothing(store):
-    before = store.stats()
+    before, new = store.stats(), rows()[0] | {"question": "a new one"}
     with pytest.raises(ServingError):
-        store.add([*rows(80), dict(question="\ud800", answer="", intent="", source="")])
+        store.add([new, dict(question="\ud800", answer="", intent="", source="")])
     with pytest.raises(KeyError):
-        store.add([rows(61)[60], {}])
+        store.add([new, {}])
     assert store.stats() == before
 
 
@@ -444,7 +442,7 @@ def test_a_bad_request_gets_one_sentence(server, path, body, key, status, said):
 def test_a_body_that_is_no_json_or_too_large_gets_one_sentence(server):
     address = server[0]
     assert call(address, "ask", data=b'{"qu')[0] == 422
-    status, answer = call(address, "ask", data=b" " * 2_000_001)
+    status, answer = call(address, "ask", data=b" ", **{"Content-Length": "2000001"})
     assert status == 413 and "2000000 bytes" in answer["error"]
     assert call(address, "ask", {"question": "x"}, Host="evil.example")[0] == 400
 
