@@ -92,7 +92,8 @@ def page(assistant: Assistant):
 
     with gr.Blocks(title="Assistant", analytics_enabled=False) as blocks:
         gr.Markdown("# Assistant")
-        hidden = dict(api_visibility="private")  # /api is the interface for programs
+        # /api is the interface for programs; a note would else cover what it is about
+        hidden = dict(api_visibility="private", show_progress="hidden")
         with gr.Tab("Ask"):
             question = gr.Textbox(label="Your question", lines=2, max_length=LONGEST_QUESTION,
                                   placeholder="My card has not arrived.")  # fmt: skip
