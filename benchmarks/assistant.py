@@ -512,12 +512,13 @@ def main() -> None:
     parser.add_argument("--also", nargs=2, action="append", default=[], metavar=("NAME", "FOLDER"),
                         help="a further classifier of the bank")  # fmt: skip
     parser.add_argument("--only", choices=PARTS, nargs="+")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page")
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--hard", type=int, default=40, help="questions that are attacked")
     parser.add_argument("--requests", type=int, default=200)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for name in options.only or PARTS:
+    for name in () if options.page else options.only or PARTS:
         if name == "banking77" and not options.data:
             print("left out: banking77, which needs --data")
             continue
