@@ -299,8 +299,8 @@ def test_a_damaged_store_gets_a_sentence(tmp_path):
     kept.add(rows(400))
     kept.close()
     data = bytearray(path.read_bytes())
-    for page in range(4096, len(data) - 4096, 4096):
-        data[page : page + 200] = b"\xff" * 200
+    for start in range(4096, len(data) - 4096, 4096):
+        data[start : start + 200] = b"\xff" * 200
     path.write_bytes(data)
     with pytest.raises(ServingError, match="damaged|cannot be used"):
         QuestionStore(path)
