@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run monitor test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
+.PHONY: help run assistant monitor test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -19,6 +19,9 @@ help:  ## Show this list
 
 run: $(VENV)/.installed  ## Fool a model and defend it, in some three minutes (ARGS="--seed 1")
 	$(VENV)/bin/advlib run $(ARGS)
+
+assistant: $(VENV)/.systems  ## Answer a bank's customers, on a page (ARGS="--data FILE.csv")
+	$(PY) -m examples.assistant $(ARGS)
 
 monitor: $(VENV)/.systems  ## Watch news for a surge of bad ones (ARGS="https://host/rss")
 	$(PY) -m examples.monitor $(ARGS)

@@ -27,14 +27,20 @@ from functools import wraps
 from pathlib import Path
 
 LARGEST = 2_000_000  # bytes of a request
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class ServingError(ValueError):
-    """The program cannot do this; the message says in one sentence why, and what to do."""
+    """The program cannot do this; the message says in one sentence why, and what to do.
+    status: of the API's answer."""
+
+    status = 400
 
 
 class TooMany(ServingError):
     """A client asks more often than it may; `seconds` is how long it must wait."""
+
+    status = 429
 
     def __init__(self, seconds: float):
         self.seconds = max(1, round(seconds + 0.5))
@@ -169,6 +175,8 @@ def _told(path: Path) -> Iterator[None]:
         raise ServingError(f"{path} cannot be used: {error}") from error
     except sqlite3.DatabaseError as error:
         raise ServingError(f"{path} cannot be used as a store: {error}") from error
+    except UnicodeEncodeError as error:
+        raise ServingError("a text holds characters that are no text: take them out") from error
     except OverflowError as error:
         raise ServingError("a number is larger than the store can hold") from error
 
@@ -219,7 +227,7 @@ def load_gradio():
 
 
 def on_page(function: Callable) -> Callable:
-    """A function of the page whose ServingError becomes a note on it (which gradio shows as HTML)."""
+    """A function of the page whose ServingError becomes a note on it; gradio takes it for HTML."""
     gr = load_gradio()
 
     @wraps(function)
@@ -250,9 +258,8 @@ def application(api, blocks, host: str = "127.0.0.1", css: str | None = None):
 
     @app.exception_handler(ServingError)
     def _(request, error):
-        if isinstance(error, TooMany):
-            return said(429, str(error), **{"Retry-After": str(error.seconds)})
-        return said(400, str(error))
+        wait = {"Retry-After": str(error.seconds)} if isinstance(error, TooMany) else {}
+        return said(error.status, str(error), **wait)
 
     @app.exception_handler(RequestValidationError)
     def _(request, error):
@@ -267,7 +274,7 @@ def application(api, blocks, host: str = "127.0.0.1", css: str | None = None):
 
     app.include_router(api, prefix="/api")
 
-    @app.api_route("/api/{rest:path}", include_in_schema=False)
+    @app.api_route("/api/{rest:path}", methods=METHODS, include_in_schema=False)
     def _(rest: str):  # or the page would answer for it
         raise HTTPException(404, "there is nothing here: /openapi.json lists what there is")
 

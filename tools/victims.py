@@ -118,6 +118,7 @@ VICTIMS = {  # the first two are made as `advlib run` makes its own
     "news-robust": Recipe(
         (Stage(plain, 4), Stage(slips_and_words, 2, 7e-4)), texts=2500, folds=True, world="news"
     ),
+    "bank-robust": Recipe((Stage(slips_and_words, after=80),), folds=True, world="bank"),
 }
 
 
