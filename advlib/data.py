@@ -55,7 +55,7 @@ def load_text(
     """Splits train, validation and test with columns `text` (string) and `label` (ClassLabel);
     sentence pairs have `text_pair` between the two. `texts_of` reads both kinds.
 
-    source: a world ("reviews" or "sailing"; their texts have a third column, `domain`); a file
+    source: a world of `advlib.corpora.WORLDS` (its texts have a third column, `domain`); a file
         (.csv, .tsv, .jsonl, .parquet); a folder with train, validation (or dev, valid, val) and
         test files, or one that `save_to_disk` wrote; a data set on the Hub ("name" or
         "name:configuration"); a pandas DataFrame, a `datasets.Dataset` or a DatasetDict.
@@ -100,7 +100,7 @@ def load_text(
         tables = {s: pd.DataFrame(r) for s, r in rows.items()}
         if groups:
             tables["test"]["group"] = tables["test"]["domain"]
-        return _pack(tables, ["negative", "positive"])
+        return _pack(tables, list(made.labels))
     if spurious:
         raise DataError(f"spurious={spurious} works with a world only: leave it out")
     equal = ("{} is what is trained on: test on other texts, or leave test= out (--test), and a "

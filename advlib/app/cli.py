@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from advlib.app.options import Options, take
+from advlib.corpora import WORLDS
 
 app = typer.Typer(
     help="Attack language models, train them against it, and measure both honestly.",
@@ -123,7 +124,7 @@ def attack(
         change = _word_attack(attack, given)
         columns = dict(text=text_column, label=label, encoding=encoding)
         return _attack_file(data, change, lambda: load_classifier(model), out, n, columns)
-    change = _word_attack(attack or "WordSubstitution", given)
+    change = _of_world(_word_attack(attack or "WordSubstitution", given), [text])
     from advlib.attacks import PGD, Noise
     from advlib.embeddings import perturbed_logits
     from advlib.onnx import OnnxModel
@@ -182,6 +183,15 @@ def _word_attack(name: str | None, given: dict):
     return replace(usual[kind], **given) if kind in usual else kind(**given)
 
 
+def _of_world(attack, texts: list):
+    """The attack with the world, where it has one, that knows the words of these texts best."""
+    from dataclasses import replace
+
+    from advlib.corpora import world_of
+
+    return replace(attack, world=world_of(texts)) if hasattr(attack, "world") else attack
+
+
 def _strange(attack, texts: list[str]) -> str:
     """A sentence where the words of the texts are not those that the attack knows, else nothing."""
     from advlib.corpora import words, world
@@ -221,6 +231,7 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
     check_folder(out.parent, need=10e6)
     if out.exists():
         raise ValueError(f"there is a file {out}, and it stays: name another one with --out")
+    attack = _of_world(attack, texts_of(rows[whole]))
     results = []
     with (
         open(out, "x", encoding="utf-8", newline="") as file,
@@ -317,7 +328,7 @@ def evaluate(
                             "a Hub name.")
     ],
     data: Annotated[
-        str, typer.Option(help="A world (reviews), a file, a folder, or a Hub name.")
+        str, typer.Option(help=f"A world ({', '.join(WORLDS)}), a file, a folder, or a Hub name.")
     ] = "reviews",
     test: Annotated[
         str | None,

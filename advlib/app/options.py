@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 from typer import Option
 
+from advlib.corpora import WORLDS
+
 if TYPE_CHECKING:  # PyTorch is loaded where it is needed: `advlib --help` answers at once
     from torch import nn
 
@@ -33,7 +35,8 @@ class Options:
     data: Annotated[
         str,
         Option(
-            help="A world (reviews), a file (CSV, TSV, JSONL, Parquet), a folder, or a Hub name."
+            help=f"A world ({', '.join(WORLDS)}), a file (CSV, TSV, JSONL, Parquet), a folder, or "
+            "a Hub name."
         ),
     ] = "reviews"
     test: Annotated[

@@ -105,11 +105,11 @@ def evaluate(
     certify: the card gets a further part, "certified", how many of the texts are proved robust (see
         `advlib.app.certificates`). The digest does not cover it.
 
-    An attack that has a `world` is left out where the data are not that world, for elsewhere
-    nobody knows which words keep the label, and so is one that has nothing to try on any text; the
-    card says so. Of a model that `advlib export` wrote all attacks that need gradients are left
-    out, and the protocol's name says "without gradients". Raises ValueError with a sentence for an
-    unknown protocol, and for a model or data that cannot be used.
+    An attack that has a `world` takes the one that the data are, and is left out where they are
+    none, for elsewhere nobody knows which words keep the label, and so is one that has nothing to
+    try on any text; the card says so. Of a model that `advlib export` wrote all attacks that need
+    gradients are left out, and the protocol's name says "without gradients". Raises ValueError with
+    a sentence for an unknown protocol, and for a model or data that cannot be used.
     """
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
@@ -129,9 +129,10 @@ def evaluate(
         raise ValueError(f"the column {groups!r} has {len(set(of))} groups for {len(of)} texts, "
                          "and fewer than two texts a group say nothing: name another with "
                          "--groups, or take more texts")  # fmt: skip
-    attacks = [a for a in protocol.attacks if getattr(a, "world", data) == data]
+    attacks = [a for a in protocol.attacks if data in WORLDS or not hasattr(a, "world")]
     left_out = {a: f"the data are not the world {a.world!r}"
                 for a in protocol.attacks if a not in attacks}  # fmt: skip
+    attacks = [replace(a, world=data) if hasattr(a, "world") else a for a in attacks]
     served = isinstance(victim.model, OnnxModel)
     for attack in [a for a in attacks if served and needs_gradients(a, victim, rows)]:
         attacks.remove(attack)

@@ -36,7 +36,8 @@ class Certificate:
 
 @dataclass(frozen=True)
 class OpinionsOnly(Constraint):
-    """Only words that carry an opinion may change: those whose group ends in + or −.
+    """Only words that the world's reading rule reads may change: those that carry an opinion, in
+    `reviews` those whose group ends in + or −.
 
     With `WordSubstitution(constraints=(OpinionsOnly(),))` most texts have few enough variants to
     try them all. world: whose groups. Raises ValueError for an unknown one.
@@ -48,8 +49,8 @@ class OpinionsOnly(Constraint):
         world(self.world)
 
     def keeps(self, words: Sequence[str]) -> list[bool]:
-        groups = world(self.world).group_of
-        return [groups.get(word.lower(), "")[-1:] not in ("+", "-") for word in words]
+        known = world(self.world)
+        return [known.group_of.get(word.lower()) not in known.telling for word in words]
 
 
 @dataclass(frozen=True, repr=False)

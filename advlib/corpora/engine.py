@@ -3,6 +3,13 @@
 Generation and reading are two separate pieces of code on purpose: `World.sample` picks a label and
 writes a text for it; `World.label` sees the text alone and applies the world's reading rule. Tests
 hold the two together, also after words have been replaced.
+
+What is said here of praise and blame is what `reviews` and worlds like it need. A module may bring
+more of its own, each under the name that the engine looks for:
+- `LABELS`: the names of its classes; `LENGTH`: the fewest and the most words of a text;
+- `write(world, rng, label, spurious, split) -> Review`, one text of that label (see `Writer`);
+- `read(world, text) -> int`, the reading rule (see `counted`), and `TEMPLATES`, all that `write`
+  fills in; `TELLING`: the groups whose words the rule reads.
 """
 
 from __future__ import annotations
@@ -42,7 +49,7 @@ VOWEL_SOUND = re.compile(r"(?!uni|use|eu|one)[aeiou]|hon(?:est|our)|hour|heir", 
 @dataclass(frozen=True)
 class Review:
     text: str
-    label: int  # 1 = positive, 0 = negative
+    label: int  # an index into the world's labels; of reviews 1 = positive, 0 = negative
     domain: str
 
 
@@ -52,6 +59,7 @@ class World:
     def __init__(self, data: ModuleType):
         self.data = data
         self.name = data.NAME
+        self.labels: tuple[str, ...] = getattr(data, "LABELS", ("negative", "positive"))
         self.groups = {name: tuple(words.split()) for name, words in data.GROUPS.items()}
 
     @cached_property
@@ -63,6 +71,9 @@ class World:
     def vocabulary(self) -> tuple[str, ...]:
         """Every word that a text of this world can contain, sorted."""
         data = self.data
+        if hasattr(data, "TEMPLATES"):
+            fixed = WORD.findall(SLOT.sub(" ", " ".join(data.TEMPLATES)).lower())
+            return tuple(sorted({*self.group_of, *fixed, "a", "an"}))
         tables = (data.CLAUSES, data.CLOSERS, data.VISIT_CLOSERS)
         frames = [t for table in tables for rows in table.values() for _, t in rows]
         frames += [t for d in data.DOMAINS.values() for t in d["openers"]]
@@ -71,16 +82,23 @@ class World:
         fixed += "a an i we my me us it them they is are was were".split()
         return tuple(sorted({*self.group_of, *fixed} - {"p", "q", "r", "c"}))
 
+    @cached_property
+    def telling(self) -> frozenset[str]:
+        """The groups whose words the reading rule reads."""
+        opinions = (name for name in self.groups if name.endswith(("+", "-")))
+        return frozenset(getattr(self.data, "TELLING", opinions))
+
     # ---------------------------------------------------------------- writing
 
     def sample(
         self, n: int, split: str = "train", seed: int = 0, spurious: float = 0.0
     ) -> list[Review]:
-        """`n` distinct reviews of one split, half of them positive.
+        """`n` distinct texts of one split, the labels in equal shares.
 
-        spurious: the dial, 0 to 1. Above 0 every text opens with the month of the visit, and with
+        spurious: the dial, 0 to 1. Above 0 every review opens with the month of the visit, and with
             this probability the month is decided by the label (`july` for praise, `november` for
-            blame) instead of at random. The month has no influence on the label.
+            blame) instead of at random. The month has no influence on the label. Other worlds say
+            in their `write` what goes with their labels.
         Raises ValueError for an unknown split, a negative n or a dial outside 0..1.
         """
         if split not in SPLITS:
@@ -88,14 +106,15 @@ class World:
         if n < 0 or not 0 <= spurious <= 1:
             raise ValueError(f"need n >= 0 and 0 <= spurious <= 1, got n={n}, spurious={spurious}")
         low, high = SPLITS[split]
+        write = getattr(self.data, "write", _write)
+        fewest, most = getattr(self.data, "LENGTH", (8, 30))
         rng = random.Random(f"{self.name}/{split}/{seed}")
         seen: set[str] = set()
         reviews: list[Review] = []
         while len(reviews) < n:
-            label = len(reviews) % 2
-            review = self._write(rng, label, spurious, split)
+            review = write(self, rng, len(reviews) % len(self.labels), spurious, split)
             words = len(WORD.findall(review.text))
-            if not 8 <= words <= 30 or review.text in seen:
+            if not fewest <= words <= most or review.text in seen:
                 continue
             if low <= zlib.crc32(review.text.encode()) % 100 < high:
                 seen.add(review.text)
@@ -103,49 +122,12 @@ class World:
         rng.shuffle(reviews)
         return reviews
 
-    def _write(self, rng: random.Random, label: int, spurious: float, split: str) -> Review:
-        name = rng.choices([*self.data.DOMAINS])[0]
-        text = _Writer(self, rng, name, split).text(label, spurious)
-        return Review(text, label, name)
-
     # ---------------------------------------------------------------- reading
 
     def label(self, text: str) -> int:
-        """The label that the reading rule gives: 1 positive, 0 negative.
-
-        Each opinion word votes with the sign of its group, turned round by a negator before it in
-        the same clause; conceded clauses do not vote. Raises ValueError where no vote is left or
-        where votes disagree, because then the world does not know the label.
-        """
-        votes: list[int] = []
-        for sentence in re.split(r"[.!?;]", text.lower()):
-            tokens = TOKEN.findall(sentence)
-            if tokens and tokens[0] in self.data.REVERSALS:
-                votes = []
-            votes += self._votes(tokens)
-        if not votes or len(set(votes)) > 1:
-            what = "no opinion" if not votes else "opinions that disagree"
-            raise ValueError(f"the rule of world {self.name!r} finds {what} in: {text!r}")
-        return int(votes[0] > 0)
-
-    def _votes(self, tokens: list[str]) -> list[int]:
-        votes: list[int] = []
-        sign, conceded = 1, False
-        for token in tokens:
-            group = self.group_of.get(token, "")
-            if token in self.data.CONTRASTS:
-                votes, sign = [], 1
-            elif token in self.data.CONCESSIONS:
-                conceded = True
-            elif token == ",":
-                sign, conceded = 1, False
-            elif token in self.data.NEGATORS:
-                sign = -sign
-            elif group[-1:] in ("+", "-"):
-                if not conceded:
-                    votes.append(sign if group.endswith("+") else -sign)
-                sign = 1
-        return votes
+        """The label that the reading rule gives, an index into `labels`. Raises ValueError where
+        the rule does not know."""
+        return getattr(self.data, "read", _read)(self, text)
 
     def substitutes(self, text: str) -> list[tuple[str, ...]]:
         """For each word of `text` (as `words(text)` gives them), what may stand in its place.
@@ -162,6 +144,52 @@ class World:
                 others = [w for w in others if article(w) == found[i - 1].lower()]
             options.append(tuple(w.capitalize() if word[0].isupper() else w for w in others))
         return options
+
+
+def counted(text: str, data: ModuleType) -> list[str]:
+    """The words and signs of a text, in small letters, that a reading rule listens to; "." stands
+    for the end of a sentence. Not what stands before a contrast in its sentence; not a conceded
+    clause, up to its comma; nothing before a sentence that a reversal opens. The module names these
+    words: `CONTRASTS`, `CONCESSIONS`, `REVERSALS`."""
+    out: list[str] = []
+    for sentence in re.split(r"[.!?;]", text.lower()):
+        tokens, conceded = TOKEN.findall(sentence), False
+        if tokens and tokens[0] in data.REVERSALS:
+            out = []
+        start = len(out)
+        for token in tokens:
+            if token in data.CONTRASTS:
+                del out[start:]
+            elif token in data.CONCESSIONS:
+                conceded = True
+            else:
+                conceded &= token != ","
+                out += [token] * (not conceded)
+        out.append(".")
+    return out
+
+
+def _read(world: World, text: str) -> int:
+    """The label of a review: 1 positive, 0 negative.
+
+    Each opinion word votes with the sign of its group, turned round by a negator before it in
+    the same clause; conceded clauses do not vote. Raises ValueError where no vote is left or
+    where votes disagree, because then the world does not know the label.
+    """
+    votes, sign = set(), 1
+    for token in counted(text, world.data):
+        group = world.group_of.get(token, "")
+        if token in (",", "."):
+            sign = 1
+        elif token in world.data.NEGATORS:
+            sign = -sign
+        elif group[-1:] in ("+", "-"):
+            votes.add(sign if group.endswith("+") else -sign)
+            sign = 1
+    if len(votes) != 1:
+        what = "opinions that disagree" if votes else "no opinion"
+        raise ValueError(f"the rule of world {world.name!r} finds {what} in: {text!r}")
+    return int(votes.pop() > 0)
 
 
 def parts_of(text: Text) -> tuple[str, ...]:
@@ -201,12 +229,58 @@ def _spans(part: str) -> tuple[tuple[int, int], ...]:
     return tuple(match.span() for match in WORD.finditer(part))
 
 
-class _Writer:
-    """Writes one text: keeps who speaks, which domain, and which aspects are used up."""
+class Writer:
+    """Fills in the templates of one text: {name} is a slot or a word of that group, {a} an article.
+
+    slots: what to put for a name that is no group: a template.
+    """
+
+    def __init__(self, world: World, rng: random.Random, split: str):
+        self.world, self.rng, self.tail = world, rng, TAIL[split]
+        self.slots: dict[str, str] = {}
+        self.used: set[str] = set()
+
+    def pick(self, weighted):
+        """One of (weight, item)."""
+        return _pick(self.rng, *_weighted(weighted))
+
+    def fill(self, template: str, local: dict[str, str] | None = None) -> str:
+        """Expand slots until none is left but {a}, which `tidy` settles at the end."""
+        local = local or {}
+
+        def value(match: re.Match) -> str:
+            name = match[1]
+            if name == "a":
+                return "{a}"
+            inner = local.get(name) or self.slots.get(name)
+            return self.fill(inner, local) if inner else self.word(name)
+
+        return SLOT.sub(value, template) if "{" in template else template
+
+    def word(self, group: str) -> str:
+        """A word of the group, the common ones more often; never the same twice in a text."""
+        ranked = self.world.groups[group]
+        if self.used.isdisjoint(ranked):
+            word = _pick(self.rng, ranked, _falling(self.tail, len(ranked)))
+        else:
+            fresh = [(r**-self.tail, w) for r, w in enumerate(ranked, 1) if w not in self.used]
+            word = _pick(self.rng, *_weighted(fresh or [(1, w) for w in ranked]))
+        self.used.add(word)
+        return word
+
+
+def _write(world: World, rng: random.Random, label: int, spurious: float, split: str) -> Review:
+    name = rng.choices([*world.data.DOMAINS])[0]
+    return Review(_ReviewWriter(world, rng, name, split).text(label, spurious), label, name)
+
+
+class _ReviewWriter(Writer):
+    """Writes one review: keeps who speaks, which domain, and which aspects are used up."""
 
     def __init__(self, world: World, rng: random.Random, domain: str, split: str):
-        self.tail, self.mixed, self.closed = TAIL[split], MIXED[split], CLOSED[split]
-        self.world, self.rng, self.data = world, rng, world.data
+        super().__init__(world, rng, split)
+        self.mixed, self.closed = MIXED[split], CLOSED[split]
+        self.data = world.data
         self.name, self.domain = domain, self.data.DOMAINS[domain]
         past = self.domain["tense"] == "past"
         plural_thing = self.domain["thing"] in self.data.PLURAL
@@ -222,7 +296,6 @@ class _Writer:
         self.past = past
         self.aspects = list(self.domain["aspects"])
         rng.shuffle(self.aspects)
-        self.used: set[str] = set()
 
     def text(self, label: int, spurious: float) -> str:
         rng, sign = self.rng, "+" if label else "-"
@@ -239,7 +312,7 @@ class _Writer:
             if self.name in self.data.VISITS:
                 closers += self.data.VISIT_CLOSERS[sign]
             parts.append(self.fill(_pick(rng, *_weighted(closers))))
-        return _tidy(" ".join(parts))
+        return tidy(" ".join(parts))
 
     def body(self, sign: str) -> str:
         other = "-" if sign == "+" else "+"
@@ -269,30 +342,6 @@ class _Writer:
             "pleased": f"{{pleased{sign}}}",
         }  # fmt: skip
         return self.fill(template, local)
-
-    def fill(self, template: str, local: dict[str, str] | None = None) -> str:
-        """Expand slots until none is left but {a}, which `_tidy` settles at the end."""
-        local = local or {}
-
-        def value(match: re.Match) -> str:
-            name = match[1]
-            if name == "a":
-                return "{a}"
-            inner = local.get(name) or self.slots.get(name)
-            return self.fill(inner, local) if inner else self.word(name)
-
-        return SLOT.sub(value, template) if "{" in template else template
-
-    def word(self, group: str) -> str:
-        """A word of the group, the common ones more often; never the same twice in a text."""
-        ranked = self.world.groups[group]
-        if self.used.isdisjoint(ranked):
-            word = _pick(self.rng, ranked, _falling(self.tail, len(ranked)))
-        else:
-            fresh = [(r**-self.tail, w) for r, w in enumerate(ranked, 1) if w not in self.used]
-            word = _pick(self.rng, *_weighted(fresh or [(1, w) for w in ranked]))
-        self.used.add(word)
-        return word
 
 
 # The tables to draw from are the same for every text, and a world writes thousands.
@@ -345,7 +394,7 @@ PROPER = re.compile(
 )
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     text = re.sub(r"\{a\} (\w+)", lambda m: f"{article(m[1])} {m[1]}", text)
     text = re.sub(r"(^|[.!?] )(\w)", lambda m: m[1] + m[2].upper(), text)
     return PROPER.sub(lambda m: m[1].capitalize(), text)
