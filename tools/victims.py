@@ -1,9 +1,10 @@
-"""Ship checkpoints: put bert-tiny into the package, fine-tune the two victims from it, and write
+"""Ship checkpoints: put bert-tiny into the package, fine-tune the victims from it, and write
 their cards. `make checkpoints` runs tools/pretrain.py and then this.
 
     python tools/victims.py --pretrained runs/bert-tiny
     python tools/victims.py --only reviews-robust --seed 1 --out runs/robust/seed-1    # not shipped
     python tools/victims.py --only reviews-robust --leave-out key --out runs/robust/without-key
+    python tools/victims.py --only bank-clean bank-robust                     # these, shipped
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from advlib.objectives import Adversarial, InTurn, Objective, Words
 
 EPS, SEED = 0.3, 0
 RUNS = Path("runs/victims")
-TESTS = (FGM(EPS), PGD(EPS, steps=10), WordSubstitution())
+TESTS = (FGM(EPS), PGD(EPS, steps=10))  # and WordSubstitution of the world
 
 
-def plain(victim: Classifier, data: Dataset) -> None:
+def plain(victim: Classifier, data: Dataset, world: str) -> None:
     return None
 
 
@@ -42,25 +43,25 @@ def plain(victim: Classifier, data: Dataset) -> None:
 SLIPS = dict(kinds=("swap", "drop", "insert", "key"), constraints=(KeepWords(),))
 
 
-def many_slips(victim: Classifier, data: Dataset) -> Objective:
+def many_slips(victim: Classifier, data: Dataset, world: str) -> Objective:
     """Against the whole of `advlib evaluate --protocol standard`. Every second step is on typos,
     the hardest to withstand: as many different ones as possible, without a search. The steps
     between take turns at PGD and at substitution."""
     slips = Words(RandomTypos(per_kind=12, max_changed=0.3, **SLIPS), victim, data)
-    return InTurn(slips, against_pgd(), slips, against_substitution(victim, data))
+    return InTurn(slips, against_pgd(), slips, against_substitution(victim, data, world))
 
 
-def harsh_slips(victim: Classifier, data: Dataset) -> Objective:
+def harsh_slips(victim: Classifier, data: Dataset, world: str) -> Objective:
     """The same with the slips that hurt most: those that a search finds within 40 queries, and the
     harshest of four texts with random ones."""
     searched = Typos(rank="gradient", max_queries=40, max_changed=0.25, **SLIPS)
     drawn = RandomTypos(rank="gradient", tries=4, max_changed=0.25, **SLIPS)
     searched, drawn = (Words(attack, victim, data) for attack in (searched, drawn))
-    others = against_pgd(), against_substitution(victim, data)
+    others = against_pgd(), against_substitution(victim, data, world)
     return InTurn(searched, drawn, others[0], searched, drawn, others[1])
 
 
-def against_fgm(victim: Classifier, data: Dataset) -> Objective:
+def against_fgm(victim: Classifier, data: Dataset, world: str) -> Objective:
     return Adversarial(FGM(EPS), lam=1.0)
 
 
@@ -68,16 +69,16 @@ def against_pgd() -> Objective:
     return Adversarial(PGD(EPS, steps=2))
 
 
-def against_substitution(victim: Classifier, data: Dataset) -> Objective:
-    return Words(WordSubstitution(rank="gradient", max_queries=20), victim, data)
+def against_substitution(victim: Classifier, data: Dataset, world: str) -> Objective:
+    return Words(WordSubstitution(world, rank="gradient", max_queries=20), victim, data)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training. objective: of the victim and its training texts. after: so many plain steps
-    first."""
+    """One training. objective: of the victim, its training texts and their world. after: so many
+    plain steps first."""
 
-    objective: Callable[[Classifier, Dataset], Objective | None]
+    objective: Callable[[Classifier, Dataset, str], Objective | None]
     epochs: int = 10
     learning_rate: float = 1e-3
     after: int = 0
@@ -91,6 +92,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     texts: int = 2500
     folds: bool = False
+    world: str = "reviews"
 
 
 VICTIMS = {  # the first two are made as `advlib run` makes its own
@@ -102,6 +104,8 @@ VICTIMS = {  # the first two are made as `advlib run` makes its own
         texts=5000,
         folds=True,
     ),  # some twenty minutes on one CPU core
+    "bank-clean": Recipe((Stage(plain),), texts=5000, world="bank"),
+    "news-clean": Recipe((Stage(plain),), texts=5000, world="news"),
 }
 
 
@@ -123,14 +127,14 @@ def ship_pretrained(source: Path) -> None:
 def train(recipe: Recipe, seed: int, name: str) -> tuple[Classifier, list[dict]]:
     """bert-tiny, fine-tuned by a recipe, and what each stage was and cost. What the stages before
     the last one leave is kept in RUNS/name-1, -2, …"""
-    texts = advlib.load_text("reviews", train_size=recipe.texts)["train"]
+    texts = advlib.load_text(recipe.world, train_size=recipe.texts)["train"]
     set_seed(seed)
     victim = load_classifier("bert-tiny", labels=texts.features["label"].names, device="cpu")
     if recipe.folds:
         victim = fold_look_alikes(victim)
     done = []
     for k, stage in enumerate(recipe.stages, 1):
-        objective = stage.objective(victim, texts)
+        objective = stage.objective(victim, texts, recipe.world)
         trainer = finetune(
             victim,
             texts,
@@ -162,7 +166,7 @@ def keep(name: str, recipe: Recipe, seed: int, target: Path) -> None:
     with quiet():
         victim.model.to(torch.float16).save_pretrained(target)
         victim.tokenizer.save_pretrained(target)
-    card = {"made by": "tools/victims.py", "from": "bert-tiny"}
+    card = {"made by": "tools/victims.py", "from": "bert-tiny", "world": recipe.world}
     card |= stages[0] if len(stages) == 1 else {"stages": stages}
     card |= {"seed": seed, "torch": torch.__version__}
     if recipe.folds:
@@ -178,14 +182,15 @@ def measure(target: Path, recipe: Recipe) -> None:
     card = json.loads((target / "card.json").read_text())
     del card["sha256"]
     shipped = load_classifier(target, device="cpu")
-    test = advlib.load_text("reviews", train_size=2)["test"]
-    table = advlib.robustness(shipped, test, TESTS, progress=True)
+    test = advlib.load_text(recipe.world, train_size=2)["test"]
+    attacks = [*TESTS, WordSubstitution(recipe.world)]
+    table = advlib.robustness(shipped, test, attacks, progress=True)
     rows = table[table["attack"] != MAJORITY].to_dict("records")
     card["accuracy on 1,000 test texts"] = {
         row["threat model"]: round(row["accuracy"], 4) for row in rows
     }
     if recipe.folds:  # made for the protocol, so measured by it
-        found = evaluate(target, device="cpu", progress=True)
+        found = evaluate(target, recipe.world, device="cpu", progress=True)
         rows = [*found["rows"], found["worst case"]]
         card["protocol standard, 500 test texts"] = {
             row["threat model"]: round(row["accuracy"], 4) for row in rows
@@ -197,7 +202,7 @@ def measure(target: Path, recipe: Recipe) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pretrained", type=Path, default=Path("runs/bert-tiny"))
-    parser.add_argument("--only", choices=VICTIMS, help="this one, and bert-tiny as it is")
+    parser.add_argument("--only", choices=VICTIMS, nargs="+", help="these, and bert-tiny as it is")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--leave-out", choices=SLIPS["kinds"], help="a slip not to train on")
     parser.add_argument("--out", type=Path, help="a folder in place of the package")
@@ -205,9 +210,11 @@ if __name__ == "__main__":
     SLIPS["kinds"] = tuple(kind for kind in SLIPS["kinds"] if kind != chosen.leave_out)
     if chosen.leave_out and not chosen.out:
         parser.error("what is shipped is trained on all slips: with --leave-out name an --out too")
+    if chosen.out and len(chosen.only or VICTIMS) > 1:
+        parser.error("--out is the folder of one victim: name it with --only")
     if not chosen.only:
         ship_pretrained(chosen.pretrained)
-    for name in [chosen.only] if chosen.only else VICTIMS:
+    for name in chosen.only or VICTIMS:
         keep(name, VICTIMS[name], chosen.seed, chosen.out or CHECKPOINTS / name)
         if not chosen.out:
             measure(CHECKPOINTS / name, VICTIMS[name])

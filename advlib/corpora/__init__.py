@@ -8,7 +8,7 @@ from importlib import import_module
 
 from advlib.corpora.engine import Review, Text, World, replace, words
 
-WORLDS = ("reviews", "sailing", "bank")
+WORLDS = ("reviews", "sailing", "bank", "news", "shop")
 
 __all__ = ["WORLDS", "Review", "World", "replace", "words", "world", "world_of"]
 
