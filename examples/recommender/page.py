@@ -1,7 +1,5 @@
 """The recommender in a browser: a user's list and why, a seller's text and its place, training."""
 
-from __future__ import annotations
-
 import difflib
 import html
 

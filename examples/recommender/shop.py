@@ -13,7 +13,7 @@ from examples.serving import ServingError, usable
 LONGEST_TEXT, LONGEST_NAME = 2000, 100  # characters
 MOST_ITEMS, MOST_CLICKS = 20_000, 500_000
 LEFT_PER_CLICK = 3  # items drawn as "shown and left" for a click, where a file has clicks alone
-WORLD = "reviews"  # whose words the embedded items are written in
+WORLD = "shop"  # whose words the embedded items are written in
 
 Row = dict[str, object]
 
@@ -24,7 +24,7 @@ def embedded_shop() -> tuple[list[Row], list[Row]]:
 
     made = market()
     items = [dict(id=f"{row.kind}-{row.id}", kind=row.kind, text=row.text,
-                  price=float(row.price), released=int(row.released))
+                  price=float(row.price), released=int(row.day))
              for row in made.items.itertuples()]  # fmt: skip
     name = dict(zip(made.items["id"], (item["id"] for item in items), strict=True))
     clicks = [dict(user=f"user {row.user}", item=name[row.item], day=int(row.day),
