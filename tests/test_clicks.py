@@ -145,7 +145,7 @@ class Counts:
     """Says 0.9 where a line has the word good, else 0.1, and counts what it is asked."""
 
     labels = ["negative", "positive"]
-    asked = 0
+    asked, read = 0, None
 
     def predict(self, texts):
         self.asked += len(texts)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -52,11 +53,13 @@ class Reader:
         self.read: dict[str, float] = {}  # an attack changes one line and asks about all
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        lines = [[line for line in text.split("\n") if line.strip()] for text in texts]
-        new = [line for line in dict.fromkeys(sum(lines, [])) if line not in self.read]
+        # As the victim sees them: lines that are one to it have one opinion, to the last bit.
+        see = self.victim.read or str
+        lines = [[see(line) for line in text.split("\n") if line.strip()] for text in texts]
+        new = [line for line in dict.fromkeys(chain(*lines)) if line not in self.read]
         if len(self.read) + len(new) > REMEMBERED:
             self.read.clear()
-            new = list(dict.fromkeys(sum(lines, [])))
+            new = list(dict.fromkeys(chain(*lines)))
         if new:
             said = self.victim.predict(new)[:, self.column]
             self.read.update(zip(new, said.tolist(), strict=True))
