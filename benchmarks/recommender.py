@@ -37,8 +37,9 @@ from common import table, write
 
 K, TARGETS, SHARE = 10, 10, 0.3  # the first K; items attacked; of the words, how many may change
 STUFFED, LIES, DRAWS = 5, 2, 5  # words, sentences; random rewordings of a text
-TEXTS, EPOCHS, EPS = 600, 5, 0.3  # of a reader's training
+TEXTS, EPOCHS, EPS = 1000, 6, 0.3  # of a reader's training
 WORLD = world("shop")
+NOTHING = "no defence: `reviews-clean` reads"
 KEPT = Path("runs/benchmark-recommender")
 
 
@@ -73,19 +74,20 @@ def train_reader(how: str, seed: int):
     return victim
 
 
-def readers(seed: int) -> dict[str, Reader]:
+def readers(seed: int, train: bool) -> dict[str, Reader]:
     """Who reads the texts. The ranker behind each is trained with what it reads."""
-    made = {how: train_reader(how, seed) for how in
-            ("plain", "random rewordings", "FGM on embeddings", "adversarial rewordings")}
-    named = {"plain": "no defence", "random rewordings": "reader trained on random rewordings",
-             "FGM on embeddings": "reader trained with FGM",
-             "adversarial rewordings": "reader trained on adversarial rewordings"}  # fmt: skip
-    found = {named[how]: Reader(victim) for how, victim in made.items()}
-    found["words made equal"] = Reader(canonical(made["plain"], "shop"))
-    found["words made equal, reader trained on adversarial rewordings"] = Reader(
-        canonical(made["adversarial rewordings"], "shop"))
-    found["`reviews-robust` (another world's)"] = Reader(advlib.load_classifier("reviews-robust"))
-    return found
+    clean, fgm, robust = (advlib.load_classifier(f"reviews-{kind}")
+                          for kind in ("clean", "fgm", "robust"))
+    found = {NOTHING: clean,
+             "words made equal": canonical(clean, "shop"),
+             "`reviews-robust` reads": robust,
+             "`reviews-robust` reads, words made equal": canonical(robust, "shop"),
+             "`reviews-fgm` reads": fgm}  # fmt: skip
+    if train:
+        found |= {f"reader trained on {how}": train_reader(how, seed) for how in
+                  ("texts as they are", "random rewordings", "adversarial rewordings",
+                   "FGM on embeddings")}  # fmt: skip
+    return {name: Reader(victim) for name, victim in found.items()}
 
 
 # ---------------------------------------------------------------------- a shop and its ranker
@@ -180,13 +182,12 @@ def praise_of(kind: str, most: int = 10) -> list[str]:
 
 
 def worst_copies(shop: Shop) -> list[list[str]]:
-    """All old items as a seller would reword them: what an adversarial training of the ranker
-    sees. Two options a word, for there are many items."""
-    made = []
-    for text, new in zip(shop.items["text"], shop.new, strict=True):
-        few = [found[:2] for found in WORLD.substitutes(text)]
-        made.append(text if new else promote(shop.reader, text, few,
-                                             int(SHARE * len(words(text)))).text)  # fmt: skip
+    """A third of the old items as their sellers would reword them, two options a word: what an
+    adversarial training of the ranker sees. The others as they are."""
+    made = [*shop.items["text"]]
+    for i in np.flatnonzero(~shop.new)[::3]:
+        few = [found[:2] for found in WORLD.substitutes(made[i])]
+        made[i] = promote(shop.reader, made[i], few, int(SHARE * len(few))).text
     return [made]
 
 
@@ -207,17 +208,17 @@ def vectors_of(texts: pd.Series, size: int = 8) -> np.ndarray:
 # ---------------------------------------------------------------------- the tables
 
 
-def one_seed(seed: int) -> tuple[dict, dict]:
+def one_seed(seed: int, train: bool) -> tuple[dict, dict]:
     """name -> NDCG@10 (of all items, of new ones); name -> what sellers earn."""
     drawn, quality, earned = market(seed=seed), {}, {}
-    for name, reader in readers(seed).items():
+    for name, reader in readers(seed, train).items():
         shop = Shop(drawn, reader)
-        if name == "no defence":
+        if name == NOTHING:
             quality |= baselines(shop)
         quality[name] = shop.quality_of(shop.ranker.score(shop.grid))
         earned[name] = shop.attacked(seed)
         tell(seed, name, quality[name], earned[name])
-        if name != "no defence":
+        if name != NOTHING:
             continue
         for how, copies in {"random": [reworded([*shop.items["text"]], 50 + i) for i in range(3)],
                             "adversarial": worst_copies(shop)}.items():
@@ -229,11 +230,11 @@ def one_seed(seed: int) -> tuple[dict, dict]:
     return quality, earned
 
 
-def kept_or_new(seed: int) -> tuple[dict, dict]:
+def kept_or_new(seed: int, train: bool) -> tuple[dict, dict]:
     """`one_seed`, kept in a file."""
-    file = KEPT / f"seed-{seed}.npz"
+    file = KEPT / f"seed-{seed}{'-trained' * train}.npz"
     if not file.exists():
-        quality, earned = one_seed(seed)
+        quality, earned = one_seed(seed, train)
         KEPT.mkdir(parents=True, exist_ok=True)
         np.savez(file, **{f"quality|{name}": found for name, found in quality.items()},
                  **{f"earned|{name}|{how}": x for name, of in earned.items()
@@ -277,7 +278,7 @@ def report(seeds: list[tuple[dict, dict]], load: str) -> None:
     quality = [[name, *(f"{np.mean([q[name][i] for q, _ in seeds]):.3f} ("
                         + " / ".join(f"{q[name][i]:.2f}" for q, _ in seeds) + ")" for i in (0, 1))]
                for name in seeds[0][0]]  # fmt: skip
-    deeds = [*seeds[0][1]["no defence"]]
+    deeds = [*seeds[0][1][NOTHING]]
     earned = []
     for name in seeds[0][1]:
         all_ = {how: np.concatenate([e[name][how] for _, e in seeds]) for how in deeds}
@@ -300,7 +301,8 @@ The market of the world `shop`: 300 users and 400 items of ten kinds, 100 of the
 shown them before). An item's text is three short opinions; its quality is the share of them that
 praise. Whether a user clicks follows a known formula of kind, quality and price, so the best
 ranking is known. A ranker (boosted trees) learns from 18,000 rows of a log; each feature of a row
-counts earlier days only. {n} seeds of the market, and of the training of each reader."""
+counts earlier days only. {n} seeds of the market. Readers are the embedded victims, one training
+each; `--train` adds readers that are trained anew for each seed."""
 
 QUALITY = """\
 NDCG@10, relevance = the true probability of a click, one day after the log ends; the mean of {n}
@@ -311,8 +313,8 @@ Threat model: the seller of a new item knows the reader and may ask it as often 
 change its text and nothing else. Attacked, one at a time, are {TARGETS} new items in whose text
 nothing praises. *Random synonyms*: as many words as the rewording changes ({DRAWS} draws);
 *reworded*: at most 30 % of the words, by known substitutes, greedy (`promote`); *stuffed*: up to
-{STUFFED} bare words out of 20, the commonest of their groups, none of blame; *lies*: sentences of praise of
-the item's kind, from other texts. In per cent: the share of users who see the item among their
+{STUFFED} bare words out of 20, the commonest of their groups, none of blame; *lies*: sentences of
+praise of its kind, from other texts. In per cent: the share of users who see the item among their
 first ten of the 100 new ones, the mean over the attacked items. ± is a 95 % interval over the
 {{users}} users of {{n}} markets. It covers other users of these markets; it does not cover other
 items, other markets or another training, for which look at the seeds in the last column. A reader
@@ -405,6 +407,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", type=Path, nargs=2)
+    parser.add_argument("--train", action="store_true", help="also readers trained anew, per seed")
     parser.add_argument("--load", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -413,7 +416,7 @@ def main() -> None:
     elif options.load:
         print(load_test())
     else:
-        report([kept_or_new(seed) for seed in range(options.seeds)], load_test())
+        report([kept_or_new(seed, options.train) for seed in range(options.seeds)], load_test())
 
 
 if __name__ == "__main__":

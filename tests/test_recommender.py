@@ -162,7 +162,7 @@ def test_a_training_that_fails_leaves_the_last_ranker(app):
         app.start_training()
     while app.training()["running"]:
         time.sleep(0.2)
-    assert app.training()["failed"].startswith("recommender: training needs rows that were clicked")
+    assert app.training()["failed"].startswith("recommender: the log has no row")
     assert app.store.rankers() == before and app.top("user 1")
 
 
@@ -215,7 +215,7 @@ def test_files_that_are_no_shop(tmp_path, items, clicks, said):
     (lambda app: app.place(""), "the text is empty"),
     (lambda app: app.place("x" * 2001), "2001 characters"),
     (lambda app: app.place("a\0b"), "characters that are no text"),
-    (lambda app: app.place(GOOD, "'; DROP TABLE items; --"), "there is no item '\'; DROP"),
+    (lambda app: app.place(GOOD, "'; DROP TABLE items; --"), "there is no item .*DROP"),
     (lambda app: app.place(GOOD, None, "lamps", float("inf")), "the price is 'inf'"),
     (lambda app: app.store.add_item("lamps-0", "", 1, ""), "the text is empty"),
     (lambda app: app.store.add_item(app.store.rows("SELECT id FROM items")[0]["id"], "", 1, GOOD),
@@ -225,7 +225,7 @@ def test_files_that_are_no_shop(tmp_path, items, clicks, said):
 ])  # fmt: skip
 def test_requests_that_cannot_be(app, ask, said):
     tables = [app.store.rows(f"SELECT count(*) FROM {t}") for t in ("items", "texts", "clicks")]
-    with pytest.raises(ServingError, match=said.replace("'\\'", ".")):
+    with pytest.raises(ServingError, match=said):
         ask(app)
     assert tables == [app.store.rows(f"SELECT count(*) FROM {t}")
                       for t in ("items", "texts", "clicks")]

@@ -35,6 +35,9 @@ def load_reader(model: str, plain: bool) -> Reader:
 def train(store: ShopStore, reader: Reader, name: str) -> int:
     """Train a ranker on all clicks and put it into the store. Returns on how many."""
     clicks = store.clicks()
+    if clicks["clicked"].nunique() < 2:
+        raise ServingError("the log has no row that was clicked, or none that was left: a ranker "
+                           "learns from both")  # fmt: skip
     rows = known(store, reader, clicks).features(clicks)
     store.save(Ranker.fit(rows, clicks["clicked"]), name, len(clicks))
     return len(clicks)
