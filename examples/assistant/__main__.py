@@ -73,8 +73,8 @@ def start(
         for name in ("ann", "ben"):
             print(f"{name} answers and confirms with the key {kept.new_key(name)}")
     assistant = Assistant(kept, model, most_wrong, limiter)
-    print(f"classifier: {assistant.name}; it answers from a confidence of {assistant.sure:.2f} on, "
-          f"past questions from {assistant.near:.2f} on; the rest waits for a person")  # fmt: skip
+    print(f"{assistant.name}: answers from confidence {assistant.sure:.2f} and likeness "
+          f"{assistant.like:.2f} on, by vote from {assistant.clear:.2f} on")  # fmt: skip
     serve(routes(assistant), page(assistant), host, port, css=CSS)
 
 

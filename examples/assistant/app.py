@@ -1,13 +1,15 @@
 """What happens to a question.
 
-1. A classifier says its intent. It is sure: the answer that most sources give to that intent.
-2. It is not: the store is asked for past questions with the same letters. Their sources vote, and
-   where the vote is clear enough, that is the answer.
+1. A classifier says its intent. It is sure, and some past question is like this one: the answer
+   that most sources give to that intent.
+2. It is not sure: the sources of the nearest past questions vote, and where the vote is clear
+   enough, that is the answer.
 3. Otherwise a person answers; whoever asked looks for the answer with a ticket.
 
-How sure is sure enough? Both thresholds are chosen at the start, on past questions whose answer is
+How sure is sure enough? The thresholds are chosen at the start, on past questions whose answer is
 known and that were kept from the model, so that at most a share `most_wrong` of these is answered
-wrongly. They know nothing of questions of another kind.
+wrongly. But a classifier is sure of questions that it has never seen the like of, too. So a
+question must also be as near to a past one as 98 % of the past ones are to each other.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from advlib.fairness import conformal_threshold
 from advlib.systems.retrieval import threshold_for, vote
 from examples.assistant.classifier import EMBEDDED, LETTERS, LettersLinear, load_model
 from examples.assistant.history import ANSWERS, LONGEST_QUESTION
@@ -22,7 +25,8 @@ from examples.assistant.store import QuestionStore
 from examples.serving import Limiter, ServingError, usable
 
 CALIBRATE_ON, TOO_FEW = 400, 20  # past questions
-SURE, NEAR = 0.9, 0.7  # the thresholds where there are too few to choose them on
+SURE, CLEAR = 0.9, 0.7  # the thresholds where there are too few to choose them on
+UNLIKE = 0.02  # the share of past questions that would seem to be of another kind
 PROMISE = "A person will answer this. Ask again with your ticket in a while."
 
 
@@ -50,7 +54,7 @@ class Assistant:
             raise ServingError(f"--most-wrong is a share from 0 to 1, got {most_wrong!r}")
         self.store, self.limiter, self.most_wrong = store, limiter or Limiter(), most_wrong
         self.model, self.name = None, "none: the store has no intents"
-        self.sure, self.near = SURE, NEAR
+        self.sure, self.clear, self.like = SURE, CLEAR, 0.0
         rows, intents = store.history(), store.intents()
         known = [row for row in rows if row["intent"]]
         if intents:
@@ -68,7 +72,11 @@ class Assistant:
             self._calibrate(spread(rows, CALIBRATE_ON))
 
     def _calibrate(self, rows: Sequence[dict]) -> None:
-        """Choose the thresholds: that of the classifier, then that of the store on what is left."""
+        """Choose the thresholds: those of the classifier, then that of the vote on what is left."""
+        near = {row["id"]: self.store.search(row["question"], row["question"]) for row in rows}
+        if len(rows) >= TOO_FEW:
+            far = [1 - nearest(near[row["id"]]) for row in rows]
+            self.like = max(0.0, 1 - conformal_threshold(far, UNLIKE))
         named = [row for row in rows if row["intent"]]
         if self.model is not None and len(named) >= TOO_FEW:
             found, sure = self.classify([row["question"] for row in named])
@@ -77,9 +85,9 @@ class Assistant:
             passed = {row["id"] for row, c in zip(named, sure, strict=True) if c >= self.sure}
             rows = [row for row in rows if row["id"] not in passed]
         if len(rows) >= TOO_FEW:
-            looked = [self.look_up(row["question"], without=row["question"]) for row in rows]
-            right = [key == key_of(row) for (key, _), row in zip(looked, rows, strict=True)]
-            self.near = threshold_for([support for _, support in looked], right, self.most_wrong)
+            voted = [by_vote(near[row["id"]]) for row in rows]
+            right = [key == key_of(row) for (key, _), row in zip(voted, rows, strict=True)]
+            self.clear = threshold_for([share for _, share in voted], right, self.most_wrong)
 
     # ------------------------------------------------------------------ a question
 
@@ -97,14 +105,16 @@ class Assistant:
 
     def think(self, question: str) -> Reply:
         """What the assistant would say; nothing is written down."""
-        intent, confidence = None, 0.0
+        near, intent, confidence = self.store.search(question), None, 0.0
         if self.model is not None:
             (intent,), (confidence,) = self.classify([question])
-            if confidence >= self.sure and (answer := self.store.answer_of(intent)):
+            sure = confidence >= self.sure and nearest(near) >= self.like
+            if sure and (answer := self.store.answer_of(intent)):
                 return Reply(answer, "intent", intent, confidence)
-        key, support = self.look_up(question)
-        if key and support >= self.near and (answer := self.answer_to(key)):
-            return Reply(answer, "store", key[1] if key[0] == "intent" else None, support)
+        (kind, what), support = by_vote(near)
+        answer = self.store.answer_of(what) if kind == "intent" else what
+        if answer and support >= self.clear:
+            return Reply(answer, "store", what if kind == "intent" else None, support)
         return Reply(PROMISE, "person", intent, confidence)
 
     def classify(self, questions: Sequence[str]) -> tuple[list[str], list[float]]:
@@ -113,21 +123,21 @@ class Assistant:
         names = [self.model.labels[i] for i in found.argmax(1)]
         return names, found.max(1).tolist()
 
-    def look_up(self, question: str, without: str | None = None) -> tuple[tuple | None, float]:
-        """What the sources of the nearest past questions say: ("intent", its name), or ("answer",
-        its text) where no intent is known, and how far to trust it: how near the nearest of them
-        is, times their share of the vote."""
-        near = self.store.search(question, without)
-        said = [(key_of(row), row["source"], row["similarity"]) for row in near]
-        if not said:
-            return None, 0.0
-        votes = vote(said)
-        first, weight = votes[0]
-        nearest = max(score for key, _, score in said if key == first)
-        return first, nearest * weight / sum(w for _, w in votes)
 
-    def answer_to(self, key: tuple[str, str]) -> str | None:
-        return self.store.answer_of(key[1]) if key[0] == "intent" else key[1]
+def nearest(near: list[dict]) -> float:
+    """How near the nearest entry of a search is."""
+    return near[0]["similarity"] if near else 0.0
+
+
+def by_vote(near: list[dict]) -> tuple[tuple[str, str], float]:
+    """What the sources of these entries say (see `key_of`), and how far to trust it: how near the
+    nearest that says so is, times its share of the vote."""
+    if not near:
+        return ("answer", ""), 0.0
+    votes = vote((key_of(row), row["source"], row["similarity"]) for row in near)
+    first, weight = votes[0]
+    closest = max(row["similarity"] for row in near if key_of(row) == first)
+    return first, closest * weight / sum(w for _, w in votes)
 
 
 def key_of(row: dict) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from examples.assistant.app import Assistant, Reply
 from examples.assistant.history import LONGEST_ANSWER, LONGEST_QUESTION
 from examples.serving import ServingError, load_gradio, on_page
 
+gr = load_gradio()  # here, for it looks up the names of types among those of the module
+
 CSS = """
 .reply { border-left: 4px solid #2a6f97; padding: 0.4em 0.8em; overflow-wrap: anywhere }
 .reply small { opacity: 0.75 }
@@ -35,7 +37,7 @@ def card(reply: Reply) -> str:
 
 def page(assistant: Assistant):
     """The page as a `gradio.Blocks`."""
-    gr, store = load_gradio(), assistant.store
+    store = assistant.store
 
     def limited(request: gr.Request) -> str:
         client = request.client.host if request and request.client else "unknown"
