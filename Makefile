@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run assistant test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
+.PHONY: help run assistant recommender test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -22,6 +22,9 @@ run: $(VENV)/.installed  ## Fool a model and defend it, in some three minutes (A
 
 assistant: $(VENV)/.systems  ## Answer a bank's customers, on a page (ARGS="--data FILE.csv")
 	$(PY) -m examples.assistant $(ARGS)
+
+recommender: $(VENV)/.systems  ## A shop that recommends, on a page (ARGS="--data ITEMS.csv CLICKS.csv")
+	$(PY) -m examples.recommender $(ARGS)
 
 test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal $(ARGS)  # two at a time, one thread each

@@ -1,5 +1,7 @@
 """The recommender in a browser: a user's list and why, a seller's text and its place, training."""
 
+from __future__ import annotations
+
 import difflib
 import html
 
@@ -7,6 +9,8 @@ from advlib.systems.clicks import SOURCES
 from examples.recommender.app import FIRST, Recommender
 from examples.recommender.shop import LONGEST_NAME, LONGEST_TEXT
 from examples.serving import ServingError, load_gradio, on_page
+
+gr = load_gradio()  # here, for it looks up the names of types among those of the module
 
 NEW_ITEM = "(a new item)"
 WHY = {"text": "its text", "kind": "kind you click", "price": "price", "popularity": "popularity",
@@ -75,7 +79,7 @@ def standing(found: dict, old: str | None, new: str) -> str:
 
 def page(shop: Recommender):
     """The page as a `gradio.Blocks`."""
-    gr, store = load_gradio(), shop.store
+    store = shop.store
 
     def limited(request: gr.Request) -> None:
         client = request.client.host if request and request.client else "unknown"
