@@ -43,7 +43,7 @@ def start(
         typer.Option(help="CSV of items (id, text; kind, price, released) and of clicks (user, "
                      "item, day; clicked). They get a store of their own."),
     ] = None,
-    reader: Annotated[str, typer.Option(help="The model that reads opinions.")] = "reviews-clean",
+    reader: Annotated[str, typer.Option(help="The model that reads opinions.")] = "reviews-robust",
     plain: Annotated[
         bool, typer.Option("--plain", help="Read the words as they are; else those that mean the "
                            "same are made equal first.")

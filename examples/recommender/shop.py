@@ -8,6 +8,7 @@ import random
 from datetime import date
 from pathlib import Path
 
+from advlib.corpora.shop import market
 from examples.serving import ServingError, usable
 
 LONGEST_TEXT, LONGEST_NAME = 2000, 100  # characters
@@ -18,11 +19,9 @@ WORLD = "shop"  # whose words the embedded items are written in
 Row = dict[str, object]
 
 
-def embedded_shop() -> tuple[list[Row], list[Row]]:
-    """Items and clicks of the embedded market, as `read_shop` gives them."""
-    from advlib.corpora.shop import market
-
-    made = market()
+def embedded_shop(**settings) -> tuple[list[Row], list[Row]]:
+    """Items and clicks of the embedded market, as `read_shop` gives them. settings: of `market`."""
+    made = market(**settings)
     items = [dict(id=f"{row.kind}-{row.id}", kind=row.kind, text=row.text,
                   price=float(row.price), released=int(row.day))
              for row in made.items.itertuples()]  # fmt: skip
