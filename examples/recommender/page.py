@@ -19,10 +19,11 @@ WHY = {"text": "its text", "kind": "kind you click", "price": "price", "populari
 CSS = """
 .shop { overflow-wrap: anywhere }
 .shop li { margin: 0.7em 0 }
-.shop p { margin: 0.2em 0; white-space: pre-line }
+.shop p { display: block; margin: 0.2em 0; white-space: pre-line }
 .shop .why span { display: inline-block; border: 1px solid; border-radius: 1em; padding: 0 0.6em;
   margin: 0.15em 0.3em 0.15em 0; font-size: 0.85em }
-.shop .up { border-color: #009e73 } .shop .down { border-color: #d55e00; border-style: dashed }
+.shop .why .up { border-color: #009e73 }
+.shop .why .down { border-color: #d55e00; border-style: dashed }
 .shop del { color: #d55e00 } .shop ins { text-decoration: underline; font-weight: 600 }
 .shop table { width: 100% } .shop td, .shop th { text-align: left; padding: 0.2em 0.6em 0.2em 0 }
 footer { display: none !important }
@@ -43,8 +44,8 @@ def cards(items: list[dict]) -> str:
         parts = sorted(item["why"].items(), key=lambda part: -abs(part[1]))
         why = "".join(f'<span class="{"up" if x > 0 else "down"}">{WHY[source]} {100 * x:+.0f}'
                       "</span>" for source, x in parts if abs(x) >= 0.005)  # fmt: skip
-        rows.append(f"<li><b>{shown(item['id'])}</b> · price {item['price']:.2f} · clicked with "
-                    f"{item['score']:.0%}<p>{shown(item['text'])}</p>"
+        rows.append(f"<li><b>{shown(item['id'])}</b> · price {item['price']:.2f} · chance of a "
+                    f"click {item['score']:.0%}<p>{shown(item['text'])}</p>"
                     f'<div class="why">{why}</div></li>')  # fmt: skip
     return f'<div class="shop"><ol>{"".join(rows)}</ol></div>'
 
@@ -100,7 +101,7 @@ def page(shop: Recommender):
 
     def load(name: str):
         if name == NEW_ITEM:
-            return "", "", 0, ""
+            return "", "", usual, ""
         item = store.item(chosen(name, "an item"))
         return item["text"], item["kind"], item["price"], ""
 
@@ -140,7 +141,7 @@ def page(shop: Recommender):
     with gr.Blocks(title="Recommender", analytics_enabled=False) as blocks:
         gr.Markdown("# Recommender")
         hidden = dict(api_visibility="private")  # /api is the interface for programs
-        users = store.users(200)
+        users, usual = store.users(200), float(shop.now().items["price"].median())
         with gr.Tab("For a user"):
             with gr.Row(equal_height=True):
                 user = gr.Dropdown(users, value=users[0], label="User", allow_custom_value=True)
@@ -161,7 +162,7 @@ def page(shop: Recommender):
             with gr.Row():
                 new_id = gr.Textbox(label="Id of a new item", max_length=LONGEST_NAME)
                 kind = gr.Textbox(label="Kind", max_length=LONGEST_NAME)
-                price = gr.Number(0, label="Price")
+                price = gr.Number(usual, label="Price")
             text = gr.Textbox(label="Text, one opinion a line", lines=4, max_length=LONGEST_TEXT)
             with gr.Row():
                 look = gr.Button("Where would it stand?", variant="primary")
