@@ -14,6 +14,7 @@ import random
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -175,17 +176,18 @@ class Shop:
                 "two lies": [extend(self.reader, text, praise, LIES).text]}  # fmt: skip
 
 
+@cache
 def praise_of(kind: str, most: int = 10) -> list[str]:
     """Sentences that praise things of this kind."""
-    return [r.text for r in WORLD.sample(2000, "test", seed=77)
+    return [r.text for r in WORLD.sample(500, "test", seed=77)
             if r.label and r.domain == kind][:most]  # fmt: skip
 
 
 def worst_copies(shop: Shop) -> list[list[str]]:
-    """A third of the old items as their sellers would reword them, two options a word: what an
+    """A sixth of the old items as their sellers would reword them, two options a word: what an
     adversarial training of the ranker sees. The others as they are."""
     made = [*shop.items["text"]]
-    for i in np.flatnonzero(~shop.new)[::3]:
+    for i in np.flatnonzero(~shop.new)[::6]:
         few = [found[:2] for found in WORLD.substitutes(made[i])]
         made[i] = promote(shop.reader, made[i], few, int(SHARE * len(few))).text
     return [made]
@@ -220,7 +222,7 @@ def one_seed(seed: int, train: bool) -> tuple[dict, dict]:
         tell(seed, name, quality[name], earned[name])
         if name != NOTHING:
             continue
-        for how, copies in {"random": [reworded([*shop.items["text"]], 50 + i) for i in range(3)],
+        for how, copies in {"random": [reworded([*shop.items["text"]], 50 + i) for i in range(2)],
                             "adversarial": worst_copies(shop)}.items():
             shop.ranker = shop.fit(copies)
             name = f"ranker trained on {how} rewordings"

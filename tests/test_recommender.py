@@ -275,49 +275,89 @@ class Client:
             return error.code, json.loads(error.read())
 
 
-def test_the_program_by_http(filled, tmp_path):
+@pytest.fixture(scope="module")
+def program(filled, tmp_path_factory):
+    """The program as it is started, and its store."""
     pytest.importorskip("gradio")
-    file = Path(shutil.copy(filled, tmp_path))
+    file = Path(shutil.copy(filled, tmp_path_factory.mktemp("program")))
     server = start("--store", file, "--reader", "reviews-clean", "--port", 0, "--per-minute", 300,
                    stdout=subprocess.PIPE)  # fmt: skip
     try:
-        ask = Client(next(line for line in server.stdout if "http://" in line))
-        status, found = ask("GET", "/api/top?user=user%201&n=3")
-        assert status == 200 and len(found) == 3 and 0 < found[0]["score"] < 1
-        mine = dict(kind="lamps", price=9, text=BAD)
-        assert ask("POST", "/api/items", mine | {"id": "m/1 é"})[0] == 201
-        status, found = ask("POST", "/api/place", dict(item="m/1 é", text=GOOD))
-        assert status == 200 and found["after"]["place"] < found["before"]["place"]
-        assert ask("POST", "/api/items", mine | {"id": "m"})[0] == 201
-        assert ask("PUT", "/api/items/m", dict(text=GOOD))[1]["text"] == GOOD
-        assert [t["text"] for t in ask("GET", "/api/items/m")[1]["texts"]] == [GOOD, BAD]
-        assert ask("POST", "/api/clicks", dict(user="user 1", item="m"))[0] == 201
-        assert ask("POST", "/api/train")[0] == 202
-        for method, path, body, status, said in [
-            ("GET", "/api/top", None, 422, "user: "),
-            ("GET", "/api/top?user=u&n=many", None, 422, "n: "),
-            ("GET", "/api/top?user=u&n=0", None, 400, "1 to 100"),
-            ("GET", "/api/items/" + quote("' OR 1=1"), None, 404, "there is no item"),
-            ("POST", "/api/place", dict(text=""), 400, "the text is empty"),
-            ("POST", "/api/place", b"{", 422, "JSON"),
-            ("POST", "/api/items", dict(id="x", text=GOOD, price="dear"), 422, "price: "),
-            ("POST", "/api/items", dict(id="m", text=GOOD), 400, "already"),
-            ("POST", "/api/clicks", dict(user="u", item="none"), 404, "there is no item"),
-            ("POST", "/api/train", None, 400, "running already"),
-            ("GET", "/api/nothing", None, 404, "there is nothing here"),
-        ]:  # fmt: skip
-            got, answer = ask(method, path, body)
-            assert (got, said in answer["error"]) == (status, True), (path, got, answer)
-        until = time.monotonic() + 600
-        while ask("GET", "/api/train")[1]["running"] and time.monotonic() < until:
-            time.sleep(1)
-        found = ask("GET", "/api/train")[1]
-        assert found["failed"] == "" and len(found["rankers"]) == 2
-        flood = [ask("GET", "/api/train")[0] for _ in range(300)]
-        assert 429 in flood and flood[0] == 200
+        yield Client(next(line for line in server.stdout if "http://" in line)), file
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.mark.parametrize("width, theme", [(1280, "light"), (400, "dark")])
+def test_the_page_in_a_browser(program, width, theme):
+    """Type, click, read; nothing is asked of another machine, and a phone need not scroll aside."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        pytest.skip("there is no chromium here")
+    home, faults = program[0].home, []
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.set_default_timeout(180_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: request.url.startswith((home, "data:", "blob:"))
+                or faults.append(request.url))  # fmt: skip
+        page.goto(f"{home}/?__theme={theme}")
+        page.get_by_role("button", name="Show the first ten").click()
+        page.wait_for_selector(".shop li")
+        assert page.locator(".shop li").count() == 10
+        assert "its text +" in page.locator(".shop").first.inner_text()
+        page.get_by_role("tab", name="For a seller").click()
+        page.get_by_label("Kind").fill("lamps")
+        page.get_by_label("Text, one opinion a line").fill(f"{BAD} <b>bold</b>")
+        page.get_by_role("button", name="Where would it stand?").click()
+        page.get_by_text("users who see it in their first 10").wait_for()
+        assert "<b>bold</b>" in page.locator(".shop", has_text="new items").inner_text()
+        page.get_by_label("Text, one opinion a line").fill(" ")
+        page.get_by_role("button", name="Save").click()
+        page.get_by_text("the id is empty").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
+    assert not faults
+
+
+def test_the_program_by_http(program):
+    ask, file = program
+    status, found = ask("GET", "/api/top?user=user%201&n=3")
+    assert status == 200 and len(found) == 3 and 0 < found[0]["score"] < 1
+    mine = dict(kind="lamps", price=9, text=BAD)
+    assert ask("POST", "/api/items", mine | {"id": "m/1 é"})[0] == 201
+    status, found = ask("POST", "/api/place", dict(item="m/1 é", text=GOOD))
+    assert status == 200 and found["after"]["place"] < found["before"]["place"]
+    assert ask("POST", "/api/items", mine | {"id": "m"})[0] == 201
+    assert ask("PUT", "/api/items/m", dict(text=GOOD))[1]["text"] == GOOD
+    assert [t["text"] for t in ask("GET", "/api/items/m")[1]["texts"]] == [GOOD, BAD]
+    assert ask("POST", "/api/clicks", dict(user="user 1", item="m"))[0] == 201
+    assert ask("POST", "/api/train")[0] == 202
+    for method, path, body, status, said in [
+        ("GET", "/api/top", None, 422, "user: "),
+        ("GET", "/api/top?user=u&n=many", None, 422, "n: "),
+        ("GET", "/api/top?user=u&n=0", None, 400, "1 to 100"),
+        ("GET", "/api/items/" + quote("' OR 1=1"), None, 404, "there is no item"),
+        ("POST", "/api/place", dict(text=""), 400, "the text is empty"),
+        ("POST", "/api/place", b"{", 422, "JSON"),
+        ("POST", "/api/items", dict(id="x", text=GOOD, price="dear"), 422, "price: "),
+        ("POST", "/api/items", dict(id="m", text=GOOD), 400, "already"),
+        ("POST", "/api/clicks", dict(user="u", item="none"), 404, "there is no item"),
+        ("POST", "/api/train", None, 400, "running already"),
+        ("GET", "/api/nothing", None, 404, "there is nothing here"),
+    ]:  # fmt: skip
+        got, answer = ask(method, path, body)
+        assert (got, said in answer["error"]) == (status, True), (path, got, answer)
+    until = time.monotonic() + 600
+    while ask("GET", "/api/train")[1]["running"] and time.monotonic() < until:
+        time.sleep(1)
+    found = ask("GET", "/api/train")[1]
+    assert found["failed"] == "" and len(found["rankers"]) == 2
+    flood = [ask("GET", "/api/train")[0] for _ in range(300)]
+    assert 429 in flood and flood[0] == 200
     again = ShopStore(file)
     assert again.item("m/1 é")["text"] == BAD and "m" in again.clicked("user 1")
     again.close()
