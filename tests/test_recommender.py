@@ -202,6 +202,7 @@ def test_files_that_are_no_shop(tmp_path, items, clicks, said):
     (lambda app: app.top("user 1", 0), "1 to 100 items, not 0"),
     (lambda app: app.place(""), "the text is empty"),
     (lambda app: app.place("x" * 2001), "2001 characters"),
+    (lambda app: app.reword("good " * 200), "1000 characters, and 800 is the most"),
     (lambda app: app.place("a\0b"), "characters that are no text"),
     (lambda app: app.place(GOOD, "'; DROP TABLE items; --"), "there is no item .*DROP"),
     (lambda app: app.place(GOOD, None, "lamps", float("inf")), "the price is 'inf'"),

@@ -56,15 +56,14 @@ class Reader:
         # As the victim sees them: lines that are one to it have one opinion, to the last bit.
         see = self.victim.read or str
         lines = [[see(line) for line in text.split("\n") if line.strip()] for text in texts]
-        new = [line for line in dict.fromkeys(chain(*lines)) if line not in self.read]
-        if len(self.read) + len(new) > REMEMBERED:
-            self.read.clear()
-            new = list(dict.fromkeys(chain(*lines)))
+        if len(self.read) > REMEMBERED:
+            self.read = {}  # another one, for another thread may be reading in the old
+        read = self.read
+        new = [line for line in dict.fromkeys(chain(*lines)) if line not in read]
         if new:
             said = self.victim.predict(new)[:, self.column]
-            self.read.update(zip(new, said.tolist(), strict=True))
-        return np.array([np.mean([self.read[x] for x in found]) if found else 0.5
-                         for found in lines])  # fmt: skip
+            read.update(zip(new, said.tolist(), strict=True))
+        return np.array([np.mean([read[x] for x in found]) if found else 0.5 for found in lines])
 
 
 # ---------------------------------------------------------------------- what was known

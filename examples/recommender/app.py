@@ -23,6 +23,7 @@ from examples.serving import Limiter, ServingError, usable
 FIRST = 10  # items that a user is sure to see
 PANEL = 100  # users whose lists are looked at for a seller
 MOST_REWORDED = 0.3  # of the words, by `reword`
+LONGEST_REWORDED = 800  # characters: the reader is asked about every other word
 HOME = Path(__file__).parents[2]  # where `python -m examples.recommender` works
 
 
@@ -136,11 +137,13 @@ class Recommender:
         name: of an item that is there; None: a new one of this kind and price, with no `before`.
         Nothing is saved.
         """
-        text, state = usable(text, "the text", LONGEST_TEXT), self.now()
+        text = usable(text, "the text", LONGEST_TEXT)
         if name is not None:
-            item, column = self.store.item(name), [*state.items["id"]].index(name)
+            item, state = self.store.item(name), self.now()
+            column = [*state.items["id"]].index(name)
             new = bool(state.new[column])
         else:
+            state = self.now()
             item, column, new = _draft(kind, price, state.today), len(state.items), True
         there = np.append(state.new if new else np.ones(len(state.items), bool), False)
         there[column] = True
@@ -171,7 +174,7 @@ class Recommender:
         """What a seller would try: other words that mean the same, chosen so that the reader likes
         the text better. Only words that the embedded world knows; of texts of another origin nobody
         knows whether the meaning stays."""
-        text = usable(text, "the text", LONGEST_TEXT)
+        text = usable(text, "a text to reword", LONGEST_REWORDED)
         most = int(MOST_REWORDED * len(words(text)))
         return promote(self.reader, text, world(WORLD).substitutes(text), most).text
 
