@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 from datasets import Dataset
 from sklearn.decomposition import PCA
@@ -357,6 +358,7 @@ def load_test(per_second: float = 10, seconds: float = 20) -> str:
             line = next(line for line in server.stdout if "http://" in line)
             home = "http://" + line.split("http://")[1].split()[0] + "/api/"
             ask("warm", home + "top?user=user%200", None)
+            cpu = psutil.Process(server.pid).cpu_times()
             texts, threads = [r.text for r in WORLD.sample(200, "test", seed=5)], []
             for i in range(int(per_second * seconds)):
                 if i % 5 < 4:
@@ -370,13 +372,17 @@ def load_test(per_second: float = 10, seconds: float = 20) -> str:
                 time.sleep(1 / per_second)
             for thread in threads:
                 thread.join()
+            later = psutil.Process(server.pid).cpu_times()
+            spent = 1000 * (later.user + later.system - cpu.user - cpu.system) / len(threads)
         finally:
             server.terminate()
             server.wait()
     rows = [[what, len(found), *(f"{np.percentile(found, q):.0f}" for q in (50, 95))]
             for what, found in took.items() if what != "warm"]  # fmt: skip
     return (f"{per_second:g} requests a second for {seconds:g} s, whether or not the last one was "
-            f"answered, to one process; {len(failed)} failed. The machine had other work too.\n\n"
+            f"answered, to one process; {len(failed)} failed. A request took {spent:.0f} ms of "
+            f"CPU in the mean; the load of the machine was {os.getloadavg()[0]:.0f} on "
+            f"{os.cpu_count()} cores meanwhile.\n\n"
             + table(["request", "n", "p50, ms", "p95, ms"], rows))  # fmt: skip
 
 
