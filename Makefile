@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run assistant monitor test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
+.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -26,7 +26,10 @@ assistant: $(VENV)/.systems  ## Answer a bank's customers, on a page (ARGS="--da
 monitor: $(VENV)/.systems  ## Watch news for a surge of bad ones (ARGS="https://host/rss")
 	$(PY) -m examples.monitor $(ARGS)
 
-test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
+recommender: $(VENV)/.systems  ## A shop that recommends, on a page (ARGS="--data ITEMS.csv CLICKS.csv")
+	$(PY) -m examples.recommender $(ARGS)
+
+test: $(VENV)/.systems lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal $(ARGS)  # two at a time, one thread each
 	COURSE_STRICT=1 COURSE_RECORD=$$(mktemp -d)/record.json OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 600 \
 	  notebooks solutions
