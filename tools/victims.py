@@ -114,9 +114,8 @@ VICTIMS = {  # the first two are made as `advlib run` makes its own
     ),  # some twenty minutes on one CPU core
     "bank-clean": Recipe((Stage(plain, 6),), texts=5000, world="bank"),
     "news-clean": Recipe((Stage(plain, 6),), texts=5000, world="news"),
-    # What its first stage leaves in RUNS is a clean model of the same seed and texts.
     "news-robust": Recipe(
-        (Stage(plain, 4), Stage(slips_and_words, 2, 7e-4)), texts=2500, folds=True, world="news"
+        (Stage(slips_and_words, after=80),), texts=5000, folds=True, world="news"
     ),
     "bank-robust": Recipe((Stage(slips_and_words, after=80),), folds=True, world="bank"),
 }
