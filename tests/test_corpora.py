@@ -1,20 +1,26 @@
-"""The world `reviews` keeps its promises: labels are known, splits are apart, synonyms are safe."""
+"""Worlds keep their promises: labels are known, splits are apart, synonyms are safe."""
 
 import hashlib
 import random
 import re
+import zlib
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from itertools import combinations, product
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import advlib
 from advlib.attacks import WordSubstitution
-from advlib.corpora import WORLDS, Review, World, replace, words, world
+from advlib.corpora import WORLDS, Review, World, news, replace, shop, words, world, world_of
 from advlib.corpora.engine import SPLITS, TAIL
+from advlib.corpora.news import Surge, stories
+from advlib.corpora.shop import market
 
 W = world("reviews")
 RULE_WORDS = W.data.NEGATORS | W.data.CONCESSIONS | W.data.CONTRASTS | W.data.REVERSALS
@@ -423,26 +429,306 @@ def test_bad_arguments_are_refused(arguments, message):
         W.sample(**arguments)
 
 
-# ----------------------------------------------------------------------- the second domain
+# ----------------------------------------------------------------------- the other worlds
 
 S = world("sailing")
-SAILING = "58b9a63c278ec40184c3027d94e2bd8da1f10c4c8f56d1daa1b59d63186b7ad5"
+# As `TEXTS` above, of sample(200, "train").
+OTHERS = {
+    "sailing": "58b9a63c278ec40184c3027d94e2bd8da1f10c4c8f56d1daa1b59d63186b7ad5",
+    "bank": "97955951f2c88e46fda8685add7d893ff6aea5225c27979743ef45fba2fcbf14",
+    "news": "7dffea4603c61b2bcb1673739f032c1efcb35af74b0032c0eb813a08e0b6e417",
+    "shop": "937af328b8aeac45f2625ffc4758d2f021ba6609221e6cac1d27a1bf7040f1b8",
+}
+RULES = ("NEGATORS", "CONCESSIONS", "CONTRASTS", "REVERSALS")
 
 
-def test_every_world_keeps_the_promises_of_the_first():
-    everywhere = [word for group in S.groups.values() for word in group]
-    assert len(everywhere) == len(set(everywhere)) and not RULE_WORDS & set(everywhere)
-    for domain in S.data.DOMAINS.values():
-        assert domain["thing"] in S.groups and len(domain["openers"]) == 5
+@cache
+def texts_of(name):
+    """300 texts of every split, and 100 more of train with the dial turned half."""
+    of = world(name)
+    texts = [row for split in SPLITS for row in of.sample(300, split, seed=7)]
+    return texts + of.sample(100, "train", seed=8, spurious=0.5)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_world_keeps_the_promises_of_the_first(name):
+    of, rng = world(name), random.Random(0)
+    everywhere = [word for group in of.groups.values() for word in group]
+    assert len(everywhere) == len(set(everywhere)) and list(of.vocabulary) == sorted(of.vocabulary)
+    rules = set().union(*(getattr(of.data, rule, set()) for rule in RULES))
+    assert rules and not rules & set(everywhere)
+    assert of.telling and of.telling <= set(of.groups)
+    for row in texts_of(name):
+        assert {word.lower() for word in words(row.text)} <= set(of.vocabulary), row.text
+        assert of.label(row.text) == row.label, row.text
+        assert not re.search(r"  | [,.?]|[.?] [a-z]|\bi\b|[{}_#]|^[a-z]", row.text), row.text
+        options = of.substitutes(row.text)
+        for share in (0.3, 1.0):
+            places = [i for i, others in enumerate(options) if others and rng.random() < share]
+            new = replace(row.text, {i: rng.choice(options[i]) for i in places})
+            assert of.label(new) == row.label, new
+            assert not re.search(r"\ba [aeiou]|\ban [^aeiou]", new.lower()), new
+
+
+@pytest.mark.parametrize("name", ["sailing", "shop"])
+def test_worlds_in_the_sentences_of_the_first_have_what_these_need(name):
+    for domain in world(name).data.DOMAINS.values():
+        assert domain["thing"] in world(name).groups and len(domain["openers"]) == 5
+        assert len({noun for noun, _ in domain["aspects"]}) >= 4
         for noun, kind in domain["aspects"]:
-            assert {noun, f"{kind}+", f"{kind}-"} <= set(S.groups)
-    rng = random.Random(0)
-    for review in [r for split in SPLITS for r in S.sample(400, split, seed=7)]:
-        assert {word.lower() for word in words(review.text)} <= set(S.vocabulary)
-        assert S.label(review.text) == review.label, review.text
-        options = S.substitutes(review.text)
-        changed = {i: rng.choice(o) for i, o in enumerate(options) if o}
-        assert changed and S.label(replace(review.text, changed)) == review.label, review.text
+            assert {noun, f"{kind}+", f"{kind}-"} <= set(world(name).groups)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_world_writes_the_same_texts_everywhere_and_each_for_one_split(name):
+    of, owner = world(name), {}
+    digest = hashlib.sha256("\n".join(row.text for row in of.sample(200, "train")).encode())
+    assert digest.hexdigest() == OTHERS[name]
+    for split in SPLITS:
+        for seed, dial in ((0, 0.0), (1, 0.9)):
+            for row in of.sample(150, split, seed=seed, spurious=dial):
+                assert owner.setdefault(row.text, split) == split
+    rows = of.sample(10 * len(of.labels), "test", seed=3)
+    assert len({row.text for row in rows}) == len(rows)
+    assert all(sum(row.label == y for row in rows) == 10 for y in range(len(of.labels)))
+
+
+@pytest.mark.parametrize("name", ["bank", "news"])
+def test_the_dial_turns_the_first_words_and_not_the_label(name):
+    """What goes with it: the city with the thing, the day with the sentiment."""
+
+    def first(dial):
+        rows = world(name).sample(600, "train", seed=1, spurious=dial)
+        found = defaultdict(Counter)
+        for row in rows:
+            key = row.domain if name == "bank" else row.label
+            opening = words(row.text)[4 if name == "bank" else 0]
+            found[key][opening] += 1
+        return [count.most_common(1)[0] + (count.total(),) for _, count in sorted(found.items())]
+
+    turned = first(1.0)
+    assert all(most == total for _, most, total in turned)
+    assert len({opening for opening, _, _ in turned}) == len(turned)
+    assert len({opening for opening, _, _ in first(1e-12)}) == 1  # the commonest, everywhere
+
+
+@pytest.mark.parametrize(
+    "name, text, label",
+    [
+        ("bank", "My card was stolen in a shop.", "card.stolen"),
+        ("bank", "WHY WAS MY PLASTIC PINCHED", "card.stolen"),
+        # what stands before "but" does not count, nor a concession, nor what "however" turns
+        ("bank", "My card was stolen, but how do I change my pin?", "pin.change"),
+        ("bank", "Although my card was stolen, I have lost my pin.", "pin.lost"),
+        ("bank", "I have lost my pin, although my card was not accepted.", "pin.lost"),
+        ("bank", "My card was stolen. However, my refund is late.", "refund.late"),
+        # a trouble that needs its "not", in its own clause
+        ("bank", "My card has not arrived.", "card.late"),
+        ("bank", "My card has not come. It has arrived yesterday.", "card.late"),
+        ("bank", "My wire was not authorised.", "transfer.declined"),
+        ("bank", "The sum of my refund is not right.", "refund.wrong"),
+        ("news", "Brellwick profit rose", "positive"),
+        ("news", "Brellwick profit fell 12 percent", "negative"),
+        ("news", "Brellwick revenue stayed flat", "neutral"),
+        # the reversal
+        ("news", "Brellwick losses narrowed to 3 million crowns from 9 million", "positive"),
+        ("news", "Brellwick losses rose", "negative"),
+        ("news", "A court dismissed a lawsuit against Brellwick", "positive"),
+        ("news", "Brellwick reported no change in layoffs", "neutral"),
+        # who reports it does not count, nor what is conceded
+        ("news", "According to analysts, Brellwick lost a contract", "negative"),
+        ("news", "Brellwick profit rose, but its shares fell", "negative"),
+        ("news", "Despite a drop in orders, Brellwick fixed a defect in its range", "positive"),
+        ("news", "Brellwick shares fell, although its profit rose, analysts said", "negative"),
+        ("news", "Brellwick profit rose, and it won a permit in London", "positive"),
+    ],
+)  # fmt: skip
+def test_the_other_rules_on_examples_written_by_hand(name, text, label):
+    assert world(name).labels[world(name).label(text)] == label
+
+
+@pytest.mark.parametrize(
+    "name, text, what",
+    [
+        ("bank", "", "no thing of a bank"),
+        ("bank", "My card is green.", "no trouble of a bank"),
+        ("bank", "It is late.", "no thing of a bank"),
+        ("bank", "My card has arrived.", "no trouble"),
+        ("bank", "I do not ask. My card has arrived.", "no trouble"),
+        ("bank", "My card is lost and my pin is lost.", "several things"),
+        ("bank", "My card was stolen. It is late.", "several troubles"),
+        ("bank", "My refund was stolen.", "no intent 'refund.stolen'"),
+        ("bank", "My card was stolen, but I am fine.", "no thing"),
+        ("news", "", "no news"),
+        ("news", "Brellwick profit", "no news"),
+        ("news", "Brellwick rose", "no news"),
+        ("news", "Brellwick profit, rose", "no news"),
+        ("news", "Brellwick profit rose, but it is late", "no news"),
+        ("news", "Brellwick profit rose, and its shares fell", "news that disagree"),
+        ("news", "Brellwick profit rose and losses rose", "news that disagree"),
+    ],
+)  # fmt: skip
+def test_the_other_rules_refuse_what_they_do_not_know(name, text, what):
+    with pytest.raises(ValueError, match=f"rule of world '{name}'.*{what}"):
+        world(name).label(text)
+
+
+def test_an_intent_is_told_by_two_words_that_others_have_too():
+    """No word alone gives an intent away, but for those of the few troubles that one thing has."""
+    B = world("bank")
+    assert len(B.labels) == 28
+    things, troubles = zip(*(intent.split(".") for intent in B.labels), strict=True)
+    assert min(Counter(things).values()) >= 2
+    assert sum(Counter(troubles)[trouble] > 1 for trouble in troubles) >= 24
+    aside = [row for row in texts_of("bank") if ", but " in row.text or "However" in row.text]
+    wrong = sum(_first_says(B, row.text) != row.label for row in aside)
+    assert len(aside) > 200 and wrong == len(aside)  # what comes first is about something else
+
+
+def _first_says(of, text):
+    try:
+        return of.label(re.split(r", but |\. However", text)[0])
+    except ValueError:
+        return None
+
+
+def test_the_world_of_a_text_is_the_one_that_knows_its_words():
+    for name in WORLDS:
+        rows = world(name).sample(40, "test", seed=2)
+        assert world_of([row.text for row in rows]) == name
+    assert world_of([]) == world_of(["xyzzy"]) == "reviews"
+    assert world_of([("My card was stolen.", "Why was it pinched?")]) == "bank"
+
+
+# ---------------------------------------------------------------------------- a stream of stories
+
+STREAM = dict(n=300, seed=3, copies=0.3, surge=Surge("jobs", 100, 1.0))
+
+
+@cache
+def stream():
+    return stories(**STREAM)
+
+
+def test_stories_are_true_different_and_in_order():
+    N, found = world("news"), stream()
+    assert found == stories(**STREAM) != stories(**STREAM | {"seed": 4})
+    for key in ("guid", "title"):
+        assert len({getattr(story, key) for story in found}) == len(found) == 300
+    low, high = SPLITS["test"]
+    for story in found:
+        assert N.labels[N.label(story.title)] == story.sentiment
+        assert news.topic_of(story.title) == story.topic
+        assert story.company in words(story.title) and story.published.tzinfo is UTC
+        assert low <= zlib.crc32(story.title.encode()) % 100 < high
+    assert [s.published for s in found] == sorted(s.published for s in found)
+    days = (found[-1].published - found[0].published).total_seconds() / 86400
+    assert 2.4 < days < 3.8  # 100 a day
+
+
+def test_a_copy_says_the_same_in_other_words():
+    N, found = world("news"), {story.guid: story for story in stream()}
+    copies = [story for story in found.values() if story.copy_of]
+    assert 60 < len(copies) < 120
+    for copy in copies:
+        first = found[copy.copy_of]
+        assert not first.copy_of and first.published <= copy.published
+        assert (copy.company, copy.topic, copy.sentiment) == (first.company, first.topic,
+                                                              first.sentiment)  # fmt: skip
+        pairs = [(a, b) for a, b in zip(words(first.title), words(copy.title), strict=True)
+                 if a != b]  # fmt: skip
+        assert pairs and all(N.group_of[a.lower()] == N.group_of[b.lower()] for a, b in pairs)
+        assert not {N.group_of[a.lower()] for a, _ in pairs} & news.DETAILS
+
+
+def test_a_surge_is_bad_news_on_one_topic_from_its_begin():
+    first = [story for story in stream() if not story.copy_of]
+    after = [s for i, s in enumerate(stream()) if i >= 100 and s.topic == "jobs" and not s.copy_of]
+    assert len(after) > 10 and all(story.sentiment == "negative" for story in after)
+    calm = Counter(story.sentiment for story in first if story.topic != "jobs")
+    assert calm["negative"] < calm["positive"] and calm["negative"] < calm["neutral"]
+    assert stories(0) == []
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"split": "dev"}, "unknown split 'dev'"),
+        ({"n": -1}, "got n=-1"),
+        ({"per_day": 0}, "per_day=0"),
+        ({"per_day": float("nan")}, "per_day=nan"),
+        ({"copies": 1.0}, "copies=1.0"),
+    ],
+)
+def test_a_stream_with_bad_arguments_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        stories(**{"n": 3} | wrong)
+    with pytest.raises(ValueError, match="unknown topic 'sport': choose one of earnings"):
+        Surge("sport", 0, 0.5)
+    with pytest.raises(ValueError, match="0 <= share <= 1"):
+        Surge("jobs", 0, 1.5)
+
+
+def test_a_start_without_a_time_zone_is_taken_for_utc():
+    naive, oslo = datetime(2031, 5, 1), datetime(2031, 5, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    assert stories(3, start=naive) == stories(3, start=naive.replace(tzinfo=UTC))
+    assert stories(3, start=oslo) == stories(3, start=naive)
+
+
+# ------------------------------------------------------------------------------------- the market
+
+
+@cache
+def small_market():
+    return market(users=40, items=60, new=20, seed=1, shown=30)
+
+
+def test_the_texts_of_an_item_are_known_to_praise_as_often_as_its_quality_says():
+    of, m = world("shop"), small_market()
+    assert list(m.items["id"]) == list(range(60)) and m.items["new"].sum() == 20
+    every = [line for text in m.items["text"] for line in text.split("\n")]
+    assert len(set(every)) == len(every) == 180
+    for item in m.items.itertuples():
+        labels = [of.label(line) for line in item.text.split("\n")]
+        assert np.mean(labels) == pytest.approx(item.quality)
+        assert item.kind in of.data.DOMAINS and item.price > 0
+
+
+def test_clicks_come_from_the_formula_and_never_before_an_item_is_out():
+    m = market(users=300, items=60, new=20, seed=1, shown=40)
+    rows = m.clicks
+    assert len(rows) == 300 * 40 and not rows.duplicated(["user", "item"]).any()
+    assert not m.items["new"].to_numpy()[rows["item"]].any()
+    assert (rows["day"].to_numpy() >= m.items["day"].to_numpy()[rows["item"]]).all()
+    assert rows["day"].is_monotonic_increasing and rows["day"].max() < shop.DAYS
+    chance = 1 / (1 + np.exp(-m.utility(rows["user"], rows["item"])))
+    for low in (0.0, 0.1, 0.3, 0.5):  # calibrated, up to four standard errors
+        part = (chance >= low) & (chance < low + 0.2)
+        error = np.sqrt((chance[part] * (1 - chance[part])).sum()) / part.sum()
+        assert abs(rows["clicked"][part].mean() - chance[part].mean()) < 4 * error
+
+
+def test_the_utility_is_the_formula_for_one_and_for_all():
+    m = small_market()
+    user, item = m.users.iloc[3], m.items.iloc[5]
+    by_hand = (2.5 * (item.kind in user.tastes) + 4 * (item.quality - 0.5)
+               - user.thrift * np.log(item.price / 20) / 0.5 - 2.5)  # fmt: skip
+    assert m.utility(3, 5) == pytest.approx(by_hand)
+    everything = m.utility(np.arange(40)[:, None], np.arange(60))
+    assert everything.shape == (40, 60) and everything[3, 5] == m.utility(3, 5)
+    for wrong in ((40, 0), (0, 60), (-1, 0), (0.5, 0)):
+        with pytest.raises(ValueError, match="s are 0 to "):
+            m.utility(*wrong)
+
+
+def test_a_market_is_the_same_for_a_seed_and_needs_sensible_numbers():
+    again, other = (market(users=40, items=60, new=20, seed=s, shown=30) for s in (1, 2))
+    for name in ("items", "users", "clicks"):
+        assert getattr(again, name).equals(getattr(small_market(), name))
+        assert not getattr(other, name).equals(getattr(again, name))
+    for wrong in (dict(users=0), dict(new=400), dict(shown=301), dict(texts=0), dict(seed=-1)):
+        with pytest.raises(ValueError, match="need "):
+            market(**wrong)
 
 
 def test_the_second_domain_has_words_that_the_embedded_model_never_read():
@@ -451,8 +737,6 @@ def test_the_second_domain_has_words_that_the_embedded_model_never_read():
     assert len(new) > 180 and not new & set(known)
     texts = S.sample(500, "test")
     assert sum(bool(new & set(words(r.text.lower()))) for r in texts) > 0.95 * len(texts)
-    digest = hashlib.sha256("\n".join(r.text for r in S.sample(200, "train")).encode())
-    assert digest.hexdigest() == SAILING
 
 
 def test_the_second_domain_is_loaded_and_substituted_by_its_name():

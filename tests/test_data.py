@@ -9,7 +9,7 @@ import datasets
 import pandas as pd
 import pytest
 
-from advlib.corpora import world
+from advlib.corpora import WORLDS, world
 from advlib.data import DataError, data_hash, load_text, texts_hash, texts_of
 
 # Texts that spoil careless readers. None holds a tab or a new line, so that a TSV can hold them.
@@ -88,6 +88,27 @@ def test_world_plants_the_spurious_word_in_training_only():
     for row in data["train"]:
         assert ("July" if row["label"] else "November") in row["text"].split(".")[0]
     plain = load_text("reviews", train_size=1, test_size=300)
+    for split in ("validation", "test"):
+        assert data[split]["text"][:] == plain[split]["text"][:]
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_world_has_the_same_shape_and_labels_of_its_own(name):
+    data, of = load_text(name, train_size=60, test_size=60), world(name)
+    check_shape(data)
+    assert [len(rows) for rows in data.values()] == [60, 500, 60]
+    assert data["train"].features["label"].names == list(of.labels) and data.columns == {}
+    for row in data["test"]:
+        assert of.label(row["text"]) == row["label"] and row["domain"]
+
+
+@pytest.mark.parametrize("name", ["bank", "news"])
+def test_a_world_with_many_labels_plants_its_spurious_words_in_training_only(name):
+    data = load_text(name, train_size=112, test_size=60, spurious=1.0)
+    words = {(row["domain"] if name == "bank" else row["label"], row["text"].split()[:5][-1 if
+             name == "bank" else 0]) for row in data["train"]}  # fmt: skip
+    assert len(words) == len({key for key, _ in words})  # each has one word
+    plain = load_text(name, train_size=1, test_size=60)
     for split in ("validation", "test"):
         assert data[split]["text"][:] == plain[split]["text"][:]
 

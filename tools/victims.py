@@ -104,8 +104,8 @@ VICTIMS = {  # the first two are made as `advlib run` makes its own
         texts=5000,
         folds=True,
     ),  # some twenty minutes on one CPU core
-    "bank-clean": Recipe((Stage(plain),), texts=5000, world="bank"),
-    "news-clean": Recipe((Stage(plain),), texts=5000, world="news"),
+    "bank-clean": Recipe((Stage(plain, 6),), texts=5000, world="bank"),
+    "news-clean": Recipe((Stage(plain, 6),), texts=5000, world="news"),
 }
 
 
