@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
+.PHONY: help run monitor test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -19,6 +19,9 @@ help:  ## Show this list
 
 run: $(VENV)/.installed  ## Fool a model and defend it, in some three minutes (ARGS="--seed 1")
 	$(VENV)/bin/advlib run $(ARGS)
+
+monitor: $(VENV)/.systems  ## Watch news for a surge of bad ones (ARGS="https://host/rss")
+	$(PY) -m examples.monitor $(ARGS)
 
 test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal $(ARGS)  # two at a time, one thread each
@@ -76,6 +79,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@echo "Installing into $(VENV). The first time this takes some minutes."
 	$(PIP) torch
 	$(PIP) -e '.[course,deploy,lab,test]'
+	@touch $@
+
+$(VENV)/.systems: $(VENV)/.installed
+	$(PIP) -e '.[systems]'
 	@touch $@
 
 $(VENV)/bin/pip:

@@ -1,19 +1,30 @@
 """The news monitor: feeds, clock, store, charts, alarms, the whole program, and being killed."""
 
 import json
+import shutil
+import subprocess
+import sys
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections import Counter
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from advlib.corpora import news
+from advlib.models import load_classifier
 from advlib.systems import charts
-from examples.monitor import app, feeds, store
+from examples.monitor import app, feeds, play, store
 from examples.monitor.app import Monitor, Settings
 from examples.monitor.feeds import FeedError, Item, read_feed
-from examples.monitor.sensor import Reading
+from examples.monitor.sensor import OTHER, Reading, news_sensor, own_sensor
 from examples.serving import ServingError, open_store
 
 pytest.importorskip("feedparser")
@@ -79,8 +90,6 @@ def test_reads_rss_atom_and_json_lines(written):
 ])  # fmt: skip
 @pytest.mark.parametrize("here", ["UTC", "America/New_York", "Asia/Kolkata"])
 def test_times_are_utc_wherever_the_machine_is(said, utc, how, here, monkeypatch):
-    import time
-
     monkeypatch.setenv("TZ", here)
     if hasattr(time, "tzset"):
         time.tzset()
@@ -299,13 +308,34 @@ def test_charts_are_those_of_the_library(monitor):
     for name in app.CHARTS:
         found = monitor.chart("banks", "bad news", name)
         assert found["p0"] == app.usual(learned, 50) >= learned / 50
-        chart = app.chart_of(found, QUICK.lam)
+        chart = app.chart_of(name, found["p0"], QUICK)
         s, path = chart.start, []
         for hit in hits[50:]:
             s = float(chart.step(s, float(hit == "fell")))
             path.append(s)
             s = chart.start if s >= found["threshold"] else s
         assert [p["statistic"] for p in found["points"]] == pytest.approx(path)
+
+
+def test_other_settings_begin_the_charts_anew_and_keep_what_is_usual(monitor):
+    monitor.take(stories(calm(60)))
+    before = monitor.store.rows("SELECT * FROM watches")
+    assert any(w["statistic"] for w in before)
+    Monitor(monitor.store, sensor, QUICK)
+    assert monitor.store.rows("SELECT * FROM watches") == before
+    Monitor(monitor.store, sensor, Settings(between=200, learn=50))
+    after = monitor.store.rows("SELECT * FROM watches")
+    for old, new in zip(before, after, strict=True):
+        assert new["p0"] == old["p0"] and new["threshold"] > old["threshold"]
+
+
+def test_keys_of_old_stories_are_forgotten(monitor):
+    items = stories(calm(40))
+    monitor.take(items)
+    assert len(monitor.store.rows("SELECT DISTINCT item FROM keys")) == 40
+    later = Item("s", "later", items[0].published + timedelta(hours=24, minutes=20), "banks rose")
+    monitor.take([later])
+    assert len(monitor.store.rows("SELECT DISTINCT item FROM keys")) == 21
 
 
 def test_odds():
@@ -322,7 +352,7 @@ def test_the_stated_items_between_false_alarms_hold_for_all_charts_together(tmp_
     first = np.full(300, np.inf)
     for kind, p in (("bad news", 0.15), ("near misses", 0.02)):
         for chart in (charts.Cusum(p, app.worse(p, 3)), charts.Ewma(p, 0.05)):
-            heights[kind, chart] = app.threshold(chart, 4 * 300)
+            heights[kind, chart] = app.threshold(chart, 300)
             found = charts.delays(charts.path(chart, x[kind]), heights[kind, chart])
             first = np.minimum(first, found)
     mean = np.minimum(first, 2500).sum() / np.isfinite(first).sum()
@@ -426,3 +456,331 @@ def test_half_a_line_in_the_file_of_alarms_spoils_no_other(tmp_path):
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ServingError):
         Settings(**wrong)
+
+
+# ---------------------------------------------------------------------- the sensor, and what plays
+
+
+@pytest.fixture(scope="module")
+def victim():
+    return load_classifier("news-clean", device="cpu")
+
+
+def test_topics_come_from_the_words_that_count(victim):
+    read = news_sensor(victim).topic
+    stories = news.stories(300, seed=3, copies=0.1)
+    assert all(read(s.title) == s.topic for s in stories)
+    assert read("Brellwick profit fell, although its layoffs rose") == "earnings"
+    assert read("Brellwick proift fell, although its layoffs rose") == "earnings"  # a slip in it
+    assert read("Nothing of the kind") == OTHER
+
+
+def test_near_misses_are_rare_in_calm_news_and_frequent_after_typos(victim):
+    sensor = news_sensor(victim)
+    texts = [s.title for s in news.stories(300, seed=4)]
+    assert sum(map(sensor.near_miss, texts)) <= 3
+    bad = [s.title for s in news.stories(300, seed=5) if s.sentiment == "negative"]
+    told = [play.Told(t, True, "jobs", hidden=True) for t in bad[:20]]
+    player = play.Player(play.Stories(), Monitor(None, sensor))
+    after = player.disguised(told)
+    before, now = ([r.bad for r in sensor(t)] for t in (bad[:20], after))
+    assert sum(now) < sum(before)
+    assert all(sensor.near_miss(b) for a, b in zip(bad, after, strict=False) if a != b)
+
+
+def test_own_topics_and_bad_tables_of_them(victim, tmp_path):
+    file = tmp_path / "topics.json"
+    file.write_text('{"banks": ["bank", "Loan"], "oil": ["oil"]}')
+    read = own_sensor(victim, file).topic
+    assert read("A LOAN for the oil bank") == "banks" and read("oli") == OTHER
+    for wrong in ("[]", "{}", "{", '{"a": 1}', '{"a": ["two words"]}', '{"a": [1]}'):
+        file.write_text(wrong)
+        with pytest.raises(ServingError, match="table of topics"):
+            own_sensor(victim, file)
+    with pytest.raises(ServingError, match="cannot be read"):
+        own_sensor(victim, tmp_path)
+    with pytest.raises(ServingError, match="no label 'sad'"):
+        news_sensor(victim, bad="sad")
+
+
+def test_scenarios_are_what_they_say(monkeypatch):
+    monkeypatch.setattr(play, "LENGTH", 120)
+    player = play.Player(play.Stories(), None, seed="t")
+
+    def share(told):
+        mine = [t for t in told if t.topic == "jobs"]
+        return len(mine), sum(t.bad for t in mine) / len(mine)
+
+    n, bad = share(player.scenario(play.SCENARIOS[0], "jobs"))
+    assert n > 8 and bad > 0.5
+    hidden = player.scenario(play.SCENARIOS[1], "jobs")
+    assert all(t.hidden == (t.topic == "jobs") for t in hidden)
+    more, less = share(player.scenario(play.SCENARIOS[2], "jobs"))
+    assert more > 2.5 * n and less < 0.4
+    faked = player.scenario(play.SCENARIOS[3], "jobs")
+    assert sum(t.bad and t.topic == "jobs" for t in faked) >= play.FAKES
+    with pytest.raises(ServingError):
+        player.play("nothing", "jobs")
+
+
+def test_labelled_texts_as_a_stream(tmp_path):
+    file = tmp_path / "bank.txt"
+    file.write_bytes("Profit fell at caf\xe9@negative\nProfit rose @ 5 euro@positive\n".encode(
+        "latin-1"))  # fmt: skip
+    assert dict(feeds.read_labelled(file))["Profit rose @ 5 euro"] == "positive"
+    told = play.Labelled(file).calm(500, "a")
+    assert 0.08 < sum(t.bad for t in told) / 500 < 0.18
+    file.write_text("no label here\n")
+    with pytest.raises(ServingError, match="text@label"):
+        play.Labelled(file)
+    file.write_text("a text@neutral\n")
+    with pytest.raises(ServingError, match="others"):
+        play.Labelled(file)
+
+
+# ---------------------------------------------------------------------- the whole program
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "examples.monitor", *map(str, arguments)]
+
+
+@contextmanager
+def started(*arguments: str):
+    """The program in a process of its own; its address."""
+    process = subprocess.Popen(command("--port", "0", *arguments), cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    said = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if "is ready" in line:
+                break
+        else:
+            raise AssertionError("".join(said))
+        yield SimpleNamespace(process=process, address=said[-1].split()[2])
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def ask(address: str, route: str, body=None, expect: int = 200):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address + "/api" + route, data,
+                                     {"Content-Type": "application/json"})  # fmt: skip
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            status, found = answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        status, found = error.code, json.load(error)
+    assert status == expect, found
+    return found
+
+
+def wait_for(what, seconds: float = 120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.5)
+    raise AssertionError("it did not come")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("monitor")
+
+
+@pytest.fixture(scope="module")
+def live(folder):
+    """The embedded program, with an alarm that came by itself; killed with -9 after the tests."""
+    pytest.importorskip("gradio")
+    with started("--store", folder / "s.sqlite", "--alarms", folder / "alarms.jsonl",
+                 "--model", "news-clean", "--per-minute", "6000") as server:  # fmt: skip
+        wait_for(lambda: ask(server.address, "/alarms"))
+        yield server
+
+
+def test_a_planted_surge_raises_an_alarm_of_its_topic(live, folder):
+    loud = [a for a in ask(live.address, "/alarms?most=500") if not a["muted"]]
+    assert "earnings" in {a["topic"] for a in loud}
+    first = next(a for a in loud[::-1] if a["topic"] == "earnings")
+    alarm = ask(live.address, f"/alarms/{first['id']}")
+    assert alarm["behind"] and alarm["kind"] == "bad news"
+    chart = ask(live.address, "/chart?topic=earnings")
+    assert chart["points"] and chart["threshold"] > 0
+    lines = wait_for(lambda: (folder / "alarms.jsonl").exists()
+                     and (folder / "alarms.jsonl").read_text().splitlines())  # fmt: skip
+    assert json.loads(lines[0])["id"] == loud[-1]["id"]
+
+
+BAD_REQUESTS = [
+    ("/items", {"items": []}, 400, "send 1 to 200"),
+    ("/items", {"items": [{"text": "x"}] * 201}, 400, "send 1 to 200"),
+    ("/items", {"items": "x"}, 422, "items"),
+    ("/items", {"wrong": 1}, 422, "items"),
+    ("/items", [1], 422, ""),
+    ("/alarms/999999", None, 400, "no alarm"),
+    ("/alarms/x", None, 422, "number"),
+    ("/alarms/99999999999999999999", None, 400, "larger"),
+    ("/chart?topic=nowhere", None, 400, "no such chart"),
+    ("/chart", None, 422, "topic"),
+    ("/items?most=0", None, 422, "most"),
+    ("/nothing", None, 404, "nothing here"),
+]
+
+
+@pytest.mark.parametrize("route, body, status, said", BAD_REQUESTS)
+def test_a_bad_request_gets_one_sentence(live, route, body, status, said):
+    found = ask(live.address, route, body, status)
+    assert said in found["error"] and "\n" not in found["error"]
+
+
+def test_items_by_the_api_are_counted_once_and_inert(live):
+    evil = "<img src=x onerror=alert(1)> Brellwick profit fell'; DROP TABLE items; --"
+    body = {"items": [{"guid": "evil", "text": evil, "published": "2001-01-01"},
+                      {"guid": "evil", "text": "another"}, {"text": "\x00"}]}  # fmt: skip
+    first = ask(live.address, "/items", body)
+    assert first["new"] == 1 and first["known"] == 1 and "no text" in str(first["notes"])
+    again = ask(live.address, "/items", body)
+    assert again["new"] == 0 and again["known"] == 2
+    found = [i for i in ask(live.address, "/items?topic=earnings&most=500") if i["source"] == "api"]
+    assert [i["text"] for i in found] == ["Brellwick profit fell'; DROP TABLE items; --"]
+    assert found[0]["published"].startswith("2001-01-01T00:00") and found[0]["sentiment"]
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs a browser")
+@pytest.mark.parametrize("width, theme", [(1280, "light"), (400, "dark")])
+def test_the_page_in_a_browser(live, width, theme, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started_one:
+        browser = started_one.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.set_default_timeout(60_000)
+        outside = []
+        page.on("request", lambda r: outside.append(r.url)
+                if r.url.startswith("http") and not r.url.startswith(live.address) else None)
+        page.goto(f"{live.address}/?__theme={theme}")
+        page.wait_for_selector(".topic .bar")
+        page.wait_for_selector("svg.chart")
+        page.wait_for_selector(".alarm")
+        page.wait_for_selector(".news li")
+        before = page.locator("svg.chart").get_attribute("aria-label")
+        page.get_by_label("EWMA").check()
+        page.wait_for_function(
+            "b => document.querySelector('svg.chart')?.getAttribute('aria-label') !== b",
+            arg=before)
+        page.get_by_text("How would it read this?").click()
+        page.get_by_label("Headline").fill("Brellwick <b>proift</b> fell 12 percent")
+        page.get_by_role("button", name="Read it").click()
+        page.wait_for_selector("text=near miss of a known word")
+        page.get_by_label("a surge that is faked").check()
+        page.get_by_role("button", name="Play it").click()
+        page.wait_for_selector("text=Now playing: a surge that is faked")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.screenshot(path=tmp_path / f"{width}-{theme}.png", full_page=True)
+        browser.close()
+    assert not outside
+
+
+def test_killed_while_it_writes_the_store_is_whole_and_nothing_counts_twice(live, folder):
+    """Last of the tests of `live`: kill -9, while stories and alarms are being written."""
+    live.process.kill()
+    live.process.wait()
+    with open_store(folder / "s.sqlite", store.SCHEMA) as opened:
+        assert opened.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+        assert not opened.rows("PRAGMA foreign_key_check")
+        monitor = Monitor(opened, sensor)
+        points = opened.rows("SELECT kind, chart, count(*) AS n FROM points GROUP BY 1, 2")
+        assert len(points) == 4 and len({p["n"] for p in points}) == 1  # of an item all or none
+        loud = [a["id"] for a in monitor.alarms(500) if not a["muted"]]
+        sent = opened.rows("SELECT alarm FROM deliveries")
+        assert sorted(loud) == sorted(d["alarm"] for d in sent)
+        before = monitor.counts()["items"]
+        player = play.Player(play.Stories(), monitor)
+        monitor.sensor = lambda texts: pytest.fail("the history was read before")
+        player.history(NOW)
+        assert monitor.counts()["items"] == before
+
+
+KILLED = """
+import sys
+from tests.test_monitor import *
+with open_store(sys.argv[1], store.SCHEMA) as opened:
+    monitor = Monitor(opened, sensor, QUICK, {"file": app.to_file(Path(sys.argv[2]))},
+                      lambda: NOW)
+    for k in range(monitor.counts()["items"], 10**6, 20):
+        monitor.take(stories(["fell"] * 20 if k >= 60 else calm(20, seed=k), begin=k))
+        monitor.deliver()
+        print(k, flush=True)
+"""
+
+
+def test_killed_during_imports_and_alarms(tmp_path):
+    path, out = tmp_path / "s.sqlite", tmp_path / "alarms.jsonl"
+    for k in range(2):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, path, out], cwd=ROOT,
+                                   stdout=subprocess.PIPE)  # fmt: skip
+        for _ in range(12 + 5 * k):
+            assert process.stdout.readline()
+        time.sleep(0.013 * k)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        with open_store(path, store.SCHEMA) as opened:
+            assert opened.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+            monitor = Monitor(opened, sensor, QUICK, {"file": app.to_file(out)}, lambda: NOW)
+            n = monitor.counts()["items"]
+            assert n and n % 20 == 0  # a reading is there as a whole or not at all
+            monitor.deliver()
+            assert not monitor.waiting()
+            lines = [json.loads(line) for line in out.read_text().splitlines()
+                     if line.endswith("}")]  # fmt: skip
+            loud = {a["id"] for a in monitor.alarms(10_000) if not a["muted"]}
+            assert {line["id"] for line in lines} == loud  # none is lost; one may stand twice
+
+
+BAD_COMMANDS = [
+    (("ftp://x/y",), "http"), (("--webhook", "ftp://x", "a.xml"), "webhook"),
+    (("--zone", "Mars/Base"), "time zone"), (("--between", "1"), "between"),
+    (("--once",), "name some"), (("--play", "dead"), "nothing called 'dead'"),
+    (("--data", "missing.txt"), "cannot be read"), (("--topics", "missing.json"), "cannot be read"),
+    (("--model", "no/such/model", "a.xml"), "no/such/model"), (("--bad", "sad"), "no label"),
+    (("--every", "0", "a.xml"), "every"), (("--store", "README.md", "a.xml", "--once"), "README"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments, said", BAD_COMMANDS, ids=lambda value: str(value)[:30])
+def test_a_bad_command_gets_one_sentence(arguments, said, monkeypatch, capsys, tmp_path):
+    import examples.monitor.__main__ as main
+
+    monkeypatch.setattr(main, "FOLDER", tmp_path)
+    given = arguments if "--model" in arguments else (*arguments, "--model", "news-clean")
+    monkeypatch.setattr(sys, "argv", ["monitor", *given])
+    with pytest.raises(SystemExit) as error:
+        main.command()
+    assert said in str(error.value) and str(error.value).startswith("monitor: ")
+    assert "\n" not in str(error.value)
+
+
+def test_reads_feeds_once_and_says_what_came(monkeypatch, capsys, tmp_path, written):
+    import examples.monitor.__main__ as main
+
+    good = written(rss(entry("Brellwick profit fell", "1"), entry("Skovane profit rose", "2", "")))
+    arguments = ["monitor", good, "nowhere.xml", "--once", "--model", "news-clean", "--store",
+                 str(tmp_path / "s.sqlite"), "--alarms", str(tmp_path / "a.jsonl")]  # fmt: skip
+    for expected in ("2 new, 0 known", "0 new, 2 known"):
+        monkeypatch.setattr(sys, "argv", arguments)
+        try:
+            main.command()
+        except SystemExit as end:
+            assert not end.code
+        said = capsys.readouterr().out
+        assert expected in said and "nowhere.xml cannot be read" in said and "no date" in said

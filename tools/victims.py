@@ -61,6 +61,13 @@ def harsh_slips(victim: Classifier, data: Dataset, world: str) -> Objective:
     return InTurn(searched, drawn, others[0], searched, drawn, others[1])
 
 
+def slips_and_words(victim: Classifier, data: Dataset, world: str) -> Objective:
+    """Against what a writer can do, typos and known substitutes in turn: cheap enough for a CPU."""
+    slips = Words(RandomTypos(per_kind=12, max_changed=0.3, **SLIPS), victim, data)
+    others = Words(WordSubstitution(world, rank="gradient", max_queries=6), victim, data)
+    return InTurn(slips, others)
+
+
 def against_fgm(victim: Classifier, data: Dataset, world: str) -> Objective:
     return Adversarial(FGM(EPS), lam=1.0)
 
@@ -106,6 +113,10 @@ VICTIMS = {  # the first two are made as `advlib run` makes its own
     ),  # some twenty minutes on one CPU core
     "bank-clean": Recipe((Stage(plain, 6),), texts=5000, world="bank"),
     "news-clean": Recipe((Stage(plain, 6),), texts=5000, world="news"),
+    # What its first stage leaves in RUNS is a clean model of the same seed and texts.
+    "news-robust": Recipe(
+        (Stage(plain, 6), Stage(slips_and_words, 2, 7e-4)), texts=3000, folds=True, world="news"
+    ),
 }
 
 

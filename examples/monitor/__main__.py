@@ -83,7 +83,7 @@ def main(
             monitor.deliver()
             return
         run(monitor, feeds, player_of(monitor, data, play, bad) if played else None, every,
-            lambda player: serve_page(monitor, sensor, shown_in, player, per_minute, host, port))
+            lambda player: serve_page(monitor, shown_in, player, per_minute, host, port))
 
 
 def sensor_of(model: str, bad: str, topics: Path | None, data: Path | None):
@@ -114,17 +114,12 @@ def run(monitor, feeds: list[str] | None, player, every: float, serving) -> None
     stop = threading.Event()
 
     def read() -> None:
-        while not stop.is_set():
-            for feed, said in monitor.read(feeds).items():
-                print(f"{feed}: {said}", flush=True)
-            stop.wait(every)
+        for feed, said in monitor.read(feeds).items():
+            print(f"{feed}: {said}", flush=True)
 
-    def send() -> None:
-        while not stop.wait(1):
-            monitor.deliver()
-
-    work = [send, (lambda: player.run(stop)) if player else read]
-    threads = [threading.Thread(target=careful, args=(task,), daemon=True) for task in work]
+    work = [(monitor.deliver, 1.0), ((lambda: player.run(stop)), 1.0) if player else (read, every)]
+    threads = [threading.Thread(target=again_and_again, args=(*task, stop), daemon=True)
+               for task in work]  # fmt: skip
     for thread in threads:
         thread.start()
     try:
@@ -135,21 +130,22 @@ def run(monitor, feeds: list[str] | None, player, every: float, serving) -> None
             thread.join(timeout=10)
 
 
-def careful(task) -> None:
-    """A thread that cannot go on says why; the page goes on showing what there is."""
-    try:
-        task()
-    except ServingError as error:
-        print(f"monitor: {error}", file=sys.stderr, flush=True)
+def again_and_again(task, seconds: float, stop: threading.Event) -> None:
+    """Do it until told to stop; what goes wrong is said, and the next time may be better."""
+    while not stop.is_set():
+        try:
+            task()
+        except ServingError as error:
+            print(f"monitor: {error}", file=sys.stderr, flush=True)
+        stop.wait(seconds)
 
 
-def serve_page(monitor, sensor, zone, player, per_minute: float, host: str, port: int) -> None:
+def serve_page(monitor, zone, player, per_minute: float, host: str, port: int) -> None:
     from examples.monitor.api import routes
     from examples.monitor.page import STYLE, page
 
     limiter = Limiter(per_minute, burst=max(20, round(per_minute / 6)))
-    blocks = page(monitor, sensor.victim.labels, sensor.bad, zone, player)
-    serve(routes(monitor, limiter), blocks, host, port, css=STYLE)
+    serve(routes(monitor, limiter), page(monitor, zone, limiter, player), host, port, css=STYLE)
 
 
 def command() -> None:

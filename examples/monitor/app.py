@@ -80,15 +80,16 @@ def worse(p0: float, factor: float) -> float:
     return odds / (1 + odds)
 
 
-def chart_of(watch: dict, lam: float) -> Chart:
-    if watch["chart"] == "cusum":
-        return Cusum(watch["p0"], watch["p1"])
-    return Ewma(watch["p0"], lam)
+def chart_of(name: str, p0: float, settings: Settings) -> Chart:
+    if name == "cusum":
+        return Cusum(p0, worse(p0, settings.factor))
+    return Ewma(p0, settings.lam)
 
 
 @lru_cache(1024)
 def threshold(chart: Chart, between: int) -> float:
-    return calibrate(chart, chart.p0, between, runs=400)
+    """Where all charts of a topic together give one false alarm in `between` items."""
+    return calibrate(chart, chart.p0, len(KINDS) * len(CHARTS) * between, runs=400)
 
 
 # ---------------------------------------------------------------------- the monitor
@@ -105,6 +106,14 @@ class Monitor:
     channels: dict[str, Callable[[dict], None]] = field(default_factory=dict)
     clock: Callable[[], datetime] = now
     common: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Charts of an earlier start with other settings begin anew; what is usual stays known."""
+        for w in self.store.rows("SELECT * FROM watches") if self.store else ():
+            chart = chart_of(w["chart"], w["p0"], self.settings)
+            if w["settings"] != repr((chart, self.settings.between)):
+                with self.store.writing() as db:
+                    self._watch(db, w["topic"], w["kind"], w["chart"], w["p0"])
 
     # ------------------------------------------------------------------ reading
 
@@ -141,7 +150,15 @@ class Monitor:
         with self.store.writing() as db:
             for item, reading in zip(fresh, readings, strict=True):
                 self._add(db, item, reading, done)
+            if fresh:
+                self._forget(db)
         return done
+
+    def _forget(self, db) -> None:
+        """The keys of stories that are too old to be repeated are needed no more."""
+        latest = db.execute("SELECT max(published) FROM items").fetchone()[0]
+        db.execute("DELETE FROM keys WHERE item < (SELECT min(id) FROM items WHERE published >= ?)",
+                   (stamp(moment_of(latest) - self.settings.window),))  # fmt: skip
 
     def _add(self, db, item: Item, reading: Reading, done: Counter) -> None:
         keys = near_duplicate_keys(item.text)
@@ -197,18 +214,21 @@ class Monitor:
             "NULL", (topic,)).fetchone()  # fmt: skip
         if n < self.settings.learn:
             return
-        together = len(KINDS) * len(CHARTS)
         for kind, hits in zip(KINDS, (bad, miss), strict=True):
             p0 = usual(int(hits), n)
             for name in CHARTS:
-                watch = dict(chart=name, p0=p0, p1=worse(p0, self.settings.factor))
-                chart = chart_of(watch, self.settings.lam)
-                height = threshold(chart, together * self.settings.between)
-                db.execute("INSERT INTO watches VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                           (topic, kind, name, p0, watch["p1"], height, chart.start))  # fmt: skip
+                self._watch(db, topic, kind, name, p0)
+
+    def _watch(self, db, topic: str, kind: str, name: str, p0: float) -> None:
+        """Begin a chart, or begin it anew with other settings."""
+        chart = chart_of(name, p0, self.settings)
+        height = threshold(chart, self.settings.between)
+        db.execute("INSERT OR REPLACE INTO watches VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                   (topic, kind, name, p0, height, repr((chart, self.settings.between)),
+                    chart.start))  # fmt: skip
 
     def _step(self, db, watch: dict, item: int, reading: Reading) -> bool:
-        chart = chart_of(watch, self.settings.lam)
+        chart = chart_of(watch["chart"], watch["p0"], self.settings)
         hit = getattr(reading, KINDS[watch["kind"]])
         s = float(chart.step(watch["statistic"], float(hit)))
         # The items behind an alarm: those since the chart last stood where it starts.
@@ -290,6 +310,11 @@ class Monitor:
             "SELECT id, at, topic, kind, chart, statistic, threshold, muted FROM alarms ORDER BY "
             "id DESC LIMIT ?", most)  # fmt: skip
 
+    def last_alarm(self) -> dict | None:
+        """The last one that was not muted."""
+        found = self.store.rows("SELECT * FROM alarms WHERE NOT muted ORDER BY id DESC LIMIT 1")
+        return found[0] if found else None
+
     def items(self, topic: str | None = None, most: int = 50) -> list[dict]:
         return self.store.rows(
             "SELECT * FROM items WHERE ? IS NULL OR topic = ? ORDER BY id DESC LIMIT ?",
@@ -312,8 +337,8 @@ class Monitor:
         return rows
 
     def chart(self, topic: str, kind: str, chart: str, last: int = 300) -> dict:
-        """A chart of a topic: threshold, p0, p1, and its last points with their items' times.
-        Raises ServingError where there is none."""
+        """A chart of a topic: p0, threshold, and its last points with their items' times. Raises
+        ServingError where there is none."""
         watch = self.store.rows("SELECT * FROM watches WHERE topic = ? AND kind = ? AND chart = ?",
                                 topic, kind, chart)  # fmt: skip
         if not watch:

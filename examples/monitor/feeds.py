@@ -248,13 +248,16 @@ def _entries(body: bytes, where: str) -> Iterator[dict | str]:
     if b"<!ENTITY" in body:
         raise FeedError(f"{where} defines entities of its own, as no feed needs to: not read")
     # As a file: feedparser takes a string for an address or the name of a file.
-    found = feedparser.parse(io.BytesIO(body), resolve_relative_uris=False, sanitize_html=False)
+    try:
+        found = feedparser.parse(io.BytesIO(body), resolve_relative_uris=False, sanitize_html=False)
+    except Exception as error:  # of what anybody sends
+        raise FeedError(f"{where} breaks the reader of feeds ({type(error).__name__})") from error
     broken = found.get("bozo") and not isinstance(
         found.get("bozo_exception"), feedparser.CharacterEncodingOverride
     )
     if not found.entries and (broken or not found.get("version")):
         raise FeedError(f"{where} is no RSS or Atom feed, and no JSON lines")
-    for entry in found.entries:
+    for entry in map(dict, found.entries):  # its own class gives one date for another
         yield {"guid": entry.get("id") or entry.get("link"),
                "text": entry.get("title") or entry.get("summary"),
                "published": entry.get("published") or entry.get("updated")}  # fmt: skip

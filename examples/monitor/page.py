@@ -9,7 +9,7 @@ from html import escape
 from examples.monitor.app import CHARTS, KINDS, Monitor
 from examples.monitor.play import SCENARIOS
 from examples.monitor.store import moment_of
-from examples.serving import ServingError, load_gradio, on_page, usable
+from examples.serving import Limiter, ServingError, load_gradio, on_page, usable
 
 LONGEST = 500  # characters of a headline that is tried out
 STYLE = """
@@ -18,8 +18,8 @@ STYLE = """
 .bad { background: #a33b12; color: #fff } .good { background: #1d6b4f; color: #fff }
 .other { background: #c9ccd1; color: #1b1b1b }
 .topic { margin: .5em 0 } .topic b { margin-right: .5em } .note { opacity: .75; font-size: .9em }
-.news td, .news th { padding: .2em .5em; text-align: left; vertical-align: top }
-.news { display: block; overflow-x: auto } .news td { overflow-wrap: anywhere; min-width: 4em }
+.news { max-height: 24em; overflow-y: auto; overflow-wrap: anywhere; padding-left: 2.5em }
+.news li { margin: .4em 0 }
 .alarm { color: #a33b12; font-weight: bold } .dark .alarm { color: #ff9b73 }
 svg.chart { width: 100%; height: auto; color: var(--body-text-color) }
 """
@@ -92,23 +92,22 @@ def drawing(chart: dict, zone: tzinfo) -> str:
         f"<polyline points='{line}' fill='none' stroke='currentColor' stroke-width='1.8'/>{dots}"
         f"<text x='{left}' y='{high - 4}' font-size='12' fill='currentColor'>{first}</text>"
         f"<text x='{wide}' y='{high - 4}' font-size='12' text-anchor='end' fill='currentColor'>"
-        f"{last}</text></svg><p class='note'>{len(points)} items, {alarms} alarms. Usual rate "
-        f"{chart['p0']:.0%}, to be found fast {chart['p1']:.0%}. A dot is an alarm; then the chart "
-        "begins anew.</p>"
+        f"{last}</text></svg><p class='note'>{len(points)} items, {alarms} alarms. Usual are at "
+        f"most {chart['p0']:.0%}. A dot is an alarm; after it the chart begins anew.</p>"
     )
 
 
 def behind(alarm: dict, zone: tzinfo) -> str:
     """The items that moved a chart to its alarm."""
     rows = "".join(
-        f"<tr><td>{local(i['published'], zone)}</td><td>{escape(i['text'])}</td>"
-        f"<td>{escape(i['sentiment'])} {i['confidence']:.0%}</td>"
-        f"<td>{escape(i['source'])}</td></tr>"
+        f"<li>{escape(i['text'])}<br><span class='note'>{local(i['published'], zone)} · "
+        f"{escape(i['sentiment'])} {i['confidence']:.0%} · {escape(i['source'])}</span></li>"
         for i in alarm["behind"]
     )
-    return (f"<p>{escape(title(alarm, zone))}: {len(alarm['behind'])} of {alarm['of']} items.</p>"
-            "<table class='news'><tr><th>when</th><th>what</th><th>read as</th><th>from</th></tr>"
-            f"{rows}</table>")  # fmt: skip
+    n = len(alarm["behind"])
+    return (f"<p>{n} of the last {alarm['of']} stories on {escape(alarm['topic'])} moved the chart "
+            f"to {alarm['statistic']:.2f}; the threshold is {alarm['threshold']:.2f}.</p>"
+            f"<ol class='news' reversed>{rows}</ol>")  # fmt: skip
 
 
 def title(alarm: dict, zone: tzinfo) -> str:
@@ -120,7 +119,7 @@ def title(alarm: dict, zone: tzinfo) -> str:
 def status(monitor: Monitor, zone: tzinfo) -> str:
     """What a person should know first: the last alarm, broken feeds, what could not be sent."""
     lines = []
-    last = next((a for a in monitor.alarms() if not a["muted"]), None)
+    last = monitor.last_alarm()
     lines.append(f"<span class='alarm'>Alarm {escape(title(last, zone))}</span>" if last
                  else "No alarm so far.")  # fmt: skip
     for feed in monitor.feeds():
@@ -134,12 +133,11 @@ def status(monitor: Monitor, zone: tzinfo) -> str:
     return "".join(f"<p>{line}</p>" for line in lines)
 
 
-def page(monitor: Monitor, labels: tuple[str, ...], bad: str, zone: tzinfo, player=None):
-    """The page as a `gradio.Blocks`. player: plays embedded news, and an attack when asked."""
+def page(monitor: Monitor, zone: tzinfo, limiter: Limiter, player=None):
+    """The page as a `gradio.Blocks`. limiter: of headlines that are tried out, by all visitors
+    together. player: plays embedded news, and an attack when asked."""
+    labels, bad = monitor.sensor.victim.labels, monitor.sensor.bad
     gr = load_gradio()
-
-    def choices():
-        return [row["topic"] for row in monitor.topics()]
 
     def look(topic, kind, chart, chosen, seen):
         """All that changes by itself; a list is only sent anew when it has changed."""
@@ -147,11 +145,12 @@ def page(monitor: Monitor, labels: tuple[str, ...], bad: str, zone: tzinfo, play
         names = [row["topic"] for row in topics]
         alarms = monitor.alarms()
         if topic not in names:
-            topic = names[0] if names else None
+            topic = next((a["topic"] for a in alarms), names[0] if names else None)
         now = (names, [a["id"] for a in alarms])
         changed = now != seen
         options = [(title(a, zone), a["id"]) for a in alarms]
-        chosen = chosen or next((a["id"] for a in alarms if not a["muted"]), None)
+        last = monitor.last_alarm()
+        chosen = chosen or (last and last["id"])
         return (
             status(monitor, zone), bars(topics, labels, bad),
             gr.Dropdown(choices=names, value=topic) if changed else gr.skip(),
@@ -169,6 +168,7 @@ def page(monitor: Monitor, labels: tuple[str, ...], bad: str, zone: tzinfo, play
         return behind(monitor.alarm(chosen), zone) if chosen else ""
 
     def reading(text):
+        limiter.take("page")
         said = monitor.sensor([usable(text, "the headline", LONGEST)])[0]
         miss = " It holds a near miss of a known word." if said.miss else ""
         return f"**{said.sentiment}** ({said.confidence:.0%}), topic {said.topic}.{miss}"
@@ -183,7 +183,9 @@ def page(monitor: Monitor, labels: tuple[str, ...], bad: str, zone: tzinfo, play
                 shown = gr.HTML()
             with gr.Column():
                 gr.Markdown("### Is there more than usual?")
-                topic = gr.Dropdown(choices(), label="Topic", interactive=True)
+                begin = player.topics[0] if player else None
+                topic = gr.Dropdown(player.topics if player else [], value=begin, label="Topic",
+                                    interactive=True)  # fmt: skip
                 kind = gr.Radio(list(KINDS), value="bad news", label="What is watched")
                 chart = gr.Radio([(c.upper(), c) for c in CHARTS], value="cusum", label="Chart")
                 drawn = gr.HTML()

@@ -2,7 +2,7 @@
 
     items       what was read, once for each source and guid; `original`: the item that it repeats
     keys        for finding near-duplicates
-    watches     a chart of a topic: its rates, its threshold, and where it stands
+    watches     a chart of a topic: the usual rate, its threshold, and where it stands
     points      where a chart stood after each item, to draw it
     alarms      each alarm, and the first of the items behind it; `muted`: within the cool-down
     deliveries  what still has to be sent, and what was: written in the transaction of the alarm
@@ -24,9 +24,10 @@ CREATE INDEX items_of_topic ON items (topic, id);
 CREATE INDEX items_in_time ON items (published);
 CREATE TABLE keys (key TEXT NOT NULL, item INTEGER NOT NULL REFERENCES items,
     PRIMARY KEY (key, item)) WITHOUT ROWID;
+CREATE INDEX keys_of_item ON keys (item);
 CREATE TABLE watches (
     topic TEXT NOT NULL, kind TEXT NOT NULL, chart TEXT NOT NULL, p0 REAL NOT NULL,
-    p1 REAL NOT NULL, threshold REAL NOT NULL, statistic REAL NOT NULL,
+    threshold REAL NOT NULL, settings TEXT NOT NULL, statistic REAL NOT NULL,
     since INTEGER REFERENCES items, PRIMARY KEY (topic, kind, chart)
 );
 CREATE TABLE points (
