@@ -19,8 +19,8 @@ BLACK = "#222222"
 def monitor():
     """The parts of the monitor from left to right, and what somebody can do to each."""
     parts = [("feeds", "headlines with\na date", "3 harmless stories for\neach: flooded (7)"),
-             ("once", "a story told again\nis no news", "one story sent\n30 times (5)"),
              ("sensor", "topic, and:\nbad news, 0 or 1", "two words changed:\nhidden (6)"),
+             ("once", "a story told again\nis no news", "one story sent\n30 times (5)"),
              ("charts", "one per topic:\nCUSUM, EWMA", "a few invented\nstories: faked (7)"),
              ("alarm", "the statistic is\nat its threshold", "")]  # fmt: skip
     with plots.style():
@@ -40,9 +40,9 @@ def monitor():
                 ax.annotate("", (x, -0.06), (x, -0.56),
                             arrowprops=dict(arrowstyle="-|>", color=RED, lw=1.5))
                 ax.text(x, -0.64, attack, ha="center", va="top", fontsize=9, color="#a04400")
-    fig.alt = ("Five boxes from left to right: feeds, once, sensor, charts, alarm. From below, what "
-               "somebody does: floods the feeds (section 7), sends one story 30 times (5), changes "
-               "two words so that the sensor does not see bad news (6), fakes a surge with a few "
+    fig.alt = ("Five boxes from left to right: feeds, sensor, once, charts, alarm. From below, what "
+               "somebody does: floods the feeds (section 7), changes two words so that the sensor "
+               "does not see bad news (6), sends one story 30 times (5), fakes a surge with a few "
                "invented stories (7).")
     return fig
 
@@ -104,7 +104,7 @@ def thresholds(calm, surge, shown, begin, h):
                    label="until the surge is seen")
         right.axvline(h, color=RED, linestyle="--")
         right.set(xlabel="threshold", ylabel="stories, on average", yscale="log")
-        right.legend(fontsize=9)
+        right.legend(fontsize=9, loc="lower right")
         said = "no alarm" if not np.isfinite(false) else f"{false:.0f} stories"
         found = (f"{np.median(late):.0f} (median)" if never < 0.5 else "never, in most runs")
         fig.suptitle(f"threshold {h:.2f}: {said} between false alarms; surge seen after {found}"
