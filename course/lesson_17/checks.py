@@ -14,7 +14,7 @@ import re
 
 import numpy as np
 
-from course.checking import Exercise, Wrong, compare, expect, show, specified
+from course.checking import Exercise, Wrong, expect, show, specified
 
 
 def _kept(answer):
@@ -227,7 +227,8 @@ def _charts() -> list[tuple]:
         rows = [np.convolve(row - p0, weights)[: items.shape[1]] for row in items]
         return p0 + np.array(rows)
 
-    return [("a CUSUM", sums, 0.12, 150), ("an EWMA", smooth, 0.2, 300), ("a CUSUM", sums, 0.12, 80)]
+    return [("a CUSUM", sums, 0.12, 150), ("an EWMA", smooth, 0.2, 300),
+            ("a CUSUM", sums, 0.12, 80)]
 
 
 def check_calibrate(answer) -> None:
@@ -371,8 +372,8 @@ _NEAR_MISTAKES = {
     "this says whether there is an unknown word": dict(unknown=True),
 }  # fmt: skip
 
-_KNOWN = {"profit", "fell", "fall", "grew", "shares", "share", "slid", "losses", "rose", "rise", "its",
-          "the", "in", "and", "debts", "narrowed"}  # fmt: skip
+_KNOWN = {"profit", "fell", "fall", "grew", "shares", "share", "slid", "losses", "rose", "rise",
+          "its", "the", "in", "and", "debts", "narrowed"}  # fmt: skip
 
 
 def check_near_miss(answer) -> None:
@@ -381,7 +382,7 @@ def check_near_miss(answer) -> None:
         "The profit fell in May", "The proift fell", "Its profit fel", "its proffit fell",
         "Its ptofit fell", "the Proift, slid", "and the porift fell", "the pforit fell",
         "its profits rose", "teh profit", "Iits losses grew", "Losses norrawed", "Debts rsoe.",
-        "(debst) fell", "Shares rosse!", "the hares slid", "FELK", "Lumbrax grew", "", "12 % in 2030",
+        "(debst) fell", "Shares rosse!", "the hares slid", "FELK", "Lumbrax grew", "", "12 % up",
         "its lossse-rose", "the sahre rose", "prfoti fell", "loses fell", "narrowe fell in April",
     ]  # fmt: skip
     problems = [dict(text=text, vocabulary=set(_KNOWN)) for text in texts]

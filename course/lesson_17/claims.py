@@ -23,8 +23,8 @@ def covers(delay, never):
 
 CLAIMS = {
     "17.sensor": Claim(
-        "The topic is always right, the sensor sees nine in ten bad headlines, and calls few others "
-        "bad.",
+        "The topic is always right, the sensor sees nine in ten bad headlines, and calls few "
+        "others bad.",
         lambda topics_right, hit, false: topics_right > 0.99 and hit > 0.9 and false < 0.06,
     ),
     "17.charts": Claim(
@@ -69,9 +69,9 @@ CLAIMS = {
     ),
     "17.fakes": Claim(
         "At most eight fakes raise the alarm of one in 500, and a promise that is 25 times as long "
-        "makes neither the fakes nor the delay four times as large.",
+        "takes less than four times the fakes. The longer the promise, the later the true alarm.",
         lambda fakes, soon: fakes[500] <= 8 and fakes[100] <= fakes[500] <= fakes[2500]
-        < 4 * fakes[100] and soon[2500] < 4 * soon[100],
+        < 4 * fakes[100] and soon[100] < soon[500] < soon[2500],
     ),
     "17.robust": Claim(
         "Random slips cost the plain sensor far less than chosen ones. The trained sensor sees at "
@@ -87,8 +87,8 @@ CLAIMS = {
         and traces["known words"] < 0.05 and swaps < 0.6 * traces["slips"],
     ),
     "17.joint": Claim(
-        "Two charts that each keep the promise break it together; at twice as many stories each they "
-        "keep it.",
+        "Two charts that each keep the promise break it together; at twice as many stories each "
+        "they keep it.",
         lambda joint, between: joint[1] < 0.7 * between and joint[2] > 0.85 * between,
     ),
     "17.together": Claim(

@@ -40,9 +40,9 @@ def monitor():
                 ax.annotate("", (x, -0.06), (x, -0.56),
                             arrowprops=dict(arrowstyle="-|>", color=RED, lw=1.5))
                 ax.text(x, -0.64, attack, ha="center", va="top", fontsize=9, color="#a04400")
-    fig.alt = ("Five boxes from left to right: feeds, sensor, once, charts, alarm. From below, what "
-               "somebody does: floods the feeds (section 7), changes two words so that the sensor "
-               "does not see bad news (6), sends one story 30 times (5), fakes a surge with a few "
+    fig.alt = ("Five boxes from left to right: feeds, sensor, once, charts, alarm. From below, "
+               "what somebody does: floods the feeds (section 7), changes two words so that the "
+               "sensor does not see bad news (6), sends one story 30 times (5), fakes a surge with a few "
                "invented stories (7).")
     return fig
 
@@ -71,8 +71,8 @@ def walk(items, statistic, p0, p1, begin):
         below.set(xlabel="stories on earnings", ylabel="CUSUM")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     fig.alt = (f"Above, the sum of all terms falls to {total.min():.0f} in calm times and rises "
-               f"after story {begin}, when the surge begins; the dashed line is its lowest value so "
-               f"far. Below, the distance between the two, the CUSUM: at most "
+               f"after story {begin}, when the surge begins; the dashed line is its lowest value "
+               f"so far. Below, the distance between the two, the CUSUM: at most "
                f"{statistic[:begin].max():.1f} before the surge and {statistic.max():.1f} in it.")
     return fig
 
@@ -109,9 +109,9 @@ def thresholds(calm, surge, shown, begin, h):
         found = (f"{np.median(late):.0f} (median)" if never < 0.5 else "never, in most runs")
         fig.suptitle(f"threshold {h:.2f}: {said} between false alarms; surge seen after {found}"
                      + (f"; never in {never:.0%}" if 0 < never else ""), fontsize=10.5)
-    fig.alt = (f"Left, the CUSUM of a stream with the threshold {h:.2f}. Right, on a log scale, the "
-               f"stories between false alarms and until the surge is seen, over the threshold: here "
-               f"{said} and {found}.")
+    fig.alt = (f"Left, the CUSUM of a stream with the threshold {h:.2f}. Right, on a log scale, "
+               f"the stories between false alarms and until the surge is seen, over the threshold: "
+               f"here {said} and {found}.")
     return fig
 
 
@@ -130,7 +130,8 @@ def explore_thresholds(rates, p0, p1, h):
         return thresholds(calm, path(chart, dice[::-1, :800] < rate), path(chart, one < after),
                           begin, threshold)  # fmt: skip
 
-    return explore(draw, threshold=(round(4 * h) / 4, 0.5, 8.0, 0.25), disguised=(0.0, tuple(rates)))
+    return explore(draw, threshold=(round(4 * h) / 4, 0.5, 8.0, 0.25),
+                   disguised=(0.0, tuple(rates)))
 
 
 def two_charts(statistics, h, begin):
@@ -148,7 +149,7 @@ def two_charts(statistics, h, begin):
             ax.set_ylabel(name)
             said.append(f"{name} {late:.0f} stories after the beginning of the surge")
         axes[1].set_xlabel("stories on earnings")
-    fig.alt = "Two charts of one stream with their thresholds. First alarm: " + ", ".join(said) + "."
+    fig.alt = f"Two charts of one stream, with thresholds. First alarm: {', '.join(said)}."
     return fig
 
 
@@ -173,8 +174,8 @@ def blind(paths, h, begin, lengths, grid):
                        label="no surge" if name == "calm" else f"surge {name}")
         right.set(xlabel="threshold", ylabel="stories until an alarm", yscale="log")
         right.legend(fontsize=9)
-    fig.alt = (f"Left: the CUSUM of one surge reaches {paths['open'].max():.1f} where it is open and "
-               f"{paths['hidden'][begin:].max():.1f} where every bad story is disguised; the "
+    fig.alt = (f"Left: the CUSUM of one surge reaches {paths['open'].max():.1f} where it is open "
+               f"and {paths['hidden'][begin:].max():.1f} where every bad story is disguised; the "
                f"threshold is {h:.1f}. Right: at every threshold the hidden surge takes longer to "
                "raise an alarm than calm news does.")
     return fig

@@ -44,12 +44,12 @@ from course.lesson_17 import figures, workshop
 figures.monitor()
 
 # %% [markdown]
-# *The figure: the parts of the monitor from left to right. Below, in red, what somebody who does not
-# want the alarm, or wants a false one, can do to each part; the numbers are the sections.*
+# *The figure: the parts of the monitor from left to right. Below, in red, what somebody who does
+# not want the alarm, or wants a false one, can do to each part; the numbers are the sections.*
 #
-# The headlines are on invented companies (world `news`). The labels are exact, and so is the plan of
-# the stream: in calm times 15 % of the stories are bad, and from story 1,000 on, 40 % of those on
-# earnings.
+# The headlines are on invented companies (world `news`). The labels are exact, and so is the plan
+# of the stream: in calm times 15 % of the stories are bad, and from story 1,000 on, 40 % of those
+# on earnings.
 
 # %%
 stream = news.stories(profile.pick(1600, 4000), seed="lesson 17",
@@ -75,7 +75,8 @@ print(f"topic right {topics_right:.1%}")
 # typo in it counts as the word that it was; nobody takes a story off its chart that way.) The
 # sentiment comes from the model. From here on we watch *earnings*. The sensor has two rates: `hit`,
 # the share of bad news that it sees, and `false`, the share of other news that it calls bad. With a
-# share $s$ of bad news it says 1 with the probability $s\cdot\texttt{hit}+(1-s)\cdot\texttt{false}$.
+# share $s$ of bad news it says 1 with the probability
+# $s\cdot\texttt{hit}+(1-s)\cdot\texttt{false}$.
 
 # %%
 n = profile.pick(150, 500)
@@ -104,10 +105,11 @@ course.claim("17.sensor", topics_right=topics_right, hit=hit, false=false)
 # than under `p0` by a factor whose logarithm is a sum: each 1 adds $\log(p_1/p_0)$, each 0 adds
 # $\log\frac{1-p_1}{1-p_0}$, which is below 0. We do not know $k$, so take the best one:
 #
-# $$S_n=\max\Bigl(0,\ \max_{1\le k\le n}\ \sum_{i=k}^{n}\log\frac{P_{p_1}(x_i)}{P_{p_0}(x_i)}\Bigr).$$
+# $$S_n=\max\Bigl(0,\ \max_{1\le k\le n}\
+# \sum_{i=k}^{n}\log\frac{P_{p_1}(x_i)}{P_{p_0}(x_i)}\Bigr).$$
 #
-# This is Page's CUSUM (1954). Trying all $k$ again after every item costs more and more. It need not:
-# the best $k$ for item $n$ is either the best one so far, or the chart begins anew.
+# This is Page's CUSUM (1954). Trying all $k$ again after every item costs more and more. It need
+# not: the best $k$ for item $n$ is either the best one so far, or the chart begins anew.
 #
 # ### Exercise 17.1: the CUSUM · ●●○ · 10 min
 #
@@ -118,8 +120,8 @@ course.claim("17.sensor", topics_right=topics_right, hit=hit, false=false)
 # <details><summary>Hint</summary>
 #
 # Two cases for the best sum that ends with item $n$: it begins before $n$, and is then the best sum
-# that ends with $n-1$ plus one term; or it begins at $n$. With the 0 inside the maximum both are one
-# line. `items[..., k]` is item $k$ of all streams at once, `np.where` chooses the term.
+# that ends with $n-1$ plus one term; or it begins at $n$. With the 0 inside the maximum both are
+# one line. `items[..., k]` is item $k$ of all streams at once, `np.where` chooses the term.
 #
 # </details>
 
@@ -138,8 +140,8 @@ begin = (topics[:1000] == "earnings").sum()
 figures.walk(ours, cusum(ours, p0, p1), p0, p1, begin)
 
 # %% [markdown]
-# *The figure: above, the sum of all terms since the first item, and its lowest value so far; marks on
-# top are stories that the sensor calls bad; the surge is shaded. Below, the CUSUM.*
+# *The figure: above, the sum of all terms since the first item, and its lowest value so far; marks
+# on top are stories that the sensor calls bad; the surge is shaded. Below, the CUSUM.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -161,8 +163,9 @@ figures.walk(ours, cusum(ours, p0, p1), p0, p1, begin)
 #
 # ### Exercise 17.2: the EWMA and its variance · ●●○ · 8 min
 #
-# Write `ewma(items, p0, lam)`. Return `(z, variance)`: `z` an array of the shape of `items` with the
-# mean after each item; `variance`, `(n,)`, the variance of `z` in calm times after 1, 2, …, n items.
+# Write `ewma(items, p0, lam)`. Return `(z, variance)`: `z` an array of the shape of `items` with
+# the mean after each item; `variance`, `(n,)`, the variance of `z` in calm times after 1, 2, …, n
+# items.
 #
 # <details><summary>Hint</summary>
 #
@@ -200,12 +203,12 @@ course.claim("17.charts", apart=apart, formula=variance[[4, -1]],
 # %% [markdown]
 # ## 4 · What a threshold promises
 #
-# Textbooks put the alarm of an EWMA at three standard deviations. What is that worth? The number that
-# a desk understands is: *how many stories pass between two false alarms?* Its mean is called the
-# **average run length**. We simulate calm streams. A run that is not over at the end of its stream
-# is cut off (**censored**): its length is not known. Leaving such runs out makes the mean too
-# small, for they are the long ones. What is right here: all items that were seen, divided by all
-# alarms.
+# Textbooks put the alarm of an EWMA at three standard deviations. What is that worth? The number
+# that a desk understands is: *how many stories pass between two false alarms?* Its mean is called
+# the **average run length**. We simulate calm streams. A run that is not over at the end of its
+# stream is cut off (**censored**): its length is not known. Leaving such runs out makes the mean
+# too small, for they are the long ones. What is right here: all items that were seen, divided by
+# all alarms.
 
 
 # %%
@@ -222,12 +225,13 @@ print(f"CUSUM at 3: {run_length(cusum(calm, p0, p1), 3.0):.0f} stories")
 
 # %% [markdown]
 # Two thresholds that look reasonable, and they promise different things. **Whoever compares two
-# detectors like this compares thresholds.** So turn it round: state the promise, find the threshold.
+# detectors like this compares thresholds.** So turn it round: state the promise, find the
+# threshold.
 #
 # ### Exercise 17.3: a threshold for so many items · ●●○ · 12 min
 #
-# Write `calibrate(chart, p0, between, rng)`. `chart(items)` takes an array `(runs, n)` of integers 0
-# and 1 and returns the statistic `(runs, n)`. Return the threshold, a number, at which the mean
+# Write `calibrate(chart, p0, between, rng)`. `chart(items)` takes an array `(runs, n)` of integers
+# 0 and 1 and returns the statistic `(runs, n)`. Return the threshold, a number, at which the mean
 # number of items until the first alarm is `between`, on calm streams: each item is 1 with the
 # probability `p0`. An alarm comes when the statistic is at the threshold or above. All random
 # numbers come from `rng`, a numpy generator. The check runs fresh streams and accepts ±15 %.
@@ -235,8 +239,8 @@ print(f"CUSUM at 3: {run_length(cusum(calm, p0, p1), 3.0):.0f} stories")
 # <details><summary>Hint</summary>
 #
 # Draw the streams once: 1,000 of them, `4 * between` items long. A stream raises an alarm at `h` as
-# soon as its highest value so far, `np.maximum.accumulate(statistic, axis=1)`, reaches `h`. The mean
-# grows with `h`, so halve an interval of thresholds some 40 times. Mind the censored runs.
+# soon as its highest value so far, `np.maximum.accumulate(statistic, axis=1)`, reaches `h`. The
+# mean grows with `h`, so halve an interval of thresholds some 40 times. Mind the censored runs.
 #
 # </details>
 
@@ -251,7 +255,8 @@ calibrate = course.exercise("17.3", calibrate)
 
 # %%
 between = 500
-charts = {"CUSUM": lambda items: cusum(items, p0, p1), "EWMA": lambda items: ewma(items, p0, lam)[0]}
+charts = {"CUSUM": lambda items: cusum(items, p0, p1),
+          "EWMA": lambda items: ewma(items, p0, lam)[0]}
 h = {name: calibrate(chart, p0, between, rng) for name, chart in charts.items()}
 promised, two_points_more = {}, {}
 dice = rng.random((1000, 2500))
@@ -260,19 +265,23 @@ for name, chart in charts.items():
     two_points_more[name] = run_length(chart((dice < p0 + 0.02).astype(int)), h[name])
     print(f"{name}: threshold {h[name]:.3f}, {promised[name]:.0f} stories between false alarms; "
           f"if calm is really {p0 + 0.02:.3f}, {two_points_more[name]:.0f}")
+print(f"p0 from 100 stories: ±{1.96 * math.sqrt(p0 * (1 - p0) / 100):.1%}")
 course.claim("17.promise", promised=promised, sigma3=run_length(z, sigma3), more=two_points_more)
 
 # %% [markdown]
-# The second number is a warning: `p0` is measured, too. (From 100 stories it is known to about
-# ±7 points.) The program takes the upper end of an interval, and accepts to be a little later.
+# The second number is a warning: `p0` is measured, too, and from 100 stories not well (the last
+# line is a 95 % interval). The program takes the upper end of an interval, and accepts to be a
+# little later.
 #
 # ### Prediction 17.a: how soon?
 #
 # One false alarm in 500 stories, and a surge in which 40 % of the stories are bad and not 15 %.
 
 # %%
-guess = course.predict("17.a", "after how many stories of the surge does the CUSUM raise the alarm, "
-                       "in the middle run?", guess=None, low=0, high=200, unit="stories")
+guess = course.predict(
+    "17.a", "after how many stories of the surge does the CUSUM raise the alarm, in the middle run?",
+    guess=None, low=0, high=200, unit="stories",
+)
 
 
 # %%
@@ -296,14 +305,14 @@ begin_of = {name: chart(ours) for name, chart in charts.items()}
 figures.two_charts(begin_of, h, begin)
 
 # %% [markdown]
-# *The figure: both charts on the stream of section 1, their thresholds, and the first alarm after the
-# beginning of the surge.*
+# *The figure: both charts on the stream of section 1, their thresholds, and the first alarm after
+# the beginning of the surge.*
 #
 # At equal promises the two charts are about equally fast. `drift` is what an item of the surge adds
-# to the CUSUM on average, so it climbs to `h` in about `h / drift` items. (At the rate `p1` drift is
-# the Kullback–Leibler divergence of `p1` from `p0`. Lorden showed in 1971 that no alarm with the same
-# promise can be much faster, for large `h`.) In the widget you pay for every false alarm that you
-# avoid:
+# to the CUSUM on average, so it climbs to `h` in about `h / drift` items. (At the rate `p1` drift
+# is the Kullback–Leibler divergence of `p1` from `p0`. Lorden showed in 1971 that no alarm with the
+# same promise can be much faster, for large `h`.) In the widget you pay for every false alarm that
+# you avoid:
 
 # %%
 late = (rng.random((300, 800)) < rate(0.4)).astype(int)
@@ -321,9 +330,9 @@ figures.explore_thresholds({share: rate(0.4, hit * (1 - share)) for share in (0.
 # %% [markdown]
 # ## 5 · One story, thirty times
 #
-# A promise for independent items. News is not: one agency sends a story, and the others repeat it in
-# other words. In the world some stories are such copies, with other substitutes and the same names
-# and numbers. What does that do to the promise?
+# A promise for independent items. News is not: one agency sends a story, and the others repeat it
+# in other words. In the world some stories are such copies, with other substitutes and the same
+# names and numbers. What does that do to the promise?
 
 # %%
 share_of_copies = 0.3
@@ -351,10 +360,11 @@ course.claim("17.copies", told=told, promised=promised, found=found, wrongly=wro
 #
 # ## 6 · Somebody hides the surge
 #
-# Now somebody writes, or passes on, the bad headlines on earnings, and would like the desk to sleep.
-# He may ask the sensor up to 30 times about a headline and change at most **two words**: a slip of
-# the fingers (two neighbouring letters swapped, one dropped, inserted or replaced), or another word
-# that the world knows to mean the same. A reader is not deceived. As a control, slips at random.
+# Now somebody writes, or passes on, the bad headlines on earnings, and would like the desk to
+# sleep. He may ask the sensor up to 30 times about a headline and change at most **two words**: a
+# slip of the fingers (two neighbouring letters swapped, one dropped, inserted or replaced), or
+# another word that the world knows to mean the same. A reader is not deceived. As a control, slips
+# at random.
 
 # %%
 attacks = {"slips": workshop.slips(), "known words": workshop.substitutes()}
@@ -395,9 +405,10 @@ for part in (0.0, 0.5, 1.0):
 course.claim("17.hidden", p0=p0, rate=rate(0.4, blind), hidden=hidden)
 
 # %% [markdown]
-# **The attacked surge looks calmer than calm.** Bad news is not less visible by some share: there are
-# more bad stories than usual, and the sensor sees fewer. (Look at the median where some runs never
-# end: it says nothing about them. Report both.) Would a lower threshold help? Would another chart?
+# **The attacked surge looks calmer than calm.** Bad news is not less visible by some share: there
+# are more bad stories than usual, and the sensor sees fewer. (Look at the median where some runs
+# never end: it says nothing about them. Report both.) Would a lower threshold help? Would another
+# chart?
 
 # %%
 grid = np.arange(0.5, 5.01, 0.5)
@@ -415,12 +426,12 @@ figures.blind({"open": cusum(ours, p0, p1), "hidden": cusum(after, p0, p1)}, h["
 
 # %% [markdown]
 # *The figure: left, the CUSUM of the same stream, with the bad stories of the surge as they are and
-# disguised. Right, the mean number of stories until an alarm at each threshold: in the open surge, in
-# calm times, and in the hidden surge.*
+# disguised. Right, the mean number of stories until an alarm at each threshold: in the open surge,
+# in calm times, and in the hidden surge.*
 #
 # At *every* threshold the hidden surge takes longer to raise an alarm than no surge at all. That is
-# no weakness of this chart. Every chart that rises with each 1 sees less of the hidden surge than of
-# calm news. **No alarm repairs a blind sensor.**
+# no weakness of this chart. Every chart that rises with each 1 sees less of the hidden surge than
+# of calm news. **No alarm repairs a blind sensor.**
 #
 # ## 7 · Floods and fakes
 #
@@ -483,9 +494,9 @@ course.claim("17.fakes", fakes=fakes, soon=soon)
 
 # %% [markdown]
 # A handful. And no threshold is a way out: fakes and delay both grow like `h`, so that who wants
-# twice the fakes waits twice as long for the truth. What helps is outside the chart: sources that are
-# known, at most so many stories of one source, a person who reads the items *behind* the alarm (the
-# program shows them). Who fakes often has a second gain: alarms that nobody believes any more.
+# twice the fakes waits twice as long for the truth. What helps is outside the chart: sources that
+# are known, at most so many stories of one source, a person who reads the items *behind* the alarm
+# (the program shows them). Who fakes often has a second gain: alarms that nobody believes any more.
 #
 # ## 8 · A better sensor
 #
@@ -508,8 +519,8 @@ figures.seen(seen)
 # *The figure: the share of bad headlines that each sensor sees, as they are, with two random slips,
 # and disguised against that very sensor.*
 #
-# Training mends a good part of it, and not all. What remains of the hit rate decides: as long as the
-# attacked surge lies above `p0`, the chart sees it, only later.
+# Training mends a good part of it, and not all. What remains of the hit rate decides: as long as
+# the attacked surge lies above `p0`, the chart sees it, only later.
 #
 # ## 9 · A second thing to watch
 #
@@ -519,18 +530,18 @@ figures.seen(seen)
 #
 # ### Exercise 17.5: a near miss · ●●● · 12 min
 #
-# Write `near_miss(text, vocabulary)`: `True` or `False`, whether some word of the text is a near miss.
-# Words are runs of the letters a to z, in small letters or capitals; `vocabulary` is a set of words
-# in small letters. A word is a near miss if it has four letters or more, is not in the vocabulary,
-# and a known word comes out when **one** slip is undone: two neighbouring letters changed places,
-# there is a letter too many, one is missing, or one is another letter. The slip may be anywhere in
-# the word. Leave the vocabulary as it is.
+# Write `near_miss(text, vocabulary)`: `True` or `False`, whether some word of the text is a near
+# miss. Words are runs of the letters a to z, in small letters or capitals; `vocabulary` is a set of
+# words in small letters. A word is a near miss if it has four letters or more, is not in the
+# vocabulary, and a known word comes out when **one** slip is undone: two neighbouring letters
+# changed places, there is a letter too many, one is missing, or one is another letter. The slip may
+# be anywhere in the word. Leave the vocabulary as it is.
 #
 # <details><summary>Hint</summary>
 #
-# `re.findall("[a-z]+", text.lower())`. For a word `w` go through all cuts `a, b = w[:i], w[i:]` with
-# `i` from 0 to `len(w)`, and make what the word may have been: `a + b[1:]` undoes a letter too many,
-# `a + c + b` a missing `c`. Then ask whether one of them is in the vocabulary.
+# `re.findall("[a-z]+", text.lower())`. For a word `w` go through all cuts `a, b = w[:i], w[i:]`
+# with `i` from 0 to `len(w)`, and make what the word may have been: `a + b[1:]` undoes a letter too
+# many, `a + c + b` a missing `c`. Then ask whether one of them is in the vocabulary.
 #
 # </details>
 
@@ -546,8 +557,8 @@ def near_miss(text, vocabulary):
 near_miss = course.exercise("17.5", near_miss)
 
 # %% [markdown]
-# Journalists mistype as well. So that calm times have near misses, we put one random slip into every
-# thirtieth headline that nobody attacks.
+# Journalists mistype as well. So that calm times have near misses, we put one random slip into
+# every thirtieth headline that nobody attacks.
 
 
 # %%
@@ -562,10 +573,9 @@ q1 = 3 * q0 / (1 + 2 * q0)
 only_swaps = library.NearMiss(workshop.KNOWN, ("swap",))
 traces = {how: misses(texts).mean() for how, texts in sent["news-clean"].items()}
 print(f"near misses: calm {q0:.1%};", ", ".join(f"{how} {r:.1%}" for how, r in traces.items()))
-print(f"a test that knows swaps alone finds {misses(sent['news-clean']['slips'], only_swaps).mean():.1%}"
-      " of the slips")
-course.claim("17.traces", q0=q0, traces=traces,
-             swaps=misses(sent["news-clean"]["slips"], only_swaps).mean())
+swaps = misses(sent["news-clean"]["slips"], only_swaps).mean()
+print(f"a test that knows swaps alone finds {swaps:.1%} of the slips")
+course.claim("17.traces", q0=q0, traces=traces, swaps=swaps)
 
 # %% [markdown]
 # The second chart sees what blinds the first. But two charts give two kinds of false alarms.
@@ -585,10 +595,10 @@ course.claim("17.joint", joint=joint, between=between)
 
 # %% [markdown]
 # Two charts at 500 each give a false alarm every 250 stories or so. So each is asked for twice as
-# many: with $m$ charts at $m\cdot\texttt{between}$ the rates of their false alarms add up to at most
-# $1/\texttt{between}$, however the charts depend on each other (Bonferroni). Both alarms get a little
-# slower, and the promise is kept. Everything together, every attack against the sensor that it meets,
-# and every row with the same promise:
+# many: with $m$ charts at $m\cdot\texttt{between}$ the rates of their false alarms add up to at
+# most $1/\texttt{between}$, however the charts depend on each other (Bonferroni). Both alarms get a
+# little slower, and the promise is kept. Everything together, every attack against the sensor that
+# it meets, and every row with the same promise:
 
 
 # %%
@@ -618,8 +628,8 @@ course.claim("17.together", delay=delay, never=never)
 figures.matrix(delay, never)
 
 # %% [markdown]
-# *The figure: the mean number of stories until the alarm, by what watches (rows) and by how the surge
-# is hidden (columns); the darker, the more runs end after 1,500 stories without an alarm.*
+# *The figure: the mean number of stories until the alarm, by what watches (rows) and by how the
+# surge is hidden (columns); the darker, the more runs end after 1,500 stories without an alarm.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -630,19 +640,19 @@ figures.matrix(delay, never)
 # </details>
 #
 # **The next move.** The second chart knows the attack. A test that knew swaps alone missed the
-# attacker who drops letters. One that knows all four slips misses two slips in one word, a slip that
-# gives another real word, and everything that is no slip at all, such as words that no table has.
-# Every such move costs the attacker something: more changes, stranger words, a smaller choice. A
-# monitor that says *which* chart raised the alarm tells a desk that somebody is hiding something,
+# attacker who drops letters. One that knows all four slips misses two slips in one word, a slip
+# that gives another real word, and everything that is no slip at all, such as words that no table
+# has. Every such move costs the attacker something: more changes, stranger words, a smaller choice.
+# A monitor that says *which* chart raised the alarm tells a desk that somebody is hiding something,
 # and that is news in itself.
 #
 # ## 10 · The program
 #
-# `make monitor` starts the whole of it (`python -m examples.monitor --help`): it reads RSS, Atom and
-# JSON lines, or plays this world. Your functions are its parts, in `advlib.systems.charts`: `Cusum`,
-# `Ewma`, `calibrate`, `fakes_needed`, `NearMiss`, `near_duplicate`. It learns `p0` of each topic from
-# its first 100 stories and runs *four* charts on each (bad news and near misses, CUSUM and EWMA),
-# every one at four times `between`. Play the attacks against it:
+# `make monitor` starts the whole of it (`python -m examples.monitor --help`): it reads RSS, Atom
+# and JSON lines, or plays this world. Your functions are its parts, in `advlib.systems.charts`:
+# `Cusum`, `Ewma`, `calibrate`, `fakes_needed`, `NearMiss`, `near_duplicate`. It learns `p0` of each
+# topic from its first 100 stories and runs *four* charts on each (bad news and near misses, CUSUM
+# and EWMA), every one at four times `between`. Play the attacks against it:
 #
 # ```
 # make monitor ARGS="--play hidden --model news-clean"
@@ -656,8 +666,8 @@ figures.matrix(delay, never)
 #
 # ## Recap
 #
-# - A **CUSUM** is the largest log-likelihood ratio over all points at which the rise may have begun;
-#   an **EWMA** is a mean that forgets, with a variance that one can write down.
+# - A **CUSUM** is the largest log-likelihood ratio over all points at which the rise may have
+#   begun; an **EWMA** is a mean that forgets, with a variance that one can write down.
 # - A threshold is a promise: so many items between false alarms. Detectors are compared at equal
 #   promises, and $m$ charts share one promise at $m$ times the length each.
 # - Copies break the promise. Count a story once.
@@ -670,15 +680,17 @@ figures.matrix(delay, never)
 #
 # - **Medians hide censored runs.** "Median 54" can go with 40 % of runs that never ended. Say both;
 #   for a mean, divide all items seen by all alarms.
-# - **Detectors at different false-alarm rates.** Default settings of two libraries are two promises.
-# - **p0 from a short history**, or from a history that had a surge in it: the promise is off by half.
-# - **A surge measured in stories, a duty measured in hours.** Twenty stories are an hour on one topic
-#   and a week on another. Say which one you promise.
-# - **Clocks and zones.** Feeds write local times, some without a zone; sorted as text they are out of
-#   order, and a window of twelve hours is then another one. Turn all into UTC as they come. A story
-#   dated tomorrow must not move the clock of the alarm.
-# - **Old stories that come again**: the identity of a story is its `guid`, not its place in a feed. A
-#   feed that is read twice must change nothing.
+# - **Detectors at different false-alarm rates.** Default settings of two libraries are two
+#   promises.
+# - **p0 from a short history**, or from a history that had a surge in it: the promise is off by
+#   half.
+# - **A surge measured in stories, a duty measured in hours.** Twenty stories are an hour on one
+#   topic and a week on another. Say which one you promise.
+# - **Clocks and zones.** Feeds write local times, some without a zone; sorted as text they are out
+#   of order, and a window of twelve hours is then another one. Turn all into UTC as they come. A
+#   story dated tomorrow must not move the clock of the alarm.
+# - **Old stories that come again**: the identity of a story is its `guid`, not its place in a feed.
+#   A feed that is read twice must change nothing.
 # - **The rate of the test is not that of tomorrow.** Calm drifts; recalibrate, but not on the week
 #   that you want to be warned of.
 #
@@ -690,8 +702,8 @@ figures.matrix(delay, never)
 # - G. Lorden, *Procedures for Reacting to a Change in Distribution*, Annals of Mathematical
 #   Statistics 42 (1971), 1897–1908.
 # - R. P. Adams, D. J. C. MacKay, *Bayesian Online Changepoint Detection*, 2007, arXiv 0710.3742.
-# - M. Li, Y. Yu, *Adversarially Robust Change Point Detection*, NeurIPS 2021. Hides and fakes changes
-#   in the numbers themselves.
+# - M. Li, Y. Yu, *Adversarially Robust Change Point Detection*, NeurIPS 2021. Hides and fakes
+#   changes in the numbers themselves.
 # - Y. Xie et al., *A Word is Worth A Thousand Dollars: Adversarial Attack on Tweets Fools Stock
 #   Prediction*, NAACL 2022, arXiv 2205.01094. One replaced word, three predictors, and a loss.
 # - P. Malo, A. Sinha, P. Korhonen, J. Wallenius, P. Takala, *Good Debt or Bad Debt: Detecting
@@ -699,10 +711,10 @@ figures.matrix(delay, never)
 # - A. Z. Broder, *On the Resemblance and Containment of Documents*, SEQUENCES 1997.
 #
 # > **Ethics** The threat model: somebody who writes or passes on headlines may ask the sensor up to
-# > 30 times about each, changes at most two words so that readers still understand it, adds harmless
-# > or invented stories, and knows the charts. He does not touch the monitor itself. All companies
-# > are invented. To hide or to invent news that moves prices is fraud in most countries. This page
-# > is for those who keep watch, and its alarm is a reason to read, none to trade.
+# > 30 times about each, changes at most two words so that readers still understand it, adds
+# > harmless or invented stories, and knows the charts. He does not touch the monitor itself. All
+# > companies are invented. To hide or to invent news that moves prices is fraud in most countries.
+# > This page is for those who keep watch, and its alarm is a reason to read, none to trade.
 
 # %%
 course.progress("17")
