@@ -42,8 +42,8 @@ def monitor():
                 ax.text(x, -0.64, attack, ha="center", va="top", fontsize=9, color="#a04400")
     fig.alt = ("Five boxes from left to right: feeds, sensor, once, charts, alarm. From below, "
                "what somebody does: floods the feeds (section 7), changes two words so that the "
-               "sensor does not see bad news (6), sends one story 30 times (5), fakes a surge with a few "
-               "invented stories (7).")
+               "sensor does not see bad news (6), sends one story 30 times (5), fakes a surge with "
+               "a few invented stories (7).")
     return fig
 
 

@@ -12,7 +12,7 @@
 # - train the sensor against it, add a second thing to watch, and keep what was promised about
 #   false alarms.
 #
-# **Time** {{TIME}} About 72 minutes for you: 25 of reading, 47 of exercises.
+# **Time** {{TIME}} About 73 minutes for you: 30 of reading, 43 of exercises.
 #
 # **Before** Lessons 06 and 08.
 
@@ -161,7 +161,7 @@ figures.walk(ours, cusum(ours, p0, p1), p0, p1, begin)
 #
 # $$\operatorname{Var}(z_n)=p_0(1-p_0)\,\sum_{i=0}^{n-1}\texttt{lam}^2(1-\texttt{lam})^{2i}.$$
 #
-# ### Exercise 17.2: the EWMA and its variance · ●●○ · 8 min
+# ### Exercise 17.2: the EWMA and its variance · ●●○ · 7 min
 #
 # Write `ewma(items, p0, lam)`. Return `(z, variance)`: `z` an array of the shape of `items` with
 # the mean after each item; `variance`, `(n,)`, the variance of `z` in calm times after 1, 2, …, n
@@ -279,7 +279,7 @@ course.claim("17.promise", promised=promised, sigma3=run_length(z, sigma3), more
 
 # %%
 guess = course.predict(
-    "17.a", "after how many stories of the surge does the CUSUM raise the alarm, in the middle run?",
+    "17.a", "after how many stories of the surge does the CUSUM raise the alarm (middle run)?",
     guess=None, low=0, high=200, unit="stories",
 )
 
@@ -301,8 +301,7 @@ p = rate(0.4)
 drift = p * math.log(p1 / p0) + (1 - p) * math.log((1 - p1) / (1 - p0))
 print(f"h / drift = {h['CUSUM'] / drift:.1f}")
 course.claim("17.delay", found=open_surge, theory=h["CUSUM"] / drift)
-begin_of = {name: chart(ours) for name, chart in charts.items()}
-figures.two_charts(begin_of, h, begin)
+figures.two_charts({name: chart(ours) for name, chart in charts.items()}, h, begin)
 
 # %% [markdown]
 # *The figure: both charts on the stream of section 1, their thresholds, and the first alarm after
@@ -336,10 +335,7 @@ figures.explore_thresholds({share: rate(0.4, hit * (1 - share)) for share in (0.
 
 # %%
 share_of_copies = 0.3
-again = rng.random(dice.shape) < share_of_copies
-items = (dice < p0).astype(int)
-for k in range(3, items.shape[1]):  # a copy repeats one of the last three stories of its topic
-    items[:, k] = np.where(again[:, k], items[:, k - 1 - k % 3], items[:, k])
+items = workshop.told_again(rng, (dice < p0).astype(int), share_of_copies)
 told = {name: run_length(chart(items), h[name]) for name, chart in charts.items()}
 wire = news.stories(profile.pick(800, 3000), "wire", copies=share_of_copies)
 first = workshop.original(wire)
@@ -415,11 +411,8 @@ grid = np.arange(0.5, 5.01, 0.5)
 p = {"open": rate(0.4), "hidden": rate(0.4, blind), "calm": p0}
 statistics = {name: cusum((dice < q).astype(int), p0, p1) for name, q in p.items()}
 lengths = {name: [run_length(s, g) for g in grid] for name, s in statistics.items()}
-at = (topics == "earnings").nonzero()[0][begin:]
-is_bad = [stream[i].sentiment == "negative" for i in at]
-changed = workshop.hidden(victim, workshop.slips(), [titles[i] for i in at[is_bad]])
-after = ours.copy()
-after[begin:][is_bad] = bad(victim, changed)
+stories = [stream[i] for i in np.flatnonzero(topics == "earnings")]
+after = workshop.disguised(victim, ours, stories, begin)
 course.claim("17.blind", lengths=lengths)
 figures.blind({"open": cusum(ours, p0, p1), "hidden": cusum(after, p0, p1)}, h["CUSUM"], begin,
               lengths, grid)
@@ -452,7 +445,7 @@ course.claim("17.flood", flooded=flooded, p0=p0)
 # easy to chart. **Fake**: nothing happened, and somebody invents bad stories, in a row, each with
 # other names and numbers, so that they are no copies.
 #
-# ### Exercise 17.4: how many fakes are enough · ●○○ · 5 min
+# ### Exercise 17.4: how many fakes are enough · ●○○ · 4 min
 #
 # Write `fakes_needed(h, p0, p1, at=0.0)`: the least number of bad stories in a row, an `int`, that
 # take a CUSUM from the value `at` to `h` or above. Where it is there already, that is 0.
@@ -528,7 +521,7 @@ figures.seen(seen)
 # rarer still. Why not count all unknown words? Because each new company would be one. A **near
 # miss** is an unknown word that becomes a known one if one slip is undone.
 #
-# ### Exercise 17.5: a near miss · ●●● · 12 min
+# ### Exercise 17.5: a near miss · ●●● · 10 min
 #
 # Write `near_miss(text, vocabulary)`: `True` or `False`, whether some word of the text is a near
 # miss. Words are runs of the letters a to z, in small letters or capitals; `vocabulary` is a set of
@@ -581,7 +574,10 @@ course.claim("17.traces", q0=q0, traces=traces, swaps=swaps)
 # The second chart sees what blinds the first. But two charts give two kinds of false alarms.
 
 # %%
-second = {"CUSUM": lambda items: cusum(items, q0, q1)}["CUSUM"]
+def second(items):
+    return cusum(items, q0, q1)
+
+
 both = np.stack([dice < p0, rng.random(dice.shape) < q0], axis=-1).astype(int)
 joint = {}
 for times in (1, 2):

@@ -124,3 +124,24 @@ def drawn(rng, share: float, bad, other, runs: int, n: int) -> np.ndarray:
     ones = bad[rng.integers(len(bad), size=(runs, n))]
     rest = other[rng.integers(len(other), size=(runs, n))]
     return np.where(is_bad.reshape(is_bad.shape + (1,) * (bad.ndim - 1)), ones, rest)
+
+
+def told_again(rng, items: np.ndarray, share: float) -> np.ndarray:
+    """The streams (runs, n) with copies: with probability `share` an item repeats one of the three
+    before it, which may be a copy itself."""
+    out = items.copy()
+    copies, back = rng.random(items.shape) < share, rng.integers(1, 4, size=items.shape)
+    rows = np.arange(len(items))
+    for k in range(3, items.shape[1]):
+        out[:, k] = np.where(copies[:, k], out[rows, k - back[:, k]], out[:, k])
+    return out
+
+
+def disguised(victim: Classifier, says: np.ndarray, stories, begin: int) -> np.ndarray:
+    """What the sensor says of the stories where each bad one has slips from the one number `begin`
+    on. says: what it says of them as they are."""
+    out, bad = says.copy(), victim.labels.index("negative")
+    at = [i for i, story in enumerate(stories) if i >= begin and story.sentiment == "negative"]
+    texts = hidden(victim, slips(), [stories[i].title for i in at])
+    out[at] = victim.predict(texts).argmax(1) == bad
+    return out
