@@ -116,22 +116,21 @@ def thresholds(calm, surge, shown, begin, h):
 
 
 def explore_thresholds(rates, p0, p1, h):
-    """Move the threshold, and how much of the surge is disguised. rates: share disguised -> rate at
-    which the sensor says bad news."""
+    """Move the threshold and the surge. rates: share of bad news -> how often the sensor says 1."""
     rng = np.random.default_rng(1)
     chart, n, begin = Cusum(p0, p1), 1500, 300
     dice = rng.random((300, n))
     calm = path(chart, dice < p0)
     one = np.random.default_rng(4).random(450)
 
-    def draw(threshold, disguised):
-        rate = rates[disguised]
+    def draw(threshold, surge):
+        rate = rates[surge]
         after = np.where(np.arange(450) < begin, p0, rate)
         return thresholds(calm, path(chart, dice[::-1, :800] < rate), path(chart, one < after),
                           begin, threshold)  # fmt: skip
 
     return explore(draw, threshold=(round(4 * h) / 4, 0.5, 8.0, 0.25),
-                   disguised=(0.0, tuple(rates)))
+                   surge=(0.4, tuple(rates)))
 
 
 def two_charts(statistics, h, begin):

@@ -320,11 +320,11 @@ figures.thresholds(cusum(calm, p0, p1), cusum(late, p0, p1), cusum(ours, p0, p1)
 # %% [markdown]
 # *The figure: left, the CUSUM of the stream and a threshold. Right, on a log scale, the mean number
 # of stories between false alarms and until the surge is seen, over the threshold. The widget below
-# moves the threshold, and disguises a part of the surge (section 6).*
+# moves the threshold, and the share of bad news in the surge.*
 
 # %%
-figures.explore_thresholds({share: rate(0.4, hit * (1 - share)) for share in (0.0, 0.25, 0.5, 1.0)},
-                           p0, p1, h["CUSUM"])
+figures.explore_thresholds({share: rate(share) for share in (0.2, 0.3, 0.4, 0.6)}, p0, p1,
+                           h["CUSUM"])
 
 # %% [markdown]
 # ## 5 · One story, thirty times
@@ -401,10 +401,9 @@ for part in (0.0, 0.5, 1.0):
 course.claim("17.hidden", p0=p0, rate=rate(0.4, blind), hidden=hidden)
 
 # %% [markdown]
-# **The attacked surge looks calmer than calm.** Bad news is not less visible by some share: there
-# are more bad stories than usual, and the sensor sees fewer. (Look at the median where some runs
-# never end: it says nothing about them. Report both.) Would a lower threshold help? Would another
-# chart?
+# **The attacked surge looks calmer than calm.** There are more bad stories than usual, and the
+# sensor calls fewer bad. (Look at the median where some runs never end: it says nothing about them.
+# Report both.) Would a lower threshold help? Would another chart?
 
 # %%
 grid = np.arange(0.5, 5.01, 0.5)
@@ -674,12 +673,12 @@ figures.matrix(delay, never)
 #
 # ## What could go wrong
 #
-# - **Medians hide censored runs.** "Median 54" can go with 40 % of runs that never ended. Say both;
-#   for a mean, divide all items seen by all alarms.
+# - **Medians hide censored runs.** A median looks the same whether the slowest third of the
+#   runs took a while or never ended. Say both; for a mean, divide all items seen by all alarms.
 # - **Detectors at different false-alarm rates.** Default settings of two libraries are two
 #   promises.
-# - **p0 from a short history**, or from a history that had a surge in it: the promise is off by
-#   half.
+# - **p0 from a short history**, or from a history that had a surge in it: the promise is off,
+#   and nobody notices until alarms come too often, or none.
 # - **A surge measured in stories, a duty measured in hours.** Twenty stories are an hour on one
 #   topic and a week on another. Say which one you promise.
 # - **Clocks and zones.** Feeds write local times, some without a zone; sorted as text they are out
