@@ -12,12 +12,13 @@ def blind_everywhere(lengths):
 def covers(delay, never):
     """Whether each defence covers what the other leaves open."""
     plain, both = "news-clean", "news-clean + near misses"
-    trained, all = "news-robust", "news-robust + near misses"
+    trained = "news-robust + near misses"
     return (
         delay[plain, "as it is"] < 40 and never[plain, "slips"] > 0.5
-        and never[both, "slips"] < 0.02 and never[both, "known words"] > 0.2
-        and never[trained, "known words"] < 0.05 and never[all, "slips"] < 0.02
-        and delay[all, "slips"] < delay[trained, "slips"] + 5
+        and never[both, "slips"] < 0.02 and delay[both, "slips"] < 40
+        and delay[both, "known words"] > 4 * delay[both, "as it is"]
+        and delay[trained, "known words"] < 0.5 * delay[both, "known words"]
+        and delay[trained, "slips"] < 60
     )  # fmt: skip
 
 
@@ -92,8 +93,9 @@ CLAIMS = {
         lambda joint, between: joint[1] < 0.7 * between and joint[2] > 0.85 * between,
     ),
     "17.together": Claim(
-        "The plain sensor sees no surge that is hidden; near misses uncover slips and not known "
-        "words; the trained sensor sees known words too.",
+        "The plain sensor alone misses the surge that slips hide; near misses uncover it and do "
+        "not help against known words; with the trained sensor both are seen, at the same promise.",
+
         covers,
     ),
 }  # fmt: skip

@@ -68,7 +68,7 @@ def walk(items, statistic, p0, p1, begin):
         ax.set(ylabel="log-likelihood ratio")
         below.axvspan(begin, len(items), color="#fff4e0", zorder=0)
         below.plot(statistic, color=BLUE)
-        below.set(xlabel="stories on earnings", ylabel="CUSUM")
+        below.set(xlabel="stories on trade", ylabel="CUSUM")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     fig.alt = (f"Above, the sum of all terms falls to {total.min():.0f} in calm times and rises "
                f"after story {begin}, when the surge begins; the dashed line is its lowest value "
@@ -98,7 +98,7 @@ def thresholds(calm, surge, shown, begin, h):
         (at,) = np.nonzero(shown >= h)
         if len(at):
             ax.plot(at[0], shown[at[0]], "v", color=RED, markersize=9)
-        ax.set(xlabel="stories on earnings", ylabel="CUSUM", ylim=(0, max(9, shown.max() + 0.5)))
+        ax.set(xlabel="stories on trade", ylabel="CUSUM", ylim=(0, max(9, shown.max() + 0.5)))
         right.plot(grid, [mean(calm, g) for g in grid], color=BLACK, label="between false alarms")
         right.plot(grid, [mean(surge, g) for g in grid], color=BLUE, linestyle="-.",
                    label="until the surge is seen")
@@ -147,7 +147,7 @@ def two_charts(statistics, h, begin):
                 ax.plot(begin + late - 1, s[begin + int(late) - 1], "v", color=RED, markersize=9)
             ax.set_ylabel(name)
             said.append(f"{name} {late:.0f} stories after the beginning of the surge")
-        axes[1].set_xlabel("stories on earnings")
+        axes[1].set_xlabel("stories on trade")
     fig.alt = f"Two charts of one stream, with thresholds. First alarm: {', '.join(said)}."
     return fig
 
@@ -165,7 +165,7 @@ def blind(paths, h, begin, lengths, grid):
         ax.axhline(h, color=GREY, linestyle="--", lw=1.4)
         ax.annotate("threshold", (2, h), (0, 3), textcoords="offset points", fontsize=9,
                     color="#666666")
-        ax.set(xlabel="stories on earnings", ylabel="CUSUM")
+        ax.set(xlabel="stories on trade", ylabel="CUSUM")
         ax.legend(loc="upper left", fontsize=9, bbox_to_anchor=(0, 0.85))
         for name, values in lengths.items():
             colour, line, mark = looks[name]

@@ -49,11 +49,11 @@ figures.monitor()
 #
 # The headlines are on invented companies (world `news`). The labels are exact, and so is the plan
 # of the stream: in calm times 15 % of the stories are bad, and from story 1,000 on, 40 % of those
-# on earnings.
+# on trade.
 
 # %%
 stream = news.stories(profile.pick(1600, 4000), seed="lesson 17",
-                      surge=news.Surge("earnings", 1000, 0.4))
+                      surge=news.Surge("trade", 1000, 0.4))
 victim = advlib.load_classifier("news-clean")
 
 
@@ -68,19 +68,23 @@ titles = [story.title for story in stream]
 says = bad(victim, titles)
 topics = np.array([workshop.topic(title) for title in titles])
 topics_right = np.mean(topics == [story.topic for story in stream])
-print(f"topic right {topics_right:.1%}")
+truth = np.array([story.sentiment == "negative" for story in stream])
+print(f"topic right {topics_right:.1%}; bad or not bad right:", ", ".join(
+    f"{topic} {np.mean((says == truth)[topics == topic]):.0%}" for topic in news.TOPICS))
 
 # %% [markdown]
 # The topic comes from a table of words, which says why and is changed in a minute. (A word with a
 # typo in it counts as the word that it was; nobody takes a story off its chart that way.) The
-# sentiment comes from the model. From here on we watch *earnings*. The sensor has two rates: `hit`,
-# the share of bad news that it sees, and `false`, the share of other news that it calls bad. With a
-# share $s$ of bad news it says 1 with the probability
+# sentiment comes from the model. From here on we watch *trade* (orders and demand), one of the
+# topics that this small model reads well. (On earnings it mixes up profits that fell and losses
+# that fell: a poor sensor, and the last line of the output says how poor.) The sensor has two
+# rates: `hit`, the share of bad news that it sees, and `false`, the share of other news that it
+# calls bad. With a share $s$ of bad news it says 1 with the probability
 # $s\cdot\texttt{hit}+(1-s)\cdot\texttt{false}$.
 
 # %%
 n = profile.pick(150, 500)
-bad_texts, other_texts = workshop.earnings(n, "pool", 0.5)
+bad_texts, other_texts = workshop.headlines("trade", n, "pool", 0.5)
 hit, false = bad(victim, bad_texts).mean(), bad(victim, other_texts).mean()
 
 
@@ -135,8 +139,8 @@ def cusum(items, p0, p1):
 cusum = course.exercise("17.1", cusum)
 
 # %%
-ours = says[topics == "earnings"]
-begin = (topics[:1000] == "earnings").sum()
+ours = says[topics == "trade"]
+begin = (topics[:1000] == "trade").sum()
 figures.walk(ours, cusum(ours, p0, p1), p0, p1, begin)
 
 # %% [markdown]
@@ -356,7 +360,7 @@ course.claim("17.copies", told=told, promised=promised, found=found, wrongly=wro
 #
 # ## 6 · Somebody hides the surge
 #
-# Now somebody writes, or passes on, the bad headlines on earnings, and would like the desk to
+# Now somebody writes, or passes on, the bad headlines on trade, and would like the desk to
 # sleep. He may ask the sensor up to 30 times about a headline and change at most **two words**: a
 # slip of the fingers (two neighbouring letters swapped, one dropped, inserted or replaced), or
 # another word that the world knows to mean the same. A reader is not deceived. As a control, slips
@@ -380,7 +384,7 @@ for how, texts in sent["news-clean"].items():
 # %% [markdown]
 # ### Prediction 17.b: what the sensor reports
 #
-# In the surge 40 % of the stories on earnings are bad, and now *each of them* has slips. In calm
+# In the surge 40 % of the stories on trade are bad, and now *each of them* has slips. In calm
 # times the sensor calls the share `p0` of the stories bad (section 1).
 
 # %%
@@ -410,7 +414,7 @@ grid = np.arange(0.5, 5.01, 0.5)
 p = {"open": rate(0.4), "hidden": rate(0.4, blind), "calm": p0}
 statistics = {name: cusum((dice < q).astype(int), p0, p1) for name, q in p.items()}
 lengths = {name: [run_length(s, g) for g in grid] for name, s in statistics.items()}
-stories = [stream[i] for i in np.flatnonzero(topics == "earnings")]
+stories = [stream[i] for i in np.flatnonzero(topics == "trade")]
 after = workshop.disguised(victim, ours, stories, begin)
 course.claim("17.blind", lengths=lengths)
 figures.blind({"open": cusum(ours, p0, p1), "hidden": cusum(after, p0, p1)}, h["CUSUM"], begin,
@@ -427,7 +431,7 @@ figures.blind({"open": cusum(ours, p0, p1), "hidden": cusum(after, p0, p1)}, h["
 #
 # ## 7 · Floods and fakes
 #
-# Who cannot change the headlines can add some. **Flood**: for each story on earnings `k` harmless
+# Who cannot change the headlines can add some. **Flood**: for each story on trade `k` harmless
 # ones, all different. The rate falls, `rate / (1 + k)` if all of them are read as harmless:
 
 # %%
@@ -628,9 +632,11 @@ figures.matrix(delay, never)
 #
 # <details><summary>What you should see</summary>
 #
-# The plain sensor alone sees the open surge and no hidden one. The near misses catch the slips,
-# nearly as fast as the open surge, whatever the sensor. They are blind to known words: nothing is
-# misspelt there. Only the trained sensor helps against those.
+# The plain sensor alone sees the open surge at once, and next to nothing of the one with slips. The
+# near misses catch the slips faster than the open surge, whatever the sensor: nearly every
+# disguised headline has one, and in calm times there are few. They do not help against known words,
+# where nothing is misspelt, and there the second chart costs a little time. Only the trained sensor
+# helps.
 #
 # </details>
 #

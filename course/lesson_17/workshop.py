@@ -89,11 +89,11 @@ def mistyped(texts: list[str], words: int, seed: int, kinds: tuple[str, ...] = K
 # ---------------------------------------------------------------- headlines and streams
 
 
-def earnings(n: int, seed: str, share: float) -> tuple[list[str], list[str]]:
-    """(bad, other): n bad headlines on earnings, and n that are not bad. share: of bad ones in the
+def headlines(topic: str, n: int, seed: str, share: float) -> tuple[list[str], list[str]]:
+    """(bad, other): n bad headlines on a topic, and n that are not bad. share: of bad ones in the
     stream that they come from, so that there is enough of both."""
-    surge = news.Surge("earnings", 0, share)
-    found = [s for s in news.stories(20 * n, seed, surge=surge) if s.topic == "earnings"]
+    surge = news.Surge(topic, 0, share)
+    found = [s for s in news.stories(20 * n, seed, surge=surge) if s.topic == topic]
     bad = [s.title for s in found if s.sentiment == "negative"][:n]
     return bad, [s.title for s in found if s.sentiment != "negative"][:n]
 
