@@ -104,7 +104,7 @@ def thresholds(calm, surge, shown, begin, h):
                    label="until the surge is seen")
         right.axvline(h, color=RED, linestyle="--")
         right.set(xlabel="threshold", ylabel="stories, on average", yscale="log")
-        right.legend(fontsize=9, loc="lower right")
+        right.legend(fontsize=8, loc="lower right", handlelength=1.6)
         said = "no alarm" if not np.isfinite(false) else f"{false:.0f} stories"
         found = (f"{np.median(late):.0f} (median)" if never < 0.5 else "never, in most runs")
         fig.suptitle(f"threshold {h:.2f}: {said} between false alarms; surge seen after {found}"
@@ -185,8 +185,9 @@ def matrix(delay, never):
     rows, columns = (list(dict.fromkeys(key[k] for key in delay)) for k in (0, 1))
     with plots.style():
         fig, ax = plots.figure(8.2, 0.95 + 0.52 * len(rows))
-        shade = np.array([[min(1.0, never[r, c]) for c in columns] for r in rows])
-        ax.imshow(shade, cmap="Oranges", vmin=0, vmax=1.6, aspect="auto")
+        late = np.array([[min(1500, delay[r, c]) for c in columns] for r in rows])
+        ax.imshow(np.log(late), cmap="Oranges", vmin=math.log(8), vmax=math.log(1e4),
+                  aspect="auto")
         for (i, r), (j, c) in ((a, b) for a in enumerate(rows) for b in enumerate(columns)):
             lost = never[r, c]
             text = (f"never in {lost:.0%}" if lost > 0.5 else f"{delay[r, c]:.0f}"

@@ -628,7 +628,8 @@ figures.matrix(delay, never)
 
 # %% [markdown]
 # *The figure: the mean number of stories until the alarm, by what watches (rows) and by how the
-# surge is hidden (columns); the darker, the more runs end after 1,500 stories without an alarm.*
+# surge is hidden (columns); the darker, the later. Runs end after 1,500 stories; "never" is without
+# an alarm.*
 #
 # <details><summary>What you should see</summary>
 #
