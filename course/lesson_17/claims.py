@@ -75,11 +75,12 @@ CLAIMS = {
         < 4 * fakes[100] and soon[100] < soon[500] < soon[2500],
     ),
     "17.robust": Claim(
-        "Random slips cost the plain sensor far less than chosen ones. The trained sensor sees at "
-        "least 25 points more of what is disguised, with slips and with known words.",
+        "Random slips cost the plain sensor far less than chosen ones. The trained sensor sees "
+        "clearly more of what known words disguise; chosen slips stay the harder attack for both.",
         lambda seen, false: seen["news-clean"]["random slips"] > seen["news-clean"]["slips"] + 0.2
-        and all(seen["news-robust"][how] > seen["news-clean"][how] + 0.25
-                for how in ("slips", "known words")) and max(false.values()) < 0.15,
+        and seen["news-robust"]["known words"] > seen["news-clean"]["known words"] + 0.08
+        and all(row["slips"] < row["known words"] for row in seen.values())
+        and max(false.values()) < 0.15,
     ),
     "17.traces": Claim(
         "Near misses are rare in calm times and frequent in headlines that slips disguise; known "

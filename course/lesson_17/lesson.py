@@ -515,8 +515,9 @@ figures.seen(seen)
 # *The figure: the share of bad headlines that each sensor sees, as they are, with two random slips,
 # and disguised against that very sensor.*
 #
-# Training mends a good part of it, and not all. What remains of the hit rate decides: as long as
-# the attacked surge lies above `p0`, the chart sees it, only later.
+# Training brings much of the known words back. Chosen slips stay the harder attack: there are far
+# more of them than training can show. What remains of the hit rate decides: as long as the attacked
+# surge lies above `p0`, the chart sees it, only later; below, it does not.
 #
 # ## 9 · A second thing to watch
 #
@@ -675,8 +676,8 @@ figures.matrix(delay, never)
 # - Copies break the promise. Count a story once.
 # - A disguised surge can look calmer than calm, and then no threshold and no chart sees it.
 # - A fake alarm costs $\lceil h/\log(p_1/p_0)\rceil$ stories, whatever the volume of news.
-# - Training the sensor helps against all that it was trained on; a chart on near misses against
-#   slips alone. Each covers a hole of the other.
+# - Training the sensor helps most against known words, a chart on near misses against slips alone.
+#   Each covers a hole of the other.
 #
 # ## What could go wrong
 #
