@@ -186,7 +186,7 @@ def matrix(delay, never):
     with plots.style():
         fig, ax = plots.figure(8.2, 0.95 + 0.52 * len(rows))
         late = np.array([[min(1500, delay[r, c]) for c in columns] for r in rows])
-        ax.imshow(np.log(late), cmap="Oranges", vmin=math.log(8), vmax=math.log(1e4),
+        ax.imshow(np.log(late), cmap="Oranges", vmin=math.log(8), vmax=math.log(5e4),
                   aspect="auto")
         for (i, r), (j, c) in ((a, b) for a in enumerate(rows) for b in enumerate(columns)):
             lost = never[r, c]
