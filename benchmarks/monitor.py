@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ import time
 import urllib.request
 import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,6 +105,16 @@ def seen_by(victim, bad: list[str], calm: list[str], near_miss: NearMiss, attack
         results = attack(victim, bad, [label] * len(bad))
         ways[name] = read([r.text for r in results])
     return Seen(ways)
+
+
+def kept(key: bytes, make) -> Seen:
+    """What `make` gives, kept under runs/, so that a seed can be added without reading the others
+    again. key: what it depends on."""
+    file = Path(f"runs/monitor/seen/{zlib.crc32(key):08x}.npz")
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, **make().ways)
+    return Seen(dict(np.load(file)))
 
 
 # ---------------------------------------------------------------------- streams and detectors
@@ -252,8 +263,10 @@ def report(name: str, title: str, about: list[str], sensors: dict[str, list[Seen
         f"with an alarm in the {BEFORE} calm items before are left out. Fakes: the least number in "
         "a row that raises an alarm on the chart of bad news, if each is read as bad; and the "
         "median where one stands after each calm item and the model reads them. "
-        f"Asked for were {options.between} items between false alarms; the last column is measured "
-        "on fresh calm streams.",
+        "Thresholds are set by simulation, and what comes out is known to about 7 %. Near misses "
+        f"rarer than {LEAST_MISSES:.0%} count as so frequent, so two charts often give fewer false "
+        f"alarms than is allowed. Asked for were {options.between} items between false alarms; "
+        "the last column is measured on fresh calm streams.",
         table(header, rows),
     ]), command)  # fmt: skip
 
@@ -279,7 +292,9 @@ def embedded(options) -> None:
         for folder in folders:
             print(name, folder, flush=True)
             victim = load_classifier(folder, device="cpu")
-            seen = seen_by(victim, bad, calm, near_miss, attacks)
+            weights = b"".join(p.detach().numpy().tobytes() for p in victim.model.parameters())
+            seen = kept(repr((bad, calm, attacks)).encode() + weights,
+                        partial(seen_by, victim, bad, calm, near_miss, attacks))  # fmt: skip
             sensors.setdefault(name, []).append(seen)
             print({way: x.mean(0).round(3).tolist() for way, x in seen.ways.items()}, flush=True)
     about = [
@@ -290,7 +305,7 @@ def embedded(options) -> None:
         "world knows to mean the same. Streams are drawn from what the model says of "
         f"{options.bad} bad and {options.calm} other test headlines of the world `news`. A flood "
         "adds a harmless item for each item. `clean` and `robust` of one seed come from the same "
-        "training: bert-tiny, 3,000 headlines, 6 epochs, look-alike letters folded; then, for "
+        "training: bert-tiny, 2,500 headlines, 4 epochs, look-alike letters folded; then, for "
         "`robust`, 2 epochs on typos and known substitutes in turn "
         "(`news-robust` in tools/victims.py).",
     ]
@@ -445,7 +460,9 @@ def load(options) -> None:
         "ones, counted on four charts and written to disk before the answer.",
         table(["answered", "p50, ms", "p95, ms", "longest, ms"],
               [[len(ms), *(f"{np.percentile(ms, q):.0f}" for q in (50, 95, 100))]]),
-        f"After it the store holds {alive['items']} items.",
+        f"After it the store holds {alive['items']} items. {os.cpu_count()} cores, whose load "
+        f"average was {os.getloadavg()[1]:.0f} (5 minutes): above the number of cores they are "
+        "shared with other programs.",
     ]), "python benchmarks/monitor.py --load")  # fmt: skip
 
 
@@ -456,11 +473,11 @@ def get(address: str, route: str):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clean", nargs="+", default=["news-clean"])
-    parser.add_argument("--robust", nargs="+", default=["news-robust"])
+    parser.add_argument("--clean", nargs="*", default=["news-clean"])
+    parser.add_argument("--robust", nargs="*", default=["news-robust"])
     parser.add_argument("--data", type=Path, help="Financial PhraseBank, lines text@label")
     parser.add_argument("--load", action="store_true", help="a server and ten requests a second")
-    parser.add_argument("--model", default="news-robust", help="of the load test")
+    parser.add_argument("--model", default="news-clean", help="of the load test")
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--bad", type=int, default=150, help="bad texts that are read")
     parser.add_argument("--calm", type=int, default=300, help="other texts that are read")

@@ -142,6 +142,7 @@ def test_near_misses_are_the_slips_of_known_words():
         assert not NearMiss(known, tuple(others))(text)
     assert not every("Profit fell at Nokia, 12 % down; dividends rose.")
     assert every.meant("proift") == "profit" and every.meant("profit") is None
+    assert NearMiss({"rose"}, ("drop",)).misses("rse ros the") == ["rse", "ros"]
     assert every.misses("proift profit teh flel") == ["proift", "flel"]  # "teh" is too short
 
 

@@ -21,7 +21,7 @@ import pytest
 from advlib.corpora import news
 from advlib.models import load_classifier
 from advlib.systems import charts
-from examples.monitor import app, feeds, play, store
+from examples.monitor import app, channels, feeds, play, store
 from examples.monitor.app import Monitor, Settings
 from examples.monitor.feeds import FeedError, Item, read_feed
 from examples.monitor.sensor import OTHER, Reading, news_sensor, own_sensor
@@ -403,9 +403,9 @@ def test_a_dead_webhook_is_tried_again_and_loses_nothing(tmp_path, loopback):
     loopback.status = 503
     with open_store(tmp_path / "s.sqlite", store.SCHEMA) as opened:
         file = tmp_path / "a" / "alarms.jsonl"
-        channels = {"webhook": app.to_webhook(f"{loopback.address}/hook"),
-                    "file": app.to_file(file)}  # fmt: skip
-        monitor = Monitor(opened, sensor, QUICK, channels, lambda: clock[0])
+        ways = {"webhook": channels.to_webhook(f"{loopback.address}/hook"),
+                "file": channels.to_file(file)}  # fmt: skip
+        monitor = Monitor(opened, sensor, QUICK, ways, lambda: clock[0])
         monitor.take(stories(calm(50) + ["fell"] * 30))
         assert monitor.deliver() == 1  # the file
         assert "error 503" in monitor.waiting()[0]["problem"]
@@ -424,31 +424,31 @@ def test_a_dead_webhook_is_tried_again_and_loses_nothing(tmp_path, loopback):
 @pytest.mark.parametrize("address", ["ftp://x", "javascript:1", "hook", "http:///x", "http://a b"])
 def test_a_webhook_is_http_or_https(address):
     with pytest.raises(ServingError, match="webhook"):
-        app.to_webhook(address)
+        channels.to_webhook(address)
 
 
 def test_a_webhook_that_hangs_moves_or_is_gone_is_a_problem_and_shows_no_secret(loopback):
     for path, said in (("/moved", "error 307"),):
-        with pytest.raises(app.DeliveryError, match=said) as error:
-            app.to_webhook(loopback.address + path)({"id": 1})
+        with pytest.raises(channels.DeliveryError, match=said) as error:
+            channels.to_webhook(loopback.address + path)({"id": 1})
         assert path not in str(error.value)
     address = loopback.address
     loopback.shutdown()  # accepts, and never answers
-    with pytest.raises(app.DeliveryError, match="cannot be reached"):
-        app.to_webhook(address + "/secret", patience=0.3)({"id": 1})
-    with pytest.raises(app.DeliveryError, match="cannot be reached") as error:
-        app.to_webhook("http://127.0.0.1:1/secret")({"id": 1})
+    with pytest.raises(channels.DeliveryError, match="cannot be reached"):
+        channels.to_webhook(address + "/secret", patience=0.3)({"id": 1})
+    with pytest.raises(channels.DeliveryError, match="cannot be reached") as error:
+        channels.to_webhook("http://127.0.0.1:1/secret")({"id": 1})
     assert "secret" not in str(error.value)
 
 
 def test_half_a_line_in_the_file_of_alarms_spoils_no_other(tmp_path):
     file = tmp_path / "alarms.jsonl"
     file.write_text('{"id": 1}\n{"id": 2, "to')
-    app.to_file(file)({"id": 2, "topic": "a\nb"})
+    channels.to_file(file)({"id": 2, "topic": "a\nb"})
     lines = file.read_text().splitlines()
     assert json.loads(lines[0]) == {"id": 1} and json.loads(lines[2])["topic"] == "a\nb"
-    with pytest.raises(app.DeliveryError, match="cannot be written"):
-        app.to_file(tmp_path)({"id": 3})
+    with pytest.raises(channels.DeliveryError, match="cannot be written"):
+        channels.to_file(tmp_path)({"id": 3})
 
 
 @pytest.mark.parametrize("wrong", [dict(between=1), dict(learn=3), dict(factor=1.0), dict(lam=0),
@@ -486,6 +486,23 @@ def test_near_misses_are_rare_in_calm_news_and_frequent_after_typos(victim):
     before, now = ([r.bad for r in sensor(t)] for t in (bad[:20], after))
     assert sum(now) < sum(before)
     assert all(sensor.near_miss(b) for a, b in zip(bad, after, strict=False) if a != b)
+
+
+def test_copies_are_found_and_other_companies_are_other_stories(victim, tmp_path):
+    told = news.stories(400, seed=11, copies=0.2)
+    meant = {s.title: Reading(s.topic, s.sentiment, 1.0, s.sentiment == "negative", False)
+             for s in told}  # fmt: skip
+    with open_store(tmp_path / "s.sqlite", store.SCHEMA) as opened:
+        monitor = Monitor(opened, lambda texts: [meant[t] for t in texts], Settings(learn=500),
+                          common=news_sensor(victim).common)  # fmt: skip
+        monitor.take([Item("s", s.guid, s.published, s.title) for s in told])
+        repeats = {r["guid"]: r["first"] for r in opened.rows(
+            "SELECT i.guid, o.guid AS first FROM items i JOIN items o ON o.id = i.original")}
+    copies = [s for s in told if s.copy_of]
+    assert sum(s.guid in repeats for s in copies) > 0.8 * len(copies)
+    assert sum(not s.copy_of and s.guid in repeats for s in told) < 0.08 * len(told)
+    company = {s.guid: s.company for s in told}
+    assert all(company[guid] == company[first] for guid, first in repeats.items())
 
 
 def test_own_topics_and_bad_tables_of_them(victim, tmp_path):
@@ -714,7 +731,7 @@ KILLED = """
 import sys
 from tests.test_monitor import *
 with open_store(sys.argv[1], store.SCHEMA) as opened:
-    monitor = Monitor(opened, sensor, QUICK, {"file": app.to_file(Path(sys.argv[2]))},
+    monitor = Monitor(opened, sensor, QUICK, {"file": channels.to_file(Path(sys.argv[2]))},
                       lambda: NOW)
     for k in range(monitor.counts()["items"], 10**6, 20):
         monitor.take(stories(["fell"] * 20 if k >= 60 else calm(20, seed=k), begin=k))
@@ -736,7 +753,7 @@ def test_killed_during_imports_and_alarms(tmp_path):
         process.stdout.close()
         with open_store(path, store.SCHEMA) as opened:
             assert opened.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
-            monitor = Monitor(opened, sensor, QUICK, {"file": app.to_file(out)}, lambda: NOW)
+            monitor = Monitor(opened, sensor, QUICK, {"file": channels.to_file(out)}, lambda: NOW)
             n = monitor.counts()["items"]
             assert n and n % 20 == 0  # a reading is there as a whole or not at all
             monitor.deliver()

@@ -116,7 +116,7 @@ VICTIMS = {  # the first two are made as `advlib run` makes its own
     "news-clean": Recipe((Stage(plain, 6),), texts=5000, world="news"),
     # What its first stage leaves in RUNS is a clean model of the same seed and texts.
     "news-robust": Recipe(
-        (Stage(plain, 6), Stage(slips_and_words, 2, 7e-4)), texts=3000, folds=True, world="news"
+        (Stage(plain, 4), Stage(slips_and_words, 2, 7e-4)), texts=2500, folds=True, world="news"
     ),
 }
 

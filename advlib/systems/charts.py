@@ -257,7 +257,7 @@ class NearMiss:
 
     vocabulary: the known words, in small letters. slips: which ones are undone; more of them find
         more attacks and more innocent words, such as a plural that is not in the vocabulary.
-    shortest: words with fewer letters are left alone.
+    shortest: known words with fewer letters are left alone.
 
         watch = NearMiss({"profit", "fell"})
         watch("The proift fell")   # True
@@ -278,10 +278,11 @@ class NearMiss:
 
     def meant(self, word: str) -> str | None:
         """A known word of which this one is a slip; None where there is none, or it is known."""
-        if len(word) < self.shortest or word in self.vocabulary:
+        if len(word) < self.shortest - 1 or word in self.vocabulary:
             return None
-        found = (known for slip in self.slips for known in undone(word, slip))
-        return next((known for known in found if known in self.vocabulary), None)
+        found = (known for slip in self.slips for known in undone(word, slip)
+                 if len(known) >= self.shortest and known in self.vocabulary)  # fmt: skip
+        return next(found, None)
 
     def __call__(self, text: str) -> bool:
         return bool(self.misses(text))

@@ -26,7 +26,7 @@ def main(
     play: Annotated[
         str, typer.Option(help="Embedded news first plays: surge, hidden, flooded, faked, calm.")
     ] = "surge",
-    model: Annotated[str, typer.Option(help="Embedded model, folder or Hub name.")] = "news-robust",
+    model: Annotated[str, typer.Option(help="Embedded model, folder or Hub name.")] = "news-clean",
     bad: Annotated[str, typer.Option(help="The model's label of bad news.")] = "negative",
     topics: Annotated[
         Path | None, typer.Option(help='Words of each topic, JSON: {"topic": ["word", …]}.')
@@ -54,7 +54,8 @@ def main(
     host: str = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0: a free one.")] = 7862,
 ) -> None:
-    from examples.monitor.app import Monitor, Settings, to_file, to_webhook
+    from examples.monitor.app import Monitor, Settings
+    from examples.monitor.channels import to_file, to_webhook
     from examples.monitor.feeds import http_address
     from examples.monitor.page import zone_of
     from examples.monitor.store import SCHEMA
@@ -76,7 +77,7 @@ def main(
     sensor = sensor_of(model, bad, topics, data)
     name = "feeds" if feeds else data.stem if data else "embedded"
     with open_store(store or FOLDER / f"{name}.sqlite", SCHEMA) as opened:
-        monitor = Monitor(opened, sensor, settings, channels, common=sensor.near_miss.vocabulary)
+        monitor = Monitor(opened, sensor, settings, channels, common=sensor.common)
         if once:
             for feed, said in monitor.read(feeds).items():
                 print(f"{feed}: {said}")

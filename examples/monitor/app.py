@@ -12,21 +12,17 @@ rare unless somebody hides bad news from the model. All four together give one f
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 
 from advlib.statistics import wilson
 from advlib.systems.charts import Chart, Cusum, Ewma, calibrate, near_duplicate, near_duplicate_keys
-from examples.monitor.feeds import Item, http_address, read_feed
+from examples.monitor.channels import DeliveryError
+from examples.monitor.feeds import Item, read_feed
 from examples.monitor.sensor import Reading
 from examples.monitor.store import moment_of, stamp
 from examples.serving import ServingError, Store
@@ -369,60 +365,3 @@ def summary(counts: Counter) -> str:
     if counts["repeated"]:
         said += f", {counts['repeated']} of the new ones repeat a story"
     return said + (f", {counts['alarms']} alarms" if counts["alarms"] else "")
-
-
-# ---------------------------------------------------------------------- where alarms go
-
-
-class DeliveryError(ServingError):
-    """An alarm could not be sent; it is tried again."""
-
-
-def to_file(path: Path) -> Callable[[dict], None]:
-    """A channel: one JSON object on a line for each alarm."""
-
-    def send(alarm: dict) -> None:
-        line = json.dumps(alarm, ensure_ascii=False) + "\n"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "ab+") as file:
-                if file.tell() and not _ends_a_line(file):  # a killed process left half a line
-                    file.write(b"\n")
-                file.write(line.encode())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise DeliveryError(f"{path} cannot be written: {error.strerror}") from error
-
-    return send
-
-
-def _ends_a_line(file) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_):
-        return None
-
-
-def to_webhook(address: str, patience: float = 5.0) -> Callable[[dict], None]:
-    """A channel: POST the alarm as JSON; an answer of 2xx says that it has arrived. Redirects are
-    not followed. Messages do not show the address, for it often holds a secret."""
-    opener = urllib.request.build_opener(_NoRedirect)
-    http_address(address, "the webhook")
-
-    def send(alarm: dict) -> None:
-        request = urllib.request.Request(address, json.dumps(alarm).encode(), method="POST",
-                                         headers={"Content-Type": "application/json"})  # fmt: skip
-        try:
-            with opener.open(request, timeout=patience):
-                pass
-        except urllib.error.HTTPError as error:
-            raise DeliveryError(f"the webhook answers with error {error.code}") from error
-        except Exception as error:  # http.client raises many kinds for a broken answer
-            why = getattr(error, "reason", error)
-            raise DeliveryError(f"the webhook cannot be reached: {why}") from error
-
-    return send

@@ -39,13 +39,14 @@ class Reading:
 @dataclass(frozen=True)
 class Sensor:
     """topics: word in small letters -> topic. listened: the words of a text that count for its
-    topic, in order. bad: the label of bad news. Raises ServingError where the model has no such
-    label."""
+    topic, in order. common: words in small letters that are no names where a text begins with one.
+    bad: the label of bad news. Raises ServingError where the model has no such label."""
 
     victim: Classifier
     topics: dict[str, str]
     near_miss: NearMiss
     listened: Callable[[str], list[str]] = lambda text: WORD.findall(text.lower())
+    common: frozenset[str] = frozenset()
     bad: str = "negative"
 
     def __post_init__(self) -> None:
@@ -77,8 +78,9 @@ def news_sensor(victim: Classifier, bad: str = "negative") -> Sensor:
     known = world("news")
     topics = {word: news.THINGS[group][0] for word, group in known.group_of.items()
               if group in news.THINGS}  # fmt: skip
-    return Sensor(victim, topics, NearMiss(frozenset(known.vocabulary), SLIPS),
-                  lambda text: counted(text, news), bad)  # fmt: skip
+    words = frozenset(known.vocabulary)
+    return Sensor(victim, topics, NearMiss(words, SLIPS), lambda text: counted(text, news),
+                  words - {*known.groups["company"]}, bad)  # fmt: skip
 
 
 def own_sensor(victim: Classifier, file: Path, bad: str = "negative") -> Sensor:
@@ -98,10 +100,12 @@ def own_sensor(victim: Classifier, file: Path, bad: str = "negative") -> Sensor:
         raise ServingError(f'{file} is no table of topics: JSON such as {{"banks": ["bank", '
                            '"loan"]}, each word of letters alone')  # fmt: skip
     topics = {word.lower(): topic for word, topic in pairs}
-    return Sensor(victim, topics, NearMiss(frozenset(topics), SLIPS), bad=bad)
+    return Sensor(victim, topics, NearMiss(frozenset(topics), SLIPS), common=frozenset(topics),
+                  bad=bad)  # fmt: skip
 
 
 def labelled_sensor(victim: Classifier, file: Path, bad: str = "negative") -> Sensor:
     """For a file of texts and labels: one topic; the known words are those of the file."""
-    known = {word for text, _ in read_labelled(file) for word in WORD.findall(text.lower())}
-    return Sensor(victim, {}, NearMiss(frozenset(known), SLIPS), bad=bad)
+    words = {word for text, _ in read_labelled(file) for word in WORD.findall(text)}
+    known = NearMiss(frozenset(map(str.lower, words)), SLIPS)
+    return Sensor(victim, {}, known, common=frozenset(filter(str.islower, words)), bad=bad)
