@@ -11,7 +11,7 @@
 # - let a model say "I do not know", and see what an attack does to that;
 # - write a gate that reads an evaluation and refuses it, with a reason for each fault.
 #
-# **Time** {{TIME}} About 70 minutes for you: MM of reading, NN of exercises. The appendix (classes
+# **Time** {{TIME}} About 73 minutes for you: 36 of reading, 37 of exercises. The appendix (classes
 # that are rare, a person with little time) is another 10 minutes and can be left out: nothing
 # builds on it.
 #
@@ -71,9 +71,8 @@ for name in victims:
           + workshop.extremes(robust[name], domains))
 
 # %% [markdown]
-# Look at `plain`: reviews of one domain are misread far more often than reviews of another. That
-# would be a headline. First ask what the same table would show if the domain did not matter *at
-# all*.
+# Look at `plain`: reviews of one domain are misread far more often than reviews of another. A
+# headline? First ask what the same line would say if the domain did not matter *at all*.
 #
 # ### Prediction 14.a: the gap that luck makes
 #
@@ -101,8 +100,8 @@ guess = course.predict(
 #   world every group keeps its size, and each of its texts is right with the *same* probability,
 #   the accuracy of all texts together.
 #
-# All random numbers come from `rng`, a numpy generator. Leave the arrays as they are. Gap 1 makes
-# the worlds; gap 2 counts and returns. You may also throw the frame away and write your own.
+# All random numbers come from `rng`, a numpy generator. Leave the arrays as they are. Here and
+# below you may also write the whole function in your own way.
 #
 # <details><summary>Hint</summary>
 #
@@ -148,7 +147,7 @@ figures.null({name: (robust[name], domains) for name in victims}, found)
 # seen.*
 #
 # No headline. With 15 groups somebody must come last, and with some 40 texts each the last one
-# looks bad. (That does not prove that all domains are treated alike: so few texts cannot tell.) A
+# looks bad. (Nor does it prove that all domains are treated alike: so few texts cannot tell.) A
 # gate that refuses at "10 points between groups" would judge the number of texts, not the model.
 # How many texts per group would it take? Move `texts` until chance seldom makes 10 points.
 
@@ -156,6 +155,8 @@ figures.null({name: (robust[name], domains) for name in victims}, found)
 figures.explore_null()
 
 # %% [markdown]
+# (With 15 groups it takes some 400 texts in each.)
+#
 # ### A gap that is no luck
 #
 # Now other groups, by how a text is built: `direct` praise or blame; `negated` ("not bad"); and
@@ -187,8 +188,8 @@ figures.kinds(kinds, right, robust)
 # </details>
 #
 # **Attacks show plainly what clean accuracy shows only faintly**: without attack the conceded texts
-# of the standard model are a few points behind (more than luck), under attack they are the ones
-# that go. And **here adversarial training made the gap smaller**. Xu et al. (ICML 2021) found the
+# of the standard model are only a few points behind (more than luck). And **here adversarial
+# training made the gap smaller**. Xu et al. (ICML 2021) found the
 # opposite: a larger gap between classes on CIFAR-10. Appendix A plants what is missing here, a
 # class that is rare, and finds their effect too. Measure yours.
 #
@@ -302,9 +303,9 @@ figures.cures(table)
 # and the share of answers that turn when only the month changes.*
 #
 # All three make the month (nearly) powerless. What is won where it misleads is mostly lost where it
-# agrees: without the month the model has only its reading, and it has read little. The cures differ
-# in price (the penalty passes twice over every batch), and blindness has to be kept up for every
-# text for ever, while the other two are inside the weights.
+# agrees: without the month the model has only its reading, and it has read little. The penalty
+# costs twice as much, for it reads both texts of every pair. Blindness has to be kept up for every
+# text for ever; the other two are inside the weights.
 #
 # ### What goes with the word
 #
@@ -326,12 +327,11 @@ course.claim("14.correlate", season=season)
 
 # %% [markdown]
 # The word is gone and the bias is not: the model goes by the season, and where none is named it
-# does little better than a coin. (A sentence of its own is a stronger cue than the month was.) The
-# distance for months is exactly zero, and a report could say so. **The blindfold removes the words
-# that were listed, and nothing that goes with them**; the other two cures know only the listed
-# words as well. With people it is the same: take the name out, and the address is still there. So
-# ask for the counterfactual of the *cause* (another season, with all that goes with it), and
-# measure groups too (gate one), which need no list of words.
+# does little better than a coin. Yet the distance for months is exactly zero, and a report could
+# say so. **The blindfold removes the words that were listed, and nothing that goes with them**; the
+# other two cures know only the listed words as well. With people it is the same: take the name out,
+# and the address is still there. So ask for the counterfactual of the *cause* (another season, with
+# all that goes with it), and measure groups too (gate one), which need no list of words.
 
 # %% [markdown]
 # ## 4 · Gate three: what must not leave
@@ -399,16 +399,15 @@ figures.filters(let_out, wrongly)
 #
 # A list knows words and not readers: both lists fall to one typo, and the short one to other words
 # too. `near words` lets nothing out here, for its rule is the attacker's own; two small changes in
-# one word get past it (the last line). And it holds ordinary texts, for a short word is soon near a
-# relative. `learned` never saw a typo and still holds most mistyped texts. But it goes in part by
-# the frame, "my ...", and holds a dentist too. A test of ordinary texts alone would have hidden
-# that. `typos too` lets out far fewer: training on typos helps against typos (of the kind
-# that it was trained on; others were not tried). The dentist stays held.
+# one word get past it (the last line). And it holds ordinary texts, for *on* is near *son*.
+# `learned` never saw a typo and still holds most mistyped texts. But it goes in part by the words
+# around, "my ...", and holds a dentist too. A test of ordinary texts alone would have hidden that.
+# `typos too` lets out far fewer: training on typos helps against typos (of the kind that it was
+# trained on; others were not tried). The dentist stays held.
 #
 # None of the five is the right one. Which error costs more is a decision, and it belongs in
-# writing. (Another remedy, to correct the spelling before the filter reads, was not tried here.)
-# And where a filter is in doubt it can ask a person. That needs a model that knows when it is in
-# doubt.
+# writing. (To correct the spelling before the filter reads was not tried here.) And where a filter
+# is in doubt it could ask a person. That needs a model that knows when it is in doubt.
 
 # %% [markdown]
 # ## 5 · Gate four: the model may say that it does not know
@@ -502,10 +501,10 @@ figures.scores(scores, p, labels, q[0.1])
 # and an attacked text is not.
 #
 # Does anything warn you? At 90 % yes, if somebody looks: most sets are suddenly empty. At 98 % far
-# fewer are empty, yet many times as many as without attack; all other misses are sets of one class,
-# the wrong one. A set of both classes never occurs: two probabilities add up to 1, so it takes
-# $q \ge 0.5$, and this model is so sure of clean texts that $q$ is far smaller. So watch the share
-# of empty sets (and, where $q$ is large, of full ones).
+# fewer are, yet many times as many as without attack; all other misses name one class, the wrong
+# one. A set of both classes never occurs: their probabilities add up to 1, so it takes
+# $q \ge 0.5$, and this model is so sure of clean texts that $q$ is smaller. So watch the share of
+# empty sets (and, where $q$ is large, of full ones).
 #
 # ### Answer the sure ones, hand on the rest
 #
@@ -572,9 +571,8 @@ figures.risk(curves)
 #
 # Without attack doubt works: the few mistakes are among the unsure texts. Under attack it helps the
 # standard model *less*: **many of its mistakes are sure**, and stay. In the trained model nearly
-# all that are left are unsure. (Doubt is not for everybody alike: Jones et al., ICLR 2021, show
-# that abstaining can lower the accuracy of a group while the average rises. Gate one comes again
-# after gate four.)
+# all that are left are unsure. (Look at groups here too: abstaining can lower the accuracy of one
+# while the average rises, Jones et al., ICLR 2021.)
 #
 # What is handed on needs a person with time. Appendix B gives that person fifteen minutes, and lets
 # somebody flood the queue.
@@ -582,9 +580,9 @@ figures.risk(curves)
 # %% [markdown]
 # ## 6 · Gate five: the release
 #
-# The last gate reads no text. It reads what was written *about* a model: the evaluation and the
-# model card (Mitchell et al., FAT* 2019). Here a hurry meets a rule that was written when nobody
-# was in a hurry.
+# The last gate reads what was written *about* a model: the evaluation and the **model card**, a
+# page that says what the model is for and where it fails (Mitchell et al., FAT* 2019). Here a hurry
+# meets a rule that was written when nobody was in a hurry.
 #
 # ### Exercise 14.5: a gate that says all · ●●○ · 9 min
 #
@@ -694,8 +692,7 @@ course.claim("14.gate", study=gate(card, study), use=refused)
 # and `configs/gate-strict.toml`; every key stands in `docs/gate.md`.
 #
 # The gate names the lowest of 15 groups, and section 2 warned of that. But it does not accuse: it
-# asks whether a group's texts *show* 80 %, and two texts show nothing, whatever the model does.
-# More texts are the cure.
+# asks whether a group's texts *show* 80 %, and two texts show nothing. More texts are the cure.
 #
 # ### The attack on the last gate
 #

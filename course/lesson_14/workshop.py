@@ -90,14 +90,10 @@ def with_seasons(texts: Sequence[str], labels: Sequence[int]) -> list[str]:
 def cures(texts: Sequence[str], labels: Sequence[int]) -> dict[str, tuple]:
     """Three cures of a planted month, each as (the texts that it trains on, epochs, what it does
     to a text before the model sees it); the penalty, an objective, changes no text."""
-
-    def as_is(text):
-        return text
-
     twice = [with_month(t, month) for month in MONTHS for t in texts]
     return {"blindness": (dataset(map(may, texts), labels), 4, may),
-            "augmentation": (dataset(twice, [*labels, *labels]), 2, as_is),
-            "penalty": (dataset(texts, labels), 4, as_is)}  # fmt: skip
+            "augmentation": (dataset(twice, [*labels, *labels]), 2, str),
+            "penalty": (dataset(texts, labels), 4, str)}  # fmt: skip
 
 
 def dated(n: int, split: str, seed: int = 0, dial: float = 1.0):
@@ -110,7 +106,7 @@ def dated(n: int, split: str, seed: int = 0, dial: float = 1.0):
 
 
 def judged(
-    victim: Classifier, texts: Sequence[str], labels: np.ndarray, before: Callable[[str], str]
+    victim: Classifier, texts: Sequence[str], labels: np.ndarray, before: Callable[[str], str] = str
 ) -> dict[str, float]:
     """Right where the month agrees with the label and where it misleads ("against"), the share of
     answers that turn with the month ("flips"), and the mean distance of the logits."""
