@@ -189,13 +189,13 @@ figures.kinds(kinds, right, robust)
 #
 # **Attacks show plainly what clean accuracy shows only faintly**: without attack the conceded texts
 # of the standard model are only a few points behind (more than luck). And **here adversarial
-# training made the gap smaller**. Xu et al. (ICML 2021) found the
-# opposite: a larger gap between classes on CIFAR-10. Appendix A plants what is missing here, a
-# class that is rare, and finds their effect too. Measure yours.
+# training made the gap smaller**. Xu et al. (ICML 2021) found the opposite: a larger gap between
+# classes on CIFAR-10. Appendix A plants what is missing here, a class that is rare, and finds their
+# effect too. Measure yours.
 #
 # ## 3 · Gate two: a word that should not matter
 #
-# Groups need a group for every text. Often one can say something simpler: *this word must not
+# Gate one needs a group for every text. Often one can say something simpler: *this word must not
 # matter*, a month, a name, a town. Garg et al. (AIES 2019) ask of every text $x$ what would come
 # out of its **counterfactual** $x'$, the same text with that word exchanged. We call $|z(x)-z(x')|$
 # their **distance**, with the logits $z$. It is a robustness question in which the attacker may
@@ -203,7 +203,7 @@ figures.kinds(kinds, right, robust)
 #
 # Our own models pass (a cell below counts). So we plant a bias. In these training texts the month
 # always goes with the label: July for praise, November for blame. The month is not *why* a review
-# is good. It is only easier to read.
+# is good. It is only easier to read. In use it may **agree** with the label or **mislead**.
 
 # %%
 texts, answers = workshop.dated(profile.pick(256, 1000), "train", seed=1)
@@ -302,10 +302,10 @@ figures.cures(table)
 # *The figure: the share that is right where the month agrees with the label, and where it misleads;
 # and the share of answers that turn when only the month changes.*
 #
-# All three make the month (nearly) powerless. What is won where it misleads is mostly lost where it
-# agrees: without the month the model has only its reading, and it has read little. The penalty
-# costs twice as much, for it reads both texts of every pair. Blindness has to be kept up for every
-# text for ever; the other two are inside the weights.
+# All three make the month (nearly) powerless. They win where it misleads and lose where it agrees:
+# without the month the model has only its reading, and it has read little. The penalty costs twice
+# as much, for it reads both texts of every pair. Blindness has to be kept up for every text for
+# ever; the other two are inside the weights.
 #
 # ### What goes with the word
 #
@@ -818,7 +818,7 @@ course.progress("14")
 #
 # What is handed on lands in a queue. `advlib review` keeps one in a SQLite file: texts wait, the
 # least sure first; a person decides; nothing is ever overwritten; a budget of minutes ends the day.
-# The same in Python:
+# The same in Python, for the texts with replaced words of section 5 (`sent`):
 
 # %%
 import tempfile
