@@ -3,24 +3,18 @@ streams that are drawn from headlines which the sensor has read."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import random
 import re
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from advlib.attacks import RandomTypos, Typos, WordSubstitution
-from advlib.attacks.words import KeepWords, misspellings
+from advlib.attacks import Typos, WordSubstitution
+from advlib.attacks.words import misspellings
 from advlib.corpora import news, world
 from advlib.corpora.engine import counted
-from advlib.data import load_text
-from advlib.finetuning import finetune
-from advlib.models import CHECKPOINTS, Classifier, load_classifier
-from advlib.objectives import InTurn, Words
+from advlib.models import Classifier
 from advlib.systems.charts import NearMiss, near_duplicate
 
 KINDS = ("swap", "drop", "insert", "key")  # slips of the fingers
@@ -90,22 +84,6 @@ def mistyped(texts: list[str], words: int, seed: int, kinds: tuple[str, ...] = K
             parts[i] = rng.choice(misspellings(parts[i], kinds, 2))
         out.append("".join(parts))
     return out
-
-
-def trained_sensor(profile) -> Classifier:
-    """`news-robust` where it is embedded; else `news-clean`, trained a little more on random slips
-    and on known words in turn."""
-    if (CHECKPOINTS / "news-robust").is_dir():
-        return load_classifier("news-robust")
-    data = load_text("news", train_size=profile.pick(1600, 5000))["train"]
-    victim = load_classifier("news-clean")
-    drawn = RandomTypos(kinds=KINDS, per_kind=12, max_changed=0.3, constraints=(KeepWords(),))
-    words = WordSubstitution("news", rank="gradient", max_queries=6)
-    objective = InTurn(Words(drawn, victim, data), Words(words, victim, data))
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        with contextlib.redirect_stdout(io.StringIO()):
-            finetune(victim, data, objective, out=folder, epochs=2, learning_rate=7e-4, seed=0)
-    return victim
 
 
 # ---------------------------------------------------------------- headlines and streams
