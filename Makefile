@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
+.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check lab slides checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -63,6 +63,9 @@ browser-check: $(VENV)/.systems  ## Use the notebooks' widgets and the programs 
 
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)
+
+slides: $(VENV)/.installed  ## Slides for a lecture, one page a lesson (build/slides.html)
+	$(PY) tools/slides.py $(ARGS)
 
 checkpoints: $(VENV)/.installed  ## Train the embedded models again (40 minutes)
 	$(PY) tools/pretrain.py --out runs/bert-tiny

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -416,6 +418,21 @@ def _shape(value: Any) -> tuple[int, ...]:
     return np.shape(value) if _numeric(value) else ()
 
 
+# ---------------------------------------------------------------- numbers of one's own
+
+# Whose numbers the checks draw. Read once: a notebook that is marked has no say in it.
+LEARNER = os.environ.get("COURSE_LEARNER", "")
+
+
+def seeded(n: int) -> int:
+    """The seed that stands for n: n itself, or, where COURSE_LEARNER names somebody, one of theirs.
+
+    The inputs of a check then differ from learner to learner, and with them the numbers that it
+    shows, while right stays right: a number copied from a neighbour is of no use.
+    """
+    return zlib.crc32(f"{LEARNER} {n}".encode()) if LEARNER else n
+
+
 # ---------------------------------------------------------------- a small model to check with
 
 
@@ -435,7 +452,7 @@ def small_bert(
     )  # fmt: skip
     with torch.random.fork_rng([]):
         model = BertForSequenceClassification(config).double().eval()
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(seeded(seed))
     with torch.no_grad():
         for _, p in sorted(model.named_parameters()):
             if p.dim() > 1:

@@ -14,7 +14,7 @@ import numpy as np
 
 from advlib.attacks.words import WordResult
 from advlib.corpora import replace, words, world
-from course.checking import Exercise, Wrong, expect, specified
+from course.checking import Exercise, Wrong, expect, seeded, specified
 
 # ----------------------------------------------------------------- 00.1 one changed word
 
@@ -309,7 +309,7 @@ def _results(right: int, fooled: int, wrong: int) -> list[WordResult]:
     """So many results of each kind, mixed, of both labels. They differ in words and in queries, so
     that nothing but success and wrong_before tells the kinds apart."""
     kinds = [(False, False)] * right + [(True, False)] * fooled + [(False, True)] * wrong
-    order = np.random.default_rng(7).permutation(len(kinds))
+    order = np.random.default_rng(seeded(7)).permutation(len(kinds))
     made = []
     for k, place in enumerate(order):
         success, before = kinds[place]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
-from course.checking import Exercise, Wrong, call, compare, expect, specified
+from course.checking import Exercise, Wrong, call, compare, expect, seeded, specified
 
 NORMS = ("l2", "linf", "l1")
 ORDER = {"l2": 2, "linf": float("inf"), "l1": 1}
@@ -52,7 +52,7 @@ def _loss(w: Tensor, b: Tensor, X: Tensor, y: Tensor, eps: float, norm: str) -> 
 
 def _problem(seed: int, n: int, d: int, norm: str) -> dict:
     """A random problem: w far from zero in every coordinate and without near-ties."""
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(seeded(seed))
     sizes = 0.4 + 0.5 * torch.randperm(d, generator=g) + 0.2 * torch.rand(d, generator=g)
     w = sizes * (2.0 * torch.randint(2, (d,), generator=g) - 1)
     y = 2.0 * torch.randint(2, (n,), generator=g) - 1
@@ -376,7 +376,7 @@ WRONG_STEPS = {
 def check_two_losses(answer) -> None:
     names, problems = "intended, published, slopes", []
     for seed, n, lam in ((150, 4, 0.1), (151, 7, 1.5), (152, 1, 0.4), (153, 5, 0.0)):
-        g = torch.Generator().manual_seed(seed)
+        g = torch.Generator().manual_seed(seeded(seed))
         problems.append(dict(log_clean=-torch.rand(n, generator=g),
                              log_adv=-3 * torch.rand(n, generator=g), lam=lam))  # fmt: skip
     for part, (right, mistaken) in enumerate(((_meant, _not_meant), (_printed, _not_printed))):

@@ -25,6 +25,7 @@ from course.checking import (
     expect,
     making,
     of_dtype,
+    seeded,
     small_bert,
     specified,
     used,
@@ -47,7 +48,7 @@ def _mask(batch: int, tokens: int) -> Tensor:
 
 def _problem(seed: int, size: tuple[int, int, int]) -> dict:
     """A random gradient: examples and tokens of very different lengths, not zero where masked."""
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(seeded(seed))
     batch, tokens, hidden = size
     scale = 10 ** (2 * torch.rand(batch, tokens, 1, generator=g) - 1)
     scale = scale * torch.logspace(-1, 1, batch)[:, None, None]
@@ -344,7 +345,7 @@ def _where_delta_is_zero(answer) -> None:
 def _statistics(answer) -> None:
     """What the direction is like: the same in every respect as that of a normal vector."""
     mask = _mask(1, 12).repeat(96, 1)
-    delta = torch.randn(96, 12, 12, generator=torch.Generator().manual_seed(337))
+    delta = torch.randn(96, 12, 12, generator=torch.Generator().manual_seed(seeded(337)))
     delta = _along(delta, mask) * torch.linspace(0.5, 3, 12)[:, None]
     noise, _ = _draw(answer, delta, mask, 338)
     by_word = noise[mask].view(96, -1, 12).double()
@@ -400,7 +401,7 @@ def check_forecast(answer) -> None:
     one = {k: v[1:2, :5] for k, v in batch.items() if k != "labels"} | {"labels": torch.tensor([2])}
     problems = []
     for seed, size, part in ((340, 0.3, batch), (341, 1.5, batch), (342, 0.7, one)):
-        g = torch.Generator().manual_seed(seed)
+        g = torch.Generator().manual_seed(seeded(seed))
         delta = torch.randn(*part["input_ids"].shape, 6, generator=g, dtype=torch.double)
         delta = size * _along(delta, attackable(part))
         # Both signs occur: the first example's loss rises at first, the second's falls.
@@ -543,7 +544,7 @@ def check_nearest_words(answer) -> None:
     for seed, tokens, vocabulary, hidden, k in (
         (350, 4, 9, 3, 2), (351, 6, 30, 5, 4), (352, 3, 12, 4, 1), (353, 1, 8, 2, 3),
     ):  # fmt: skip
-        g = torch.Generator().manual_seed(seed)
+        g = torch.Generator().manual_seed(seeded(seed))
         table = torch.randn(vocabulary, hidden, generator=g)
         table = table * (0.4 + 2 * torch.rand(vocabulary, 1, generator=g))
         chosen = torch.randint(vocabulary, (tokens,), generator=g)

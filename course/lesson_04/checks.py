@@ -25,6 +25,7 @@ from course.checking import (
     expect,
     making,
     of_dtype,
+    seeded,
     small_bert,
     specified,
     used,
@@ -88,7 +89,7 @@ _NOT_LINF = {
 
 
 def check_project(answer) -> None:
-    g = torch.Generator().manual_seed(410)
+    g = torch.Generator().manual_seed(seeded(410))
     points = [(torch.tensor([[[1.6, 0.5]]]), 1.0)]
     for shape, eps in (((4, 3, 2), 0.7), ((3, 1, 5), 1.6), ((2, 4, 3), 0.25)):
         delta = torch.randn(shape, generator=g)  # one text well inside, one far outside
@@ -251,7 +252,7 @@ _PGD_MISTAKES = {  # what to change in the specification
 def check_pgd(answer) -> None:
     model, batch = small_bert(420, labels=(1, 0, 2), classes=3)
     one = {k: v[1:2] for k, v in batch.items()}
-    g = torch.Generator().manual_seed(421)
+    g = torch.Generator().manual_seed(seeded(421))
     start = torch.randn(3, 7, 6, generator=g, dtype=torch.double) * attackable(batch)[..., None]
     start = 0.5 * start / _long(start)
     names = ("eps", "steps", "step_size", "start")
@@ -325,9 +326,9 @@ def _points(answer, mask: Tensor, hidden: int, eps: float, seed: int, given) -> 
     def draw(generator: torch.Generator):
         return call(answer, mask=mask, hidden=hidden, eps=eps, generator=generator)
 
-    before, first = torch.random.get_rng_state(), torch.Generator().manual_seed(seed)
+    before, first = torch.random.get_rng_state(), torch.Generator().manual_seed(seeded(seed))
     delta, other = draw(first), draw(first)
-    again = draw(torch.Generator().manual_seed(seed))
+    again = draw(torch.Generator().manual_seed(seeded(seed)))
     expect(isinstance(delta, Tensor), f"delta should be a tensor, not {type(delta).__name__}: does "
            "the function return it?", given=given)  # fmt: skip
     expect(delta.shape == (*mask.shape, hidden), f"delta has shape {tuple(delta.shape)}, expected "
@@ -361,7 +362,7 @@ def _far(values: Tensor) -> float:
 
 def _masked_late(r: Tensor, d: int, d_padded: int) -> float:
     """How far these radii are from those of directions that are normalised before the mask."""
-    g = torch.Generator().manual_seed(432)
+    g = torch.Generator().manual_seed(seeded(432))
     noise = torch.randn(6000, d_padded, generator=g).double()
     share = noise[:, :d].norm(dim=1) / noise.norm(dim=1)
     theirs = (share * torch.rand(6000, generator=g).double() ** (1 / d)).sort().values
@@ -482,7 +483,7 @@ _NOT_BEST = {
 
 
 def check_keep_best(answer) -> None:
-    g, problems = torch.Generator().manual_seed(440), []
+    g, problems = torch.Generator().manual_seed(seeded(440)), []
     for turn, (runs, *rest) in enumerate(
         ((5, 4, 2, 3), (5, 2, 3, 2), (1, 3, 2, 2), (4, 1, 1, 2), (2, 6, 3, 4), (3, 3, 3, 3))
     ):
@@ -502,7 +503,7 @@ CHUNK = 4096  # points in one call of loss_at, at most
 
 
 def check_exact_worst(answer) -> None:
-    g = torch.Generator().manual_seed(450)
+    g = torch.Generator().manual_seed(seeded(450))
     for k, (eps, resolution) in enumerate(((1.0, 12), (2.5, 20), (0.3, 16), (1.7, 40), (0.8, 10),
                                              (1.2, 350))):  # fmt: skip
         angle = 2 * math.pi * torch.rand((), generator=g, dtype=torch.double)
@@ -609,7 +610,7 @@ def _why_a_hole(answer, points: Tensor, eps: float, resolution: int) -> str:
 
 def _largest_hole(points: Tensor, eps: float) -> float:
     """How far a random point of the disc is from the nearest tried one, at most."""
-    g = torch.Generator().manual_seed(451)
+    g = torch.Generator().manual_seed(seeded(451))
     n = 600 if len(points) < 50_000 else 60
     angle, share = 2 * math.pi * torch.rand(2, n, generator=g, dtype=torch.double)
     radius = eps * (share / (2 * math.pi)).sqrt()

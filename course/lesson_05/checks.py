@@ -29,6 +29,7 @@ from course.checking import (
     compare,
     expect,
     making,
+    seeded,
     small_bert,
     specified,
     used,
@@ -43,7 +44,7 @@ class _Net(nn.Module):
     def __init__(self, hidden: int, seed: int, silent: int | None = None, loud: float = 1.0,
                  labels: int = 2):  # fmt: skip
         super().__init__()
-        g = torch.Generator().manual_seed(seed)
+        g = torch.Generator().manual_seed(seeded(seed))
         draw = functools.partial(torch.randn, generator=g, dtype=torch.double)
         self.weight = nn.Parameter(0.7 * draw(hidden, hidden))
         self.told = nn.Parameter(0.8 * draw(labels, hidden))
@@ -113,7 +114,7 @@ _GENERATE = {  # what to change in the specification
 
 
 def check_generate(answer) -> None:
-    g, problems = torch.Generator().manual_seed(510), []
+    g, problems = torch.Generator().manual_seed(seeded(510)), []
     for turn, ((n, tokens, hidden), eps, special) in enumerate((
             ((3, 5, 4), None, {}), ((3, 5, 4), 0.7, {}), ((1, 3, 2), 1.9, {}), ((4, 2, 3), 0.3, {}),
             ((4, 4, 3), 1.3, dict(silent=1)), ((3, 5, 3), 0.8, dict(loud=1e-4)))):  # fmt: skip
@@ -186,7 +187,7 @@ def _flows_back(run, given: Mapping) -> None:
     expect(yours.requires_grad, "no gradient can flow back from delta to the network: it could "
            "never be trained", given=given,
            likely="detach() or torch.no_grad() in your function")  # fmt: skip
-    weights = torch.randn(right.shape, generator=torch.Generator().manual_seed(1)).double()
+    weights = torch.randn(right.shape, generator=torch.Generator().manual_seed(seeded(1))).double()
 
     def slope(delta: Tensor) -> Tensor:
         grads = torch.autograd.grad((delta * weights).sum(), tuple(net.parameters()),
@@ -279,7 +280,7 @@ def check_generator_loss(answer) -> None:
               "in training mode, its numbers 40 times as large": used(loud)}  # fmt: skip
     for model in models.values():  # a parameter that has no .grad yet
         model.classifier.bias.grad = None
-    g, problems = torch.Generator().manual_seed(521), []
+    g, problems = torch.Generator().manual_seed(seeded(521)), []
     for name, scale in zip((*models, "in eval mode"), (0.5, 1.5, 0.7, 0.0), strict=True):
         delta = scale * torch.randn(4, 7, 6, generator=g, dtype=torch.double)
         delta = delta * attackable(batch)[..., None]
@@ -655,7 +656,7 @@ def check_transfer_rate(answer) -> None:
                "the rate should be one number", given=given, yours=yours)  # fmt: skip
         return float(yours)
 
-    g = torch.Generator().manual_seed(550)
+    g = torch.Generator().manual_seed(seeded(550))
     everything = torch.cartesian_prod(*[torch.tensor([False, True])] * 3)
     cases = [everything[torch.randint(8, (n,), generator=g)] for n in (40, 23, 60)]
     some = everything[torch.tensor([0, 3, 5, 5, 7, 7, 7, 2, 1, 4, 6])]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from advlib.corpora import replace, words
-from course.checking import Exercise, Wrong, call, expect, making, specified
+from course.checking import Exercise, Wrong, call, expect, making, seeded, specified
 
 # ---------------------------------------------------------------- 06.1
 
@@ -165,7 +165,7 @@ def check_flip_gains(answer) -> None:
                 likely = "the product is grad (tokens, hidden) with table.T (hidden, vocabulary)"
             raise Wrong(f"your function stops with an error: {error}", likely=likely) from None
 
-    g = torch.Generator().manual_seed(620)
+    g = torch.Generator().manual_seed(seeded(620))
     problems = []
     for tokens, vocabulary, hidden in ((3, 7, 4), (1, 5, 2), (6, 4, 5), (4, 4, 4)):
         grad = torch.randn(tokens, hidden, generator=g)

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from advlib import plots
 from advlib.attacks.embedding import perturbed_logits, wrong_margin, zero_delta
-from course.checking import Exercise, Wrong, call, compare, expect, specified, used
+from course.checking import Exercise, Wrong, call, compare, expect, seeded, specified, used
 
 # ---------------------------------------------------------------- 07.1
 
@@ -40,7 +40,7 @@ def _number(value, given: dict) -> float:
 
 def _calibration(seed: int, n: int, classes: int, factor: float) -> dict:
     """Logits of a model with some mistakes, sharpened or flattened by a factor."""
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(seeded(seed))
     labels = torch.randint(classes, (n,), generator=g)
     logits = torch.randn(n, classes, generator=g) * 2
     logits[torch.arange(n), labels] += 2.5
@@ -185,7 +185,7 @@ def check_straight_through(answer) -> None:
     for k, (f, shape, kind) in enumerate((
             (STAIRS, (2, 3, 4), torch.float), (MISLEADING, (5,), torch.float),
             (NEAREST, (3, 2), torch.double), (MISLEADING, (2, 2, 3), torch.float))):  # fmt: skip
-        g = torch.Generator().manual_seed(720 + k)
+        g = torch.Generator().manual_seed(seeded(720 + k))
         x, weights = (torch.randn(shape, generator=g).to(kind) for _ in range(2))
         problems.append(dict(f=f, x=1.3 * x, weights=weights))
 
@@ -255,7 +255,7 @@ class _Drawn(nn.Module):
 
     def __init__(self, seed: int, classes: int = 2, hidden: int = 4, strength: float = 2.0):
         super().__init__()
-        self.g = torch.Generator().manual_seed(seed)
+        self.g = torch.Generator().manual_seed(seeded(seed))
         self.table = nn.Embedding(9, hidden)
         self.inner = nn.Linear(hidden, 6)
         self.out = nn.Linear(6, classes)
@@ -302,7 +302,7 @@ class _Case:
 def _random_case(seed: int, size: int, tokens: int, classes: int, k: int, graded: bool) -> _Case:
     """graded: delta requires a gradient, and has one already."""
     model = used(_Drawn(seed, classes))
-    g = torch.Generator().manual_seed(seed + 1)
+    g = torch.Generator().manual_seed(seeded(seed + 1))
     ids = torch.randint(1, 9, (size, tokens), generator=g)
     attention = torch.ones_like(ids)
     attention[-1, -1] = 0

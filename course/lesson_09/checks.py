@@ -19,7 +19,17 @@ from torch import Tensor, nn
 
 from advlib import plots
 from advlib.attacks.embedding import attackable, divergence, perturbed_logits
-from course.checking import Exercise, Wrong, call, expect, small_bert, specified, tensors, used
+from course.checking import (
+    Exercise,
+    Wrong,
+    call,
+    expect,
+    seeded,
+    small_bert,
+    specified,
+    tensors,
+    used,
+)
 from course.lesson_03.checks import fgm_step
 from course.lesson_04.checks import project
 
@@ -35,7 +45,7 @@ def _setting(classes: int, lengths: Sequence[int], size: float, training: bool):
     seed = 900 + 10 * classes + len(lengths)
     labels = [i % classes for i in range(len(lengths))]
     model, batch = small_bert(seed, labels, lengths, classes=classes)
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(seeded(seed))
     point = torch.randn(*batch["input_ids"].shape, HIDDEN, generator=g, dtype=torch.double)
     point = point * (batch["special_tokens_mask"] == 0)[..., None]
     return model.train(training), batch, size * point / point.flatten(1).norm(dim=1)[:, None, None]
@@ -98,7 +108,7 @@ def _gradient(model) -> Tensor:
 
 def _leave_gradients(model, seed: int | None) -> None:
     """Gradients of an earlier batch in every `.grad`; none for seed None."""
-    g = torch.Generator().manual_seed(seed or 0)
+    g = torch.Generator().manual_seed(seeded(seed or 0))
     for p in model.parameters():
         noise = torch.randn(p.shape, generator=g, dtype=torch.double)
         p.grad = None if seed is None else 0.3 * noise
@@ -568,7 +578,7 @@ def _histories() -> list[tuple[list[float], list[float], float]]:
         ([0.90, 0.60, 0.85], [0.60, 0.30, 0.20], 0.2),  # both fall, then FGM comes back
         ([0.50, 0.50, 0.50], [0.0, 0.0, 0.0], 0.2),  # never robust at all
     ]
-    g = torch.Generator().manual_seed(940)
+    g = torch.Generator().manual_seed(seeded(940))
     for i, n in enumerate((3, 4, 6, 9) * 9):
         hundredths = torch.randint(0, 101, (2, n), generator=g).tolist()
         fgm, pgd = ([v / 100 for v in row] for row in hundredths)
@@ -722,7 +732,7 @@ def _tables() -> list[tuple[list[dict], float, float]]:
     out.append((same, 300, 0.9))
     broken, huge = _row("broken", 300, 0.95, 0.0, 0.05), _row("huge", 10**9, 0.9, 0.7, 0.1)
     out += [([broken], 300, 0.5), ([huge], 1e12, 0.0)]  # not robust at all; a huge bill
-    g = torch.Generator().manual_seed(950)
+    g = torch.Generator().manual_seed(seeded(950))
     for n in (1, 3, 5, 8, 8, 8, 8, 8):
         rows = []
         for k in range(n):

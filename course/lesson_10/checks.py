@@ -21,6 +21,7 @@ from course.checking import (
     Wrong,
     call,
     expect,
+    seeded,
     small_bert,
     specified,
     tensors,
@@ -67,7 +68,7 @@ def check_labelled_loss(answer) -> None:
         slope = torch.zeros_like(free) if free.grad is None else free.grad
         return {"the loss": yours.detach(), SLOPE: slope}
 
-    g = torch.Generator().manual_seed(1010)
+    g = torch.Generator().manual_seed(seeded(1010))
     problems = []
     for labels, classes in (
         ([2, UNLABELLED, 0, 1, UNLABELLED], 3), ([2, 0, 1], 3), ([UNLABELLED, 1], 2), ([1], 2),
@@ -111,7 +112,7 @@ def _mix(labelled, unlabelled, k, u, steps, *, swap=False, by_step=False, back=F
 
     swap: the unlabelled list first. by_step: the two lists in turn. more: batches too many of each.
     rest: what comes after the first pass, the texts that were "left" over or the pass "rolled"."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seeded(1))
     kinds, pieces, last = ((labelled, k), (unlabelled, u)), ([], []), [None, None]
 
     def fill(j: int, until: int) -> None:
@@ -156,7 +157,7 @@ _ORDERS = {
 
 def check_mixed_rows(answer) -> None:
     def run(labelled, unlabelled, k, u, steps, seed: int = 1) -> dict[str, Tensor]:
-        draw = torch.Generator().manual_seed(seed)
+        draw = torch.Generator().manual_seed(seeded(seed))
         given = dict(labelled=labelled.clone(), unlabelled=unlabelled.clone(), k=k, u=u,
                      steps=steps, generator=draw)  # fmt: skip
         with torch.random.fork_rng([]):
@@ -168,7 +169,7 @@ def check_mixed_rows(answer) -> None:
                likely="torch.randperm without generator=generator, or a torch.manual_seed")
         return parts | {LATER: torch.randint(10**6, (), generator=draw)}
 
-    g = torch.Generator().manual_seed(1020)
+    g = torch.Generator().manual_seed(seeded(1020))
     problems = []
     for n, m, k, u, steps in ((10, 37, 4, 9, 20), (6, 20, 6, 5, 7), (9, 8, 2, 8, 11),
                               (7, 30, 1, 3, 20), (9, 11, 4, 4, 6)):  # fmt: skip
@@ -268,7 +269,7 @@ START, RESULT = "W x + b at the start, when B = 0,", "W x + b + (alpha / r) B A 
 
 def _layer(inside, outside, r, bias, dtype, shape) -> tuple[nn.Linear, Tensor, Tensor, Tensor]:
     """(layer, x, A, B), always the same ones."""
-    g = torch.Generator().manual_seed(inside)
+    g = torch.Generator().manual_seed(seeded(inside))
     sizes = (*shape, inside), (r, inside), (outside, r)
     x, a, b = (torch.randn(*s, generator=g, dtype=torch.double).to(dtype) for s in sizes)
     torch.manual_seed(inside)
@@ -428,7 +429,7 @@ def _steered(classes, lengths, words, size) -> tuple[nn.Module, dict, Tensor]:
     model, batch = small_bert(1040 + classes, labels, lengths, classes=classes)
     if not words:
         batch["special_tokens_mask"] = torch.ones_like(batch["special_tokens_mask"])
-    v = torch.randn(6, generator=torch.Generator().manual_seed(1041), dtype=torch.double)
+    v = torch.randn(6, generator=torch.Generator().manual_seed(seeded(1041)), dtype=torch.double)
     return model, batch, size * v / v.norm()
 
 

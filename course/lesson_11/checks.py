@@ -17,7 +17,18 @@ from torch import Tensor
 
 from advlib.corpora import replace, words
 from advlib.corpora.engine import WORD
-from course.checking import Exercise, Wrong, call, compare, expect, making, show, specified, tensors
+from course.checking import (
+    Exercise,
+    Wrong,
+    call,
+    compare,
+    expect,
+    making,
+    seeded,
+    show,
+    specified,
+    tensors,
+)
 
 AT_ONCE = 512  # texts in one call of `margins`, at most
 
@@ -50,7 +61,7 @@ def _ordered(answer: Callable, *inputs: Tensor, **named: Tensor) -> dict[str, Te
 def _world_of_margins(seed: int):
     """A function of texts like a model's margin: each word counts, and pairs of words as well, so
     that the best single changes are not the best together. It keeps what it was asked."""
-    rng, asked, calls = np.random.default_rng(seed), {}, []
+    rng, asked, calls = np.random.default_rng(seeded(seed)), {}, []
     single, pair = {}, {}
 
     def value(text: str) -> float:
@@ -225,7 +236,7 @@ def _by_centre(w, b, lo, hi, radius_bias=0.0, scale=1.0):
 
 
 def check_affine_box(answer) -> None:
-    g, problems = torch.Generator().manual_seed(1110), []
+    g, problems = torch.Generator().manual_seed(seeded(1110)), []
     for texts, inputs, outputs in ((3, 4, 2), (2, 3, 5), (1, 6, 3), (4, 1, 1)):
         weight = torch.randn(outputs, inputs, generator=g, dtype=torch.double)
         bias = torch.randn(outputs, generator=g, dtype=torch.double)
@@ -279,7 +290,7 @@ _NOT_SOFTMAX = {
 
 
 def check_softmax_box(answer) -> None:
-    g, problems = torch.Generator().manual_seed(1120), []
+    g, problems = torch.Generator().manual_seed(seeded(1120)), []
     for texts, classes, scale in ((3, 3, 1.0), (2, 5, 3.0), (4, 2, 0.5), (3, 4, 1.0)):
         at = scale * torch.randn(texts, classes, generator=g, dtype=torch.double)
         r = scale * torch.rand(texts, classes, generator=g, dtype=torch.double)

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib.attacks.embedding import attackable, bare, perturbed_logits, zero_delta
-from course.checking import Exercise, Wrong, call, compare, expect, small_bert, specified
+from course.checking import Exercise, Wrong, call, compare, expect, seeded, small_bert, specified
 from course.lesson_03.checks import fgm_step
 
 # ---------------------------------------------------------------- 12.1 memory
@@ -103,7 +103,7 @@ _MEMORY_MISTAKES = {
 
 
 def _steps() -> list[dict]:
-    rng, out = random.Random(121), []
+    rng, out = random.Random(seeded(121)), []
     for fp16 in (False, True):
         for checkpointing in (False, True):
             for dropout in (True, False):
@@ -155,7 +155,7 @@ class Loop:
                                    nn.Linear(8, 2))  # fmt: skip
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.05)
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, 0.9)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seeded(seed))
         self.order: list[int] = []
         self.at = 0
 
@@ -200,10 +200,10 @@ def _now(loop) -> dict:
 
 def check_checkpoint(answer) -> None:
     with torch.random.fork_rng([]):
-        rng = random.Random(123)
+        rng = random.Random(seeded(123))
         for trial in range(6):
             X = torch.randn(rng.choice((9, 10, 14)), rng.choice((3, 5)),
-                            generator=torch.Generator().manual_seed(trial))  # fmt: skip
+                            generator=torch.Generator().manual_seed(seeded(trial)))  # fmt: skip
             before, after = (0, 5) if trial == 5 else (rng.randint(1, 11), rng.randint(2, 7))
             _one_resume(answer, X, (X[:, 0] > 0).long(), trial, before, after)
 
@@ -313,7 +313,7 @@ def _row(rng, attack: str, queries: float | None, n: int, worst: float = 1.0) ->
 
 
 def _cards() -> list[dict]:
-    rng = random.Random(125)
+    rng = random.Random(seeded(125))
     kinds = {"Noise": None, "FGM": None, "PGD": None, "WordSubstitution": 31.4, "Typos": 0.0}
     out = []
     for sizes, attacks in (

@@ -24,6 +24,7 @@ from course.checking import (
     call,
     compare,
     expect,
+    seeded,
     small_bert,
     specified,
     tensors,
@@ -152,7 +153,7 @@ def _picked(scores: Tensor, causes: Tensor) -> float:
 
 
 def check_auc(answer) -> None:
-    g = torch.Generator().manual_seed(1320)
+    g = torch.Generator().manual_seed(seeded(1320))
     problems = [dict(scores=torch.tensor([3.0, -2.0, 0.5, -0.1]).double(),
                      causes=torch.tensor([False, True, True, False]))]  # fmt: skip
     for n, k, whole in ((7, 2, False), (9, 4, True), (12, 1, True), (6, 5, False), (15, 6, True)):
@@ -192,7 +193,7 @@ def check_auc(answer) -> None:
 
 def _planted(seed: int):
     """(a margin that is linear in the words, but for one pair, and its coefficients)."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seeded(seed))
     weight = {month: round(float(c), 2) for month, c in zip(MONTHS, rng.normal(0, 2, 12),
                                                             strict=True)}  # fmt: skip
     weight |= {"delicious": 1.5, "bland": -2.0, "friendly": 1.0, "rude": -1.25}
@@ -239,7 +240,7 @@ def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=Fals
 
 
 def check_do_effect(answer) -> None:
-    problems, rng = [], np.random.default_rng(1330)
+    problems, rng = [], np.random.default_rng(seeded(1330))
     for seed in (1, 2, 3):
         first, second = (MONTHS[k] for k in ((0, 10), (0, 4), (3, 7))[seed - 1])
         texts = []
@@ -377,7 +378,7 @@ def _two_by_two(A: np.ndarray) -> tuple[float, float, float]:
 
 
 def _games() -> list[np.ndarray]:
-    rng = np.random.default_rng(1340)
+    rng = np.random.default_rng(seeded(1340))
     rows = ([[-5, -3, -1], [-2, -6, -4]], [[3, -1], [-2, 1]], [[0.1, 0.42], [0.47, 0.23]],
             [[-5, -3], [-2, -6]], [[0, -1, 1], [1, 0, -1], [-1, 1, 0]], [[2, 5], [1, 4]],
             rng.normal(size=(4, 7)), rng.normal(size=(6, 3)) - 3, [[1.5, 0.5, 2]])  # fmt: skip

@@ -23,6 +23,7 @@ from course.checking import (
     compare,
     expect,
     making,
+    seeded,
     show,
     small_bert,
     specified,
@@ -71,7 +72,7 @@ def _counts(right, groups) -> dict[str, list[int]]:
 
 def _null(counts, worlds: int, kind: str = "binomial") -> np.ndarray:
     """(worlds,) gaps of groups that are all the same; `kind` makes a mistake instead."""
-    rng = np.random.default_rng(1401)
+    rng = np.random.default_rng(seeded(1401))
     sizes = [n for _, n in counts.values()]
     rate = sum(k for k, _ in counts.values()) / sum(sizes)
     rates = [k / n for k, n in counts.values()] if kind == "own rates" else [rate] * len(sizes)
@@ -90,7 +91,7 @@ def _null(counts, worlds: int, kind: str = "binomial") -> np.ndarray:
 
 def check_worst_group(answer) -> None:
     answer = _kept(answer)
-    rng = np.random.default_rng(1400)
+    rng = np.random.default_rng(seeded(1400))
     cases = []
     for sizes, rates in (((17, 60, 23), (0.55, 0.9, 0.6)), ((13, 150), (0.75, 0.9)),
                          ((40, 31, 37, 43), (0.7, 0.75, 0.7, 0.7)),
@@ -111,7 +112,8 @@ def _one_world(answer, right, groups, draws: int = 3000) -> None:
     counts = _counts(right, groups)
     given = {name: f"{k} of {n} right" for name, (k, n) in counts.items()} | {"draws": draws}
     state = np.random.get_state()[1].copy()
-    result, again = (answer(right, groups, draws, np.random.default_rng(7)) for _ in range(2))
+    result, again = (answer(right, groups, draws, np.random.default_rng(seeded(7)))
+                     for _ in range(2))  # fmt: skip
     expect(result is not None, "the result is None: does the function return it?", given=given)
     expect(isinstance(result, tuple | list) and len(result) == 4, "the function should return four "
            "things, (group, accuracy, gap, p)", given=given, yours=show(result))  # fmt: skip
@@ -336,7 +338,7 @@ _THRESHOLD_MISTAKES = {
 
 def check_conformal_threshold(answer) -> None:
     answer = _kept(answer)
-    rng = np.random.default_rng(1430)
+    rng = np.random.default_rng(seeded(1430))
     problems = [dict(scores=rng.random(n), alpha=a)
                 for n, a in ((25, 0.1), (200, 0.1), (37, 0.25), (12, 0.3), (5, 0.5), (63, 0.02),
                              (9, 0.05), (1, 0.1))]  # fmt: skip
@@ -365,7 +367,7 @@ def check_conformal_threshold(answer) -> None:
 
 def _coverage(run, n: int = 19, alpha: float = 0.2, splits: int = 1000) -> str:
     """What 1,000 random splits say of a threshold; empty where its sets hold the truth."""
-    rng = np.random.default_rng(1431)
+    rng = np.random.default_rng(seeded(1431))
     try:
         held = np.mean([(rng.random(20) <= run(rng.random(n), alpha)).mean()
                         for _ in range(splits)])  # fmt: skip
@@ -418,7 +420,7 @@ _CURVE_MISTAKES = {
 
 def check_risk_coverage(answer) -> None:
     answer = _kept(answer)
-    rng = np.random.default_rng(1440)
+    rng = np.random.default_rng(seeded(1440))
     problems = []
     for n, levels in ((11, 1000), (30, 6), (40, 15), (1, 1)):
         sure = rng.integers(levels, size=n) / levels / 2 + 0.5

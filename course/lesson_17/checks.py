@@ -14,7 +14,7 @@ import re
 
 import numpy as np
 
-from course.checking import Exercise, Wrong, expect, show, specified
+from course.checking import Exercise, Wrong, expect, seeded, show, specified
 
 
 def _kept(answer):
@@ -55,7 +55,7 @@ def _number(value, what: str, given) -> float:
 
 def _streams() -> list[np.ndarray]:
     """Items along the last axis: one stream, and several."""
-    rng = np.random.default_rng(1710)
+    rng = np.random.default_rng(seeded(1710))
     return [np.array([0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1]), np.zeros(4, dtype=int),
             (rng.random((3, 40)) < 0.3).astype(int), (rng.random((4, 9)) < 0.5).astype(int)]
 
@@ -201,7 +201,7 @@ def check_ewma(answer) -> None:
 
 def _fresh(chart, p0: float, longest: int, runs: int = 1500) -> np.ndarray:
     """(runs, longest) the highest value so far, on calm streams of the checker's own."""
-    items = (np.random.default_rng(1730).random((runs, longest)) < p0).astype(int)
+    items = (np.random.default_rng(seeded(1730)).random((runs, longest)) < p0).astype(int)
     return np.maximum.accumulate(chart(items), axis=1)
 
 
@@ -235,13 +235,13 @@ def check_calibrate(answer) -> None:
     for name, chart, p0, between in _charts():
         given = {"chart": name, "p0": p0, "between": between}
         state = np.random.get_state()[1].copy()
-        found = answer(chart, p0, between, np.random.default_rng(3))
+        found = answer(chart, p0, between, np.random.default_rng(seeded(3)))
         expect(found is not None, "the result is None: does the function return the threshold?",
                given=given)  # fmt: skip
         threshold = _number(found, "the threshold", given)
         expect(math.isfinite(threshold), "the threshold should be a finite number", given=given,
                yours=threshold)  # fmt: skip
-        again = answer(chart, p0, between, np.random.default_rng(3))
+        again = answer(chart, p0, between, np.random.default_rng(seeded(3)))
         expect(np.array_equal(state, np.random.get_state()[1]) and again == found,
                "the same rng gives another threshold, or numpy's global generator is used: all "
                "random numbers come from `rng`", given=given,
@@ -250,7 +250,8 @@ def check_calibrate(answer) -> None:
         mean, median = _lengths(highest, threshold)
         if 0.85 * between <= mean <= 1.15 * between:
             continue
-        values = chart((np.random.default_rng(4).random((300, 4 * between)) < p0).astype(int))
+        bad = np.random.default_rng(seeded(4)).random((300, 4 * between)) < p0
+        values = chart(bad.astype(int))
         above = float((values >= threshold).mean()) * between
         likely = {
             "this is about right for the median run; asked is the mean, and long runs make it "
