@@ -193,8 +193,9 @@ def judge(cells: list[str], lesson: str, seed: int) -> tuple[dict[str, list[str]
     import torch
 
     import course
-    from course import ledger
+    from course import checking, ledger
 
+    checking.LEARNER = f"marked {seed}"  # no inputs that anybody has seen
     trusted = dict(import_module(f"course.lesson_{lesson}.checks").EXERCISES)
     answers, given, watch = {}, ledger.exercise, Watch()
 
