@@ -428,7 +428,8 @@ def seeded(n: int) -> int:
     """The seed that stands for n: n itself, or, where COURSE_LEARNER names somebody, one of theirs.
 
     The inputs of a check then differ from learner to learner, and with them the numbers that it
-    shows, while right stays right: a number copied from a neighbour is of no use.
+    shows, while right stays right: a number copied from a neighbour is of no use. A check whose
+    cases are drawn so that they tell mistakes apart keeps its own seeds.
     """
     return zlib.crc32(f"{LEARNER} {n}".encode()) if LEARNER else n
 

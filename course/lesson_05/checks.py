@@ -280,7 +280,7 @@ def check_generator_loss(answer) -> None:
               "in training mode, its numbers 40 times as large": used(loud)}  # fmt: skip
     for model in models.values():  # a parameter that has no .grad yet
         model.classifier.bias.grad = None
-    g, problems = torch.Generator().manual_seed(seeded(521)), []
+    g, problems = torch.Generator().manual_seed(521), []
     for name, scale in zip((*models, "in eval mode"), (0.5, 1.5, 0.7, 0.0), strict=True):
         delta = scale * torch.randn(4, 7, 6, generator=g, dtype=torch.double)
         delta = delta * attackable(batch)[..., None]

@@ -255,7 +255,7 @@ class _Drawn(nn.Module):
 
     def __init__(self, seed: int, classes: int = 2, hidden: int = 4, strength: float = 2.0):
         super().__init__()
-        self.g = torch.Generator().manual_seed(seeded(seed))
+        self.g = torch.Generator().manual_seed(seed)
         self.table = nn.Embedding(9, hidden)
         self.inner = nn.Linear(hidden, 6)
         self.out = nn.Linear(6, classes)
@@ -302,7 +302,7 @@ class _Case:
 def _random_case(seed: int, size: int, tokens: int, classes: int, k: int, graded: bool) -> _Case:
     """graded: delta requires a gradient, and has one already."""
     model = used(_Drawn(seed, classes))
-    g = torch.Generator().manual_seed(seeded(seed + 1))
+    g = torch.Generator().manual_seed(seed + 1)
     ids = torch.randint(1, 9, (size, tokens), generator=g)
     attention = torch.ones_like(ids)
     attention[-1, -1] = 0

@@ -578,7 +578,7 @@ def _histories() -> list[tuple[list[float], list[float], float]]:
         ([0.90, 0.60, 0.85], [0.60, 0.30, 0.20], 0.2),  # both fall, then FGM comes back
         ([0.50, 0.50, 0.50], [0.0, 0.0, 0.0], 0.2),  # never robust at all
     ]
-    g = torch.Generator().manual_seed(seeded(940))
+    g = torch.Generator().manual_seed(940)
     for i, n in enumerate((3, 4, 6, 9) * 9):
         hundredths = torch.randint(0, 101, (2, n), generator=g).tolist()
         fgm, pgd = ([v / 100 for v in row] for row in hundredths)
