@@ -44,7 +44,7 @@ class _Net(nn.Module):
     def __init__(self, hidden: int, seed: int, silent: int | None = None, loud: float = 1.0,
                  labels: int = 2):  # fmt: skip
         super().__init__()
-        g = torch.Generator().manual_seed(seeded(seed))
+        g = torch.Generator().manual_seed(seed)
         draw = functools.partial(torch.randn, generator=g, dtype=torch.double)
         self.weight = nn.Parameter(0.7 * draw(hidden, hidden))
         self.told = nn.Parameter(0.8 * draw(labels, hidden))

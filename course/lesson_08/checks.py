@@ -403,7 +403,7 @@ def _single_verdicts(size: float, first: int, last: int, classes: int = 2) -> tu
 
 
 def check_evaluate(answer) -> None:
-    g = torch.Generator().manual_seed(seeded(827))  # tells all mistakes apart
+    g = torch.Generator().manual_seed(827)  # tells all mistakes apart
     for first, last, size, mode, labels, classes in (
         (0, 70, 0.3, "training", "mixed", 2), (70, 90, 0.5, "eval", "mixed", 2),
         (10, 19, 0.5, "training", "all 1", 2), (30, 31, 0.3, "eval", "mixed", 2),

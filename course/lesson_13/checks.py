@@ -193,7 +193,7 @@ def check_auc(answer) -> None:
 
 def _planted(seed: int):
     """(a margin that is linear in the words, but for one pair, and its coefficients)."""
-    rng = np.random.default_rng(seeded(seed))
+    rng = np.random.default_rng(seed)
     weight = {month: round(float(c), 2) for month, c in zip(MONTHS, rng.normal(0, 2, 12),
                                                             strict=True)}  # fmt: skip
     weight |= {"delicious": 1.5, "bland": -2.0, "friendly": 1.0, "rude": -1.25}
@@ -240,7 +240,7 @@ def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=Fals
 
 
 def check_do_effect(answer) -> None:
-    problems, rng = [], np.random.default_rng(seeded(1330))
+    problems, rng = [], np.random.default_rng(1330)
     for seed in (1, 2, 3):
         first, second = (MONTHS[k] for k in ((0, 10), (0, 4), (3, 7))[seed - 1])
         texts = []
