@@ -14,7 +14,7 @@ import pandas as pd
 from advlib.corpora import words, world
 from advlib.corpora.shop import DAYS, Market
 from advlib.systems.clicks import Known, Ranker, Reader, before, daily
-from advlib.systems.ranking import extend, ndcg, promote, reword_at_random
+from advlib.systems.ranking import extend, ndcg, promote, reword_at_random, seen
 
 WORLD = world("shop")
 SHARE, LIES, STUFFED, DRAWS = 0.3, 2, 5, 5
@@ -24,8 +24,8 @@ SHARE, LIES, STUFFED, DRAWS = 0.3, 2, 5, 5
 class Shop:
     """A market on the day after its last click: who reads the texts, and what the trees make of it.
 
-    without: features that the ranker does not get. grid: the features of every user (rows in
-    blocks) with every item, on that day. scores: (users, items) P(click).
+    without: features that the ranker does not get. new: ids of the new items. grid: the features of
+    every user (in blocks) with every new item, on that day. scores: (users, new items) P(click).
     """
 
     market: Market
@@ -33,24 +33,23 @@ class Shop:
     without: tuple[str, ...] = ()
 
     def __post_init__(self):
-        self.items = self.market.items.rename(columns={"day": "released"})
-        self.opinions = self.reader(self.items["text"])
-        known = Known(self.items, self.market.clicks, pd.DataFrame(
-            {"item": self.items["id"], "day": self.items["released"], "opinion": self.opinions}
+        items = self.market.items.rename(columns={"day": "released"})
+        self.known = Known(items, self.market.clicks, pd.DataFrame(
+            {"item": items["id"], "day": items["released"], "opinion": self.reader(items["text"])}
         ))  # fmt: skip
-        drop = [*self.without]
-        rows = known.features(self.market.clicks).drop(columns=drop)
-        self.ranker = Ranker.fit(rows, self.market.clicks["clicked"])
-        self.grid = known.features(tomorrow(self.market)).drop(columns=drop)
-        self.shape = len(self.market.users), len(self.items)
-        self.new = np.flatnonzero(self.items["new"])
-        self.scores = self.ranker.score(self.grid).reshape(self.shape)
+        self.ranker = Ranker.fit(self.features(self.market.clicks), self.market.clicks["clicked"])
+        self.new = np.flatnonzero(items["new"])
+        self.grid = self.features(tomorrow(self.market, self.new))
+        self.scores = self.ranker.score(self.grid).reshape(-1, len(self.new))
+
+    def features(self, asked: pd.DataFrame) -> pd.DataFrame:
+        return self.known.features(asked).drop(columns=[*self.without])
 
     def with_opinion(self, item: int, opinion: float) -> np.ndarray:
         """(users, new items) scores, had the reader this opinion of one new item."""
-        out = self.scores[:, self.new].copy()
-        rows = self.grid.iloc[item :: self.shape[1]].assign(opinion=opinion)
-        out[:, self.column(item)] = self.ranker.score(rows)
+        out, column = self.scores.copy(), self.column(item)
+        rows = self.grid.iloc[column :: len(self.new)].assign(opinion=opinion)
+        out[:, column] = self.ranker.score(rows)
         return out
 
     def column(self, item: int) -> int:
@@ -58,11 +57,11 @@ class Shop:
         return int(np.searchsorted(self.new, item))
 
 
-def tomorrow(market: Market) -> pd.DataFrame:
-    """Every user with every item, on the day after the last click."""
-    users, items = len(market.users), len(market.items)
-    return pd.DataFrame({"user": np.repeat(np.arange(users), items),
-                         "item": np.tile(np.arange(items), users), "day": DAYS})  # fmt: skip
+def tomorrow(market: Market, items=None) -> pd.DataFrame:
+    """Every user with every item (None: all), on the day after the last click."""
+    items, users = market.items["id"] if items is None else items, len(market.users)
+    return pd.DataFrame({"user": np.repeat(np.arange(users), len(items)),
+                         "item": np.tile(items, users), "day": DAYS})  # fmt: skip
 
 
 def chances(market: Market) -> np.ndarray:
@@ -71,12 +70,25 @@ def chances(market: Market) -> np.ndarray:
     return 1 / (1 + np.exp(-market.utility(np.arange(users)[:, None], np.arange(items))))
 
 
+def not_shown(market: Market) -> np.ndarray:
+    """(users, items): whether the user has not been shown the item yet."""
+    unseen = np.ones((len(market.users), len(market.items)), bool)
+    unseen[market.clicks["user"], market.clicks["item"]] = False
+    return unseen
+
+
+def clicks_tomorrow(market: Market) -> tuple[pd.DataFrame, np.ndarray]:
+    """(asked, clicked): old items that were not shown yet, and the clicks that they get."""
+    asked = tomorrow(market)
+    old = (not_shown(market) & ~market.items["new"].to_numpy()).ravel()
+    draws = np.random.default_rng(0).random(old.sum())
+    return asked[old], draws < chances(market).ravel()[old]
+
+
 def quality(market: Market, scores, k: int = 10) -> tuple[float, float]:
     """NDCG@k of all items that the user was not shown yet, and of the new ones alone."""
-    truth, new = chances(market), market.items["new"].to_numpy()
+    truth, new, unseen = chances(market), market.items["new"].to_numpy(), not_shown(market)
     scores = np.asarray(scores, float).reshape(truth.shape)
-    unseen = np.ones(truth.shape, bool)
-    unseen[market.clicks["user"], market.clicks["item"]] = False
     every = ndcg(np.where(unseen, truth, 0), np.where(unseen, scores, -np.inf), k)
     return float(np.nanmean(every)), float(ndcg(truth[:, new], scores[:, new], k).mean())
 
@@ -155,3 +167,15 @@ def deeds(reader: Reader, item, attack=None) -> dict[str, list[str]]:
             "stuffed": [extend(reader, text, keywords, STUFFED, " ").text],
             "one lie": [extend(reader, text, praise, 1).text],
             "two lies": [extend(reader, text, praise, LIES).text]}  # fmt: skip
+
+
+def attacked(shop: Shop, items, attack=None, k: int = 10) -> dict[str, np.ndarray]:
+    """how -> (users,) the share of the attacked items that each user sees among the first k new
+    ones. Sellers act one at a time."""
+    out = {}
+    for item in items.itertuples():
+        for how, texts in deeds(shop.reader, item, attack).items():
+            seen_by = [seen(shop.with_opinion(item.id, opinion), k)[:, shop.column(item.id)]
+                       for opinion in shop.reader(texts)]  # fmt: skip
+            out.setdefault(how, []).append(np.mean(seen_by, axis=0))
+    return {how: np.mean(found, axis=0) for how, found in out.items()}
