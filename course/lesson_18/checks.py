@@ -228,6 +228,71 @@ def leaking(features, log, asked):
 
 # ---------------------------------------------------------------- 18.3
 
+Z = 1.96
+
+
+def _ends(hits: int, n: int) -> tuple[float, float]:
+    """All p with |hits/n − p| <= Z·sqrt(p(1 − p)/n): their ends, by bisection."""
+    share = hits / n
+
+    def outside(p: float) -> bool:
+        return abs(share - p) > Z * math.sqrt(p * (1 - p) / n)
+
+    ends = []
+    for far in (0.0, 1.0):
+        out, inside = far, share
+        for _ in range(80):
+            middle = (out + inside) / 2
+            out, inside = (middle, inside) if outside(middle) else (out, middle)
+        ends.append(inside)
+    return ends[0], ends[1]
+
+
+def check_exposure(answer) -> None:
+    rng = np.random.default_rng(1803)
+    cases = [(rng.random((40, 12)), item, k) for item, k in ((3, 4), (0, 1), (11, 10))]
+    few = rng.random((25, 6))
+    few[:, 2] = -1.0  # nobody sees it among five
+    cases += [(few, 2, 5), (few, 2, 6)]
+    for scores, item, k in cases:
+        places = [sum(other > row[item] for other in row) for row in scores]  # from 0
+        hits, n = sum(place < k for place in places), len(scores)
+        share, (low, high) = hits / n, _ends(hits, n)
+        given = {"users, items": scores.shape, "item": item, "k": k, "users who see it": hits}
+        was = scores.copy()
+        result = answer(scores, item, k)
+        expect(np.array_equal(was, scores), "your function changes `scores`; work on a copy",
+               likely="scores.sort() sorts in place; np.sort and np.argsort do not", given=given)
+        expect(result is not None, "the result is None: does the function return it?", given=given)
+        expect(isinstance(result, tuple | list) and len(result) == 3, "the function should return "
+               "three things, (share, low, high)", given=given, yours=show(result))  # fmt: skip
+        numbers = [_number(x, name, given) for x, name in zip(result, ("share", "low", "high"),
+                                                              strict=True)]  # fmt: skip
+        lowest = sum(sum(other < row[item] for other in row) < k for row in scores) / n
+        compare(numbers[0], share, given=given, what="the share", atol=1e-9, mistakes={
+            "this is their number: divide by the number of users": float(hits),
+            "the lowest scores stand first here": lowest,
+            "one place too many": sum(place <= k for place in places) / n,
+            "one place too few": sum(place < k - 1 for place in places) / n})  # fmt: skip
+        plain = Z * math.sqrt(share * (1 - share) / n)
+        compare(numbers[1:], [low, high], given=given, what="the interval", atol=2e-4,
+                mistakes={"share ± z·sqrt(share·(1 − share)/n) is not Wilson's interval: it has no "
+                          "width where nobody sees the item": [share - plain, share + plain],
+                          "low and high are exchanged": [high, low],
+                          "n is the number of users, not of items":
+                          [*_ends(round(share * scores.shape[1]), scores.shape[1])]})  # fmt: skip
+
+
+def exposure_interval(scores, item, k):
+    """(share, low, high): who sees the item among their first k, with Wilson's 95 % interval."""
+    above = (scores > scores[:, [item]]).sum(axis=1)
+    hits, n = int((above < k).sum()), len(scores)
+    low, high = wilson(hits, n)
+    return hits / n, low, high
+
+
+# ---------------------------------------------------------------- 18.4
+
 
 class _Score:
     """A score that adds up, word by word, or where pairs of words matter too; counts texts."""
@@ -337,74 +402,9 @@ def promote_text(score, text, options, most):
     return replace(text, chosen), best
 
 
-# ---------------------------------------------------------------- 18.4
-
-Z = 1.96
-
-
-def _ends(hits: int, n: int) -> tuple[float, float]:
-    """All p with |hits/n − p| <= Z·sqrt(p(1 − p)/n): their ends, by bisection."""
-    share = hits / n
-
-    def outside(p: float) -> bool:
-        return abs(share - p) > Z * math.sqrt(p * (1 - p) / n)
-
-    ends = []
-    for far in (0.0, 1.0):
-        out, inside = far, share
-        for _ in range(80):
-            middle = (out + inside) / 2
-            out, inside = (middle, inside) if outside(middle) else (out, middle)
-        ends.append(inside)
-    return ends[0], ends[1]
-
-
-def check_exposure(answer) -> None:
-    rng = np.random.default_rng(1804)
-    cases = [(rng.random((40, 12)), item, k) for item, k in ((3, 4), (0, 1), (11, 10))]
-    few = rng.random((25, 6))
-    few[:, 2] = -1.0  # nobody sees it among five
-    cases += [(few, 2, 5), (few, 2, 6)]
-    for scores, item, k in cases:
-        places = [sum(other > row[item] for other in row) for row in scores]  # from 0
-        hits, n = sum(place < k for place in places), len(scores)
-        share, (low, high) = hits / n, _ends(hits, n)
-        given = {"users, items": scores.shape, "item": item, "k": k, "users who see it": hits}
-        was = scores.copy()
-        result = answer(scores, item, k)
-        expect(np.array_equal(was, scores), "your function changes `scores`; work on a copy",
-               likely="scores.sort() sorts in place; np.sort and np.argsort do not", given=given)
-        expect(result is not None, "the result is None: does the function return it?", given=given)
-        expect(isinstance(result, tuple | list) and len(result) == 3, "the function should return "
-               "three things, (share, low, high)", given=given, yours=show(result))  # fmt: skip
-        numbers = [_number(x, name, given) for x, name in zip(result, ("share", "low", "high"),
-                                                              strict=True)]  # fmt: skip
-        lowest = sum(sum(other < row[item] for other in row) < k for row in scores) / n
-        compare(numbers[0], share, given=given, what="the share", atol=1e-9, mistakes={
-            "this is their number: divide by the number of users": float(hits),
-            "the lowest scores stand first here": lowest,
-            "one place too many": sum(place <= k for place in places) / n,
-            "one place too few": sum(place < k - 1 for place in places) / n})  # fmt: skip
-        plain = Z * math.sqrt(share * (1 - share) / n)
-        compare(numbers[1:], [low, high], given=given, what="the interval", atol=2e-4,
-                mistakes={"share ± z·sqrt(share·(1 − share)/n) is not Wilson's interval: it has no "
-                          "width where nobody sees the item": [share - plain, share + plain],
-                          "low and high are exchanged": [high, low],
-                          "n is the number of users, not of items":
-                          [*_ends(round(share * scores.shape[1]), scores.shape[1])]})  # fmt: skip
-
-
-def exposure_interval(scores, item, k):
-    """(share, low, high): who sees the item among their first k, with Wilson's 95 % interval."""
-    above = (scores > scores[:, [item]]).sum(axis=1)
-    hits, n = int((above < k).sum()), len(scores)
-    low, high = wilson(hits, n)
-    return hits / n, low, high
-
-
 EXERCISES: dict[str, Exercise] = {
     "18.1": Exercise("NDCG", check_ndcg, ndcg_at),
     "18.2": Exercise("find the leak", check_leaking, leaking),
-    "18.3": Exercise("a seller who rewords", check_promote_text, promote_text),
-    "18.4": Exercise("exposure, with its interval", check_exposure, exposure_interval),
+    "18.3": Exercise("exposure, with its interval", check_exposure, exposure_interval),
+    "18.4": Exercise("a seller who rewords", check_promote_text, promote_text),
 }

@@ -5,11 +5,16 @@
 #
 # **You will**
 #
-# - measure how long a perturbation is, text by text.
+# - write the measure that rankings are judged by, with its ties;
+# - find the columns of a table that know the future;
+# - build a ranker of clicks whose only view of a new item is its text;
+# - be a seller who rewords, stuffs or lies, and count how many users see the item then;
+# - tell what a defence can stop exactly, what it can make rarer, and what it cannot see.
 #
-# **Time** {{TIME}} About 60 minutes for you.
+# **Time** {{TIME}} About 70 minutes for you: 30 of reading, 40 of exercises.
 #
-# **Before** Lesson 00.
+# **Before** Lesson 06 (word substitution) and lesson 08 (adversarial training). Lesson 11
+# (certificates) helps.
 
 # %% tags=["setup"]
 import advlib
@@ -18,75 +23,524 @@ import course
 profile = course.setup()
 
 # %% [markdown]
-# ## 1 · The first idea
+# ## 1 · A shop in which the truth is known
 #
-# Say what is at stake, then let it be predicted, run and read. Nothing on the page before the
-# reveal gives the result away.
+# A recommender orders items for a user, and learns from clicks. An item that nobody was shown yet
+# has no clicks. What can be known of it is its kind, its price, and its **text**. So its text is
+# read by a model, and whoever writes the text writes to the model.
 
 # %%
-import torch
+import itertools
 
-from course.lesson_18 import figures
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
 
-delta = torch.randn(200, 4, 8, generator=torch.Generator().manual_seed(profile.seed))
+from advlib.certify import canonical
+from advlib.corpora import replace, words
+from advlib.corpora.shop import market
+from advlib.statistics import wilson
+from advlib.systems.clicks import Ranker, Reader
+from advlib.systems.ranking import ndcg
+from course.lesson_18 import figures, workshop
+
+figures.parts()
 
 # %% [markdown]
-# ### Prediction 18.a: random numbers, 32 to a text
+# *The figure: the parts of a recommender, from left to right. The text is the one part that a seller
+# can reach.*
 #
-# Each text has 4 tokens of 8 coordinates, all standard normal. How long is `delta` on average?
+# This is how the program `examples/recommender` works; `make recommender` starts it, with a page on
+# which you are a user or a seller. This lesson uses the same parts of the library,
+# `advlib.systems.clicks` and `advlib.systems.ranking`.
+#
+# Real shops do not tell us which order would have been best. So the shop here is simulated: 300
+# users, 400 items of ten kinds, of which 100 are new. An item's text is three short opinions, one a
+# line. Its **quality** is the share of them that praise. A user clicks with the probability
+# $1/(1+e^{-u})$, where
+#
+# $$u = 2.5\cdot[\text{likes the kind}] + 4\,(\text{quality}-\tfrac12)
+# - \text{thrift}\cdot\log(\text{price}/20)/0.5 - 2.5.$$
+#
+# The ranker sees no quality, no taste and no thrift: only a **log** of what was shown on which day,
+# and whether it was clicked.
 
 # %%
-guess = course.predict("18.a", "mean L2 length of a text's delta", low=0, high=32)
+shop = market(seed=0)
+print(shop.items.loc[399, "text"])
+print(shop.clicks.head(3).to_string())
+print(f"{len(shop.clicks)} rows, of which {shop.clicks['clicked'].mean():.0%} were clicked")
 
 # %% [markdown]
-# ### Exercise 18.1: one length a text · ●○○ · 5 min
+# ## 2 · How good is an order?
 #
-# Write `length(delta)`. `delta` has shape `(batch, tokens, hidden)`; return the L2 norm of each
-# text's delta over all its tokens and coordinates, shape `(batch,)`.
+# The first place is seen, the fortieth is not. **DCG@k** (discounted cumulative gain; Järvelin and
+# Kekäläinen 2002) adds up the relevance of the first $k$ items, each divided by
+# $\log_2(1+\text{place})$, with places from 1. **NDCG@k** divides it by the DCG@k of the best order
+# of all items, so that 1 is the best. Relevance is here the true probability of a click.
+#
+# ### Exercise 18.1: NDCG · ●●○ · 12 min
+#
+# Write `ndcg_at(relevance, scores, k)` for one user: numpy arrays `(items,)`, relevance at least 0,
+# and a whole number $k\ge1$. The item with the highest score stands first. Return a number:
+#
+# - $k$ may be larger than the number of items; then all count;
+# - **ties**: items with equal scores share their places, and each gets the *mean* weight of these
+#   places, where a place behind $k$ weighs 0. (So a ranker that scores everything alike earns what
+#   chance earns, whatever order the items came in.)
+# - where nothing is relevant, no order is better than another: return `nan`.
+#
+# Leave both arrays as they are.
 #
 # <details><summary>Hint</summary>
 #
-# `.norm` takes several dimensions: `dim=(1, 2)`.
+# Go through the distinct scores from the highest, `np.sort(np.unique(scores))[::-1]`, and keep
+# count of how many places are taken. The best order is what you get with the relevance as scores.
 #
 # </details>
 
 
 # %%
-def length(delta):
-    """The L2 norm of each text's delta, (batch,)."""
+def ndcg_at(relevance, scores, k):
+    """NDCG of the first k for one user; nan where nothing is relevant."""
     # SOLUTION
 
 
-length = course.exercise("18.1", length)
+ndcg_at = course.exercise("18.1", ndcg_at)
 
 # %%
-sizes = length(delta)
-guess.reveal(sizes.mean().item())
-course.claim("18.length", sizes=sizes)
-figures.lengths(sizes)
+truth = workshop.chances(shop)
+first = truth[0]
+best, worst = ndcg_at(first, first, 10), ndcg_at(first, -first, 10)
+alike = ndcg_at(first, np.zeros(400), 10)
+print(f"user 0: best order {best:.3f}, worst {worst:.3f}, all scores alike {alike:.3f}")
+course.claim("18.ndcg", best=best, worst=worst, alike=alike)
 
 # %% [markdown]
-# *Across: the L2 length of a text's delta. Up: how many of the texts have it.*
+# ## 3 · Four features that need no text
+#
+# The library's table has for each row: how often the item was clicked before (`popularity`), how
+# often this user clicked on this kind (`liking`), the price, how old the item is, and a few more of
+# the user. Rates are $(\text{clicked}+1)/(\text{shown}+2)$, so what was never shown has one half.
+# The ranker is scikit-learn's `HistGradientBoostingClassifier`, trees that are added up.
+#
+# ### Prediction 18.a: popularity, where nobody was
+#
+# Ordering 100 items by chance has an NDCG@10 of about 0.3 here, not 0: some of the first ten are
+# good by luck. On all items that a user was not shown yet, popularity alone reaches far more.
+
+# %%
+guess = course.predict(
+    "18.a", "what NDCG@10 does popularity alone reach among the *new* items?", guess=None,
+    low=0, high=1,
+)
+
+# %%
+plain = advlib.load_classifier("reviews-clean")
+readers = {"clean": Reader(plain)}
+shops = {"clean": workshop.Shop(shop, readers["clean"])}
+blind = workshop.Shop(shop, readers["clean"], without=("opinion",))
+pairs = workshop.tomorrow(shop)  # every user with every item
+grid = shops["clean"].features(pairs)
+found = {name: workshop.quality(shop, scores) for name, scores in {
+    "chance": np.zeros(len(grid)), "price alone": -grid["price"],
+    "popularity alone": grid["popularity"], "opinion alone": grid["opinion"],
+    "all but the text": blind.ranker.score(grid.drop(columns="opinion")),
+    "all": shops["clean"].ranker.score(grid)}.items()}  # fmt: skip
+guess.reveal(round(found["popularity alone"][1], 3))
+for name, (every, new) in found.items():
+    print(f"{name:17} all {every:.3f}   new {new:.3f}")
+course.claim("18.popular", found=found)
+course.claim("18.text", found=found)
+figures.baselines(found)
+
+# %% [markdown]
+# *The figure: NDCG@10 on the day after the log, of all items that the user was not shown yet
+# (discs) and of the new ones alone (diamonds).*
 #
 # <details><summary>What you should see</summary>
 #
-# One hill around the square root of 32.
+# Popularity beats price by far, and among new items it is exactly chance: all of them have one
+# half. The **opinion**, P(positive) that `reviews-clean` reads in the text, adds little where there
+# are clicks and much where there are none.
 #
 # </details>
 #
+# An average over all items hides where the text matters, and with it where the attack will come.
+# Report both. (Three markets: [docs/results/recommender.md](../docs/results/recommender.md).)
+#
+# ## 4 · A leak
+#
+# A model for tomorrow may know what was known *then*. A row of the log from day 40 may count days 0
+# to 39: not day 50, and not day 40 itself, for the row's own click is one of that day.
+
+# %%
+figures.timeline()
+
+# %% [markdown]
+# *The figure: what a feature may use, seen from the day of its row.*
+#
+# Somebody made a table in haste. It has five columns, and some of them know too much:
+
+# %%
+hasty, careful = workshop.hasty(shop.items), workshop.careful(shop.items)
+print(hasty(shop.clicks, shop.clicks).head(3).round(2).to_string())
+
+# %% [markdown]
+# ### Exercise 18.2: find the leak · ●●○ · 10 min
+#
+# Write `leaking(features, log, asked)`. `log` is a table with the columns user, item, day and
+# clicked; `asked` one with user, item and day; `features(log, asked)` returns a table with a row for
+# each row of `asked`, in the same order and with the same index. Return a list: the names of the
+# columns that, for at least one row of `asked`, would be different if the log held only days
+# *before that row's day*. They stand in the list as in the table. `nan` in both is no difference.
+# `features` may be called as often as you like, also with an empty log. Leave both tables as they
+# are.
+#
+# <details><summary>Hint</summary>
+#
+# For each day in `asked["day"].unique()`: compute the features of the rows of that day with
+# `log[log["day"] < day]`, and compare. `np.array_equal(a, b, equal_nan=True)`.
+#
+# </details>
+
+
+# %%
+def leaking(features, log, asked):
+    """The names of the columns that know of clicks on the row's day or later."""
+    # SOLUTION
+
+
+leaking = course.exercise("18.2", leaking)
+
+# %%
+sample = shop.clicks[shop.clicks["day"] % 15 == 14].iloc[::20]
+leaks = {name: leaking(table, shop.clicks, sample)
+         for name, table in {"hasty": hasty, "careful": careful}.items()}
+print(leaks)
+
+# %% [markdown]
+# What does it cost? We train on the days before 75, and test on the days from 75 on. AUC is the
+# probability that a clicked row scores higher than one that was not clicked. Then comes the day
+# after the log: its clicks do not exist yet when the features are made.
+
+# %%
+late = shop.clicks["day"] >= 75
+asked, clicked = workshop.clicks_tomorrow(shop)
+kept = {}
+for name, table in {"hasty": hasty, "careful": careful}.items():
+    rows = table(shop.clicks, shop.clicks)
+    ranker = Ranker.fit(rows[~late], shop.clicks["clicked"][~late])
+    promised = roc_auc_score(shop.clicks["clicked"][late], ranker.score(rows[late]))
+    there = ranker.score(table(shop.clicks, asked.iloc[::7]))
+    kept[name] = promised, roc_auc_score(clicked[::7], there)
+    print(f"{name:8} promised {kept[name][0]:.3f}, kept {kept[name][1]:.3f}")
+course.claim("18.leak", leaks=leaks, kept=kept)
+figures.promises(kept)
+
+# %% [markdown]
+# *The figure: AUC that the test promised (discs) and that the next day kept (squares).*
+#
+# <details><summary>What you should see</summary>
+#
+# The hasty table promises much more than it keeps. The careful one does not.
+#
+# </details>
+#
+# A split by time alone does not prevent this: the rows were split well, and the *features* of the
+# late rows were computed with the late clicks. In the library one function makes the table for
+# training and for use, and it can look at earlier days only.
+#
+# ## 5 · Who sees an item
+#
+# A seller does not care about NDCG. What he wants is **exposure@10**: the share of users who see
+# the item among their first ten. It is a share, so it has an interval. Wilson's interval (1927) is
+# the set of all $p$ for which the share $\hat p$ that was seen is no surprise:
+# $|\hat p-p|\le z\sqrt{p(1-p)/n}$, with $n$ users and $z=1.96$ for 95 %.
+#
+# ### Exercise 18.3: exposure, with its interval · ●○○ · 6 min
+#
+# Write `exposure_interval(scores, item, k)`: `scores` is `(users, items)`, in which no user has two
+# equal scores, and `item` a column. Return `(share, low, high)`: the share of users for whom fewer
+# than `k` items score higher than this one, and the ends of Wilson's interval. Leave `scores` as it
+# is.
+#
+# <details><summary>Hint</summary>
+#
+# `scores[:, [item]]` keeps the column as `(users, 1)`, so it can be compared with all. The library
+# has Wilson's interval: `wilson(hits, n)`, imported above.
+#
+# </details>
+
+
+# %%
+def exposure_interval(scores, item, k):
+    """(share, low, high): who sees the item among their first k, with Wilson's 95 % interval."""
+    # SOLUTION
+
+
+exposure_interval = course.exercise("18.3", exposure_interval)
+
+# %%
+bad = workshop.worst(shop, profile.pick(6, 10))
+target = bad.iloc[0]
+ours = shops["clean"]
+for quality in (1, 0):
+    some = shop.items[shop.items["new"] & (shop.items["quality"] == quality)].iloc[0]
+    share, low, high = exposure_interval(ours.scores, ours.column(some["id"]), 10)
+    print(f"item {some['id']}, quality {quality}: {share:.1%} of users see it ({low:.1%} to "
+          f"{high:.1%})")
+
+# %% [markdown]
+# (Trees give equal scores now and then; the library's `exposure` breaks ties as exercise 18.1 does.
+# From here on it is used.) The interval is about *other users of this shop*. It says nothing about
+# other items or another training.
+#
+# ## 6 · A seller at work
+#
+# The threat model: a seller has a new item in whose text nothing praises. He may change its text
+# and nothing else, knows the reader, and may ask it as often as he likes. He can do three things,
+# and they are often mixed up:
+#
+# - **reword**: other words that mean the same (at most 30 % of them, from the known substitutes of
+#   the world, as in lesson 06);
+# - **stuff**: put bare words behind the text, up to five;
+# - **lie**: add a sentence of praise that the item does not deserve.
+#
+# Whoever rewords says the same as before. So a ranking that moves made a mistake.
+#
+# ### Exercise 18.4: a seller who rewords · ●●● · 14 min
+#
+# Write `promote_text(score, text, options, most)`. `score(texts)` takes a *list* of texts and returns
+# what each would earn, one number per text. `options[i]` has what may stand in place of word `i`,
+# perhaps nothing. Return `(text, score)`: a rewording in which at most `most` words have changed,
+# and what it earns.
+#
+# First ask for each replacement alone. Then the words take turns, from the one whose best
+# replacement earns most to the one whose best earns least: each gets the option that earns most
+# *together with those chosen before it*, or stays where none earns more than the text so far. Stop
+# when `most` words have changed. So the score never falls, and of `m` options in all at most
+# `2·m + 2` texts are asked about. Leave `options` as it is.
+#
+# `replace(text, {i: new})` is the text with word `i` replaced; it takes several at once.
+#
+# <details><summary>Hint</summary>
+#
+# Keep a dict `chosen` from place to word. `replace(text, chosen | {i: new})` tries one more.
+#
+# </details>
+
+
+# %%
+def promote_text(score, text, options, most):
+    """(text, score) of a rewording that earns more: greedy, word by word."""
+    # SOLUTION
+
+
+promote_text = course.exercise("18.4", promote_text)
+
+# %% [markdown]
+# The score is the opinion that the reader has. (The trees are made so that P(click) never falls
+# with it, whatever the data say, so it is enough to please the reader.)
+
+# %%
+options = workshop.WORLD.substitutes(target["text"])
+most = int(0.3 * len(words(target["text"])))
+new, after = promote_text(readers["clean"], target["text"], options, most)
+print(target["text"], new, sep="\n\n")
+was = readers["clean"]([target["text"]])[0]
+print(f"\nopinion {was:.3f}, then {after:.3f}")
+
+# %% [markdown]
+# Read both. Nothing in the second is better news for a buyer.
+#
+# ### Prediction 18.b: what rewording earns
+#
+# We do this for several of the worst new items, one at a time, and count the users who see them.
+# Written by an honest seller, these items are seen by 1 % of users or fewer. Had they the average
+# place, it would be 10 %: ten of a hundred new items.
+
+# %%
+guess = course.predict(
+    "18.b", "to how many per cent does rewording bring their mean exposure@10?", guess=None,
+    low=0, high=30, unit="%",
+)
+
+# %% [markdown]
+# The control is as important as the attack: **random synonyms**, as many words as the attack
+# changed, from the same options. Without it one would not know whether the ranker can be steered or
+# is merely restless.
+
+# %%
+seen_by = {"clean": workshop.attacked(shops["clean"], bad, promote_text)}
+earned = {how: 100 * share.mean() for how, share in seen_by["clean"].items()}
+guess.reveal(round(earned["reworded"], 1))
+for how, value in earned.items():
+    print(f"{how:16} {value:5.1f} %")
+course.claim("18.reword", earned=earned)
+
+# %% [markdown]
+# Rewording within the dictionary earns about as much as invented praise, and random synonyms earn
+# next to nothing.
+#
+# ## 7 · What helps
+#
+# Three readers more, each with a ranker that is trained on what it reads:
+#
+# - `FGM`: the model `reviews-fgm`, which is plain adversarial training, FGM on embeddings
+#   (lesson 08);
+# - `robust`: `reviews-robust`, trained against FGM, PGD, word substitution and typos in turn;
+# - `equal`: the standard model behind `canonical`, which replaces every word that the world knows by
+#   the first of its group. Words of one group are then one word.
+#
+# ### Prediction 18.c: lies, where words are equal
+#
+# For `equal` we know what rewording will earn: nothing. (A cell below proves it.)
+
+# %%
+guess = course.predict(
+    "18.c", "two lies bring a bad item to how many per cent of users, where `equal` reads?",
+    guess=None, low=0, high=30, unit="%",
+)
+
+# %%
+victims = {"FGM": advlib.load_classifier("reviews-fgm"),
+           "robust": advlib.load_classifier("reviews-robust"), "equal": canonical(plain, "shop")}
+for name, victim in victims.items():
+    readers[name] = Reader(victim)
+    shops[name] = workshop.Shop(shop, readers[name])
+    seen_by[name] = workshop.attacked(shops[name], bad, promote_text)
+table = pd.DataFrame({name: {how: 100 * share.mean() for how, share in found.items()}
+                      for name, found in seen_by.items()})  # fmt: skip
+guess.reveal(round(table.loc["two lies", "equal"], 1))
+print(table.round(1).to_string())
+new_ones = {name: ndcg(truth[:, ours.new], s.scores).mean() for name, s in shops.items()}
+print("NDCG@10 of new items:", {name: round(float(x), 3) for name, x in new_ones.items()})
+
+# %%
+course.claim("18.fgm", table=table)
+course.claim("18.robust", table=table)
+course.claim("18.lies", table=table)
+course.claim("18.cost", new_ones=new_ones)
+figures.deeds(seen_by, len(shop.users))
+
+# %% [markdown]
+# *The figure: the mean share of users who see an attacked item, by what the seller does and who
+# reads. Intervals: 95 %, over users.*
+#
+# <details><summary>What you should see</summary>
+#
+# FGM on embeddings takes a part of what rewording earns. `robust` and `equal` take all or nearly
+# all of it. Two lies earn as much from `equal` as from the standard model.
+#
+# </details>
+#
+# With three markets and ten items each, rewording less random synonyms earns 10.0 points from the
+# standard reader, 4.1 from `reviews-fgm`, 0.1 from `reviews-robust`, and 0.0 where words are made
+# equal; two lies earn 9.4, 8.8, 5.1 and 11.6 per cent of users. Training the *ranker* on reworded
+# texts, random or adversarial, leaves 9.4 and 9.5 points: it sees only the opinion, and cannot
+# repair a reader that was fooled
+# ([docs/results/recommender.md](../docs/results/recommender.md)).
+#
+# ### A proof by counting
+#
+# "Rewording earns nothing" is more than a measurement. A short text has few rewordings. We write
+# down *all* of them, and look at what each reader says.
+
+# %%
+short = "The lid is fragile, and the courier was slow."
+choices = [(word, *more) for word, more in
+           zip(words(short), workshop.WORLD.substitutes(short), strict=True)]  # fmt: skip
+every = [replace(short, dict(enumerate(chosen))) for chosen in itertools.product(*choices)]
+opinions = {name: reader(every) for name, reader in readers.items()}
+print(f"{len(every)} rewordings of: {short}")
+for name, values in opinions.items():
+    print(f"{name:7} {len(set(values.tolist())):4} opinions, from {values.min():.4f} to "
+          f"{values.max():.4f}")
+lie = "\nThe lid is sturdy, and I love it."
+moved = {name: reader([short, short + lie]) for name, reader in readers.items()}
+print("with a lie:", {name: f"{a:.3f} to {b:.3f}" for name, (a, b) in moved.items()})
+course.claim("18.exact", opinions=opinions, moved=moved)
+
+# %% [markdown]
+# `equal` has one opinion of all of them, to the last bit, because all have one canonical form. The
+# argument is the same for a text of any length: substitution never leaves a group, so the form does
+# not change. And the limits stand in the same sentence. A lie leaves the form's equivalence class:
+# it *says* something else. So does a synonym that the groups do not have, and a typo. **Invariance
+# stops what means the same. A lie does not mean the same, and a reader that ignored it would ignore
+# honest praise too.** What stops lies is somebody who checks: the program holds a changed text back
+# until a person looked at it, and bought or returned items tell more than a description.
+#
+# ## 8 · A budget of words
+#
+# How many words does it take? The target's place for one user, among 100 new items, as more words
+# may change:
+
+# %%
+draw, paths, most = figures.places(shops, target)
+middle = {name: np.median(places, axis=1) for name, (_, places) in paths.items()}
+lucky = int(np.argmax(paths["clean"][1][0] - paths["clean"][1][-1]))
+for name, places in middle.items():
+    print(f"{name:7} place of the median user: {places[0]:.0f} with no word changed, "
+          f"{places[most // 2]:.0f} with {most // 2}, {places[-1]:.0f} with {most}")
+course.claim("18.budget", middle=middle)
+draw(lucky, most // 2, "clean")
+
+# %% [markdown]
+# *The figure: the item's place for one user against the number of words that may change. The first
+# ten are shaded. The line of the chosen reader is strong, and the ring is the chosen budget.*
+
+# %%
+figures.explore_places(draw, len(shop.users), most, lucky, [*shops])
+
+# %% [markdown]
+# Move the user first. For some the item cannot come up: it is the wrong kind or too dear, and no
+# opinion outweighs that. For others one or two words are enough. Then change the reader.
+#
 # ## Recap
 #
-# - What the reader should keep.
+# - **NDCG@k** with ties by their mean: a ranker that says nothing earns what chance earns.
+# - **All items and new items apart.** Popularity knows nothing of new ones; there the text decides,
+#   and there it is attacked.
+# - **A leak** is a feature that would change if the future were taken away. Test just that.
+# - **Exposure** is what a seller wants; report it with an interval, and say what it covers.
+# - **Rewording, stuffing and lying** are three things. The control of rewording is random synonyms
+#   of the same number.
+# - **Adversarial training** took a part of the gain (FGM) or nearly all (trained against words);
+#   **words made equal** take all of it exactly, and no lie.
 #
 # ## What could go wrong
 #
-# - The mistakes that people make with this, and how they show.
+# - **A tie that the order of rows decides.** A constant score then looks clever, or stupid.
+# - **NDCG against what was clicked in the log**, which shows only what an older ranker chose to show.
+#   Here items were shown at random; real logs need care.
+# - **Features made once for the whole log**, then a split by time (section 4).
+# - **An attack without its control**, and a control with another number of changed words.
+# - **Calling a lie a synonym.** A list of substitutes by nearness of vectors has opposites in it;
+#   then "the attack" changes what the text says, and to defend against it is to read worse.
+# - **A defence for the ranker where the reader is fooled.** What is lost before the trees is lost.
+# - **Sellers act one at a time here.** If all reword, places are a contest, and the honest lose.
 #
 # ## Further reading
 #
-# - Authors, *Title*, venue year, arXiv id: each one checked.
+# - K. Järvelin, J. Kekäläinen, *Cumulated Gain-Based Evaluation of IR Techniques*, ACM Transactions
+#   on Information Systems 20(4), 2002.
+# - F. McSherry, M. Najork, *Computing Information Retrieval Performance Measures Efficiently in the
+#   Presence of Tied Scores*, ECIR 2008.
+# - E. B. Wilson, *Probable Inference, the Law of Succession, and Statistical Inference*, Journal of
+#   the American Statistical Association 22, 1927.
+# - S. Oh, G. Verma, S. Kumar, *Adversarial Text Rewriting for Text-aware Recommender Systems*, CIKM
+#   2024. Texts of items, rewritten so that the item rises.
+# - Y. Deldjoo, T. Di Noia, F. A. Merra, *A Survey on Adversarial Recommender Systems: From
+#   Attack/Defense Strategies to Generative Adversarial Networks*, ACM Computing Surveys 2021, arXiv
+#   2005.10322.
+# - E. Jones, R. Jia, A. Raghunathan, P. Liang, *Robust Encodings: A Framework for Combating
+#   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Words made equal.
 #
-# > **Ethics** The threat model of this lesson, and who could be harmed.
+# > **Ethics** The threat model: a seller who knows the reader, asks it without limit, and changes the
+# > text of his own item. He takes nothing from the shop; he takes a place from an honest seller, and
+# > time from a buyer. Everything here is simulated: no shop, no seller and no user is real. Attack
+# > only rankers that are yours, and tell the owner of another one before you tell the world.
 
 # %%
 course.progress("18")
