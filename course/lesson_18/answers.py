@@ -163,7 +163,7 @@ def promote_with(order=True, keep=True, one=True, limit=True, what=None):
         best = float(score([text])[0])
         gains = {i: max(float(score([replace(text, {i: w})])[0]) for w in found)
                  for i, found in enumerate(options) if found}  # fmt: skip
-        chosen, looked = {}, 0
+        chosen = {}
         for i in sorted(gains, key=gains.get, reverse=True) if order else gains:
             if limit and len(chosen) >= most:
                 break

@@ -156,8 +156,8 @@ def _shown(rows, user, item, day):  # counts what was shown, never a click
     return sum(u == user for u, _, d, _ in rows)
 
 
-def _next(rows, user, item, day):  # of later days only, and only where the item is shown again
-    return any(i == item and u != user and d > day for u, i, d, _ in rows)
+def _next(rows, user, item, day):  # of later days only, and only where others click again
+    return any(c and i == item and u != user and d > day for u, i, d, c in rows)
 
 
 def _last(rows, user, item, day):

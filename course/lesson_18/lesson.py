@@ -47,8 +47,8 @@ from course.lesson_18 import figures, workshop
 figures.parts()
 
 # %% [markdown]
-# *The figure: the parts of a recommender, from left to right. The text is the one part that a seller
-# can reach.*
+# *The figure: the parts of a recommender, from left to right. The text is the one part that a
+# seller can reach.*
 #
 # This is how the program `examples/recommender` works; `make recommender` starts it, with a page on
 # which you are a user or a seller. This lesson uses the same parts of the library,
@@ -190,9 +190,9 @@ print(hasty(shop.clicks, shop.clicks).head(3).round(2).to_string())
 # ### Exercise 18.2: find the leak · ●●○ · 10 min
 #
 # Write `leaking(features, log, asked)`. `log` is a table with the columns user, item, day and
-# clicked; `asked` one with user, item and day; `features(log, asked)` returns a table with a row for
-# each row of `asked`, in the same order and with the same index. Return a list: the names of the
-# columns that, for at least one row of `asked`, would be different if the log held only days
+# clicked; `asked` one with user, item and day; `features(log, asked)` returns a table with a row
+# for each row of `asked`, in the same order and with the same index. Return a list: the names of
+# the columns that, for at least one row of `asked`, would be different if the log held only days
 # *before that row's day*. They stand in the list as in the table. `nan` in both is no difference.
 # `features` may be called as often as you like, also with an empty log. Leave both tables as they
 # are.
@@ -311,10 +311,10 @@ for quality in (1, 0):
 #
 # ### Exercise 18.4: a seller who rewords · ●●● · 14 min
 #
-# Write `promote_text(score, text, options, most)`. `score(texts)` takes a *list* of texts and returns
-# what each would earn, one number per text. `options[i]` has what may stand in place of word `i`,
-# perhaps nothing. Return `(text, score)`: a rewording in which at most `most` words have changed,
-# and what it earns.
+# Write `promote_text(score, text, options, most)`. `score(texts)` takes a *list* of texts and
+# returns what each would earn, one number per text. `options[i]` has what may stand in place of word
+# `i`, perhaps nothing. Return `(text, score)`: a rewording in which at most `most` words have
+# changed, and what it earns.
 #
 # First ask for each replacement alone. Then the words take turns, from the one whose best
 # replacement earns most to the one whose best earns least: each gets the option that earns most
@@ -380,8 +380,10 @@ for how, value in earned.items():
 course.claim("18.reword", earned=earned)
 
 # %% [markdown]
-# Rewording within the dictionary earns about as much as invented praise, and random synonyms earn
-# next to nothing.
+# Rewording within the dictionary earns more than one invented sentence, and random synonyms earn
+# nothing that could be told from no change at all. The ranker is not restless; it can be steered.
+# Stuffing earns something too, for to this reader a word of praise is praise, whatever stands
+# around it.
 #
 # ## 7 · What helps
 #
@@ -390,8 +392,8 @@ course.claim("18.reword", earned=earned)
 # - `FGM`: the model `reviews-fgm`, which is plain adversarial training, FGM on embeddings
 #   (lesson 08);
 # - `robust`: `reviews-robust`, trained against FGM, PGD, word substitution and typos in turn;
-# - `equal`: the standard model behind `canonical`, which replaces every word that the world knows by
-#   the first of its group. Words of one group are then one word.
+# - `equal`: the standard model behind `canonical`, which replaces every word that the world knows
+#   by the first of its group. Words of one group are then one word.
 #
 # ### Prediction 18.c: lies, where words are equal
 #
@@ -430,16 +432,18 @@ figures.deeds(seen_by, len(shop.users))
 #
 # <details><summary>What you should see</summary>
 #
-# FGM on embeddings takes a part of what rewording earns. `robust` and `equal` take all or nearly
-# all of it. Two lies earn as much from `equal` as from the standard model.
+# FGM on embeddings takes most of what rewording earns in this market, and leaves stuffing and lies
+# as they were. `robust` and `equal` take all or nearly all of what rewording earns. Two lies still
+# pay with `equal`.
 #
 # </details>
 #
-# With three markets and ten items each, rewording less random synonyms earns 10.0 points from the
-# standard reader, 4.1 from `reviews-fgm`, 0.1 from `reviews-robust`, and 0.0 where words are made
-# equal; two lies earn 9.4, 8.8, 5.1 and 11.6 per cent of users. Training the *ranker* on reworded
-# texts, random or adversarial, leaves 9.4 and 9.5 points: it sees only the opinion, and cannot
-# repair a reader that was fooled
+# One market flatters FGM. In three, with ten items each, rewording less random synonyms earns 1.2,
+# 6.2 and 4.9 points from `reviews-fgm`; the means of the three are 10.0 points from the standard
+# reader, 4.1 from `reviews-fgm`, 0.1 from `reviews-robust`, and 0.0 where words are made equal. Two
+# lies bring a bad item to 9.4, 8.8, 5.1 and 11.6 per cent of users. Training the *ranker* on
+# reworded texts, random or adversarial, leaves 9.4 and 9.5 points: it sees only the opinion, and
+# cannot repair a reader that was fooled
 # ([docs/results/recommender.md](../docs/results/recommender.md)).
 #
 # ### A proof by counting
@@ -506,14 +510,15 @@ figures.explore_places(draw, len(shop.users), most, lucky, [*shops])
 # - **Exposure** is what a seller wants; report it with an interval, and say what it covers.
 # - **Rewording, stuffing and lying** are three things. The control of rewording is random synonyms
 #   of the same number.
-# - **Adversarial training** took a part of the gain (FGM) or nearly all (trained against words);
-#   **words made equal** take all of it exactly, and no lie.
+# - **Adversarial training** takes a part of the gain (FGM: much here, half of it over three
+#   markets) or nearly all (trained against words); **words made equal** stop rewording exactly, and
+#   a lie not at all.
 #
 # ## What could go wrong
 #
 # - **A tie that the order of rows decides.** A constant score then looks clever, or stupid.
-# - **NDCG against what was clicked in the log**, which shows only what an older ranker chose to show.
-#   Here items were shown at random; real logs need care.
+# - **NDCG against what was clicked in the log**, which shows only what an older ranker chose to
+#   show. Here items were shown at random; real logs need care.
 # - **Features made once for the whole log**, then a split by time (section 4).
 # - **An attack without its control**, and a control with another number of changed words.
 # - **Calling a lie a synonym.** A list of substitutes by nearness of vectors has opposites in it;
@@ -537,10 +542,10 @@ figures.explore_places(draw, len(shop.users), most, lucky, [*shops])
 # - E. Jones, R. Jia, A. Raghunathan, P. Liang, *Robust Encodings: A Framework for Combating
 #   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Words made equal.
 #
-# > **Ethics** The threat model: a seller who knows the reader, asks it without limit, and changes the
-# > text of his own item. He takes nothing from the shop; he takes a place from an honest seller, and
-# > time from a buyer. Everything here is simulated: no shop, no seller and no user is real. Attack
-# > only rankers that are yours, and tell the owner of another one before you tell the world.
+# > **Ethics** The threat model: a seller who knows the reader, asks it without limit, and changes
+# > the text of his own item. He takes nothing from the shop; he takes a place from an honest seller,
+# > and time from a buyer. Everything here is simulated: no shop, no seller and no user is real.
+# > Attack only rankers that are yours, and tell the owner of another one before you tell the world.
 
 # %%
 course.progress("18")

@@ -1,6 +1,6 @@
 """What lesson 18 uses and does not explain: a shop with a reader and a ranker, and sellers at work.
 
-The same parts as in `examples/recommender`; `benchmarks/recommender.py` measures with three markets.
+The parts are those of `examples/recommender`; `benchmarks/recommender.py` measures three markets.
 """
 
 from __future__ import annotations
