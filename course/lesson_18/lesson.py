@@ -282,7 +282,7 @@ def exposure_interval(scores, item, k):
 exposure_interval = course.exercise("18.3", exposure_interval)
 
 # %%
-bad = workshop.worst(shop, profile.pick(6, 10))
+bad = workshop.worst(shop, profile.pick(5, 10))
 target = bad.iloc[0]
 ours = shops["clean"]
 for quality in (1, 0):
@@ -312,8 +312,8 @@ for quality in (1, 0):
 # ### Exercise 18.4: a seller who rewords · ●●● · 14 min
 #
 # Write `promote_text(score, text, options, most)`. `score(texts)` takes a *list* of texts and
-# returns what each would earn, one number per text. `options[i]` has what may stand in place of word
-# `i`, perhaps nothing. Return `(text, score)`: a rewording in which at most `most` words have
+# returns what each would earn, one number per text. `options[i]` has what may stand in place of
+# word `i`, perhaps nothing. Return `(text, score)`: a rewording in which at most `most` words have
 # changed, and what it earns.
 #
 # First ask for each replacement alone. Then the words take turns, from the one whose best
@@ -543,9 +543,10 @@ figures.explore_places(draw, len(shop.users), most, lucky, [*shops])
 #   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Words made equal.
 #
 # > **Ethics** The threat model: a seller who knows the reader, asks it without limit, and changes
-# > the text of his own item. He takes nothing from the shop; he takes a place from an honest seller,
-# > and time from a buyer. Everything here is simulated: no shop, no seller and no user is real.
-# > Attack only rankers that are yours, and tell the owner of another one before you tell the world.
+# > the text of his own item. He takes nothing from the shop; he takes a place from an honest
+# > seller, and time from a buyer. Everything here is simulated: no shop, no seller and no user is
+# > real. Attack only rankers that are yours, and tell the owner of another one before you tell
+# > the world.
 
 # %%
 course.progress("18")
