@@ -11,7 +11,7 @@
 # - be a seller who rewords, stuffs or lies, and count how many users see the item then;
 # - tell what a defence can stop exactly, what it can make rarer, and what it cannot see.
 #
-# **Time** {{TIME}} About 70 minutes for you: 30 of reading, 40 of exercises.
+# **Time** {{TIME}} About 66 minutes for you: 24 of reading, 42 of exercises.
 #
 # **Before** Lesson 06 (word substitution) and lesson 08 (adversarial training). Lesson 11
 # (certificates) helps.
@@ -50,9 +50,10 @@ figures.parts()
 # *The figure: the parts of a recommender, from left to right. The text is the one part that a
 # seller can reach.*
 #
-# This is how the program `examples/recommender` works; `make recommender` starts it, with a page on
-# which you are a user or a seller. This lesson uses the same parts of the library,
-# `advlib.systems.clicks` and `advlib.systems.ranking`.
+# This is how the program `examples/recommender` works; `make recommender` starts it. It and this
+# lesson use the same parts of the library, `advlib.systems.clicks` and `advlib.systems.ranking`;
+# three of the exercises are functions of the second. For a shop of your own,
+# `python benchmarks/recommender.py --data ITEMS.csv CLICKS.csv` prints the NDCG of this ranker.
 #
 # Real shops do not tell us which order would have been best. So the shop here is simulated: 300
 # users, 400 items of ten kinds, of which 100 are new. An item's text is three short opinions, one a
@@ -472,8 +473,9 @@ course.claim("18.exact", opinions=opinions, moved=moved)
 # not change. And the limits stand in the same sentence. A lie leaves the form's equivalence class:
 # it *says* something else. So does a synonym that the groups do not have, and a typo. **Invariance
 # stops what means the same. A lie does not mean the same, and a reader that ignored it would ignore
-# honest praise too.** What stops lies is somebody who checks: the program holds a changed text back
-# until a person looked at it, and bought or returned items tell more than a description.
+# honest praise too.** What stops lies is somebody who checks: moderation, or what buyers do with the
+# item, which says more than its description once there are clicks. (The program's own default is
+# `reviews-robust` with words made equal.)
 #
 # ## 8 · A budget of words
 #
