@@ -74,8 +74,8 @@ def timeline():
         ax.set(xlim=(-1, 101), ylim=(-0.8, 1.6))
         ax.axis("off")
         ax.plot([0, 98], [0, 0], color="#222222", lw=1.6)
-        for low, high, what, colour in ((0, 58, "known", plots.COLOURS["adversarial"]),
-                                        (61, 96, "not yet known", plots.COLOURS["standard"])):
+        for low, high, what, colour in ((0, 59.5, "known", plots.COLOURS["adversarial"]),
+                                        (60, 96, "not yet known", plots.COLOURS["standard"])):
             ax.add_patch(FancyBboxPatch((low, 0.2), high - low, 0.45, facecolor="white",
                                         edgecolor=colour, lw=1.8, boxstyle="round,pad=0.02",
                                         hatch="" if what == "known" else "//"))  # fmt: skip
