@@ -57,16 +57,17 @@ CLAIMS = {
         lambda new_ones: min(new_ones.values()) > new_ones["clean"] - 0.03,
     ),
     "18.exact": Claim(
-        "Of all rewordings of a short text the reader with equal words has one opinion, and the "
-        "standard reader has many. A lie moves the opinion of each of the two.",
+        "Of all rewordings of a short text the reader with equal words has one opinion; the "
+        "standard reader has many, and some take blame for praise nearly or wholly. A lie moves "
+        "the opinion of both.",
         lambda opinions, moved: len(set(opinions["equal"].tolist())) == 1
-        and len(opinions["clean"]) > 100 and len(set(opinions["clean"].tolist())) > 50
+        and len(set(opinions["clean"].tolist())) > 500 and opinions["clean"].max() > 0.3
         and all(moved[name][1] > moved[name][0] + 0.2 for name in ("clean", "equal")),
     ),
     "18.budget": Claim(
-        "With more words the item climbs for the median user of the standard reader, and stays "
-        "where it is with equal words.",
-        lambda middle: middle["clean"][-1] < middle["clean"][0] - 5
-        and len(set(middle["equal"].tolist())) == 1,
+        "With more words the item comes among the first ten of many more users of the standard "
+        "reader, and of no more with equal words.",
+        lambda first_ten: first_ten["clean"][-1] > first_ten["clean"][0] + 0.08
+        and len(set(first_ten["equal"].tolist())) == 1,
     ),
 }

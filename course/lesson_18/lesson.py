@@ -434,8 +434,9 @@ figures.deeds(seen_by, len(shop.users))
 # <details><summary>What you should see</summary>
 #
 # FGM on embeddings takes most of what rewording earns in this market, and leaves stuffing and lies
-# as they were. `robust` and `equal` take all or nearly all of what rewording earns. Two lies still
-# pay with `equal`.
+# as they were. `robust` and `equal` take all or nearly all of what rewording earns. Two lies pay as
+# well as ever with `equal`. They pay less with `robust`: that is a fact about this model, which
+# nobody promised.
 #
 # </details>
 #
@@ -453,51 +454,55 @@ figures.deeds(seen_by, len(shop.users))
 # down *all* of them, and look at what each reader says.
 
 # %%
-short = "The lid is fragile, and the courier was slow."
+short = "I find the zips sturdy. Still, the price is outrageous."
 choices = [(word, *more) for word, more in
            zip(words(short), workshop.WORLD.substitutes(short), strict=True)]  # fmt: skip
 every = [replace(short, dict(enumerate(chosen))) for chosen in itertools.product(*choices)]
-opinions = {name: reader(every) for name, reader in readers.items()}
+opinions = {name: readers[name](every) for name in ("clean", "robust", "equal")}
 print(f"{len(every)} rewordings of: {short}")
 for name, values in opinions.items():
-    print(f"{name:7} {len(set(values.tolist())):4} opinions, from {values.min():.4f} to "
+    print(f"{name:7} different opinions: {len(set(values.tolist())):4}, from {values.min():.4f} to "
           f"{values.max():.4f}")
-lie = "\nThe lid is sturdy, and I love it."
-moved = {name: reader([short, short + lie]) for name, reader in readers.items()}
+lie = "\nThe clasps are strong, and I love it."
+moved = {name: readers[name]([short, short + lie]) for name in opinions}
 print("with a lie:", {name: f"{a:.3f} to {b:.3f}" for name, (a, b) in moved.items()})
 course.claim("18.exact", opinions=opinions, moved=moved)
 
 # %% [markdown]
-# `equal` has one opinion of all of them, to the last bit, because all have one canonical form. The
-# argument is the same for a text of any length: substitution never leaves a group, so the form does
-# not change. And the limits stand in the same sentence. A lie leaves the form's equivalence class:
-# it *says* something else. So does a synonym that the groups do not have, and a typo. **Invariance
-# stops what means the same. A lie does not mean the same, and a reader that ignored it would ignore
-# honest praise too.** What stops lies is somebody who checks: moderation, or what buyers do with the
-# item, which says more than its description once there are clicks. (The program's own default is
-# `reviews-robust` with words made equal.)
+# The standard reader finds praise among the rewordings of a text that blames. `robust` does not,
+# but that could not be known before all were tried. `equal` has one opinion of all of them, to the
+# last bit, because all have one canonical form. The argument is the same for a text of any length:
+# substitution never leaves a group, so the form does not change. And the limits stand in the same
+# sentence. A lie leaves the form's equivalence class: it *says* something else. So does a synonym
+# that the groups do not have, and a typo. **Invariance stops what means the same. A lie does not
+# mean the same, and a reader that ignored it would ignore honest praise too.** What stops lies is
+# somebody who checks: moderation, or what buyers do with the item, which says more than its
+# description once there are clicks. (The program's own default is `reviews-robust` with words made
+# equal.)
 #
 # ## 8 · A budget of words
 #
-# How many words does it take? The target's place for one user, among 100 new items, as more words
-# may change:
+# How many words does it take? Of the attacked items we take the one to which rewording is kindest,
+# and look at its place among the 100 new items as more words may change:
 
 # %%
-draw, paths, most = figures.places(shops, target)
-middle = {name: np.median(places, axis=1) for name, (_, places) in paths.items()}
-lucky = int(np.argmax(paths["clean"][1][0] - paths["clean"][1][-1]))
-for name, places in middle.items():
-    print(f"{name:7} place of the median user: {places[0]:.0f} with no word changed, "
-          f"{places[most // 2]:.0f} with {most // 2}, {places[-1]:.0f} with {most}")
-course.claim("18.budget", middle=middle)
-draw(lucky, most // 2, "clean")
+star = max(bad.itertuples(), key=lambda item: promote_text(
+    readers["clean"], item.text, workshop.WORLD.substitutes(item.text), 16)[1])
+draw, paths, most = figures.places(shops, star)
+first_ten = {name: (places <= 10).mean(axis=1) for name, (_, places) in paths.items()}
+for name, share in first_ten.items():
+    print(f"{name:7} among the first ten of {share[0]:.0%} of users with no word changed, of "
+          f"{share[2]:.0%} with 2, of {share[most]:.0%} with {most}")
+course.claim("18.budget", first_ten=first_ten)
+user = int(np.argmax(paths["clean"][1][0] - paths["clean"][1][-1]))  # for whom it climbs most
+draw(user, most // 2, "clean")
 
 # %% [markdown]
 # *The figure: the item's place for one user against the number of words that may change. The first
 # ten are shaded. The line of the chosen reader is strong, and the ring is the chosen budget.*
 
 # %%
-figures.explore_places(draw, len(shop.users), most, lucky, [*shops])
+figures.explore_places(draw, len(shop.users), most, user, [*shops])
 
 # %% [markdown]
 # Move the user first. For some the item cannot come up: it is the wrong kind or too dear, and no
