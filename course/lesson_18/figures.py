@@ -8,7 +8,6 @@ from matplotlib.ticker import PercentFormatter
 
 from advlib import plots
 from advlib.corpora import words
-from advlib.statistics import wilson
 from advlib.systems.ranking import promote
 from course.lesson_18.workshop import WORLD
 from course.widgets import explore
@@ -110,7 +109,7 @@ def promises(kept):
     return fig
 
 
-def deeds(shares, n: int, names=None):
+def deeds(shares, n: int):
     """The share of pairs of user and item that meet, for each reader and deed, with intervals over
     users. shares: reader -> how -> (users,) the share of the attacked items that each sees."""
     hows = list(next(iter(shares.values())))
@@ -125,7 +124,7 @@ def deeds(shares, n: int, names=None):
                 ax.errorbar(x + 0.15 * (j - (len(shares) - 1) / 2), mean, half, fmt=mark,
                             color=colour, capsize=3, markersize=7, label=None if x else reader)
                 said.append(f"{reader}, {how} {mean:.1%}")
-        ax.set_xticks(range(len(hows)), [how.replace(" ", "\n") for how in hows])
+        ax.set_xticks(range(len(hows)), [how.replace(" ", "\n", 1) for how in hows])
         ax.set(ylabel="exposure@10", xlabel="what the seller does", ylim=(-0.005, None))
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4,
@@ -174,9 +173,3 @@ def explore_places(draw, users: int, most: int, start: int, readers):
     """Move the user, the number of words and the reader."""
     return explore(draw, user=(start, 0, users - 1, 1), budget=(most // 2, 0, most, 1),
                    reader=(readers[0], tuple(readers)))  # fmt: skip
-
-
-def interval_of(hits: int, n: int) -> str:
-    """In per cent, with Wilson's interval."""
-    low, high = wilson(hits, n)
-    return f"{hits / n:.1%} ({low:.1%} to {high:.1%})"
