@@ -57,11 +57,11 @@ CLAIMS = {
         lambda new_ones: min(new_ones.values()) > new_ones["clean"] - 0.03,
     ),
     "18.exact": Claim(
-        "Of all rewordings of a short text the reader with equal words has one opinion; the "
-        "standard reader has many, and some take blame for praise nearly or wholly. A lie moves "
-        "the opinion of both.",
+        "Of all rewordings of a short text the reader with equal words has one opinion. The "
+        "standard reader has hundreds, from plain blame to one third and more. A lie moves the "
+        "opinion of both.",
         lambda opinions, moved: len(set(opinions["equal"].tolist())) == 1
-        and len(set(opinions["clean"].tolist())) > 500 and opinions["clean"].max() > 0.3
+        and len(set(opinions["clean"].tolist())) > 500 and opinions["clean"].max() > 1 / 3
         and all(moved[name][1] > moved[name][0] + 0.2 for name in ("clean", "equal")),
     ),
     "18.budget": Claim(
