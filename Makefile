@@ -55,10 +55,11 @@ colab-check:  ## Run every notebook with the versions that Colab ships (its torc
 	.venv-colab/bin/pip install -q --disable-pip-version-check --force-reinstall --no-deps .
 	cd .venv-colab && COURSE_STRICT=1 COURSE_RECORD=$$(mktemp -d)/record.json OMP_NUM_THREADS=1 bin/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-cell-timeout 600 ../notebooks ../solutions
 
-browser-check: $(VENV)/.installed  ## Use the widgets of every solved notebook in a real browser
+browser-check: $(VENV)/.systems  ## Use the notebooks' widgets and the programs in a real browser
 	$(PIP) playwright
 	command -v chromium google-chrome >/dev/null || $(PY) -m playwright install --with-deps chromium
 	OMP_NUM_THREADS=1 $(PY) tools/browser_check.py
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -k browser tests/test_assistant.py tests/test_monitor.py tests/test_recommender.py
 
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)

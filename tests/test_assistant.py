@@ -296,7 +296,7 @@ def test_a_file_that_is_no_store_gets_a_sentence(tmp_path):
 def test_a_damaged_store_gets_a_sentence(tmp_path):
     path = tmp_path / "store.sqlite"
     kept = QuestionStore(path)
-    kept.add(rows(400))
+    kept.add([row | {"question": f"{i} {row['question']}"} for i in range(7) for row in rows()])
     kept.close()
     data = bytearray(path.read_bytes())
     for start in range(4096, len(data) - 4096, 4096):

@@ -617,7 +617,7 @@ def live(folder):
     """The embedded program, with an alarm that came by itself; killed with -9 after the tests."""
     pytest.importorskip("gradio")
     with started("--store", folder / "s.sqlite", "--alarms", folder / "alarms.jsonl",
-                 "--model", "news-clean", "--per-minute", "6000") as server:  # fmt: skip
+                 "--model", "news-robust", "--per-minute", "6000") as server:  # fmt: skip
         wait_for(lambda: ask(server.address, "/alarms"))
         yield server
 
