@@ -1,11 +1,12 @@
 """Right and wrong answers to the exercises of lesson 18."""
 
+import itertools
 import math
+import random
 
 import numpy as np
 
-from advlib.corpora import replace
-from advlib.statistics import wilson
+from advlib.corpora import replace, words
 from advlib.systems.ranking import ndcg, promote
 
 # ---------------------------------------------------------------- 18.1
@@ -114,43 +115,6 @@ def leak_zeroes(features, log, asked):
 # ---------------------------------------------------------------- 18.3
 
 
-def exposure_sorted(scores, item, k):
-    first = np.argsort(-scores, axis=1)[:, :k]
-    hits = sum(item in row for row in first.tolist())
-    return (hits / len(scores), *wilson(hits, len(scores)))
-
-
-def exposure_formula(scores, item, k):
-    n, z = len(scores), 1.96
-    p = float(((scores >= scores[:, item, None]).sum(1) <= k).mean())
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return p, centre - half, centre + half
-
-
-def exposure_with(change=lambda p, low, high, n: (p, low, high), sign=1, more=0):
-    def answer(scores, item, k):
-        own = sign * scores
-        hits, n = int(((own > own[:, [item]]).sum(1) < k + more).sum()), len(scores)
-        return change(hits / n, *wilson(hits, n), n)
-
-    return answer
-
-
-def exposure_wald(p, low, high, n):
-    half = 1.96 * math.sqrt(p * (1 - p) / n)
-    return p, p - half, p + half
-
-
-def exposure_in_place(scores, item, k):
-    result = exposure_sorted(scores, item, k)
-    scores.sort(axis=1)
-    return result
-
-
-# ---------------------------------------------------------------- 18.4
-
-
 def promote_by_library(score, text, options, most):
     found = promote(score, text, options, most)
     return found.text, found.after
@@ -213,15 +177,89 @@ def promote_before(score, text, options, most):
     return found.text, found.before
 
 
+# ---------------------------------------------------------------- 18.4
+
+
+def wordings_grown(score, text, options):
+    """Each word in turn, of all texts so far; every text is asked about by itself."""
+    found = {text}
+    for i, more in enumerate(options):
+        found = {replace(one, {i: new}) for one in found for new in (words(one)[i], *more)}
+    scores = [score([one])[0] for one in found]
+    return len(found), min(scores), max(scores)
+
+
+def wordings_deeper(score, text, options, i=0):
+    """Word i, then the rest: by recursion, with what is found kept in a dict."""
+
+    def rest(now, i):
+        if i == len(options):
+            return {now: float(score([now])[0])}
+        found = rest(now, i + 1)
+        for new in options[i]:
+            found |= rest(replace(now, {i: new}), i + 1)
+        return found
+
+    earned = rest(text, 0)
+    return [len(earned), min(earned.values()), max(earned.values())]
+
+
+def wordings_of(texts, give=lambda number, low, high: (number, low, high)):
+    """An answer to 18.4 that looks at the texts that `texts(text, options)` gives."""
+
+    def answer(score, text, options):
+        every = texts(text, options)
+        scores = score(every)
+        return give(len(every), float(min(scores)), float(max(scores)))
+
+    return answer
+
+
+def texts_all(text, options):
+    choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
+    return sorted({replace(text, dict(enumerate(c))) for c in itertools.product(*choices)})
+
+
+def texts_twice(text, options):
+    choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
+    return [replace(text, dict(enumerate(c))) for c in itertools.product(*choices)]
+
+
+def texts_single(text, options):
+    return [text] + [replace(text, {i: new}) for i, found in enumerate(options) for new in found]
+
+
+def texts_changed(text, options):
+    choices = [found or (word,) for word, found in zip(words(text), options, strict=True)]
+    return sorted({replace(text, dict(enumerate(c))) for c in itertools.product(*choices)})
+
+
+def texts_drawn(text, options):
+    return random.Random(0).sample(every := texts_all(text, options), min(50, len(every)))
+
+
+def wordings_greedy(score, text, options):
+    up, down = (promote(lambda texts, s=sign: [s * x for x in score(texts)], text, options)
+                for sign in (1, -1))  # fmt: skip
+    return len(texts_all(text, options)), -down.after, up.after
+
+
+def wordings_pops(score, text, options):
+    result = wordings_grown(score, text, options)
+    options[1] = ()
+    return result
+
+
 RIGHT = [
     ("18.1", ndcg_of_library),
     ("18.1", ndcg_by_items),
     ("18.2", leak_row_by_row),
     ("18.2", leak_with()),
-    ("18.3", exposure_sorted),
-    ("18.3", exposure_formula),
-    ("18.4", promote_by_library),
-    ("18.4", promote_with()),
+    ("18.3", promote_by_library),
+    ("18.3", promote_with()),
+    ("18.4", wordings_grown),
+    ("18.4", wordings_deeper),
+    ("18.4", wordings_of(texts_all)),
 ]
 
 # (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
@@ -245,24 +283,27 @@ WRONG = [
     ("18.2", leak_sorts, "changes the table"),
     ("18.2", leak_zeroes, "changes the table"),
     ("18.2", lambda f, log, asked: None, "None"),
-    ("18.3", exposure_with(exposure_wald), "not Wilson"),
-    ("18.3", exposure_with(sign=-1), "lowest scores"),
-    ("18.3", exposure_with(more=1), "one place too many"),
-    ("18.3", exposure_with(more=-1), "one place too few"),
-    ("18.3", exposure_with(lambda p, low, high, n: (p * n, low, high)), "divide by"),
-    ("18.3", exposure_with(lambda p, low, high, n: (p, high, low)), "exchanged"),
-    ("18.3", exposure_with(lambda p, low, high, n: p), "three things"),
-    ("18.3", exposure_in_place, "changes `scores`"),
-    ("18.3", lambda s, i, k: None, "None"),
-    ("18.4", promote_with(order=False), "take their turns|earns less"),
-    ("18.4", promote_with(keep=False), "earns less|less than before"),
-    ("18.4", promote_with(one=False), "beside the text|earns less"),
-    ("18.4", promote_with(limit=False), "words have changed"),
-    ("18.4", promote_with(what=lambda text, best: text), "two things"),
-    ("18.4", promote_rounds, "texts were asked about"),
-    ("18.4", promote_pops, "changes `options`"),
-    ("18.4", promote_one_text, "list of texts"),
-    ("18.4", promote_added, "only words may change"),
-    ("18.4", promote_before, "before the attack"),
-    ("18.4", lambda score, text, options, most: None, "None"),
+    ("18.3", promote_with(order=False), "take their turns|earns less"),
+    ("18.3", promote_with(keep=False), "earns less|less than before"),
+    ("18.3", promote_with(one=False), "beside the text|earns less"),
+    ("18.3", promote_with(limit=False), "words have changed"),
+    ("18.3", promote_with(what=lambda text, best: text), "two things"),
+    ("18.3", promote_rounds, "texts were asked about"),
+    ("18.3", promote_pops, "changes `options`"),
+    ("18.3", promote_one_text, "list of texts"),
+    ("18.3", promote_added, "only words may change"),
+    ("18.3", promote_before, "before the attack"),
+    ("18.3", lambda score, text, options, most: None, "None"),
+    ("18.4", wordings_of(texts_single), "several words at once"),
+    ("18.4", wordings_of(texts_changed), "may also stay"),
+    ("18.4", wordings_of(texts_twice), "counts once"),
+    ("18.4", wordings_of(texts_drawn), "number of texts"),
+    ("18.4", wordings_of(texts_all, lambda n, low, high: (n - 1, low, high)), "itself is one"),
+    ("18.4", wordings_of(texts_all, lambda n, low, high: (n, high, low)), "exchanged"),
+    ("18.4", wordings_of(texts_all, lambda n, low, high: low == high), "three things"),
+    ("18.4", lambda score, text, options: (108, score([text])[0], 9.0), "low, high"),
+    ("18.4", wordings_greedy, "low, high"),
+    ("18.4", wordings_pops, "changes `options`"),
+    ("18.4", lambda score, text, options: (1, score(text), 0), "list of texts"),
+    ("18.4", lambda score, text, options: None, "None"),
 ]

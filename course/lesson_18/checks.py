@@ -2,7 +2,7 @@
 
 The specification: NDCG is the mean over every order that the scores allow, and the best order is
 found among all permutations; a leak is planted, so it is known; the attack is compared with the
-best of all allowed rewordings; the ends of the interval are found by bisection of its equation.
+best of all allowed rewordings; all rewordings are found word by word, as a set that grows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from advlib.corpora import replace, words
-from advlib.statistics import wilson
 from course.checking import Exercise, Wrong, compare, expect, show
 
 
@@ -228,71 +227,6 @@ def leaking(features, log, asked):
 
 # ---------------------------------------------------------------- 18.3
 
-Z = 1.96
-
-
-def _ends(hits: int, n: int) -> tuple[float, float]:
-    """All p with |hits/n − p| <= Z·sqrt(p(1 − p)/n): their ends, by bisection."""
-    share = hits / n
-
-    def outside(p: float) -> bool:
-        return abs(share - p) > Z * math.sqrt(p * (1 - p) / n)
-
-    ends = []
-    for far in (0.0, 1.0):
-        out, inside = far, share
-        for _ in range(80):
-            middle = (out + inside) / 2
-            out, inside = (middle, inside) if outside(middle) else (out, middle)
-        ends.append(inside)
-    return ends[0], ends[1]
-
-
-def check_exposure(answer) -> None:
-    rng = np.random.default_rng(1803)
-    cases = [(rng.random((40, 12)), item, k) for item, k in ((3, 4), (0, 1), (11, 10))]
-    few = rng.random((25, 6))
-    few[:, 2] = -1.0  # nobody sees it among five
-    cases += [(few, 2, 5), (few, 2, 6)]
-    for scores, item, k in cases:
-        places = [sum(other > row[item] for other in row) for row in scores]  # from 0
-        hits, n = sum(place < k for place in places), len(scores)
-        share, (low, high) = hits / n, _ends(hits, n)
-        given = {"users, items": scores.shape, "item": item, "k": k, "users who see it": hits}
-        was = scores.copy()
-        result = answer(scores, item, k)
-        expect(np.array_equal(was, scores), "your function changes `scores`; work on a copy",
-               likely="scores.sort() sorts in place; np.sort and np.argsort do not", given=given)
-        expect(result is not None, "the result is None: does the function return it?", given=given)
-        expect(isinstance(result, tuple | list) and len(result) == 3, "the function should return "
-               "three things, (share, low, high)", given=given, yours=show(result))  # fmt: skip
-        numbers = [_number(x, name, given) for x, name in zip(result, ("share", "low", "high"),
-                                                              strict=True)]  # fmt: skip
-        lowest = sum(sum(other < row[item] for other in row) < k for row in scores) / n
-        compare(numbers[0], share, given=given, what="the share", atol=1e-9, mistakes={
-            "this is their number: divide by the number of users": float(hits),
-            "the lowest scores stand first here": lowest,
-            "one place too many": sum(place <= k for place in places) / n,
-            "one place too few": sum(place < k - 1 for place in places) / n})  # fmt: skip
-        plain = Z * math.sqrt(share * (1 - share) / n)
-        compare(numbers[1:], [low, high], given=given, what="the interval", atol=2e-4,
-                mistakes={"share ± z·sqrt(share·(1 − share)/n) is not Wilson's interval: it has no "
-                          "width where nobody sees the item": [share - plain, share + plain],
-                          "low and high are exchanged": [high, low],
-                          "n is the number of users, not of items":
-                          [*_ends(round(share * scores.shape[1]), scores.shape[1])]})  # fmt: skip
-
-
-def exposure_interval(scores, item, k):
-    """(share, low, high): who sees the item among their first k, with Wilson's 95 % interval."""
-    above = (scores > scores[:, [item]]).sum(axis=1)
-    hits, n = int((above < k).sum()), len(scores)
-    low, high = wilson(hits, n)
-    return hits / n, low, high
-
-
-# ---------------------------------------------------------------- 18.4
-
 
 class _Score:
     """A score that adds up, word by word, or where pairs of words matter too; counts texts."""
@@ -402,9 +336,71 @@ def promote_text(score, text, options, most):
     return replace(text, chosen), best
 
 
+# ---------------------------------------------------------------- 18.4
+
+_TWICE = [(), ("case", "case"), (), ("large", "big", "huge"), (), (), (), (), ("late",)]
+_NEEDLE = {("case", "great", "lid", "late"): 0.7}  # seen by nobody who tries one word at a time
+_NONE = [()] * len(_OPTIONS)
+
+
+class _Rare(_Score):
+    """Nearly all texts have one score; the words of `_NEEDLE` together have another."""
+
+    def of(self, text: str) -> float:
+        return 0.2 + sum(v for found, v in self.worth.items() if {*found} <= {*words(text)})
+
+
+def _closure(text: str, options) -> set[str]:
+    """All rewordings, the text among them: word by word, of what there is so far."""
+    found = {text}
+    for i, more in enumerate(options):
+        found |= {replace(one, {i: new}) for one in found for new in more}
+    return found
+
+
+def check_all_wordings(answer) -> None:
+    cases = [("a sum over the words", _Score(_ADDS), _OPTIONS),
+             ("one and the same for all texts", _Score({}), _OPTIONS),
+             ("0.2, but for a few texts that differ in several words", _Rare(_NEEDLE), _OPTIONS),
+             ("a sum over the words", _Score(_ADDS), _TWICE),
+             ("a sum over the words", _Score(_ADDS), _NONE)]  # fmt: skip
+    for how, score, chosen in cases:
+        options = [tuple(found) for found in chosen]
+        given = dict(text=_TEXT, options={w: o for w, o in zip(words(_TEXT), options, strict=True)
+                                          if o}, score=how)  # fmt: skip
+        result = answer(score, _TEXT, options)
+        expect(options == chosen, "your function changes `options`; work on a copy", given=given)
+        expect(result is not None, "the result is None: does the function return it?", given=given)
+        expect(isinstance(result, tuple | list) and len(result) == 3, "the function should return "
+               "three things, (number, low, high)", given=given, yours=show(result))  # fmt: skip
+        number, low, high = (_number(x, name, given) for x, name in
+                             zip(result, ("number", "low", "high"), strict=True))  # fmt: skip
+        every = _closure(_TEXT, options)
+        sizes = [len(found) for found in options if found]
+        compare(number, len(every), given=given, what="the number of texts", mistakes={
+            "the text itself is one of them": len(every) - 1,
+            "a seller may replace several words at once": 1 + sum(sizes),
+            "a word with options may also stay as it is": math.prod(sizes),
+            "two choices may give one and the same text, and it counts once":
+                math.prod(1 + n for n in sizes)})  # fmt: skip
+        scores = [score.of(one) for one in every]
+        right = min(scores), max(scores)
+        compare([low, high], [*right], given=given, what="(low, high)", atol=1e-9, mistakes={
+            "low and high are exchanged": [right[1], right[0]],
+            "low is the score of the text itself": [score.of(_TEXT), right[1]]})  # fmt: skip
+
+
+def all_wordings(score, text, options):
+    """(number, low, high) of all rewordings: how many texts, the lowest and the highest score."""
+    choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
+    every = {replace(text, dict(enumerate(chosen))) for chosen in itertools.product(*choices)}
+    scores = score(sorted(every))
+    return len(every), float(min(scores)), float(max(scores))
+
+
 EXERCISES: dict[str, Exercise] = {
     "18.1": Exercise("NDCG", check_ndcg, ndcg_at),
     "18.2": Exercise("find the leak", check_leaking, leaking),
-    "18.3": Exercise("exposure, with its interval", check_exposure, exposure_interval),
-    "18.4": Exercise("a seller who rewords", check_promote_text, promote_text),
+    "18.3": Exercise("a seller who rewords", check_promote_text, promote_text),
+    "18.4": Exercise("all wordings", check_all_wordings, all_wordings),
 }
