@@ -31,9 +31,10 @@ CLAIMS = {
     ),
     "18.reword": Claim(
         "Reworded bad items are seen by several times as many users as with random synonyms of "
-        "the same number, and by at least 3 per cent more.",
+        "the same number, by at least 3 per cent more, and by more than with one lie.",
         lambda earned: earned["reworded"] > earned["random synonyms"] + 3
-        and earned["reworded"] > 2.5 * earned["random synonyms"],
+        and earned["reworded"] > 2.5 * earned["random synonyms"]
+        and earned["reworded"] > earned["one lie"],
     ),
     "18.fgm": Claim(
         "Plain adversarial training, FGM on embeddings, leaves less to rewording than standard "
@@ -57,11 +58,11 @@ CLAIMS = {
         lambda new_ones: min(new_ones.values()) > new_ones["clean"] - 0.03,
     ),
     "18.exact": Claim(
-        "Of all rewordings of a short text the reader with equal words has one opinion. The "
-        "standard reader has hundreds, from plain blame to one third and more. A lie moves the "
-        "opinion of both.",
-        lambda opinions, moved: len(set(opinions["equal"].tolist())) == 1
-        and len(set(opinions["clean"].tolist())) > 500 and opinions["clean"].max() > 1 / 3
+        "Of all rewordings of a short text the reader with equal words has one opinion. Those of "
+        "the standard reader go from plain blame to one third and more. A lie moves the opinion "
+        "of both.",
+        lambda every, moved: every["equal"][0] > 1000 and every["equal"][1] == every["equal"][2]
+        and every["clean"][1] < 0.1 and every["clean"][2] > 1 / 3
         and all(moved[name][1] > moved[name][0] + 0.2 for name in ("clean", "equal")),
     ),
     "18.budget": Claim(

@@ -20,8 +20,9 @@ LOOKS = {"clean": ("o", plots.COLOURS["standard"]), "FGM": ("^", plots.COLOURS["
 def parts():
     """The parts of the program, and the one that a seller can reach."""
     boxes = [(0.0, 1.5, "item's text"), (2.5, 1.5, "reader\n(a victim)"), (5.0, 1.5, "opinion"),
-             (0.0, 0.0, "log of clicks"), (5.0, 0.0, "what was known\nthe day before"),
-             (7.6, 0.75, "ranker\n(trees)"), (10.0, 0.75, "first ten\nof a user")]  # fmt: skip
+             (0.0, 0.0, "log of clicks,\nkinds, prices"),
+             (5.0, 0.0, "what was known\nthe day before"), (7.6, 0.75, "ranker\n(trees)"),
+             (10.0, 0.75, "first ten\nof a user")]  # fmt: skip
     arrows = [(0, 1), (1, 2), (2, 5), (3, 4), (4, 5), (5, 6)]
     with plots.style():
         fig, ax = plots.figure(8.4, 2.7)
@@ -41,8 +42,9 @@ def parts():
         ax.text(0, 2.25, "here a seller writes", ha="center", fontsize=10,
                 color=plots.COLOURS["standard"])  # fmt: skip
     fig.alt = ("The parts: an item's text goes to a reader, which gives an opinion; the log of "
-               "clicks gives what was known the day before; both go into a ranker of trees, and "
-               "that makes each user's first ten. A seller writes the text and nothing else.")
+               "clicks with the kinds and prices of items gives what was known the day before; "
+               "both go into a ranker of trees, and that makes each user's first ten. A seller "
+               "writes the text and nothing else.")
     return fig
 
 
@@ -124,8 +126,10 @@ def deeds(shares, n: int):
                 ax.errorbar(x + 0.15 * (j - (len(shares) - 1) / 2), mean, half, fmt=mark,
                             color=colour, capsize=3, markersize=7, label=None if x else reader)
                 said.append(f"{reader}, {how} {mean:.1%}")
-        ax.set_xticks(range(len(hows)), [how.replace(" ", "\n", 1) for how in hows])
-        ax.set(ylabel="exposure@10", xlabel="what the seller does", ylim=(-0.005, None))
+        ax.set_xticks(range(len(hows)), [how if len(how) < 9 else how.replace(" ", "\n")
+                                         for how in hows])
+        ax.set(ylabel="exposure@10\n(share of users)", xlabel="what the seller does",
+               ylim=(-0.005, None))
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4,
                    title="who reads")  # fmt: skip

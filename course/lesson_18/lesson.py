@@ -9,7 +9,7 @@
 # - find the columns of a table that know the future;
 # - build a ranker of clicks whose only view of a new item is its text;
 # - be a seller who rewords, stuffs or lies, and count how many users see the item then;
-# - tell what a defence can stop exactly, what it can make rarer, and what it cannot see.
+# - prove by counting what a defence stops; tell what it makes rarer, and what it cannot see.
 #
 # **Time** {{TIME}} About 66 minutes for you: 24 of reading, 42 of exercises.
 #
@@ -41,22 +41,22 @@ from advlib.corpora import replace, words
 from advlib.corpora.shop import market
 from advlib.statistics import wilson
 from advlib.systems.clicks import Ranker, Reader
-from advlib.systems.ranking import ndcg
+from advlib.systems.ranking import exposure, ndcg
 from course.lesson_18 import figures, workshop
 
 figures.parts()
 
 # %% [markdown]
-# *The figure: the parts of a recommender, from left to right. The text is the one part that a
-# seller can reach.*
+# *The figure: the parts of a recommender, from left to right. Of a new item there are no clicks; of
+# what is left, its seller changes the text here, and nothing else.*
 #
-# This is how the program `examples/recommender` works; `make recommender` starts it. It and this
-# lesson use the same parts of the library, `advlib.systems.clicks` and `advlib.systems.ranking`;
-# three of the exercises are functions of the second. For a shop of your own,
-# `python benchmarks/recommender.py --data ITEMS.csv CLICKS.csv` prints the NDCG of this ranker.
+# This is how the program `examples/recommender` works; `make recommender` starts it (section 9). It
+# and this lesson use the same parts of the library, `advlib.systems.clicks` and
+# `advlib.systems.ranking`. What you write in exercises 18.1 and 18.3 is `ndcg` and `promote` of the
+# second.
 #
-# Real shops do not tell us which order would have been best. So the shop here is simulated: 300
-# users, 400 items of ten kinds, of which 100 are new. An item's text is three short opinions, one a
+# Real shops do not tell us which order would have been best. So this one is simulated: 300 users,
+# 400 items of ten kinds, of which 100 are new. An item's text is three short opinions, one a
 # line. Its **quality** is the share of them that praise. A user clicks with the probability
 # $1/(1+e^{-u})$, where
 #
@@ -255,53 +255,29 @@ figures.promises(kept)
 # ## 5 · Who sees an item
 #
 # A seller does not care about NDCG. What he wants is **exposure@10**: the share of users who see
-# the item among their first ten. It is a share, so it has an interval. Wilson's interval (1927) is
-# the set of all $p$ for which the share $\hat p$ that was seen is no surprise:
-# $|\hat p-p|\le z\sqrt{p(1-p)/n}$, with $n$ users and $z=1.96$ for 95 %.
-#
-# ### Exercise 18.3: exposure, with its interval · ●○○ · 6 min
-#
-# Write `exposure_interval(scores, item, k)`: `scores` is `(users, items)`, in which no user has two
-# equal scores, and `item` a column. Return `(share, low, high)`: the share of users for whom fewer
-# than `k` items score higher than this one, and the ends of Wilson's interval. Leave `scores` as it
-# is.
-#
-# <details><summary>Hint</summary>
-#
-# `scores[:, [item]]` keeps the column as `(users, 1)`, so it can be compared with all. The library
-# has Wilson's interval: `wilson(hits, n)`, imported above.
-#
-# </details>
-
-
-# %%
-def exposure_interval(scores, item, k):
-    """(share, low, high): who sees the item among their first k, with Wilson's 95 % interval."""
-    # SOLUTION
-
-
-exposure_interval = course.exercise("18.3", exposure_interval)
+# the item among their first ten. The library counts it, with ties as in exercise 18.1. It is a
+# share, so it has an interval: Wilson's, as in lesson 07.
 
 # %%
 bad = workshop.worst(shop, profile.pick(5, 10))
 target = bad.iloc[0]
-ours = shops["clean"]
+ours, n = shops["clean"], len(shop.users)
 for quality in (1, 0):
     some = shop.items[shop.items["new"] & (shop.items["quality"] == quality)].iloc[0]
-    share, low, high = exposure_interval(ours.scores, ours.column(some["id"]), 10)
+    share = exposure(ours.scores, [ours.column(some["id"])], k=10)[0]
+    low, high = wilson(round(share * n), n)
     print(f"item {some['id']}, quality {quality}: {share:.1%} of users see it ({low:.1%} to "
           f"{high:.1%})")
 
 # %% [markdown]
-# (Trees give equal scores now and then; the library's `exposure` breaks ties as exercise 18.1 does.
-# From here on it is used.) The interval is about *other users of this shop*. It says nothing about
-# other items or another training.
+# The interval is about *other users of this shop*. It says nothing about other items or another
+# training.
 #
 # ## 6 · A seller at work
 #
-# The threat model: a seller has a new item in whose text nothing praises. He may change its text
-# and nothing else, knows the reader, and may ask it as often as he likes. He can do three things,
-# and they are often mixed up:
+# The threat model: a seller has a new item, and all three opinions in its text blame. He may change
+# the text and nothing else, knows the reader, and may ask it as often as he likes. He can do three
+# things, and they are often mixed up:
 #
 # - **reword**: other words that mean the same (at most 30 % of them, from the known substitutes of
 #   the world, as in lesson 06);
@@ -310,7 +286,7 @@ for quality in (1, 0):
 #
 # Whoever rewords says the same as before. So a ranking that moves made a mistake.
 #
-# ### Exercise 18.4: a seller who rewords · ●●● · 14 min
+# ### Exercise 18.3: a seller who rewords · ●●● · 14 min
 #
 # Write `promote_text(score, text, options, most)`. `score(texts)` takes a *list* of texts and
 # returns what each would earn, one number per text. `options[i]` has what may stand in place of
@@ -338,7 +314,7 @@ def promote_text(score, text, options, most):
     # SOLUTION
 
 
-promote_text = course.exercise("18.4", promote_text)
+promote_text = course.exercise("18.3", promote_text)
 
 # %% [markdown]
 # The score is the opinion that the reader has. (The trees are made so that P(click) never falls
@@ -450,23 +426,50 @@ figures.deeds(seen_by, len(shop.users))
 #
 # ### A proof by counting
 #
-# "Rewording earns nothing" is more than a measurement. A short text has few rewordings. We write
-# down *all* of them, and look at what each reader says.
+# "Rewording earns nothing" is more than a measurement. A short text has so few rewordings that we
+# can write down *all* of them. If all earn the same, no seller gains by rewording it, however
+# clever he is.
+#
+# ### Exercise 18.4: all wordings · ●●○ · 8 min
+#
+# Write `all_wordings(score, text, options)`, with `score` and `options` as in exercise 18.3. Any
+# number of words may change: none, some, or all that have options. Return `(number, low, high)`:
+# how many different texts come about, and the lowest and the highest score among them.
+#
+# - The text itself is one of them.
+# - Two choices may give one and the same text, for an option may stand twice in its list, or be the
+#   word itself. Such a text counts once.
+#
+# `score` may be asked about as many texts as you like. Leave `options` as it is.
+#
+# <details><summary>Hint</summary>
+#
+# `itertools.product(*choices)` goes through all ways to take one of each of `choices`, and
+# `replace(text, dict(enumerate(chosen)))` writes the words that were taken. A `set` holds each text
+# once.
+#
+# </details>
+
+
+# %%
+def all_wordings(score, text, options):
+    """(number, low, high) of all rewordings: how many texts, the lowest and the highest score."""
+    # SOLUTION
+
+
+all_wordings = course.exercise("18.4", all_wordings)
 
 # %%
 short = "I find the zips sturdy. Still, the price is outrageous."
-choices = [(word, *more) for word, more in
-           zip(words(short), workshop.WORLD.substitutes(short), strict=True)]  # fmt: skip
-every = [replace(short, dict(enumerate(chosen))) for chosen in itertools.product(*choices)]
-opinions = {name: readers[name](every) for name in ("clean", "robust", "equal")}
-print(f"{len(every)} rewordings of: {short}")
-for name, values in opinions.items():
-    print(f"{name:7} different opinions: {len(set(values.tolist())):4}, from {values.min():.4f} to "
-          f"{values.max():.4f}")
+every = {name: all_wordings(readers[name], short, workshop.WORLD.substitutes(short))
+         for name in ("clean", "robust", "equal")}  # fmt: skip
+for name, (number, low, high) in every.items():
+    print(f"{name:7} {number} texts, opinions from {low:.4f} to {high:.4f}"
+          + ", all the same" * (low == high))
 lie = "\nThe clasps are strong, and I love it."
-moved = {name: readers[name]([short, short + lie]) for name in opinions}
+moved = {name: readers[name]([short, short + lie]) for name in every}
 print("with a lie:", {name: f"{a:.3f} to {b:.3f}" for name, (a, b) in moved.items()})
-course.claim("18.exact", opinions=opinions, moved=moved)
+course.claim("18.exact", every=every, moved=moved)
 
 # %% [markdown]
 # The standard reader finds praise among the rewordings of a text that blames. `robust` does not,
@@ -477,8 +480,7 @@ course.claim("18.exact", opinions=opinions, moved=moved)
 # that the groups do not have, and a typo. **Invariance stops what means the same. A lie does not
 # mean the same, and a reader that ignored it would ignore honest praise too.** What stops lies is
 # somebody who checks: moderation, or what buyers do with the item, which says more than its
-# description once there are clicks. (The program's own default is `reviews-robust` with words made
-# equal.)
+# description once there are clicks.
 #
 # ## 8 · A budget of words
 #
@@ -507,7 +509,34 @@ figures.explore_places(draw, len(shop.users), most, user, [*shops])
 
 # %% [markdown]
 # Move the user first. For some the item cannot come up: it is the wrong kind or too dear, and no
-# opinion outweighs that. For others one or two words are enough. Then change the reader.
+# opinion outweighs that. For others a few words are enough. Then change the reader.
+#
+# ## 9 · The program, and a real shop
+#
+# `make recommender` starts the program on this market: a page where a user gets a list and sees
+# why, where a seller tries a text and sees its place before and after, and where the ranker is
+# trained anew, and the same over HTTP. Its reader is `reviews-robust` with words made equal, so the
+# seller's button *Reword it*, which is `promote`, finds nothing to change. Take that reader away
+# and it does:
+#
+# ```
+# make recommender ARGS="--reader reviews-clean --plain"
+# make recommender ARGS="--data ITEMS.csv CLICKS.csv"
+# python benchmarks/recommender.py --data ITEMS.csv CLICKS.csv
+# ```
+#
+# The second line is a shop of your own (items: id, text, and if there are any kind, price,
+# released; clicks: user, item, day, clicked), the third prints its NDCG. The embedded readers know
+# the opinions of this course's world; for other texts give a model of your own to `--reader`.
+#
+# No real shop stands on this page, not even with a GPU. We looked at three sets. **MIND** (Wu et
+# al. 2020) comes nearest: news, what was shown, what was clicked. It is given for non-commercial
+# research and without a licence, so we do not load it for you. **Amazon Reviews 2023** (Hou et al.
+# 2024) loads from the Hub by a script, and this course runs no code from there; it also lacks what
+# was shown and left. **MovieLens** has titles and genres and no text of a seller, and its set of
+# 100,000 ratings must not be passed on. And of none of their texts does anybody know which
+# rewordings mean the same. So sections 2 to 5 hold for any log, and section 6 needs a list of
+# substitutes that somebody has checked.
 #
 # ## Recap
 #
@@ -540,15 +569,18 @@ figures.explore_places(draw, len(shop.users), most, user, [*shops])
 #   on Information Systems 20(4), 2002.
 # - F. McSherry, M. Najork, *Computing Information Retrieval Performance Measures Efficiently in the
 #   Presence of Tied Scores*, ECIR 2008.
-# - E. B. Wilson, *Probable Inference, the Law of Succession, and Statistical Inference*, Journal of
-#   the American Statistical Association 22, 1927.
 # - S. Oh, G. Verma, S. Kumar, *Adversarial Text Rewriting for Text-aware Recommender Systems*, CIKM
 #   2024. Texts of items, rewritten so that the item rises.
+# - J. Zhang et al., *Stealthy Attack on Large Language Model based Recommendation*, ACL 2024, arXiv
+#   2402.14836. The same with word attacks such as TextFooler.
 # - Y. Deldjoo, T. Di Noia, F. A. Merra, *A Survey on Adversarial Recommender Systems: From
-#   Attack/Defense Strategies to Generative Adversarial Networks*, ACM Computing Surveys 2021, arXiv
-#   2005.10322.
+#   Attack/Defense Strategies to Generative Adversarial Networks*, ACM Computing Surveys 54(2),
+#   2021, arXiv 2005.10322.
 # - E. Jones, R. Jia, A. Raghunathan, P. Liang, *Robust Encodings: A Framework for Combating
 #   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Words made equal.
+# - F. Wu et al., *MIND: A Large-scale Dataset for News Recommendation*, ACL 2020.
+# - Y. Hou et al., *Bridging Language and Items for Retrieval and Recommendation*, 2024, arXiv
+#   2403.03952. Amazon Reviews 2023.
 #
 # > **Ethics** The threat model: a seller who knows the reader, asks it without limit, and changes
 # > the text of his own item. He takes nothing from the shop; he takes a place from an honest
