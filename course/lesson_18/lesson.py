@@ -11,7 +11,7 @@
 # - be a seller who rewords, stuffs or lies, and count how many users see the item then;
 # - prove by counting what a defence stops; tell what it makes rarer, and what it cannot see.
 #
-# **Time** {{TIME}} About 66 minutes for you: 24 of reading, 42 of exercises.
+# **Time** {{TIME}} About 70 minutes for you: 26 of reading, 44 of exercises.
 #
 # **Before** Lesson 06 (word substitution) and lesson 08 (adversarial training). Lesson 11
 # (certificates) helps.
@@ -123,7 +123,9 @@ course.claim("18.ndcg", best=best, worst=worst, alike=alike)
 # The library's table has for each row: how often the item was clicked before (`popularity`), how
 # often this user clicked on this kind (`liking`), the price, how old the item is, and a few more of
 # the user. Rates are $(\text{clicked}+1)/(\text{shown}+2)$, so what was never shown has one half.
-# The ranker is scikit-learn's `HistGradientBoostingClassifier`, trees that are added up.
+# The ranker is scikit-learn's `HistGradientBoostingClassifier`, trees that are added up. From the
+# text it gets one number more, the **opinion**: P(positive) as the model `reviews-clean` (the
+# **reader**) says of each line, and of that the mean.
 #
 # ### Prediction 18.a: popularity, where nobody was
 #
@@ -162,8 +164,7 @@ figures.baselines(found)
 # <details><summary>What you should see</summary>
 #
 # Popularity beats price by far, and among new items it is exactly chance: all of them have one
-# half. The **opinion**, P(positive) that `reviews-clean` reads in the text, adds little where there
-# are clicks and much where there are none.
+# half. The opinion adds little where there are clicks and much where there are none.
 #
 # </details>
 #
@@ -516,8 +517,8 @@ figures.explore_places(draw, len(shop.users), most, user, [*shops])
 # `make recommender` starts the program on this market: a page where a user gets a list and sees
 # why, where a seller tries a text and sees its place before and after, and where the ranker is
 # trained anew, and the same over HTTP. Its reader is `reviews-robust` with words made equal, so the
-# seller's button *Reword it*, which is `promote`, finds nothing to change. Take that reader away
-# and it does:
+# seller's button *Reword it*, which is `promote`, finds nothing to change. With `reviews-clean` and
+# the words as they are (the first line here) it does:
 #
 # ```
 # make recommender ARGS="--reader reviews-clean --plain"
