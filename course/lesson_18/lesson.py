@@ -7,7 +7,7 @@
 #
 # - write the measure that rankings are judged by, with its ties;
 # - find the columns of a table that know the future;
-# - build a ranker of clicks whose only view of a new item is its text;
+# - see what a ranker of clicks needs an item's text for, and what it does not;
 # - be a seller who rewords, stuffs or lies, and count how many users see the item then;
 # - prove by counting what a defence stops; tell what it makes rarer, and what it cannot see.
 #
@@ -63,8 +63,8 @@ figures.parts()
 # $$u = 2.5\cdot[\text{likes the kind}] + 4\,(\text{quality}-\tfrac12)
 # - \text{thrift}\cdot\log(\text{price}/20)/0.5 - 2.5.$$
 #
-# The ranker sees no quality, no taste and no thrift: only a **log** of what was shown on which day,
-# and whether it was clicked.
+# The ranker sees no quality, no taste and no thrift. It has texts, kinds, prices, and a **log** of
+# what was shown on which day, and whether it was clicked.
 
 # %%
 shop = market(seed=0)
@@ -359,7 +359,7 @@ course.claim("18.reword", earned=earned)
 
 # %% [markdown]
 # Rewording within the dictionary earns more than one invented sentence, and random synonyms earn
-# nothing that could be told from no change at all. The ranker is not restless; it can be steered.
+# nothing here. The ranker is not restless; it can be steered.
 # Stuffing earns something too, for to this reader a word of praise is praise, whatever stands
 # around it.
 #
@@ -527,15 +527,16 @@ figures.explore_places(draw, len(shop.users), most, user, [*shops])
 # ```
 #
 # The second line is a shop of your own (items: id, text, and if there are any kind, price,
-# released; clicks: user, item, day, clicked), the third prints its NDCG. The embedded readers know
-# the opinions of this course's world; for other texts give a model of your own to `--reader`.
+# released; clicks: user, item, day, clicked), the third prints its NDCG with the embedded reader.
+# That one knows the opinions of this course's world; for other texts give the program a model of
+# your own that has a class `positive` (`--reader FOLDER`).
 #
 # No real shop stands on this page, not even with a GPU. We looked at three sets. **MIND** (Wu et
 # al. 2020) comes nearest: news, what was shown, what was clicked. It is given for non-commercial
 # research and without a licence, so we do not load it for you. **Amazon Reviews 2023** (Hou et al.
-# 2024) loads from the Hub by a script, and this course runs no code from there; it also lacks what
-# was shown and left. **MovieLens** has titles and genres and no text of a seller, and its set of
-# 100,000 ratings must not be passed on. And of none of their texts does anybody know which
+# 2024) is loaded from the Hub by a script, and this course runs no code from there; it also lacks
+# what was shown and left. **MovieLens** has titles and genres and no text of a seller, and its set
+# of 100,000 ratings must not be passed on. And of none of their texts does anybody know which
 # rewordings mean the same. So sections 2 to 5 hold for any log, and section 6 needs a list of
 # substitutes that somebody has checked.
 #
