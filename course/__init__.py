@@ -34,6 +34,7 @@ LESSONS = {
     "14": "ethics_gates",
     "15": "generative_models",
     "17": "financial_news_monitor",
+    "18": "recommender",
 }
 
 # What a page uses, and the module that has it.

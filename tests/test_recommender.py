@@ -14,6 +14,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from advlib.corpora import words, world
@@ -425,6 +426,7 @@ def test_killed_while_a_shop_is_put_in(small, tmp_path):
     (["--store", "{other}"], "another program"),
     (["--data", "{not}", "/nowhere.csv", "--store", "{new}"], "column names id, text"),
     (["--reader", "nothing/there", "--store", "{filled}"], "nothing/there"),
+    (["--reader", "bank-clean", "--store", "{new}"], "no class named 'positive'"),
 ])  # fmt: skip
 def test_the_command_says_what_is_wrong(filled, tmp_path, arguments, said):
     (tmp_path / "not").write_text("not a database, but a text that is long enough to look at")
@@ -439,6 +441,41 @@ def test_the_command_says_what_is_wrong(filled, tmp_path, arguments, said):
     done = CliRunner().invoke(command, [a.format(**names) for a in arguments])
     said_here = str(done.exception.code if isinstance(done.exception, SystemExit) else done.output)
     assert done.exit_code and said in said_here and "Traceback" not in said_here
+    if (tmp_path / "new").exists():  # a second try can still put a shop in
+        store = ShopStore(tmp_path / "new")
+        assert store.is_empty()
+        store.close()
+
+
+def test_a_shop_of_ones_own_as_a_whole(tmp_path, monkeypatch, capsys):
+    """Two files into a store and a trained ranker, by the command; and their NDCG, by the script
+    in benchmarks."""
+    from typer.testing import CliRunner
+
+    from examples.recommender.__main__ import command
+
+    items, clicks = embedded_shop(users=30, items=40, new=10, shown=20, seed=3)
+    names = [str(tmp_path / name) for name in ("items.csv", "clicks.csv")]
+    for name, rows in zip(names, (items, clicks), strict=True):
+        pd.DataFrame(rows).to_csv(name, index=False)
+    file = tmp_path / "own.sqlite"
+    arguments = ["--data", *names, "--store", str(file), "--reader", "reviews-clean", "--train"]
+    done = CliRunner().invoke(command, arguments)
+    assert f"a ranker was trained on {len(clicks)} rows" in done.output, done
+    store = ShopStore(file)
+    assert len(store.items()) == 40 and store.ranker(NAME) is not None
+    store.close()
+    again = CliRunner().invoke(command, arguments)
+    assert "without --data" in str(again.exception.code)  # says how to go on
+
+    monkeypatch.syspath_prepend(str(HOME / "benchmarks"))
+    import recommender as script
+
+    script.own_data(*map(Path, names))
+    rows = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines()[2:]]
+    measured = {name.strip(): float(value) for name, value in rows}
+    assert {*measured} == {"price", "popularity", "all but the text", "all"}
+    assert all(0 < value <= 1 for value in measured.values())
 
 
 def test_help_says_how():

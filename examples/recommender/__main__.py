@@ -60,12 +60,14 @@ def start(
     limiter = Limiter(per_minute, burst=max(20, int(per_minute / 6)))
     if data and store == STORE:
         store = STORE.with_name(f"{data[0].stem}.sqlite")
-    kept = ShopStore(store)
+    kept, shop = ShopStore(store), None
     if data:
-        kept.fill(*read_shop(*data))
+        shop = read_shop(*data)
     elif kept.is_empty():
-        kept.fill(*embedded_shop())
+        shop = embedded_shop()
     read, name = app.load_reader(reader, plain), reader + ("" if plain else ", words made equal")
+    if shop:  # only now: a wrong name of a model leaves the store empty for the next try
+        kept.fill(*shop)
     if train or kept.ranker(name) is None:
         print(f"{store}: a ranker was trained on {app.train(kept, read, name)} rows", flush=True)
     if train:
@@ -75,8 +77,8 @@ def start(
     from examples.serving import serve
 
     arguments = ["--reader", reader, *["--plain"] * plain]
-    shop = app.Recommender(kept, read, name, limiter, arguments)
-    serve(routes(shop), page(shop), host, port, css=CSS)
+    recommender = app.Recommender(kept, read, name, limiter, arguments)
+    serve(routes(recommender), page(recommender), host, port, css=CSS)
 
 
 if __name__ == "__main__":

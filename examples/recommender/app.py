@@ -30,6 +30,9 @@ HOME = Path(__file__).parents[2]  # where `python -m examples.recommender` works
 def load_reader(model: str, plain: bool) -> Reader:
     """A victim that reads texts; unless `plain`, in the canonical form of the world."""
     victim = load_classifier(model)
+    if "positive" not in victim.labels:
+        raise ServingError(f"the model {model!r} has no class named 'positive', so it reads no "
+                           "opinions: take one that does, such as reviews-robust")  # fmt: skip
     return Reader(victim if plain else canonical(victim, WORLD))
 
 

@@ -84,7 +84,9 @@ class ShopStore:
         items, clicks = list(items), list(clicks)
         with self.writing() as db:
             if not self.is_empty():
-                raise ServingError(f"{self.store.path} holds a shop already: name another --store")
+                raise ServingError(f"{self.store.path} holds a shop already: go on with it by "
+                                   f"--store {self.store.path} without --data, or name another "
+                                   "--store")  # fmt: skip
             db.executemany("INSERT INTO items VALUES (:id, :kind, :price, :released)", items)
             db.executemany("INSERT INTO texts (item, day, text) VALUES (:id, :released, :text)",
                            items)  # fmt: skip

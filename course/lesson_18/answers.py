@@ -1,0 +1,309 @@
+"""Right and wrong answers to the exercises of lesson 18."""
+
+import itertools
+import math
+import random
+
+import numpy as np
+
+from advlib.corpora import replace, words
+from advlib.systems.ranking import ndcg, promote
+
+# ---------------------------------------------------------------- 18.1
+
+
+def ndcg_of_library(relevance, scores, k):
+    return ndcg(relevance[None], scores[None], k)[0]
+
+
+def ndcg_by_items(relevance, scores, k):
+    """Item by item, from how many are above it and how many beside it."""
+
+    def gain(order):
+        total = 0.0
+        for i, score in enumerate(order):
+            above, beside = int((order > score).sum()), int((order == score).sum())
+            weights = [1 / math.log2(2 + p) if p < k else 0.0 for p in range(above, above + beside)]
+            total += relevance[i] * sum(weights) / beside
+        return total
+
+    best = gain(relevance)
+    return gain(scores) / best if best else math.nan
+
+
+def ndcg_with(sign=-1, discount=lambda p: 1 / np.log2(2 + p), form=lambda r: r, best="all"):
+    """Answers to 18.1 that let the order of items decide ties, and more."""
+
+    def answer(relevance, scores, k):
+        order = np.argsort(sign * scores, kind="stable")[:k]
+        weights = discount(np.arange(len(order)))
+        gain = (form(relevance[order]) * weights).sum()
+        ideal = relevance if best == "all" else relevance[order]
+        top = (form(np.sort(ideal)[::-1][:k]) * weights[: len(ideal)]).sum()
+        if top == 0:
+            return math.nan
+        return float(gain if best == "none" else gain / top)
+
+    return answer
+
+
+def ndcg_in_place(relevance, scores, k):
+    result = ndcg_by_items(relevance, scores, k)
+    relevance.sort()
+    return result
+
+
+def ndcg_plain_gain(relevance, scores, k):
+    best = ndcg_of_library(relevance, scores, k)
+    top = np.sort(relevance)[::-1][:k]
+    return best * (top / np.log2(2 + np.arange(len(top)))).sum() if top.sum() else math.nan
+
+
+# ---------------------------------------------------------------- 18.2
+
+
+def leak_row_by_row(features, log, asked):
+    table = features(log, asked)
+    found = set()
+    for label in asked.index:
+        row = asked.loc[[label]]
+        then = features(log[log["day"] < row["day"].iloc[0]], row)
+        for name in table:
+            a, b = table.at[label, name], then.at[label, name]
+            if not (a == b or (math.isnan(a) and math.isnan(b))):
+                found.add(name)
+    return [name for name in table if name in found]
+
+
+def leak_with(earlier=lambda log, day: log[log["day"] < day], nan=True, give=list):
+    """Answers to 18.2 that do one thing in another way."""
+
+    def answer(features, log, asked):
+        table, found = features(log, asked), set()
+        for day, rows in asked.groupby("day"):
+            then = features(earlier(log, day), rows)
+            for name in table:
+                if not np.array_equal(table.loc[rows.index, name], then[name], equal_nan=nan):
+                    found.add(name)
+        return give(name for name in table if name in found)
+
+    return answer
+
+
+def leak_flipped(log, day):
+    return log.assign(clicked=log["clicked"].where(log["day"] < day, 1 - log["clicked"]))
+
+
+def leak_one_cut(features, log, asked):
+    table = features(log, asked)
+    then = features(log[log["day"] < asked["day"].min()], asked)
+    return [n for n in table if not np.array_equal(table[n], then[n], equal_nan=True)]
+
+
+def leak_sorts(features, log, asked):
+    result = leak_row_by_row(features, log, asked)
+    asked["day"] = sorted(asked["day"])
+    return result
+
+
+def leak_zeroes(features, log, asked):
+    result = leak_row_by_row(features, log, asked)
+    log["clicked"] = 0
+    return result
+
+
+# ---------------------------------------------------------------- 18.3
+
+
+def promote_by_library(score, text, options, most):
+    found = promote(score, text, options, most)
+    return found.text, found.after
+
+
+def promote_with(order=True, keep=True, one=True, limit=True, what=None):
+    """Answers to 18.4 that do one thing in another way."""
+
+    def answer(score, text, options, most):
+        best = float(score([text])[0])
+        gains = {i: max(float(score([replace(text, {i: w})])[0]) for w in found)
+                 for i, found in enumerate(options) if found}  # fmt: skip
+        chosen = {}
+        for i in sorted(gains, key=gains.get, reverse=True) if order else gains:
+            if limit and len(chosen) >= most:
+                break
+            earned = [float(x) for x in
+                      score([replace(text, (chosen if one else {}) | {i: w}) for w in options[i]])]
+            top = int(np.argmax(earned))
+            if earned[top] > best or not keep:
+                chosen, best = chosen | {i: options[i][top]}, earned[top]
+        new = replace(text, chosen)
+        return what(new, best) if what else (new, best)
+
+    return answer
+
+
+def promote_rounds(score, text, options, most):
+    chosen, best = {}, float(score([text])[0])
+    for _ in range(most):
+        tries = [chosen | {i: w} for i, found in enumerate(options) for w in found
+                 if i not in chosen]  # fmt: skip
+        if not tries:
+            break
+        earned = score([replace(text, c) for c in tries])
+        top = int(np.argmax(earned))
+        if earned[top] <= best:
+            break
+        chosen, best = tries[top], float(earned[top])
+    return replace(text, chosen), best
+
+
+def promote_pops(score, text, options, most):
+    result = promote_by_library(score, text, options, most)
+    options[1] = ()
+    return result
+
+
+def promote_one_text(score, text, options, most):
+    return text, score(text)
+
+
+def promote_added(score, text, options, most):
+    new = text + " " + options[3][1]
+    return new, float(score([new])[0])
+
+
+def promote_before(score, text, options, most):
+    found = promote(score, text, options, most)
+    return found.text, found.before
+
+
+# ---------------------------------------------------------------- 18.4
+
+
+def wordings_grown(score, text, options):
+    """Each word in turn, of all texts so far; every text is asked about by itself."""
+    found = {text}
+    for i, more in enumerate(options):
+        found = {replace(one, {i: new}) for one in found for new in (words(one)[i], *more)}
+    scores = [score([one])[0] for one in found]
+    return len(found), min(scores), max(scores)
+
+
+def wordings_deeper(score, text, options, i=0):
+    """Word i, then the rest: by recursion, with what is found kept in a dict."""
+
+    def rest(now, i):
+        if i == len(options):
+            return {now: float(score([now])[0])}
+        found = rest(now, i + 1)
+        for new in options[i]:
+            found |= rest(replace(now, {i: new}), i + 1)
+        return found
+
+    earned = rest(text, 0)
+    return [len(earned), min(earned.values()), max(earned.values())]
+
+
+def wordings_of(texts, give=lambda number, low, high: (number, low, high)):
+    """An answer to 18.4 that looks at the texts that `texts(text, options)` gives."""
+
+    def answer(score, text, options):
+        every = texts(text, options)
+        scores = score(every)
+        return give(len(every), float(min(scores)), float(max(scores)))
+
+    return answer
+
+
+def texts_all(text, options):
+    choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
+    return sorted({replace(text, dict(enumerate(c))) for c in itertools.product(*choices)})
+
+
+def texts_twice(text, options):
+    choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
+    return [replace(text, dict(enumerate(c))) for c in itertools.product(*choices)]
+
+
+def texts_single(text, options):
+    return [text] + [replace(text, {i: new}) for i, found in enumerate(options) for new in found]
+
+
+def texts_changed(text, options):
+    choices = [found or (word,) for word, found in zip(words(text), options, strict=True)]
+    return sorted({replace(text, dict(enumerate(c))) for c in itertools.product(*choices)})
+
+
+def texts_drawn(text, options):
+    return random.Random(0).sample(every := texts_all(text, options), min(50, len(every)))
+
+
+def wordings_greedy(score, text, options):
+    up, down = (promote(lambda texts, s=sign: [s * x for x in score(texts)], text, options)
+                for sign in (1, -1))  # fmt: skip
+    return len(texts_all(text, options)), -down.after, up.after
+
+
+def wordings_pops(score, text, options):
+    result = wordings_grown(score, text, options)
+    options[1] = ()
+    return result
+
+
+RIGHT = [
+    ("18.1", ndcg_of_library),
+    ("18.1", ndcg_by_items),
+    ("18.2", leak_row_by_row),
+    ("18.2", leak_with()),
+    ("18.3", promote_by_library),
+    ("18.3", promote_with()),
+    ("18.4", wordings_grown),
+    ("18.4", wordings_deeper),
+    ("18.4", wordings_of(texts_all)),
+]
+
+# (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
+WRONG = [
+    ("18.1", ndcg_with(), "the order in which the items came"),
+    ("18.1", ndcg_with(sign=1), "not as expected"),
+    ("18.1", ndcg_with(best="first"), "not as expected"),
+    ("18.1", ndcg_plain_gain, "not divided by"),
+    ("18.1", ndcg_with(discount=lambda p: np.ones(len(p))), "not as expected"),
+    ("18.1", lambda r, s, k: ndcg_of_library(2**r - 1, s, k), "another gain"),
+    ("18.1", lambda r, s, k: np.nan_to_num(ndcg_of_library(r, s, k)), "the result is nan"),
+    ("18.1", ndcg_in_place, "changes an array"),
+    ("18.1", lambda r, s, k: ndcg(r[None], s[None], k), "should be a number"),
+    ("18.1", lambda r, s, k: None, "None"),
+    ("18.2", leak_with(earlier=lambda log, day: log[log["day"] <= day]), "same day"),
+    ("18.2", leak_with(earlier=leak_flipped), "counts rows"),
+    ("18.2", leak_with(nan=False), "honest column is accused"),
+    ("18.2", leak_one_cut, "honest column|not the columns"),
+    ("18.2", leak_with(give=set), "list of names"),
+    ("18.2", leak_with(give=lambda found: sorted(found)), "as in the table"),
+    ("18.2", leak_sorts, "changes the table"),
+    ("18.2", leak_zeroes, "changes the table"),
+    ("18.2", lambda f, log, asked: None, "None"),
+    ("18.3", promote_with(order=False), "take their turns|earns less"),
+    ("18.3", promote_with(keep=False), "earns less|less than before"),
+    ("18.3", promote_with(one=False), "beside the text|earns less"),
+    ("18.3", promote_with(limit=False), "words have changed"),
+    ("18.3", promote_with(what=lambda text, best: text), "two things"),
+    ("18.3", promote_rounds, "texts were asked about"),
+    ("18.3", promote_pops, "changes `options`"),
+    ("18.3", promote_one_text, "list of texts"),
+    ("18.3", promote_added, "only words may change"),
+    ("18.3", promote_before, "before the attack"),
+    ("18.3", lambda score, text, options, most: None, "None"),
+    ("18.4", wordings_of(texts_single), "several words at once"),
+    ("18.4", wordings_of(texts_changed), "may also stay"),
+    ("18.4", wordings_of(texts_twice), "counts once"),
+    ("18.4", wordings_of(texts_drawn), "number of texts"),
+    ("18.4", wordings_of(texts_all, lambda n, low, high: (n - 1, low, high)), "itself is one"),
+    ("18.4", wordings_of(texts_all, lambda n, low, high: (n, high, low)), "exchanged"),
+    ("18.4", wordings_of(texts_all, lambda n, low, high: low == high), "three things"),
+    ("18.4", lambda score, text, options: (108, score([text])[0], 9.0), "low, high"),
+    ("18.4", wordings_greedy, "low, high"),
+    ("18.4", wordings_pops, "changes `options`"),
+    ("18.4", lambda score, text, options: (1, score(text), 0), "list of texts"),
+    ("18.4", lambda score, text, options: None, "None"),
+]

@@ -1,0 +1,406 @@
+"""Checks of lesson 18, Recommender.
+
+The specification: NDCG is the mean over every order that the scores allow, and the best order is
+found among all permutations; a leak is planted, so it is known; the attack is compared with the
+best of all allowed rewordings; all rewordings are found word by word, as a set that grows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+
+from advlib.corpora import replace, words
+from course.checking import Exercise, Wrong, compare, expect, show
+
+
+def _number(value, name: str, given) -> float:
+    """A number as a float; raises Wrong for anything else."""
+    expect(value is not None, f"{name} is None: does the function return it?", given=given)
+    good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    good = good or isinstance(value, np.ndarray) and value.ndim == 0
+    expect(good, f"{name} should be a number, not {type(value).__name__}", given=given,
+           yours=show(value))  # fmt: skip
+    return float(value)
+
+
+# ---------------------------------------------------------------- 18.1
+
+
+def _gain(relevance, order, k, *, log=math.log2, first=2, form=float, divide=True) -> float:
+    return sum(form(relevance[i]) / (log(first + place) if divide else 1)
+               for place, i in enumerate(order[:k]))  # fmt: skip
+
+
+def _by_orders(relevance, scores, k, *, ties="mean", ascending=False, best=None, **how) -> float:
+    """NDCG by the mean over every order that the scores allow; the keywords are its mistakes."""
+    sign = 1 if ascending else -1
+    orders = [order for order in itertools.permutations(range(len(scores)))
+              if all(sign * scores[a] <= sign * scores[b]
+                     for a, b in itertools.pairwise(order))]  # fmt: skip
+    if ties == "first":
+        orders = [min(orders)]
+    if ties == "last":
+        orders = [max(orders)]
+    gains = [_gain(relevance, order, k, **how) for order in orders]
+    top = max(_gain(relevance, order, k, **how)
+              for order in itertools.permutations(range(len(scores))))  # fmt: skip
+    if best == "none":
+        top = 1.0
+    if best == "shown":  # only the first k were sorted, in place of all
+        shown = [relevance[i] for i in orders[0][:k]]
+        top = _gain(sorted(shown, reverse=True), range(len(shown)), k, **how)
+    return sum(gains) / len(gains) / top if top else math.nan
+
+
+_NDCG_MISTAKES = {
+    "it is not divided by the sum of the best order": dict(best="none"),
+    "the best order is one of *all* items, not of the first k that were shown": dict(best="shown"),
+    "the item with the lowest score stands first here": dict(ascending=True),
+    "ties: the order in which the items came decides here; take the mean": dict(ties="first"),
+    "the natural logarithm of the place, without + 1, or another discount": dict(first=3),
+    "2^relevance − 1 is another gain; here it is the relevance itself":
+        dict(form=lambda r: 2**r - 1),
+    "no place weighs less than another here: divide by log2(1 + place)": dict(divide=False),
+}  # fmt: skip
+_NDCG = [
+    ([3.0, 2.0, 0.0, 1.0], [0.9, 0.5, 0.7, 0.1], 2),
+    ([3.0, 2.0, 0.0, 1.0], [0.9, 0.5, 0.7, 0.1], 4),
+    ([0.0, 1.0, 0.5, 0.2, 0.7], [0.1, 0.2, 0.3, 0.4, 0.5], 3),
+    ([0.0, 1.0, 0.5], [0.3, 0.2, 0.1], 10),
+    ([1.0, 0.0, 0.0, 0.4], [0.5, 0.5, 0.5, 0.5], 2),
+    ([0.0, 2.0, 1.0, 0.3, 0.0], [0.2, 0.7, 0.7, 0.7, 0.1], 2),
+    ([0.2, 1.0, 0.6], [1.0, 3.0, 2.0], 3),  # the best order
+]
+
+
+def check_ndcg(answer) -> None:
+    values, right = [], []
+    for relevance, scores, k in [*_NDCG, ([0.0, 0.0], [0.1, 0.9], 2)]:
+        given = dict(relevance=relevance, scores=scores, k=k)
+        handed = np.array(relevance), np.array(scores)
+        result = _number(answer(*handed, k), "the result", given)
+        for was, now in zip((relevance, scores), handed, strict=True):
+            expect(np.array_equal(was, now), "your function changes an array that it was given; "
+                   "work on a copy", given=given, yours=now, expected=np.array(was),
+                   likely="x.sort() sorts in place; np.sort(x) makes a copy")  # fmt: skip
+        values.append(result)
+        right.append(_by_orders(relevance, scores, k))
+    expect(math.isnan(values[-1]), "nothing is relevant here, so no order is better than another: "
+           "the result is nan", given=given, yours=values[-1], expected=math.nan)  # fmt: skip
+    for i, (relevance, scores, k) in enumerate(_NDCG):
+        if math.isclose(values[i], right[i], abs_tol=1e-9):
+            continue
+        fits = [why for why, how in _NDCG_MISTAKES.items()
+                if all(math.isclose(v, _by_orders(*case, **how), abs_tol=1e-9)
+                       for v, case in zip(values[:-1], _NDCG, strict=True))]  # fmt: skip
+        raise Wrong("the result is not as expected", yours=values[i], expected=right[i],
+                    given=dict(relevance=relevance, scores=scores, k=k),
+                    likely=fits[0] if len(fits) == 1 else None)  # fmt: skip
+
+
+def ndcg_at(relevance, scores, k):
+    """NDCG of the first k for one user; nan where nothing is relevant."""
+
+    def gain(scores):
+        total, start = 0.0, 0
+        for score in np.sort(np.unique(scores))[::-1]:
+            tied = relevance[scores == score]
+            places = np.arange(start, start + len(tied))  # that they share, from 0
+            weights = np.where(places < k, 1 / np.log2(2 + places), 0.0)
+            total += tied.sum() * weights.mean()
+            start += len(tied)
+        return total
+
+    best = gain(relevance)
+    return float(gain(scores) / best) if best > 0 else float("nan")
+
+
+# ---------------------------------------------------------------- 18.2
+
+
+def _columns(**made):
+    """features(log, asked) of columns, each a function of (what is counted of log, row)."""
+
+    def features(log, asked):
+        rows = [*zip(log["user"], log["item"], log["day"], log["clicked"], strict=True)]
+        return pd.DataFrame({name: [float(column(rows, *row)) for row in zip(
+            asked["user"], asked["item"], asked["day"], strict=True)]
+            for name, column in made.items()}, index=asked.index)  # fmt: skip
+
+    return features
+
+
+def _honest(rows, user, item, day):
+    return sum(c for _, i, d, c in rows if i == item and d < day)
+
+
+def _rate(rows, user, item, day):  # nan where nothing is known, and that is honest
+    seen = [c for u, _, d, c in rows if u == user and d < day]
+    return sum(seen) / len(seen) if seen else math.nan
+
+
+def _evening(rows, user, item, day):
+    return sum(c for u, _, d, c in rows if u == user and d <= day)
+
+
+def _whole(rows, user, item, day):
+    return sum(c for _, i, _, c in rows if i == item)
+
+
+def _shown(rows, user, item, day):  # counts what was shown, never a click
+    return sum(u == user for u, _, d, _ in rows)
+
+
+def _next(rows, user, item, day):  # of later days only, and only where others click again
+    return any(c and i == item and u != user and d > day for u, i, d, c in rows)
+
+
+def _last(rows, user, item, day):
+    return max((d for _, i, d, _ in rows if i == item and d < day), default=math.nan)
+
+
+_LEAKS = [
+    (dict(price=lambda rows, u, i, day: 7 + i, clicks=_honest, rate=_rate), []),
+    (dict(clicks=_honest, whole=_whole, rate=_rate), ["whole"]),
+    (dict(zeal=_evening, clicks=_honest, again=_next), ["zeal", "again"]),
+    (dict(shown=_shown, last=_last, rate=_rate), ["shown"]),
+]
+
+
+def _small_log() -> pd.DataFrame:
+    rng = np.random.default_rng(1802)
+    day = np.sort(rng.integers(0, 8, 40))
+    return pd.DataFrame({"user": rng.integers(0, 4, 40), "item": rng.integers(0, 6, 40),
+                         "day": day, "clicked": rng.integers(0, 2, 40)})  # fmt: skip
+
+
+def check_leaking(answer) -> None:
+    for columns, leaks in _LEAKS:
+        log = _small_log()
+        asked = log.sample(12, random_state=3)[["user", "item", "day"]]  # in no order of days
+        was = log.copy(), asked.copy()
+        result = answer(_columns(**columns), log, asked)
+        given = dict(columns=[*columns], leaks="those that change where only earlier days are kept")
+        for name, before, now in (("log", was[0], log), ("asked", was[1], asked)):
+            expect(before.equals(now), f"your function changes the table `{name}`; work on a copy",
+                   likely="an assignment to a column of it, or sort_values(inplace=True)")
+        expect(result is not None, "the result is None: does the function return it?", given=given)
+        expect(isinstance(result, list) and all(isinstance(name, str) for name in result),
+               "the result should be a list of names", given=given, yours=show(result),
+               expected=leaks)  # fmt: skip
+        if result == leaks:
+            continue
+        missed, accused = [x for x in leaks if x not in result], [x for x in result
+                                                                  if x not in leaks]
+        likely = None
+        if sorted(result) == sorted(leaks):
+            likely = "the names should stand as in the table"
+        elif missed == ["zeal"] and not accused:
+            likely = ("`zeal` counts the clicks of the same day; keep only days *before* the row's "
+                      "own")  # fmt: skip
+        elif missed == ["shown"] and not accused:
+            likely = ("`shown` counts rows, whether or not they were clicked: take the later rows "
+                      "away instead of changing their clicks")  # fmt: skip
+        elif {"rate", "last"} & {*accused}:
+            likely = ("an honest column is accused: nan in both tables is no difference, and each "
+                      "row may know all days before its own, not before the first of all rows")
+        raise Wrong("these are not the columns that leak", given=given, yours=result,
+                    expected=leaks, likely=likely)  # fmt: skip
+
+
+def leaking(features, log, asked):
+    """The names of the columns that know of clicks on the row's day or later."""
+    table, found = features(log, asked), []
+    for day in asked["day"].unique():
+        of_day = asked["day"] == day
+        honest = features(log[log["day"] < day], asked[of_day])
+        for name in table.columns:
+            same = np.array_equal(table[name][of_day], honest[name], equal_nan=True)
+            if not same and name not in found:
+                found.append(name)
+    return [name for name in table.columns if name in found]
+
+
+# ---------------------------------------------------------------- 18.3
+
+
+class _Score:
+    """A score that adds up, word by word, or where pairs of words matter too; counts texts."""
+
+    def __init__(self, worth: dict[str, float], pairs: dict[tuple[str, str], float] | None = None):
+        self.worth, self.pairs, self.asked = worth, pairs or {}, 0
+
+    def of(self, text: str) -> float:
+        there = {word.lower() for word in words(text)}
+        return (sum(self.worth.get(word, 0.0) for word in there)
+                + sum(v for pair, v in self.pairs.items() if {*pair} <= there))  # fmt: skip
+
+    def __call__(self, texts):
+        if isinstance(texts, str):
+            raise Wrong("score was called with one str; it takes a list of texts", yours=texts,
+                        likely="score([text])[0]")  # fmt: skip
+        self.asked += len(texts)
+        return np.array([self.of(text) for text in texts])
+
+
+_TEXT = "the box is big, and the lid was slow"
+_OPTIONS = [(), ("case", "crate"), (), ("large", "great", "huge"), (), (), ("cover", "top"), (),
+            ("tardy", "late")]  # fmt: skip
+_ADDS = dict(case=0.3, crate=0.1, big=0.2, large=0.25, great=0.9, huge=0.4, lid=0.5, cover=0.1,
+             top=0.2, tardy=0.35, late=0.75, box=0.05)  # fmt: skip
+_FALLS = dict(box=1.0, big=1.0, lid=1.0, slow=1.0)  # whatever changes costs
+_PAIRS = {("great", "late"): -1.5, ("case", "late"): 0.4}
+
+
+def check_promote_text(answer) -> None:
+    cases = [(_ADDS, {}, most) for most in (1, 2, 3, 4, 0)] + [(_FALLS, {}, 3), (_ADDS, _PAIRS, 3)]
+    for worth, pairs, most in cases:
+        score, options = _Score(worth, pairs), [tuple(o) for o in _OPTIONS]
+        given = dict(text=_TEXT, options={w: o for w, o in zip(words(_TEXT), _OPTIONS, strict=True)
+                                          if o}, most=most,
+                     score="a sum over the words" + " and some pairs" * bool(pairs))  # fmt: skip
+        result = answer(score, _TEXT, options, most)
+        expect(options == _OPTIONS, "your function changes `options`; work on a copy", given=given)
+        expect(result is not None, "the result is None: does the function return it?", given=given)
+        expect(isinstance(result, tuple | list) and len(result) == 2, "the function should return "
+               "two things, (text, score)", given=given, yours=show(result))  # fmt: skip
+        text, earned = result
+        expect(isinstance(text, str), "the first thing should be the new text, a str", given=given,
+               yours=show(text))  # fmt: skip
+        earned = _number(earned, "the score", given)
+        _allowed(text, most, given)
+        compare(earned, score.of(text), given=given | {"your text": text},
+                what="the score beside the text",
+                mistakes={"this is the score before the attack": score.of(_TEXT)})
+        start = score.of(_TEXT)
+        expect(earned >= start - 1e-9, "the text earns less than before; a word that gains nothing "
+               "stays", given=given | {"your text": text}, yours=earned, expected=start)
+        tries = sum(map(len, _OPTIONS))
+        expect(score.asked <= 2 * tries + 2, f"{score.asked} texts were asked about; with "
+               f"{tries} options at most {2 * tries + 2} are allowed", given=given,
+               likely="all words are tried anew in every round, or all combinations are")
+        if not pairs:
+            best, example = _best(score, most)
+            expect(earned >= best - 1e-9, "where a score adds up the greedy attack finds the best "
+                   "rewording, and this one earns less", given=given | {"your text": text},
+                   yours=earned, expected=best, likely="the words should take their turns from the "
+                   "one that gains most to the one that gains least, each with its best option"
+                   if most else None)  # fmt: skip
+
+
+def _allowed(text: str, most: int, given) -> None:
+    old, new = words(_TEXT), words(text)
+    expect(len(old) == len(new) and replace(_TEXT, dict(enumerate(new))) == text,
+           "only words may change; their number and all between them stay", given=given, yours=text,
+           expected=_TEXT)  # fmt: skip
+    changed = [i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]
+    for i in changed:
+        expect(new[i] in _OPTIONS[i], f"{new[i]!r} is no option for {old[i]!r}", given=given,
+               yours=text)  # fmt: skip
+    expect(len(changed) <= most, f"{len(changed)} words have changed, and most is {most}",
+           given=given, yours=text, likely="`most` counts words that change, not words that were "
+           "looked at; stop when there are so many")  # fmt: skip
+
+
+def _best(score: _Score, most: int) -> tuple[float, str]:
+    """The best of all allowed rewordings, each of which is scored."""
+    old, found = words(_TEXT), []
+    for chosen in itertools.product(*[(word, *more) for word, more in
+                                      zip(old, _OPTIONS, strict=True)]):  # fmt: skip
+        changes = {i: new for i, new in enumerate(chosen) if new != old[i]}
+        if len(changes) <= most:
+            text = replace(_TEXT, changes)
+            found.append((score.of(text), text))
+    return max(found)
+
+
+def promote_text(score, text, options, most):
+    """(text, score) of a rewording that earns more: greedy, word by word."""
+    best = float(score([text])[0])
+    gains = {}
+    for i, found in enumerate(options):
+        if found:
+            gains[i] = max(score([replace(text, {i: new}) for new in found]))
+    chosen = {}
+    for i in sorted(gains, key=gains.get, reverse=True):
+        if len(chosen) == most:
+            break
+        earned = score([replace(text, chosen | {i: new}) for new in options[i]])
+        top = int(np.argmax(earned))
+        if earned[top] > best:
+            chosen, best = chosen | {i: options[i][top]}, float(earned[top])
+    return replace(text, chosen), best
+
+
+# ---------------------------------------------------------------- 18.4
+
+_TWICE = [(), ("case", "case"), (), ("large", "big", "huge"), (), (), (), (), ("late",)]
+_NEEDLE = {("case", "great", "lid", "late"): 0.7}  # seen by nobody who tries one word at a time
+_NONE = [()] * len(_OPTIONS)
+
+
+class _Rare(_Score):
+    """Nearly all texts have one score; the words of `_NEEDLE` together have another."""
+
+    def of(self, text: str) -> float:
+        return 0.2 + sum(v for found, v in self.worth.items() if {*found} <= {*words(text)})
+
+
+def _closure(text: str, options) -> set[str]:
+    """All rewordings, the text among them: word by word, of what there is so far."""
+    found = {text}
+    for i, more in enumerate(options):
+        found |= {replace(one, {i: new}) for one in found for new in more}
+    return found
+
+
+def check_all_wordings(answer) -> None:
+    cases = [("a sum over the words", _Score(_ADDS), _OPTIONS),
+             ("one and the same for all texts", _Score({}), _OPTIONS),
+             ("0.2, but for a few texts that differ in several words", _Rare(_NEEDLE), _OPTIONS),
+             ("a sum over the words", _Score(_ADDS), _TWICE),
+             ("a sum over the words", _Score(_ADDS), _NONE)]  # fmt: skip
+    for how, score, chosen in cases:
+        options = [tuple(found) for found in chosen]
+        given = dict(text=_TEXT, options={w: o for w, o in zip(words(_TEXT), options, strict=True)
+                                          if o}, score=how)  # fmt: skip
+        result = answer(score, _TEXT, options)
+        expect(options == chosen, "your function changes `options`; work on a copy", given=given)
+        expect(result is not None, "the result is None: does the function return it?", given=given)
+        expect(isinstance(result, tuple | list) and len(result) == 3, "the function should return "
+               "three things, (number, low, high)", given=given, yours=show(result))  # fmt: skip
+        number, low, high = (_number(x, name, given) for x, name in
+                             zip(result, ("number", "low", "high"), strict=True))  # fmt: skip
+        every = _closure(_TEXT, options)
+        sizes = [len(found) for found in options if found]
+        compare(number, len(every), given=given, what="the number of texts", mistakes={
+            "the text itself is one of them": len(every) - 1,
+            "a seller may replace several words at once": 1 + sum(sizes),
+            "a word with options may also stay as it is": math.prod(sizes),
+            "two choices may give one and the same text, and it counts once":
+                math.prod(1 + n for n in sizes)})  # fmt: skip
+        scores = [score.of(one) for one in every]
+        right = min(scores), max(scores)
+        compare([low, high], [*right], given=given, what="(low, high)", atol=1e-9, mistakes={
+            "low and high are exchanged": [right[1], right[0]],
+            "low is the score of the text itself": [score.of(_TEXT), right[1]]})  # fmt: skip
+
+
+def all_wordings(score, text, options):
+    """(number, low, high) of all rewordings: how many texts, the lowest and the highest score."""
+    choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
+    every = {replace(text, dict(enumerate(chosen))) for chosen in itertools.product(*choices)}
+    scores = score(sorted(every))
+    return len(every), float(min(scores)), float(max(scores))
+
+
+EXERCISES: dict[str, Exercise] = {
+    "18.1": Exercise("NDCG", check_ndcg, ndcg_at),
+    "18.2": Exercise("find the leak", check_leaking, leaking),
+    "18.3": Exercise("a seller who rewords", check_promote_text, promote_text),
+    "18.4": Exercise("all wordings", check_all_wordings, all_wordings),
+}

@@ -1,0 +1,74 @@
+"""What must come out on the page of lesson 18."""
+
+import math
+
+from course.claims import Claim
+
+CLAIMS = {
+    "18.ndcg": Claim(
+        "The best order has an NDCG of 1, the worst one is near 0, and equal scores lie between.",
+        lambda best, worst, alike: math.isclose(best, 1) and worst < 0.1
+        and worst < alike < 0.6,
+    ),
+    "18.popular": Claim(
+        "On all items popularity alone is far better than the price, and among new items it is "
+        "exactly chance.",
+        lambda found: found["popularity alone"][0] > found["price alone"][0] + 0.08
+        and math.isclose(found["popularity alone"][1], found["chance"][1]),
+    ),
+    "18.text": Claim(
+        "The text adds little on all items, and much more among the new ones.",
+        lambda found: found["all"][0] - found["all but the text"][0] < 0.08
+        and found["all"][1] - found["all but the text"][1] > 0.1,
+    ),
+    "18.leak": Claim(
+        "Two columns of the hasty table leak and none of the careful one. With them the test "
+        "promises clearly more than the next day keeps; without them it does not.",
+        lambda leaks, kept: leaks == {"hasty": ["liking", "activity"], "careful": []}
+        and kept["hasty"][0] > kept["hasty"][1] + 0.06
+        and abs(kept["careful"][0] - kept["careful"][1]) < 0.04
+        and kept["hasty"][1] < kept["careful"][1] - 0.01,
+    ),
+    "18.reword": Claim(
+        "Reworded bad items are seen by several times as many users as with random synonyms of "
+        "the same number, by at least 3 per cent more, and by more than with one lie.",
+        lambda earned: earned["reworded"] > earned["random synonyms"] + 3
+        and earned["reworded"] > 2.5 * earned["random synonyms"]
+        and earned["reworded"] > earned["one lie"],
+    ),
+    "18.fgm": Claim(
+        "Plain adversarial training, FGM on embeddings, leaves less to rewording than standard "
+        "training.",
+        lambda table: table.loc["reworded", "FGM"] < table.loc["reworded", "clean"] - 1,
+    ),
+    "18.robust": Claim(
+        "Training against words, too, leaves rewording next to nothing; words made equal leave it "
+        "exactly nothing.",
+        lambda table: table.loc["reworded", "robust"] - table.loc["as it is", "robust"] < 1.5
+        and all(math.isclose(table.loc[how, "equal"], table.loc["as it is", "equal"], abs_tol=1e-9)
+                for how in ("reworded", "random synonyms")),
+    ),
+    "18.lies": Claim(
+        "Where words are made equal, two lies bring a bad item to more users than rewording does, "
+        "by at least 2 per cent.",
+        lambda table: table.loc["two lies", "equal"] > table.loc["reworded", "equal"] + 2,
+    ),
+    "18.cost": Claim(
+        "No defence costs quality: the NDCG@10 of new items falls by at most 0.03.",
+        lambda new_ones: min(new_ones.values()) > new_ones["clean"] - 0.03,
+    ),
+    "18.exact": Claim(
+        "Of all rewordings of a short text the reader with equal words has one opinion. Those of "
+        "the standard reader go from plain blame to one third and more. A lie moves the opinion "
+        "of both.",
+        lambda every, moved: every["equal"][0] > 1000 and every["equal"][1] == every["equal"][2]
+        and every["clean"][1] < 0.1 and every["clean"][2] > 1 / 3
+        and all(moved[name][1] > moved[name][0] + 0.2 for name in ("clean", "equal")),
+    ),
+    "18.budget": Claim(
+        "With more words the item comes among the first ten of many more users of the standard "
+        "reader, and of no more with equal words.",
+        lambda first_ten: first_ten["clean"][-1] > first_ten["clean"][0] + 0.08
+        and len(set(first_ten["equal"].tolist())) == 1,
+    ),
+}

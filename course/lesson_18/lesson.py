@@ -1,0 +1,594 @@
+# %% [markdown]
+# # 18 · Recommender
+#
+# {{BADGE}}
+#
+# **You will**
+#
+# - write the measure that rankings are judged by, with its ties;
+# - find the columns of a table that know the future;
+# - see what a ranker of clicks needs an item's text for, and what it does not;
+# - be a seller who rewords, stuffs or lies, and count how many users see the item then;
+# - prove by counting what a defence stops; tell what it makes rarer, and what it cannot see.
+#
+# **Time** {{TIME}} About 70 minutes for you: 26 of reading, 44 of exercises.
+#
+# **Before** Lesson 06 (word substitution) and lesson 08 (adversarial training). Lesson 11
+# (certificates) helps.
+
+# %% tags=["setup"]
+import advlib
+import course
+
+profile = course.setup()
+
+# %% [markdown]
+# ## 1 · A shop in which the truth is known
+#
+# A recommender orders items for a user, and learns from clicks. An item that nobody was shown yet
+# has no clicks. What can be known of it is its kind, its price, and its **text**. So its text is
+# read by a model, and whoever writes the text writes to the model.
+
+# %%
+import itertools
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from advlib.certify import canonical
+from advlib.corpora import replace, words
+from advlib.corpora.shop import market
+from advlib.statistics import wilson
+from advlib.systems.clicks import Ranker, Reader
+from advlib.systems.ranking import exposure, ndcg
+from course.lesson_18 import figures, workshop
+
+figures.parts()
+
+# %% [markdown]
+# *The figure: the parts of a recommender, from left to right. Of a new item there are no clicks; of
+# what is left, its seller changes the text here, and nothing else.*
+#
+# This is how the program `examples/recommender` works; `make recommender` starts it (section 9). It
+# and this lesson use the same parts of the library, `advlib.systems.clicks` and
+# `advlib.systems.ranking`. What you write in exercises 18.1 and 18.3 is `ndcg` and `promote` of the
+# second.
+#
+# Real shops do not tell us which order would have been best. So this one is simulated: 300 users,
+# 400 items of ten kinds, of which 100 are new. An item's text is three short opinions, one a
+# line. Its **quality** is the share of them that praise. A user clicks with the probability
+# $1/(1+e^{-u})$, where
+#
+# $$u = 2.5\cdot[\text{likes the kind}] + 4\,(\text{quality}-\tfrac12)
+# - \text{thrift}\cdot\log(\text{price}/20)/0.5 - 2.5.$$
+#
+# The ranker sees no quality, no taste and no thrift. It has texts, kinds, prices, and a **log** of
+# what was shown on which day, and whether it was clicked.
+
+# %%
+shop = market(seed=0)
+print(shop.items.loc[399, "text"])
+print(shop.clicks.head(3).to_string())
+print(f"{len(shop.clicks)} rows, of which {shop.clicks['clicked'].mean():.0%} were clicked")
+
+# %% [markdown]
+# ## 2 · How good is an order?
+#
+# The first place is seen, the fortieth is not. **DCG@k** (discounted cumulative gain; Järvelin and
+# Kekäläinen 2002) adds up the relevance of the first $k$ items, each divided by
+# $\log_2(1+\text{place})$, with places from 1. **NDCG@k** divides it by the DCG@k of the best order
+# of all items, so that 1 is the best. Relevance is here the true probability of a click.
+#
+# ### Exercise 18.1: NDCG · ●●○ · 12 min
+#
+# Write `ndcg_at(relevance, scores, k)` for one user: numpy arrays `(items,)`, relevance at least 0,
+# and a whole number $k\ge1$. The item with the highest score stands first. Return a number:
+#
+# - $k$ may be larger than the number of items; then all count;
+# - **ties**: items with equal scores share their places, and each gets the *mean* weight of these
+#   places, where a place behind $k$ weighs 0. (So a ranker that scores everything alike earns what
+#   chance earns, whatever order the items came in.)
+# - where nothing is relevant, no order is better than another: return `nan`.
+#
+# Leave both arrays as they are.
+#
+# <details><summary>Hint</summary>
+#
+# Go through the distinct scores from the highest, `np.sort(np.unique(scores))[::-1]`, and keep
+# count of how many places are taken. The best order is what you get with the relevance as scores.
+#
+# </details>
+
+
+# %%
+def ndcg_at(relevance, scores, k):
+    """NDCG of the first k for one user; nan where nothing is relevant."""
+    # SOLUTION
+
+
+ndcg_at = course.exercise("18.1", ndcg_at)
+
+# %%
+truth = workshop.chances(shop)
+first = truth[0]
+best, worst = ndcg_at(first, first, 10), ndcg_at(first, -first, 10)
+alike = ndcg_at(first, np.zeros(400), 10)
+print(f"user 0: best order {best:.3f}, worst {worst:.3f}, all scores alike {alike:.3f}")
+course.claim("18.ndcg", best=best, worst=worst, alike=alike)
+
+# %% [markdown]
+# ## 3 · Four features that need no text
+#
+# The library's table has for each row: how often the item was clicked before (`popularity`), how
+# often this user clicked on this kind (`liking`), the price, how old the item is, and a few more of
+# the user. Rates are $(\text{clicked}+1)/(\text{shown}+2)$, so what was never shown has one half.
+# The ranker is scikit-learn's `HistGradientBoostingClassifier`, trees that are added up. From the
+# text it gets one number more, the **opinion**: P(positive) as the model `reviews-clean` (the
+# **reader**) says of each line, and of that the mean.
+#
+# ### Prediction 18.a: popularity, where nobody was
+#
+# Ordering 100 items by chance has an NDCG@10 of about 0.3 here, not 0: some of the first ten are
+# good by luck. On all items that a user was not shown yet, popularity alone reaches far more.
+
+# %%
+guess = course.predict(
+    "18.a", "what NDCG@10 does popularity alone reach among the *new* items?", guess=None,
+    low=0, high=1,
+)
+
+# %%
+plain = advlib.load_classifier("reviews-clean")
+readers = {"clean": Reader(plain)}
+shops = {"clean": workshop.Shop(shop, readers["clean"])}
+blind = workshop.Shop(shop, readers["clean"], without=("opinion",))
+pairs = workshop.tomorrow(shop)  # every user with every item
+grid = shops["clean"].features(pairs)
+found = {name: workshop.quality(shop, scores) for name, scores in {
+    "chance": np.zeros(len(grid)), "price alone": -grid["price"],
+    "popularity alone": grid["popularity"], "opinion alone": grid["opinion"],
+    "all but the text": blind.ranker.score(grid.drop(columns="opinion")),
+    "all": shops["clean"].ranker.score(grid)}.items()}  # fmt: skip
+guess.reveal(round(found["popularity alone"][1], 3))
+for name, (every, new) in found.items():
+    print(f"{name:17} all {every:.3f}   new {new:.3f}")
+course.claim("18.popular", found=found)
+course.claim("18.text", found=found)
+figures.baselines(found)
+
+# %% [markdown]
+# *The figure: NDCG@10 on the day after the log, of all items that the user was not shown yet
+# (discs) and of the new ones alone (diamonds).*
+#
+# <details><summary>What you should see</summary>
+#
+# Popularity beats price by far, and among new items it is exactly chance: all of them have one
+# half. The opinion adds little where there are clicks and much where there are none.
+#
+# </details>
+#
+# An average over all items hides where the text matters, and with it where the attack will come.
+# Report both. (Three markets: [docs/results/recommender.md](../docs/results/recommender.md).)
+#
+# ## 4 · A leak
+#
+# A model for tomorrow may know what was known *then*. A row of the log from day 40 may count days 0
+# to 39: not day 50, and not day 40 itself, for the row's own click is one of that day.
+
+# %%
+figures.timeline()
+
+# %% [markdown]
+# *The figure: what a feature may use, seen from the day of its row.*
+#
+# Somebody made a table in haste. It has five columns, and some of them know too much:
+
+# %%
+hasty, careful = workshop.hasty(shop.items), workshop.careful(shop.items)
+print(hasty(shop.clicks, shop.clicks).head(3).round(2).to_string())
+
+# %% [markdown]
+# ### Exercise 18.2: find the leak · ●●○ · 10 min
+#
+# Write `leaking(features, log, asked)`. `log` is a table with the columns user, item, day and
+# clicked; `asked` one with user, item and day; `features(log, asked)` returns a table with a row
+# for each row of `asked`, in the same order and with the same index. Return a list: the names of
+# the columns that, for at least one row of `asked`, would be different if the log held only days
+# *before that row's day*. They stand in the list as in the table. `nan` in both is no difference.
+# `features` may be called as often as you like, also with an empty log. Leave both tables as they
+# are.
+#
+# <details><summary>Hint</summary>
+#
+# For each day in `asked["day"].unique()`: compute the features of the rows of that day with
+# `log[log["day"] < day]`, and compare. `np.array_equal(a, b, equal_nan=True)`.
+#
+# </details>
+
+
+# %%
+def leaking(features, log, asked):
+    """The names of the columns that know of clicks on the row's day or later."""
+    # SOLUTION
+
+
+leaking = course.exercise("18.2", leaking)
+
+# %%
+sample = shop.clicks[shop.clicks["day"] % 15 == 14].iloc[::20]
+leaks = {name: leaking(table, shop.clicks, sample)
+         for name, table in {"hasty": hasty, "careful": careful}.items()}
+print(leaks)
+
+# %% [markdown]
+# What does it cost? We train on the days before 75, and test on the days from 75 on. AUC is the
+# probability that a clicked row scores higher than one that was not clicked. Then comes the day
+# after the log: its clicks do not exist yet when the features are made.
+
+# %%
+late = shop.clicks["day"] >= 75
+asked, clicked = workshop.clicks_tomorrow(shop)
+kept = {}
+for name, table in {"hasty": hasty, "careful": careful}.items():
+    rows = table(shop.clicks, shop.clicks)
+    ranker = Ranker.fit(rows[~late], shop.clicks["clicked"][~late])
+    promised = roc_auc_score(shop.clicks["clicked"][late], ranker.score(rows[late]))
+    there = ranker.score(table(shop.clicks, asked.iloc[::7]))
+    kept[name] = promised, roc_auc_score(clicked[::7], there)
+    print(f"{name:8} promised {kept[name][0]:.3f}, kept {kept[name][1]:.3f}")
+course.claim("18.leak", leaks=leaks, kept=kept)
+figures.promises(kept)
+
+# %% [markdown]
+# *The figure: AUC that the test promised (discs) and that the next day kept (squares).*
+#
+# <details><summary>What you should see</summary>
+#
+# The hasty table promises much more than it keeps. The careful one does not.
+#
+# </details>
+#
+# A split by time alone does not prevent this: the rows were split well, and the *features* of the
+# late rows were computed with the late clicks. In the library one function makes the table for
+# training and for use, and it can look at earlier days only.
+#
+# ## 5 · Who sees an item
+#
+# A seller does not care about NDCG. What he wants is **exposure@10**: the share of users who see
+# the item among their first ten. The library counts it, with ties as in exercise 18.1. It is a
+# share, so it has an interval: Wilson's, as in lesson 07.
+
+# %%
+bad = workshop.worst(shop, profile.pick(5, 10))
+target = bad.iloc[0]
+ours, n = shops["clean"], len(shop.users)
+for quality in (1, 0):
+    some = shop.items[shop.items["new"] & (shop.items["quality"] == quality)].iloc[0]
+    share = exposure(ours.scores, [ours.column(some["id"])], k=10)[0]
+    low, high = wilson(round(share * n), n)
+    print(f"item {some['id']}, quality {quality}: {share:.1%} of users see it ({low:.1%} to "
+          f"{high:.1%})")
+
+# %% [markdown]
+# The interval is about *other users of this shop*. It says nothing about other items or another
+# training.
+#
+# ## 6 · A seller at work
+#
+# The threat model: a seller has a new item, and all three opinions in its text blame. He may change
+# the text and nothing else, knows the reader, and may ask it as often as he likes. He can do three
+# things, and they are often mixed up:
+#
+# - **reword**: other words that mean the same (at most 30 % of them, from the known substitutes of
+#   the world, as in lesson 06);
+# - **stuff**: put bare words behind the text, up to five;
+# - **lie**: add a sentence of praise that the item does not deserve.
+#
+# Whoever rewords says the same as before. So a ranking that moves made a mistake.
+#
+# ### Exercise 18.3: a seller who rewords · ●●● · 14 min
+#
+# Write `promote_text(score, text, options, most)`. `score(texts)` takes a *list* of texts and
+# returns what each would earn, one number per text. `options[i]` has what may stand in place of
+# word `i`, perhaps nothing. Return `(text, score)`: a rewording in which at most `most` words have
+# changed, and what it earns.
+#
+# First ask for each replacement alone. Then the words take turns, from the one whose best
+# replacement earns most to the one whose best earns least: each gets the option that earns most
+# *together with those chosen before it*, or stays where none earns more than the text so far. Stop
+# when `most` words have changed. So the score never falls, and of `m` options in all at most
+# `2·m + 2` texts are asked about. Leave `options` as it is.
+#
+# `replace(text, {i: new})` is the text with word `i` replaced; it takes several at once.
+#
+# <details><summary>Hint</summary>
+#
+# Keep a dict `chosen` from place to word. `replace(text, chosen | {i: new})` tries one more.
+#
+# </details>
+
+
+# %%
+def promote_text(score, text, options, most):
+    """(text, score) of a rewording that earns more: greedy, word by word."""
+    # SOLUTION
+
+
+promote_text = course.exercise("18.3", promote_text)
+
+# %% [markdown]
+# The score is the opinion that the reader has. (The trees are made so that P(click) never falls
+# with it, whatever the data say, so it is enough to please the reader.)
+
+# %%
+options = workshop.WORLD.substitutes(target["text"])
+most = int(0.3 * len(words(target["text"])))
+new, after = promote_text(readers["clean"], target["text"], options, most)
+print(target["text"], new, sep="\n\n")
+was = readers["clean"]([target["text"]])[0]
+print(f"\nopinion {was:.3f}, then {after:.3f}")
+
+# %% [markdown]
+# Read both. Nothing in the second is better news for a buyer.
+#
+# ### Prediction 18.b: what rewording earns
+#
+# We do this for several of the worst new items, one at a time, and count the users who see them.
+# Written by an honest seller, these items are seen by 1 % of users or fewer. Had they the average
+# place, it would be 10 %: ten of a hundred new items.
+
+# %%
+guess = course.predict(
+    "18.b", "to how many per cent does rewording bring their mean exposure@10?", guess=None,
+    low=0, high=30, unit="%",
+)
+
+# %% [markdown]
+# The control is as important as the attack: **random synonyms**, as many words as the attack
+# changed, from the same options. Without it one would not know whether the ranker can be steered or
+# is merely restless.
+
+# %%
+seen_by = {"clean": workshop.attacked(shops["clean"], bad, promote_text)}
+earned = {how: 100 * share.mean() for how, share in seen_by["clean"].items()}
+guess.reveal(round(earned["reworded"], 1))
+for how, value in earned.items():
+    print(f"{how:16} {value:5.1f} %")
+course.claim("18.reword", earned=earned)
+
+# %% [markdown]
+# Rewording within the dictionary earns more than one invented sentence, and random synonyms earn
+# nothing here. The ranker is not restless; it can be steered.
+# Stuffing earns something too, for to this reader a word of praise is praise, whatever stands
+# around it.
+#
+# ## 7 · What helps
+#
+# Three readers more, each with a ranker that is trained on what it reads:
+#
+# - `FGM`: the model `reviews-fgm`, which is plain adversarial training, FGM on embeddings
+#   (lesson 08);
+# - `robust`: `reviews-robust`, trained against FGM, PGD, word substitution and typos in turn;
+# - `equal`: the standard model behind `canonical`, which replaces every word that the world knows
+#   by the first of its group. Words of one group are then one word.
+#
+# ### Prediction 18.c: lies, where words are equal
+#
+# For `equal` we know what rewording will earn: nothing. (A cell below proves it.)
+
+# %%
+guess = course.predict(
+    "18.c", "two lies bring a bad item to how many per cent of users, where `equal` reads?",
+    guess=None, low=0, high=30, unit="%",
+)
+
+# %%
+victims = {"FGM": advlib.load_classifier("reviews-fgm"),
+           "robust": advlib.load_classifier("reviews-robust"), "equal": canonical(plain, "shop")}
+for name, victim in victims.items():
+    readers[name] = Reader(victim)
+    shops[name] = workshop.Shop(shop, readers[name])
+    seen_by[name] = workshop.attacked(shops[name], bad, promote_text)
+table = pd.DataFrame({name: {how: 100 * share.mean() for how, share in found.items()}
+                      for name, found in seen_by.items()})  # fmt: skip
+guess.reveal(round(table.loc["two lies", "equal"], 1))
+print(table.round(1).to_string())
+new_ones = {name: ndcg(truth[:, ours.new], s.scores).mean() for name, s in shops.items()}
+print("NDCG@10 of new items:", {name: round(float(x), 3) for name, x in new_ones.items()})
+
+# %%
+course.claim("18.fgm", table=table)
+course.claim("18.robust", table=table)
+course.claim("18.lies", table=table)
+course.claim("18.cost", new_ones=new_ones)
+figures.deeds(seen_by, len(shop.users))
+
+# %% [markdown]
+# *The figure: the mean share of users who see an attacked item, by what the seller does and who
+# reads. Intervals: 95 %, over users.*
+#
+# <details><summary>What you should see</summary>
+#
+# FGM on embeddings takes most of what rewording earns in this market, and leaves stuffing and lies
+# as they were. `robust` and `equal` take all or nearly all of what rewording earns. Two lies pay as
+# well as ever with `equal`. They pay less with `robust`: that is a fact about this model, which
+# nobody promised.
+#
+# </details>
+#
+# One market flatters FGM. In three, with ten items each, rewording less random synonyms earns 1.2,
+# 6.2 and 4.9 points from `reviews-fgm`; the means of the three are 10.0 points from the standard
+# reader, 4.1 from `reviews-fgm`, 0.1 from `reviews-robust`, and 0.0 where words are made equal. Two
+# lies bring a bad item to 9.4, 8.8, 5.1 and 11.6 per cent of users. Training the *ranker* on
+# reworded texts, random or adversarial, leaves 9.4 and 9.5 points: it sees only the opinion, and
+# cannot repair a reader that was fooled
+# ([docs/results/recommender.md](../docs/results/recommender.md)).
+#
+# ### A proof by counting
+#
+# "Rewording earns nothing" is more than a measurement. A short text has so few rewordings that we
+# can write down *all* of them. If all earn the same, no seller gains by rewording it, however
+# clever he is.
+#
+# ### Exercise 18.4: all wordings · ●●○ · 8 min
+#
+# Write `all_wordings(score, text, options)`, with `score` and `options` as in exercise 18.3. Any
+# number of words may change: none, some, or all that have options. Return `(number, low, high)`:
+# how many different texts come about, and the lowest and the highest score among them.
+#
+# - The text itself is one of them.
+# - Two choices may give one and the same text, for an option may stand twice in its list, or be the
+#   word itself. Such a text counts once.
+#
+# `score` may be asked about as many texts as you like. Leave `options` as it is.
+#
+# <details><summary>Hint</summary>
+#
+# `itertools.product(*choices)` goes through all ways to take one of each of `choices`, and
+# `replace(text, dict(enumerate(chosen)))` writes the words that were taken. A `set` holds each text
+# once.
+#
+# </details>
+
+
+# %%
+def all_wordings(score, text, options):
+    """(number, low, high) of all rewordings: how many texts, the lowest and the highest score."""
+    # SOLUTION
+
+
+all_wordings = course.exercise("18.4", all_wordings)
+
+# %%
+short = "I find the zips sturdy. Still, the price is outrageous."
+every = {name: all_wordings(readers[name], short, workshop.WORLD.substitutes(short))
+         for name in ("clean", "robust", "equal")}  # fmt: skip
+for name, (number, low, high) in every.items():
+    print(f"{name:7} {number} texts, opinions from {low:.4f} to {high:.4f}"
+          + ", all the same" * (low == high))
+lie = "\nThe clasps are strong, and I love it."
+moved = {name: readers[name]([short, short + lie]) for name in every}
+print("with a lie:", {name: f"{a:.3f} to {b:.3f}" for name, (a, b) in moved.items()})
+course.claim("18.exact", every=every, moved=moved)
+
+# %% [markdown]
+# The standard reader finds praise among the rewordings of a text that blames. `robust` does not,
+# but that could not be known before all were tried. `equal` has one opinion of all of them, to the
+# last bit, because all have one canonical form. The argument is the same for a text of any length:
+# substitution never leaves a group, so the form does not change. And the limits stand in the same
+# sentence. A lie leaves the form's equivalence class: it *says* something else. So does a synonym
+# that the groups do not have, and a typo. **Invariance stops what means the same. A lie does not
+# mean the same, and a reader that ignored it would ignore honest praise too.** What stops lies is
+# somebody who checks: moderation, or what buyers do with the item, which says more than its
+# description once there are clicks.
+#
+# ## 8 · A budget of words
+#
+# How many words does it take? Of the attacked items we take the one to which rewording is kindest,
+# and look at its place among the 100 new items as more words may change:
+
+# %%
+star = max(bad.itertuples(), key=lambda item: promote_text(
+    readers["clean"], item.text, workshop.WORLD.substitutes(item.text), 16)[1])
+draw, paths, most = figures.places(shops, star)
+first_ten = {name: (places <= 10).mean(axis=1) for name, (_, places) in paths.items()}
+for name, share in first_ten.items():
+    print(f"{name:7} among the first ten of {share[0]:.0%} of users with no word changed, of "
+          f"{share[2]:.0%} with 2, of {share[most]:.0%} with {most}")
+course.claim("18.budget", first_ten=first_ten)
+places = paths["clean"][1]
+user = int(np.argmax((places[0] - places[-1]) * (places[-1] <= 10)))  # who sees it at the end
+draw(user, most // 2, "clean")
+
+# %% [markdown]
+# *The figure: the item's place for one user against the number of words that may change. The first
+# ten are shaded. The line of the chosen reader is strong, and the ring is the chosen budget.*
+
+# %%
+figures.explore_places(draw, len(shop.users), most, user, [*shops])
+
+# %% [markdown]
+# Move the user first. For some the item cannot come up: it is the wrong kind or too dear, and no
+# opinion outweighs that. For others a few words are enough. Then change the reader.
+#
+# ## 9 · The program, and a real shop
+#
+# `make recommender` starts the program on this market: a page where a user gets a list and sees
+# why, where a seller tries a text and sees its place before and after, and where the ranker is
+# trained anew, and the same over HTTP. Its reader is `reviews-robust` with words made equal, so the
+# seller's button *Reword it*, which is `promote`, finds nothing to change. With `reviews-clean` and
+# the words as they are (the first line here) it does:
+#
+# ```
+# make recommender ARGS="--reader reviews-clean --plain"
+# make recommender ARGS="--data ITEMS.csv CLICKS.csv"
+# python benchmarks/recommender.py --data ITEMS.csv CLICKS.csv
+# ```
+#
+# The second line is a shop of your own (items: id, text, and if there are any kind, price,
+# released; clicks: user, item, day, clicked), the third prints its NDCG with the embedded reader.
+# That one knows the opinions of this course's world; for other texts give the program a model of
+# your own that has a class `positive` (`--reader FOLDER`).
+#
+# No real shop stands on this page, not even with a GPU. We looked at three sets. **MIND** (Wu et
+# al. 2020) comes nearest: news, what was shown, what was clicked. It is given for non-commercial
+# research and without a licence, so we do not load it for you. **Amazon Reviews 2023** (Hou et al.
+# 2024) is loaded from the Hub by a script, and this course runs no code from there; it also lacks
+# what was shown and left. **MovieLens** has titles and genres and no text of a seller, and its set
+# of 100,000 ratings must not be passed on. And of none of their texts does anybody know which
+# rewordings mean the same. So sections 2 to 5 hold for any log, and section 6 needs a list of
+# substitutes that somebody has checked.
+#
+# ## Recap
+#
+# - **NDCG@k** with ties by their mean: a ranker that says nothing earns what chance earns.
+# - **All items and new items apart.** Popularity knows nothing of new ones; there the text decides,
+#   and there it is attacked.
+# - **A leak** is a feature that would change if the future were taken away. Test just that.
+# - **Exposure** is what a seller wants; report it with an interval, and say what it covers.
+# - **Rewording, stuffing and lying** are three things. The control of rewording is random synonyms
+#   of the same number.
+# - **Adversarial training** takes a part of the gain (FGM: much here, half of it over three
+#   markets) or nearly all (trained against words); **words made equal** stop rewording exactly, and
+#   a lie not at all.
+#
+# ## What could go wrong
+#
+# - **A tie that the order of rows decides.** A constant score then looks clever, or stupid.
+# - **NDCG against what was clicked in the log**, which shows only what an older ranker chose to
+#   show. Here items were shown at random; real logs need care.
+# - **Features made once for the whole log**, then a split by time (section 4).
+# - **An attack without its control**, and a control with another number of changed words.
+# - **Calling a lie a synonym.** A list of substitutes by nearness of vectors has opposites in it;
+#   then "the attack" changes what the text says, and to defend against it is to read worse.
+# - **A defence for the ranker where the reader is fooled.** What is lost before the trees is lost.
+# - **Sellers act one at a time here.** If all reword, places are a contest, and the honest lose.
+#
+# ## Further reading
+#
+# - K. Järvelin, J. Kekäläinen, *Cumulated Gain-Based Evaluation of IR Techniques*, ACM Transactions
+#   on Information Systems 20(4), 2002.
+# - F. McSherry, M. Najork, *Computing Information Retrieval Performance Measures Efficiently in the
+#   Presence of Tied Scores*, ECIR 2008.
+# - S. Oh, G. Verma, S. Kumar, *Adversarial Text Rewriting for Text-aware Recommender Systems*, CIKM
+#   2024. Texts of items, rewritten so that the item rises.
+# - J. Zhang et al., *Stealthy Attack on Large Language Model based Recommendation*, ACL 2024, arXiv
+#   2402.14836. The same with word attacks such as TextFooler.
+# - Y. Deldjoo, T. Di Noia, F. A. Merra, *A Survey on Adversarial Recommender Systems: From
+#   Attack/Defense Strategies to Generative Adversarial Networks*, ACM Computing Surveys 54(2),
+#   2021, arXiv 2005.10322.
+# - E. Jones, R. Jia, A. Raghunathan, P. Liang, *Robust Encodings: A Framework for Combating
+#   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Words made equal.
+# - F. Wu et al., *MIND: A Large-scale Dataset for News Recommendation*, ACL 2020.
+# - Y. Hou et al., *Bridging Language and Items for Retrieval and Recommendation*, 2024, arXiv
+#   2403.03952. Amazon Reviews 2023.
+#
+# > **Ethics** The threat model: a seller who knows the reader, asks it without limit, and changes
+# > the text of his own item. He takes nothing from the shop; he takes a place from an honest
+# > seller, and time from a buyer. Everything here is simulated: no shop, no seller and no user is
+# > real. Attack only rankers that are yours, and tell the owner of another one before you tell
+# > the world.
+
+# %%
+course.progress("18")
