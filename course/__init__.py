@@ -32,6 +32,7 @@ LESSONS = {
     "12": "full_gpu_fine_tuning",
     "13": "explanation_causes_and_games",
     "14": "ethics_gates",
+    "15": "generative_models",
 }
 
 # What a page uses, and the module that has it.

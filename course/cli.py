@@ -53,6 +53,27 @@ def progress(
         print(f"written: {certificate}")
 
 
+@app.command()
+def grade(
+    submissions: Annotated[Path, typer.Argument(help="The folder with the notebooks.")],
+    out: Annotated[Path, typer.Option(help="The folder for what is written.")] = Path("marks"),
+    seconds: Annotated[float, typer.Option(help="Most time for one notebook.")] = 600,
+    memory: Annotated[float, typer.Option(help="Most memory for one notebook, in GB.")] = 6,
+    worksheet: Annotated[
+        Path | None, typer.Option(help="Moodle's worksheet or Canvas' gradebook, to fill in.")
+    ] = None,
+) -> None:
+    """Run the notebooks of a class again and mark them. That runs code of strangers: use a
+    container without a network (docs/marking.md)."""
+    from course import grading
+
+    try:
+        done = grading.grade(submissions, out, seconds, memory, worksheet)
+    except grading.GradingError as error:
+        raise SystemExit(str(error)) from None
+    print(f"{len(done)} notebooks; look at {out / 'marks.csv'}")
+
+
 def page(name: str = "") -> str:
     """The certificate as HTML; every text is escaped."""
     answers, rows, done, total = record.answers(), [], 0, 0

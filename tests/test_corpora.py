@@ -436,7 +436,7 @@ S = world("sailing")
 OTHERS = {
     "sailing": "58b9a63c278ec40184c3027d94e2bd8da1f10c4c8f56d1daa1b59d63186b7ad5",
     "bank": "97955951f2c88e46fda8685add7d893ff6aea5225c27979743ef45fba2fcbf14",
-    "news": "853319a21110dd19ce483c971174d2facbb47aaea5764341ceda2cb675890d69",
+    "news": "7dffea4603c61b2bcb1673739f032c1efcb35af74b0032c0eb813a08e0b6e417",
     "shop": "937af328b8aeac45f2625ffc4758d2f021ba6609221e6cac1d27a1bf7040f1b8",
 }
 RULES = ("NEGATORS", "CONCESSIONS", "CONTRASTS", "REVERSALS")

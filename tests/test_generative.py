@@ -48,7 +48,7 @@ from advlib.generative import (
     vote,
     with_lora,
 )
-from advlib.generative.attacks import _Frame
+from advlib.generative.attacks import _Frame, _Goal
 from advlib.generative.models import blocks
 from advlib.models import ModelError
 
@@ -344,7 +344,7 @@ def brute_force(generator, frame, ids, place):
 
 
 def test_the_gradient_on_the_one_hot_is_that_of_the_one_hot(gpt):
-    frame = _Frame(gpt, ASKED, "! no yes", TARGET)
+    frame = _Frame(gpt, _Goal(ASKED, [TARGET] * len(ASKED)), "! no yes")
     found = frame.token_gradient(frame.first)
     table = gpt.model.get_input_embeddings().weight.detach()
     hot = torch.nn.functional.one_hot(frame.first, len(table)).float().requires_grad_()
@@ -363,7 +363,7 @@ def test_the_first_order_estimate_ranks_tokens_as_brute_force_does(gpt):
     with torch.no_grad():  # nearer to linear, so that the first order says something
         for p in gpt.model.parameters():
             p.mul_(0.4 if p.dim() == 2 else 1.0)
-    frame = _Frame(gpt, ASKED[:1], "! ! !", TARGET)
+    frame = _Frame(gpt, _Goal(ASKED[:1], [TARGET]), "! ! !")
     free, told = ~frame.banned, frame.token_gradient(frame.first)
     for place in range(3):
         true = brute_force(gpt, frame, frame.first, place)[free]
@@ -372,7 +372,7 @@ def test_the_first_order_estimate_ranks_tokens_as_brute_force_does(gpt):
 
 def test_gcg_finds_the_optimum_of_a_tiny_vocabulary(gpt):
     attack = GCG(length=2, steps=20, candidates=32, top=17, stop=False)
-    frame = _Frame(gpt, ASKED[:1], "! !", TARGET)
+    frame = _Frame(gpt, _Goal(ASKED[:1], [TARGET]), "! !")
     free = (~frame.banned).nonzero()[:, 0].tolist()
     assert len(free) == len(WORDS)
     every = torch.tensor(list(itertools.product(free, repeat=2)))
@@ -437,9 +437,36 @@ def test_a_search_stops_when_the_target_is_what_the_model_says(gpt):
     assert at_once.step in (0, None)
 
 
+def test_the_attackers_judge_ends_a_search_and_every_answer_counts(gpt):
+    asked, said = [], lambda answer: asked.append(answer) or len(asked) == 3
+    attack = GCG(length=3, steps=40, candidates=24, restarts=2)
+    [found] = attack(gpt, ASKED[:1], done=said)
+    assert len(asked) == 3 and found.step is not None
+    assert asked[-1] == gpt.answer([(ASKED[0], found.text)])[0]
+    # Never done: every restart runs to its end, and the better of the two is what comes back.
+    short = replace(attack, steps=3, stop=False)
+    never = [replace(short, restarts=1)(gpt, ASKED[:1], done=lambda a: False)[0]]
+    [both] = short(gpt, ASKED[:1], done=lambda a: False)
+    assert both.step is None and both.losses[-1] <= never[0].losses[-1]
+    assert both.queries > never[0].queries
+    # Once done, it is not begun again.
+    [once] = short(gpt, ASKED[:1], done=lambda a: True)
+    assert once.step == 0 and once.queries == 2 and len(once.losses) == 1
+
+
+def test_every_prompt_may_have_a_target_of_its_own(gpt):
+    attack, own = GCG(length=3, steps=5, candidates=16, stop=False), ["no", "sure : the"]
+    pair = attack(gpt, ASKED[:2], targets=own)
+    assert pair[0] == replace(attack, target="no")(gpt, ASKED[:1])[0]
+    again = gpt.loss([(ASKED[1], pair[1].text)], own[1:])
+    assert again.item() == pytest.approx(pair[1].losses[-1], abs=1e-4)
+    with pytest.raises(ValueError, match="2 prompts have 1 targets"):
+        attack(gpt, ASKED[:2], targets=["no"])
+
+
 def test_pieces_that_would_be_read_otherwise_are_dropped(folders):
     llama = load_generator(folders["llama"])
-    frame = _Frame(llama, ASKED[:1], "! ! !", TARGET)
+    frame = _Frame(llama, _Goal(ASKED[:1], [TARGET]), "! ! !")
     letters = torch.tensor([llama.tokenizer.convert_tokens_to_ids(list("mus"))])
     assert len(letters[0]) == len(frame.first)
     assert frame.survive(frame.first[None]) == [0]

@@ -36,9 +36,9 @@ GROUPS = {
     "profit": "profit revenue turnover income earnings",
     "losses": "losses costs expenses debts",
     "orders": "orders exports bookings shipments",
-    "refunds": "cancellations complaints refunds delays",
+    "demand": "demand sales footfall",
     "shares": "shares stock bonds",
-    "risk": "volatility turbulence uncertainty",
+    "dividends": "dividends payouts",
     "hiring": "hiring recruitment staffing",
     "layoffs": "layoffs redundancies dismissals resignations",
     "contract": "contract tender mandate commission",
@@ -98,8 +98,8 @@ REVERSALS = {"however"}  # opens a sentence: no sentence before it counts
 TOPICS = ("earnings", "trade", "markets", "jobs", "deals", "law", "products")
 THINGS = {
     "profit": ("earnings", 1), "losses": ("earnings", -1),
-    "orders": ("trade", 1), "refunds": ("trade", -1),
-    "shares": ("markets", 1), "risk": ("markets", -1),
+    "orders": ("trade", 1), "demand": ("trade", 1),
+    "shares": ("markets", 1), "dividends": ("markets", 1),
     "hiring": ("jobs", 1), "layoffs": ("jobs", -1),
     "contract": ("deals", 1), "dispute": ("deals", -1),
     "permit": ("law", 1), "lawsuit": ("law", -1),
@@ -131,7 +131,7 @@ FIGURES = {
         (2, "{who} {reported} no {change} in {t}{when}"),
     ],
 }
-FACTS = dict.fromkeys("profit orders refunds shares risk hiring layoffs".split(), FIGURES)
+FACTS = dict.fromkeys("profit orders demand shares dividends hiring layoffs".split(), FIGURES)
 FACTS |= {
     "losses": {
         1: [*FIGURES[1], (5, "{whose} {t} {widened}{by}{when}")],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -85,8 +85,9 @@ class ContinuousAttack:
 @dataclass(frozen=True)
 class Suffix:
     """What a search has found. losses: that of the target before the first step and after each, on
-    average over the prompts. queries: sequences that the model has read. step: after which every
-    word of the target was the model's first choice for all prompts, else None."""
+    average over the prompts. queries: sequences that the model has read or written. step: after
+    which the search had reached its end (every word of the target the model's first choice for all
+    prompts, or what the attacker's judge calls done), else None."""
 
     text: str
     losses: tuple[float, ...]
@@ -100,8 +101,9 @@ class SuffixSearch:
     `candidates` suffixes with one word changed. Calling it gives one `Suffix` for each prompt,
     `universal` one for all together.
 
-    stop: end as soon as every word of the target is the model's first choice. fluency: the weight
-    of the loss of the prompt under `reader`, a model that the attacker has, to pass a filter.
+    stop: end as soon as every word of the target is the model's first choice. restarts: how often
+    it begins, with other random draws, where it has not reached its end. fluency: the weight of the
+    loss of the prompt under `reader`, a model that the attacker has, to pass a filter.
     """
 
     length: int = 6
@@ -110,55 +112,86 @@ class SuffixSearch:
     target: str = "sure : the"
     start: str = "!"
     stop: bool = True
+    restarts: int = 1
     fluency: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
-        check_counts(length=self.length, steps=self.steps, candidates=self.candidates)
+        check_counts(length=self.length, steps=self.steps, candidates=self.candidates,
+                     restarts=self.restarts)  # fmt: skip
         if not self.fluency >= 0:
             raise ValueError(f"fluency is a weight of at least 0, got {self.fluency!r}")
 
     def __call__(
-        self, generator: Generator, prompts: Sequence[str], reader: Generator | None = None
-    ) -> list[Suffix]:
+        self, generator: Generator, prompts: Sequence[str], reader: Generator | None = None, *,
+        targets: Sequence[str] | None = None, done: Callable[[str], bool] | None = None,
+    ) -> list[Suffix]:  # fmt: skip
+        """targets: one for each prompt, such as what a model without the policy answers; None:
+        `target` for all. done: the attacker's judge. The model then writes an answer after every
+        better suffix, and the search ends where `done(answer)`, not where the target is reached."""
         check_prompts(prompts)
-        return [self._search(generator, [p], reader, i) for i, p in enumerate(prompts)]
+        targets = [self.target] * len(prompts) if targets is None else list(targets)
+        if len(targets) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts have {len(targets)} targets: give one each")
+        goals = [_Goal([p], [target], done) for p, target in zip(prompts, targets, strict=True)]
+        return [self._best(generator, goal, reader, i) for i, goal in enumerate(goals)]
 
     def universal(
         self, generator: Generator, prompts: Sequence[str], reader: Generator | None = None
     ) -> Suffix:
         """One suffix for all prompts (Zou et al. 2023, algorithm 2, all prompts from the start)."""
         check_prompts(prompts)
-        return self._search(generator, list(prompts), reader, 0)
+        return self._best(generator, _Goal(list(prompts), [self.target] * len(prompts)), reader, 0)
 
-    def _search(self, generator, prompts, reader, number) -> Suffix:
+    def _best(self, generator, goal, reader, number) -> Suffix:
+        """Of all restarts the first that reaches its end, else the one with the lowest loss."""
         if bool(self.fluency) != (reader is not None):
             raise ValueError("fluency is measured by a reader: give both or none of the two")
-        random = torch.Generator().manual_seed(1000 * self.seed + number)
-        frame = _Frame(generator, prompts, " ".join([self.start] * self.length), self.target)
+        found = []
+        for again in range(self.restarts):
+            random = torch.Generator().manual_seed(1000 * self.seed + number + 10**6 * again)
+            found.append(self._search(generator, goal, reader, random))
+            if found[-1].step is not None:
+                break
+        best = min(found, key=lambda run: (run.step is None, run.losses[-1]))
+        return replace(best, queries=sum(run.queries for run in found))
+
+    def _search(self, generator, goal, reader, random) -> Suffix:
+        frame = _Frame(generator, goal, " ".join([self.start] * self.length))
         with attack_mode(generator.model, False):
-            ids, queries, kept = frame.first, len(prompts), 0
+            ids, queries, kept = frame.first, len(goal.prompts), 0
             best, hit, said = (x[0] for x in self._worth(frame, ids[None], reader))
             losses = [float(said)]
             check_finite(best, self)
+            reached, written = self._reached(frame, ids, hit)
+            queries += written
             for step in range(self.steps):
-                if hit and self.stop:
+                if reached and (self.stop or goal.done):
                     return Suffix(frame.text(ids), tuple(losses), queries, step)
                 pool, seen = self._pool(frame, ids, reader)
                 queries += seen
                 some = _draw(pool, ids, self.candidates, random)
                 some = some[frame.survive(some)]
-                kept, queries = kept + len(some), queries + len(some) * len(prompts)
+                kept, queries = kept + len(some), queries + len(some) * len(goal.prompts)
                 if len(some):
                     worth, hits, told = self._worth(frame, some, reader)
                     i = int(worth.argmin())
                     if worth[i] < best:
-                        ids, best, hit, said = some[i], worth[i], hits[i], told[i]
+                        ids, best, said = some[i], worth[i], told[i]
+                        reached, written = self._reached(frame, ids, hits[i])
+                        queries += written
                 losses.append(float(said))
         if not kept:
             raise ValueError(f"{self}: no candidate is read again as the tokens it was written "
                              "from; give another start")  # fmt: skip
-        return Suffix(frame.text(ids), tuple(losses), queries, self.steps if hit else None)
+        return Suffix(frame.text(ids), tuple(losses), queries, self.steps if reached else None)
+
+    @staticmethod
+    def _reached(frame: _Frame, ids: Tensor, hit: Tensor) -> tuple[bool, int]:
+        """Whether the search is at its end, and how many answers were written to know it."""
+        if not frame.goal.done:
+            return bool(hit), 0
+        return frame.broken(ids), len(frame.goal.prompts)
 
     def _worth(self, frame, some, reader) -> tuple[Tensor, Tensor, Tensor]:
         """Of each suffix what is minimised, whether the target is reached, and its loss."""
@@ -221,9 +254,8 @@ class RandomSuffix(SuffixSearch):
         if self.fluency:
             raise ValueError("RandomSuffix looks at the target alone: leave fluency out")
 
-    def _search(self, generator, prompts, reader, number) -> Suffix:
-        random = torch.Generator().manual_seed(1000 * self.seed + number)
-        frame = _Frame(generator, prompts, " ".join([self.start] * self.length), self.target)
+    def _search(self, generator, goal, reader, random) -> Suffix:
+        frame = _Frame(generator, goal, " ".join([self.start] * self.length))
         free = (~frame.banned).nonzero()[:, 0].cpu()
         drawn = free[torch.randint(len(free), (8 * self.candidates, self.length), generator=random)]
         drawn = drawn.to(generator.device)
@@ -232,8 +264,10 @@ class RandomSuffix(SuffixSearch):
             raise ValueError(f"{self}: no suffix is read again as the tokens it was written from")
         with attack_mode(generator.model, False):
             loss, hit = frame.losses(some)
-        i, queries = int(loss.argmin()), len(some) * len(prompts)
-        return Suffix(frame.text(some[i]), (float(loss[i]),), queries, 0 if hit[i] else None)
+        i, queries = int(loss.argmin()), len(some) * len(goal.prompts)
+        reached, written = self._reached(frame, some[i], hit[i])
+        text, queries = frame.text(some[i]), queries + written
+        return Suffix(text, (float(loss[i]),), queries, 0 if reached else None)
 
 
 def _draw(pool: list[Tensor], ids: Tensor, count: int, random: torch.Generator) -> Tensor:
@@ -247,20 +281,30 @@ def _draw(pool: list[Tensor], ids: Tensor, count: int, random: torch.Generator) 
     return some.unique(dim=0)
 
 
-class _Frame:
-    """Prompts with a suffix and a target, as tokens; the suffix alone changes."""
+@dataclass(frozen=True)
+class _Goal:
+    """Prompts, what the answer to each is to be, and how one sees that an answer is good enough."""
 
-    def __init__(self, generator: Generator, prompts: Sequence[str], start: str, target: str):
-        self.generator, self.prompts, self.target = generator, prompts, target
-        rows = generator.framed([(prompt, start) for prompt in prompts])
+    prompts: list[str]
+    targets: list[str]
+    done: Callable[[str], bool] | None = None
+
+
+class _Frame:
+    """Prompts with a suffix and their targets, as tokens; the suffix alone changes."""
+
+    def __init__(self, generator: Generator, goal: _Goal, start: str):
+        self.generator, self.goal, self.prompts = generator, goal, goal.prompts
+        rows = generator.framed([(prompt, start) for prompt in goal.prompts])
         places = [[i for i, own in enumerate(row["suffix"]) if own] for row in rows]
         kept = [[row["ids"][i] for i in at] for row, at in zip(rows, places, strict=True)]
         if any(other != kept[0] for other in kept) or not kept[0]:
             raise ValueError(f"the suffix {start!r} has other tokens behind other prompts: give "
                              "another start")  # fmt: skip
         self.first = torch.tensor(kept[0], device=generator.device)
-        said, self.rows = generator.ids_of(target), []
-        for row in rows:
+        self.rows = []
+        for row, target in zip(rows, goal.targets, strict=True):
+            said = generator.ids_of(target)
             ids, labels = row["ids"] + said, [-100] * len(row["ids"]) + said
             self.rows.append({"ids": ids, "labels": labels, **marks(row, len(said))})
         self.banned = generator.banned.to(generator.device)
@@ -273,6 +317,12 @@ class _Frame:
     def text(self, ids: Tensor) -> str:
         decode = self.generator.tokenizer.decode
         return decode(ids.tolist(), clean_up_tokenization_spaces=False).strip()
+
+    def broken(self, ids: Tensor) -> bool:
+        """What the attacker's judge says of the answers with this suffix."""
+        text = self.text(ids)
+        answers = self.generator.answer([(prompt, text) for prompt in self.prompts])
+        return all(map(self.goal.done, answers))
 
     def survive(self, some: Tensor) -> list[int]:
         """Which suffixes, written out, are read again as the same tokens behind every prompt."""

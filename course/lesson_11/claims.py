@@ -56,11 +56,11 @@ CLAIMS = {
         and chains["random words"]["lower"] < 0.1 and chains["boxes"]["lower"] > 0.85,
     ),
     "11.collapsed": Claim(
-        "Begun with wide vectors, this training ended with a network that gives one answer to "
-        "all texts: everything that it gets right is certified, and it is worth no more than a "
-        "constant answer.",
-        lambda certified, right, answers, majority: abs(certified - right) < 0.005
-        and answers == 1 and right <= majority + 0.01,
+        "Begun with wide vectors, this training ended with a network that gives next to all texts "
+        "one answer: nearly everything that it gets right is certified, and it is worth no more "
+        "than a constant answer.",
+        lambda certified, right, commonest, majority: right - certified < 0.03
+        and commonest > 0.97 and right <= majority + 0.03,
     ),
     "11.boxes_grow": Claim(
         "While the boxes grow from nothing to their full size, only the network that was trained "

@@ -449,7 +449,7 @@ print(f"{'majority class':18} {majority:6.1%} {majority:10.1%} {1:10}")
 wide = nets["boxes, wide start"]
 course.claim("11.collapsed", certified=cnn.certified(wide, x, y).double().mean().item(),
              right=cnn.right(wide, x, y).double().mean().item(),
-             answers=wide(x).argmax(1).unique().numel(), majority=majority)
+             commonest=wide(x).argmax(1).bincount().max().item() / len(x), majority=majority)
 
 # %% [markdown]
 # A model that says the same to everything cannot be attacked. **A certificate is worth as much as

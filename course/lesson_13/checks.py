@@ -470,11 +470,11 @@ def integrated_gradients(model, batch, baseline_id, steps):
     """(batch, tokens) What each token adds to the margin on the way from the baseline."""
     table = model.get_input_embeddings()
     x = table(batch["input_ids"]).detach()
-    free = ~batch["special_tokens_mask"].bool()[..., None]
-    baseline = torch.where(free, table.weight[baseline_id].detach(), x)
+    special = batch["special_tokens_mask"].bool()[..., None]
+    baseline = torch.where(special, x, table.weight[baseline_id].detach())
     total = torch.zeros_like(x)
-    for k in range(steps):
-        point = (baseline + (k + 0.5) / steps * (x - baseline)).requires_grad_()
+    for j in range(steps):
+        point = (baseline + (j + 0.5) / steps * (x - baseline)).requires_grad_()
         total += torch.autograd.grad(margin(model, batch, point).sum(), point)[0]
     return ((x - baseline) * total / steps).sum(-1)
 

@@ -58,6 +58,16 @@ def opinion_words(text: str) -> Tensor:
     return torch.tensor([bool(sign(w)) or w.lower() in WORLD.data.NEGATORS for w in words(text)])
 
 
+def marked(text: str, numbers: Sequence[float] | None = None) -> str:
+    """The text with its causes in brackets; with one number a word, word and number in turn."""
+    own = zip(words(text), causes(text), strict=True)
+    marks = {i: f"[{word}]" for i, (word, cause) in enumerate(own) if cause}
+    if numbers is None:
+        return replace(text, marks)
+    pairs = zip(words(text), numbers, strict=True)
+    return " ".join(f"{marks.get(i, w)} {v:+.2f}" for i, (w, v) in enumerate(pairs))
+
+
 def month_at(text: str) -> int | None:
     """Which word of the text is a month; None where there is none."""
     return next((i for i, w in enumerate(words(text)) if w.lower() in MONTHS), None)

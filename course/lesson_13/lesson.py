@@ -6,15 +6,13 @@
 # **You will**
 #
 # - write integrated gradients, and score four kinds of explanation against causes that are known;
-# - catch explanations that say nothing about the model, and attack one without touching the
-#   prediction;
-# - tell a cause from a correlation by setting a word, and (in the appendix) search for the smallest
-#   edit that turns a label;
+# - attack an explanation without touching the prediction;
+# - tell a cause from a correlation by setting a word;
 # - solve attack against defence as a game of two players, and take back what a mixture buys.
 #
-# **Time** {{TIME}} About 90 minutes for you: 42 to read, 48 for the exercises. The appendix (twins,
-# with an exercise, and four short pieces) is another 35 minutes and can be left out: nothing builds
-# on it.
+# **Time** {{TIME}} About 70 minutes for you: 34 to read, 36 for the exercises. The appendix (six
+# short pieces, one with exercise 13.4) is another 25 minutes and can be left out: nothing builds on
+# it.
 #
 # **Before** Lessons 06 and 08. (Lesson 07 helps.)
 
@@ -27,70 +25,61 @@ profile = course.setup()
 # %% [markdown]
 # ## 1 · What a cause is
 #
-# A model says that a review is praise. *Because of which words?* There are many methods that answer
-# with a map, one number for each word, and on real data nobody can say which map is right. In the
-# world `reviews` somebody can: its reading rule, `World.label`, sees the text and gives the label.
+# A model says that a review is praise. *Because of which words?* Many methods answer with a
+# **map**, one number for each word. On real data nobody can say which map is right. In the world
+# `reviews` we can: its reading rule, `World.label`, gives the label of any text.
 #
-# A word is a **cause** of the label if the label depends on it: when the word is taken out, or when
-# its opposite stands in its place, the world reads another label, or none. For an opinion word the
-# opposite is a word of the opposite group; for a negator (*not*, *never*) it is nothing at all.
+# A word is a **cause** of the label if the label depends on it: take the word out, or put its
+# opposite in its place, and the world reads another label, or none. The opposite of *delicious* is
+# a word of the opposite group, such as *bland*. Words without an opposite, such as the **negator**
+# *not*, are only taken out.
 #
-# Both halves are needed. In "the soup was delicious, and the waiter was friendly" the label
-# survives the loss of either word: it is **overdetermined**. Yet *bland* in the place of
-# *delicious* leaves two opinions that disagree, and no label. (Why not try every word of the
-# language? Then everything would be a cause: put *terrible* in the place of *the*.)
+# Why both? In "the soup was delicious, and the waiter was friendly" the label survives the loss of
+# either word. But *bland* in the place of *delicious* leaves two opinions that disagree, and no
+# label. (Why only the opposite, and not every word? Then *the* would be a cause, too: put
+# *terrible* in its place.)
 #
-# The rule stands in [`facts.py`](../course/lesson_13/facts.py). All our texts open with a month,
-# for a reason that comes soon. In brackets: causes.
+# The code is in [`facts.py`](../course/lesson_13/facts.py). All our texts open with a month, for a
+# reason that comes soon. In brackets: the causes.
 
 # %%
-import json
-from importlib.resources import files
-
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 
 from advlib.corpora import replace, words
 from course.lesson_13 import figures
-from course.lesson_13.explain import by_word, margin, margins, scrambled, spread, trained
-from course.lesson_13.facts import causes, dated, opinion_words, opposites, reads
+from course.lesson_13.explain import by_word, margin, margins, random_maps, spread, trained
+from course.lesson_13.facts import MONTHS, causes, dated, marked, opinion_words, reads
 
 n = profile.pick(60, 200)
 test = [(t, y) for t, y in dated(3 * n, "test", dial=0, seed=5) if causes(t).any()][:n]
 texts, labels = [t for t, _ in test], np.array([y for _, y in test])
 truth = [causes(t) for t in texts]
-
-coarse = [opinion_words(t) for t in texts]
-conceded = next(t for t, c, o in zip(texts, truth, coarse, strict=True) if (o & ~c).any())
-negated = next((t for t in texts if "not" in np.array(words(t))[causes(t).numpy()]), texts[2])
-for text in (texts[0], conceded, negated):
-    print(replace(text, {i: f"[{w}]" for i, w in enumerate(words(text)) if causes(text)[i]}))
-differ = (torch.cat(truth) != torch.cat(coarse)).double().mean().item()
-print(f"\n{n} texts of {np.mean([len(c) for c in truth]):.1f} words, "
-      f"{torch.cat(truth).double().mean():.0%} of them causes; "
+for word in ("I", "but", "not"):
+    print(marked(next(t for t in texts if word in words(t))))
+share = torch.cat(truth).double().mean().item()
+differ = (torch.cat(truth) != torch.cat([opinion_words(t) for t in texts])).double().mean().item()
+print(f"\n{n} texts, {share:.0%} of their words are causes; "
       f'"an opinion word or a negator" differs in {differ:.1%} of the words')
 
 # %% [markdown]
-# The last number is why we ask the rule and not a word list: a conceded opinion (as in the second
-# text) does not vote and is no cause, while *but* and *although* decide which opinions vote, and
-# so can be causes themselves.
+# The last number is why we ask the rule and not a word list. In the second text the opinion before
+# *but* does not vote and is no cause. *but*, which decides that, is one.
 #
 # ## 2 · Four maps
 #
-# What a map explains is the **margin** $m = z_1 - z_0$: how much more the model says "positive"
-# than "negative". Above 0 it predicts praise. With $x$ for the embedded text:
+# A map explains the **margin** $m = z_1 - z_0$, the logit for "positive" less the one for
+# "negative". Above 0 the model predicts praise. With $x$ for the embedded text:
 #
-# - **Gradient × input**, $\sum_k x_k\,\partial m/\partial x_k$ over a word's tokens and
-#   coordinates: the slope at the text, times the text. One backward pass.
+# - **Gradient × input**, $\sum_k x_k\,\partial m/\partial x_k$ over the coordinates of a word: the
+#   slope at the text, times the text. One backward pass.
 # - **Occlusion**: how much the margin falls when `[MASK]` stands in the word's place. One forward
-#   pass a word.
-# - **Attention**: how much the last layer's `[CLS]`, from which the class is read, looks at the
-#   word (the mean over the heads). It has no sign.
-# - **Integrated gradients**: the fourth, and the one that you write.
+#   pass for each word.
+# - **Attention**: the model reads the class from the first token, `[CLS]`. How much does `[CLS]`
+#   look at the word in the last layer (mean over its heads)? It has no sign.
+# - **Integrated gradients**: the one that you write.
 #
-# A word may have several tokens. Their numbers are *added*: the map then says how much the word
-# adds.
+# A word may have several tokens. Their numbers are *added*.
 
 
 # %%
@@ -98,6 +87,12 @@ def gradient_times_input(model, batch):
     x = model.get_input_embeddings()(batch["input_ids"]).detach().requires_grad_()
     (slope,) = torch.autograd.grad(margin(model, batch, x).sum(), x)
     return (slope * x).sum(-1)
+
+
+def occlusion(victim, text):
+    hidden = [replace(text, {i: "[MASK]"}) for i in range(len(words(text)))]
+    m = margins(victim, [text, *hidden]).double()
+    return m[0] - m[1:]
 
 
 @torch.no_grad()
@@ -109,45 +104,42 @@ def attention(model, batch):
     return seen[-1].mean(1)[:, 0]  # last layer, mean over its heads, row of [CLS]
 
 
-def occlusion(victim, text):
-    hidden = [replace(text, {i: "[MASK]"}) for i in range(len(words(text)))]
-    m = margins(victim, [text, *hidden]).double()
-    return m[0] - m[1:]
-
-
 # %% [markdown]
-# **Integrated gradients** (Sundararajan, Taly and Yan 2017). The slope at the text may be flat
-# where the model is sure. So walk there from a **baseline** $b$, a text that says nothing (here:
-# `[MASK]` in the place of each token), ask for the slope all along the straight way, and take the
-# mean:
+# **Integrated gradients** (Sundararajan, Taly and Yan 2017). Where the model is sure, the slope at
+# the text may be flat. So walk to the text from a **baseline** $b$, a text that says nothing (here:
+# `[MASK]` in the place of each token), and take the mean of the slopes along the straight way:
 #
 # $$\text{IG}_k = (x_k-b_k)\int_0^1 \frac{\partial m}{\partial x_k}\bigl(b+\alpha\,(x-b)\bigr)\,
 # \mathrm d\alpha\;\approx\;\frac{x_k-b_k}{\texttt{steps}}\sum_{j=0}^{\texttt{steps}-1}
 # \frac{\partial m}{\partial x_k}\Bigl(b+\tfrac{j+1/2}{\texttt{steps}}\,(x-b)\Bigr).$$
 #
-# Along the way $m$ changes by $\sum_k (x_k-b_k)\,\partial m/\partial x_k$ for each unit of $\alpha$
-# (the chain rule), so the numbers of all tokens together must add up to $m(x)-m(b)$. This is called
-# **completeness**, and it is a test that your code can fail.
+# By the chain rule $m$ changes along the way by $\sum_k (x_k-b_k)\,\partial m/\partial x_k$ for
+# each unit of $\alpha$. So the numbers of all tokens must add up to $m(x)-m(b)$. This is
+# **completeness**, a test that your code can fail.
 
 # %% [markdown]
-# ### Exercise 13.1: integrated gradients · ●●● · 20 min
+# ### Exercise 13.1: integrated gradients · ●●○ · 8 min
 #
-# Write `integrated_gradients(model, batch, baseline_id, steps)`. `batch` has `input_ids`,
-# `attention_mask` and `special_tokens_mask`, each `(batch, tokens)`. In the baseline the words'
-# tokens have the embedding of token `baseline_id`; special tokens (padding is among them) keep
-# their own, so that the numbers are about words alone. The mask has 0 and 1 as whole numbers; 1 is
-# a special token. Take the gradients of `margin(model, batch, embedded)`, `(batch,)`, at the
-# *middles* of `steps` equal pieces of the way, as in the formula. Return one number per token, the
-# sum over its coordinates, `(batch, tokens)`, in the dtype of the embeddings and without a graph.
-# Do not call `model.eval()` or `model.train()`, not even for the passes; write into no parameter's
-# `.grad`; leave the batch as it is.
+# The frame of `integrated_gradients(model, batch, baseline_id, steps)` stands below. Fill its three
+# gaps, a line or two each:
+#
+# 1. `baseline`, of the shape of `x`: every token has the embedding of token `baseline_id`, but
+#    special tokens (padding is among them) keep their own, so that the numbers are about words.
+# 2. In the loop: the point at the *middle* of piece `j` of `steps` equal pieces of the way, as in
+#    the formula, and the gradient there of the sum of `margin(model, batch, point)`; add it to
+#    `total`.
+# 3. Return one number per token, the sum over its coordinates: `(batch, tokens)`, in the dtype of
+#    the embeddings and without a graph.
+#
+# Do not call `model.eval()` or `model.train()`, write into no parameter's `.grad`, and leave the
+# batch as it is.
 #
 # <details><summary>Hint</summary>
 #
-# `model.get_input_embeddings()` is the table: call it with ids, or index its `.weight`.
-# `torch.where(special.bool()[..., None], x, row)` builds the baseline.
-# `torch.autograd.grad(sum, point)` writes into no `.grad`. What does not depend on `k` can stay
-# outside of the loop.
+# 1: `torch.where(condition, a, b)` takes `a` where the condition holds, and a row fits all tokens;
+# the row is `table.weight[baseline_id]`, detached. 2: `requires_grad_()` on the point;
+# `torch.autograd.grad(sum, point)` returns a tuple and writes into no `.grad`. 3: the way is
+# `x - baseline`.
 #
 # </details>
 
@@ -155,7 +147,24 @@ def occlusion(victim, text):
 # %%
 def integrated_gradients(model, batch, baseline_id, steps):
     """(batch, tokens) What each token adds to the margin on the way from the baseline."""
+    table = model.get_input_embeddings()
+    x = table(batch["input_ids"]).detach()  # (batch, tokens, coordinates)
+    special = batch["special_tokens_mask"].bool()[..., None]  # (batch, tokens, 1)
+    # 1. the baseline
     # SOLUTION
+    baseline = torch.where(special, x, table.weight[baseline_id].detach())
+    # END SOLUTION
+    total = torch.zeros_like(x)
+    for j in range(steps):
+        # 2. the point in the middle of piece j, and the gradient there
+        # SOLUTION
+        point = (baseline + (j + 0.5) / steps * (x - baseline)).requires_grad_()
+        total += torch.autograd.grad(margin(model, batch, point).sum(), point)[0]
+        # END SOLUTION
+    # 3. the result
+    # SOLUTION
+    return ((x - baseline) * total / steps).sum(-1)
+    # END SOLUTION
 
 
 integrated_gradients = course.exercise("13.1", integrated_gradients)
@@ -220,22 +229,18 @@ guess = course.predict(
     options=("attention", "gradient × input", "integrated gradients", "occlusion"),
 )
 
-
 # %%
-def ig(steps):
-    return lambda model, batch: integrated_gradients(model, batch, mask_id, steps)
+methods = {
+    "attention": attention,
+    "gradient × input": gradient_times_input,
+    "integrated gradients": lambda model, batch: integrated_gradients(model, batch, mask_id, 16),
+}
 
 
-def maps_of(victim, texts, steps=16):
+def maps_of(victim, texts):
     """The four maps of every text, and random numbers in their place."""
-    return {
-        "attention": by_word(victim, texts, attention),
-        "gradient × input": by_word(victim, texts, gradient_times_input),
-        "integrated gradients": by_word(victim, texts, ig(steps)),
-        "occlusion": [occlusion(victim, t) for t in texts],
-        "random": [torch.randn(len(words(t)), generator=torch.Generator().manual_seed(i)).double()
-                   for i, t in enumerate(texts)],
-    }  # fmt: skip
+    maps = {name: by_word(victim, texts, method) for name, method in methods.items()}
+    return maps | {"occlusion": [occlusion(victim, t) for t in texts], "random": random_maps(texts)}
 
 
 def scored(maps, marks):
@@ -252,21 +257,19 @@ print(f"mean AUC ± 95 % over {n} texts\n{'':21}" + "".join(f"{name:>13}" for na
 for m in found["clean"]:
     print(f"{m:21}" + "".join(f"  {np.mean(v[m]):.3f} ±{spread(v[m]):.3f}"
                               for v in found.values()))
-
-# %%
 course.claim("13.found", found=found)
 course.claim("13.trained", found=found)
 
 # %% [markdown]
-# Attention is hardly better than random numbers for `clean`. Integrated gradients and occlusion are
-# too close to call there: where a difference is smaller than the intervals, do not read it.
+# Attention is hardly better than random numbers for `clean`. Where a difference is smaller than the
+# intervals, as between integrated gradients and occlusion there, do not read it.
 #
 # ### A model that looks at the wrong word
 #
 # The world has a dial. `dated(…, dial=0.95)` writes reviews in which the month is *July* for
 # praise and *November* for blame in 95 % of the texts, and random in the others. The label never
-# depends on it. A model trained on them meets texts whose month is random, and we draw its maps.
-# Call this model the **month reader**; it is right on about half of the texts.
+# depends on it. We train a model on them, the **month reader**, and draw its maps of texts whose
+# month is random.
 
 # %% [markdown]
 # ### Prediction 13.b: the maps of the month reader
@@ -281,28 +284,15 @@ guess = course.predict(
 )
 
 # %%
-from course.lesson_13.facts import MONTHS
-
 biased = dated(profile.pick(800, 3000), "train", dial=0.95, seed=3)
 month_reader = trained(biased)
 right = (margins(month_reader, texts).numpy() > 0) == labels
 month_maps = maps_of(month_reader, texts)
 is_month = [torch.tensor([w.lower() in MONTHS for w in words(t)]) for t in texts]
-found["month reader"] = scored(month_maps, truth)
-by_month = scored(month_maps, is_month)
+found["month reader"], by_month = scored(month_maps, truth), scored(month_maps, is_month)
 guess.reveal(np.mean(found["month reader"]["integrated gradients"]))
-print(f"month reader: {right.mean():.0%} right where the month is random (n = {n})\n"
-      f"{'mean AUC':21}  against causes  against the month")
-for m in by_month:
-    print(f"{m:21} {np.mean(found['month reader'][m]):10.3f} {np.mean(by_month[m]):18.3f}")
-rest = [auc(s[~k], c[~k]) for s, c, k in zip(
-    month_maps["integrated gradients"], truth, is_month, strict=True)]  # fmt: skip
-one = month_maps["integrated gradients"][0].tolist()
-print(f"\nintegrated gradients, the month left out: {np.mean(rest):.3f} against causes; one map:\n"
-      + " ".join((f"[{w}]" if c else w) + f" {v:+.2f}"
-                 for w, v, c in zip(words(texts[0]), one, truth[0], strict=True)))
-
-# %%
+print(f"month reader: {right.mean():.0%} right where the month is random (n = {n}). One map:\n"
+      + marked(texts[0], month_maps["integrated gradients"][0]))
 course.claim("13.month", right=right.mean(), causes=found["month reader"], months=by_month)
 figures.found(found, by_month, spread)
 
@@ -313,62 +303,30 @@ figures.found(found, by_month, spread)
 #
 # <details><summary>What you should see</summary>
 #
-# Left, integrated gradients and occlusion stand on the right, attention nearest to chance, and
-# training against attacks moves integrated gradients further to the right. Right, the month is
-# found nearly always, and the causes far less often than by the maps of the other victims.
+# Left, integrated gradients and occlusion stand on the right, attention nearest to chance; training
+# against attacks moves attention most. Right, the month is found nearly always, and the causes far
+# less often than by the maps of the other victims.
 #
 # </details>
 #
-# An AUC *below* 0.5 says that the causes get smaller numbers than other words, and that is not
-# the month's doing alone (see the number without it). The printed map shows how: beside the
-# month, words near it get the larger numbers, and the causes, in brackets, next to nothing.
+# An AUC *below* 0.5 says that the causes get smaller numbers than other words. The printed map
+# shows how: the month and words near it get the large numbers, the causes next to nothing.
 #
-# Is the map of the month reader good or bad? Two words keep this apart. It is **faithful**: it says
-# what the model uses. It is not **plausible**: it does not say what makes a review praise. The
-# *model* is wrong, and the map showed it. A map that is always plausible could not.
+# Is this map good or bad? Two words keep that apart. It is **faithful**: it says what the model
+# uses. It is not **plausible**: it does not say what makes a review praise. The *model* is wrong,
+# and the map showed it. A map that is always plausible could not. (Another test of a map: would a
+# model with *random* weights give the same one? Appendix A asks, and one of the four does not
+# notice at first.)
 #
-# ## 4 · Is it about the model at all?
-#
-# A map of a model with random weights should look like nothing in particular. Adebayo et al.
-# (2018) found popular methods whose maps stay as they were. We draw the weight matrices of `clean`
-# at random, from the top down: first the head (what turns `[CLS]` into two logits), then one layer
-# after the other. Beside it the rank correlation of |map| with the map of the trained model (1:
-# the same order of words, 0: none).
-
-# %%
-first = texts[: profile.pick(24, 100)]
-stages = ("pooler|classifier", "layer.2", "layer.1", "layer.0")
-agree = {m: [1.0] for m in four}
-for k in range(len(stages)):
-    there = maps_of(scrambled("reviews-clean", "|".join(stages[: k + 1])), first)
-    for m in four:
-        pairs = zip(maps["clean"][m], there[m], strict=False)
-        agree[m].append(np.mean([spearmanr(a.abs(), b.abs()).statistic for a, b in pairs]))
-for m, values in agree.items():
-    print(f"{m:21}" + "".join(f"{v:7.2f}" for v in values))
-course.claim("13.scrambled", agree=agree)
-figures.scrambled(agree)
-
-# %% [markdown]
-# *The figure: rank correlation of each map with the trained model's, the more weights are random
-# the further right. The last layer has the number 2.*
-#
-# <details><summary>What you should see</summary>
-#
-# With a random head three lines have fallen somewhat, with two more layers they are low, and in
-# the end about 0. Attention does not move at all when the head is random: the class could be read
-# from `[CLS]` in any way, and the map would be the same. After that it is about 0 too.
-#
-# </details>
-#
-# ## 5 · An attack on the explanation
+# ## 4 · An attack on the explanation
 #
 # Until now attacks changed the prediction. This one leaves the prediction *and* the label as they
 # are and changes the map (Ivankay et al. 2022). Think of somebody who has to show a regulator why
 # a text was judged as it was. The attacker takes the world's substitutes, which keep the label.
 # Greedily, up to three words, he takes whatever makes the map of the *unchanged* words most unlike
-# the old one: the `agreement` is the rank correlation of |map| on these words. The control: as many
-# random substitutes ([`explain.py`](../course/lesson_13/explain.py)).
+# the old one. How alike two maps are, their `agreement`, is the rank correlation of |map| on these
+# words: 1 means the same order of words, 0 none in common. The control: as many random substitutes
+# ([`explain.py`](../course/lesson_13/explain.py)).
 
 
 # %%
@@ -394,35 +352,29 @@ def attack_map(victim, text, method, most=3):
 
 
 # %%
-some, attacked = texts[: profile.pick(12, 60)], {}
+clean, method, some = victims["clean"], gradient_times_input, texts[: profile.pick(10, 60)]
+attacked, other = {}, []
 for name in ("clean", "robust"):
     victim, attacked[name] = victims[name], []
-    for text in some:
-        changes, value = attack_map(victim, text, gradient_times_input)
-        control = at_random(victim, text, gradient_times_input, len(changes))
-        there = replace(text, changes)
-        old, new = by_word(victim, [text, there], gradient_times_input)
+    for i, text in enumerate(some):
+        changes, value = attack_map(victim, text, method)
+        there, control = replace(text, changes), at_random(victim, text, method, len(changes))
+        old, new = by_word(victim, [text, there], method)
         attacked[name].append((value, np.mean(control), there, reads(there) == reads(text),
                                auc(old, causes(text)), auc(new, causes(there))))
+        if name == "clean":  # and another method's map of the same two texts?
+            new = by_word(clean, [there], methods["integrated gradients"])[0]
+            other.append(agreement(maps["clean"]["integrated gradients"][i], new, changes))
     mean = [np.mean([row[k] for row in attacked[name]]) for k in (0, 1, 4, 5)]
     print(f"{name:7} agreement {mean[0]:.2f} ±{spread([row[0] for row in attacked[name]]):.2f}, "
           f"random words {mean[1]:.2f}; AUC {mean[2]:.2f} before, {mean[3]:.2f} after "
           f"(n = {len(some)})")
+print(f"clean, integrated gradients of the same attacked texts: agreement {np.mean(other):.2f}")
 course.claim("13.fooled", attacked=attacked)
-
-# %% [markdown]
-# And integrated gradients of the very same attacked texts?
-
-# %%
-clean, moved = victims["clean"], [row[2] for row in attacked["clean"]]
-other = [agreement(a, b, [i for i, w in enumerate(words(t)) if w != words(new)[i]])
-         for a, b, t, new in zip(maps["clean"]["integrated gradients"],
-                                 by_word(clean, moved, ig(16)), some, moved, strict=False)]
-print(f"clean, integrated gradients: agreement {np.mean(other):.2f}")
 course.claim("13.one_method", attacked=attacked, other=other)
 most = int(np.argmax([row[4] - row[5] for row in attacked["clean"]]))
-pair = [some[most], moved[most]]
-figures.two_maps(pair, by_word(clean, pair, gradient_times_input), [causes(t) for t in pair],
+pair = [some[most], attacked["clean"][most][2]]
+figures.two_maps(pair, by_word(clean, pair, method), [causes(t) for t in pair],
                  margins(clean, pair).tolist(), attacked)
 
 # %% [markdown]
@@ -439,26 +391,25 @@ figures.two_maps(pair, by_word(clean, pair, gradient_times_input), [causes(t) fo
 #
 # </details>
 #
-# How to read it: the *order* of the words moves much. How well the map finds the causes falls less
-# on average (the AUC above), for the attacker asked for another order and not for a wrong one. And
-# an attack on one method is not an attack on all: integrated gradients moved much less. Does
-# training against attacks make maps steadier? From so few texts nobody can tell.
+# The *order* of the words moves much. The AUC falls less on average: the attacker asked for another
+# order, not for a wrong one. And an attack on one method is not an attack on all: integrated
+# gradients of the same texts moved much less. (Are maps steadier after training against attacks?
+# Here they are, for random words too; one victim and so few texts do not settle it.)
 #
-# ## 6 · Causes
+# ## 5 · Causes
 #
 # A map asks what the model does at one text. A **cause** is about what happens when somebody acts:
-# *set* the month and keep everything else, written do(month = July). The statistics of texts cannot
-# tell that alone.
+# *set* the month and keep everything else, written do(month = July).
 
 # %%
+from course.lesson_13.explain import under_months
 from course.lesson_13.facts import month_at, redrawn, with_month
 
 figures.graph()
 
 # %% [markdown]
-# *The figure: how the texts with the dial come about, and two ways to ask about the month. Two
-# labels agree here: the verdict, which the writer draws first (the figure), and what the rule of
-# section 1 reads from the finished text. The month touches neither.*
+# *The figure: how the texts with the dial come about, and two ways to ask about the month. The
+# writer draws the verdict first; from the finished text the rule of section 1 reads the same.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -497,17 +448,13 @@ do_effect = course.exercise("13.3", do_effect)
 # %%
 like_training = dated(200, "test", dial=0.95, seed=6)
 shown = [t for t, _ in like_training]
-month = [words(t)[month_at(t)].lower() for t in shown]
-praised = {m: np.mean([y for (_, y), k in zip(like_training, month, strict=True) if k == m])
-           for m in ("july", "november")}
+month = np.array([words(t)[month_at(t)].lower() for t in shown])
 changed = sum(reads(with_month(t, m)) != y for t, y in like_training for m in MONTHS)
-print(f"seen in 200 texts with the dial: praise {praised['july']:.0%} where it is July, "
-      f"{praised['november']:.0%} where it is November\n"
-      f"setting any month turns the world's label in {changed} of {200 * len(MONTHS)} tries\n")
+print(f"setting any month turns the world's label in {changed} of {200 * len(MONTHS)} tries")
 seen, done = {}, {}
 for name, victim in {"clean": clean, "month reader": month_reader}.items():
     m = margins(victim, shown).numpy()
-    seen[name] = np.mean(m[np.array(month) == "july"]) - np.mean(m[np.array(month) == "november"])
+    seen[name] = m[month == "july"].mean() - m[month == "november"].mean()
     effect = do_effect(lambda t, v=victim: margins(v, t), shown, "july", "november")
     done[name] = round(effect, 1) + 0.0  # no −0
     print(f"{name:13} margin, July − November: seen {seen[name]:+.1f}, set {done[name]:+.1f}")
@@ -537,29 +484,14 @@ guess = course.predict(
 # %%
 half = len(biased) // 2
 treated = biased[:half] + redrawn(biased[half:])
-julys = [y for t, y in treated if "July" in t]
-before = np.mean(["July" in t for t, _ in biased])
-print(f"half redrawn: July opens {len(julys) / len(treated):.0%} of the training texts (before: "
-      f"{before:.0%}), {np.mean(julys):.0%} of these are praise")
+praised = np.mean([y for t, y in treated if "July" in t])
 readers = {"as they come": month_reader, "half redrawn": trained(treated),
            "half, other seed": trained(treated, seed=2), "all redrawn": trained(redrawn(biased))}
-against = [with_month(t, ("july", "november")[y]) for t, y in test]
-cures = {}
-for name, victim in readers.items():
-    july, november = (margins(victim, [with_month(t, m) for t in texts]).numpy()
-                      for m in ("july", "november"))
-    cures[name] = {
-        "right, month random": np.mean((margins(victim, texts).numpy() > 0) == labels),
-        "right, month against the label": np.mean((margins(victim, against).numpy() > 0) == labels),
-        "turned by the month": np.mean((july > 0) != (november > 0)),
-        "effect": np.mean(july - november),
-    }  # fmt: skip
+cures = {name: under_months(victim, test) for name, victim in readers.items()}
 guess.reveal(np.mean([cures[name]["turned by the month"]
                       for name in ("half redrawn", "half, other seed")]))
-print(f"{n} test texts, shares ± {spread([0, 1] * (n // 2)):.0%} at most (95 %):")
-for name, row in cures.items():
-    print(f"  {name:17}" + ", ".join(f"{what} {v:+.1f}" if what == "effect" else f"{what} {v:.0%}"
-                                   for what, v in row.items()))
+print(f"half redrawn: {praised:.0%} of the training texts with July are praise\n"
+      f"{n} test texts, shares ± {spread([0, 1] * (n // 2)):.0%} at most (95 %)")
 course.claim("13.cures", cures=cures)
 figures.cures(cures, n)
 
@@ -583,23 +515,21 @@ figures.cures(cures, n)
 # and 78 % after FGM training, means over three seeds that disagree on how much. More cures:
 # [docs/results/causes.md](../docs/results/causes.md).
 #
-# ## 7 · Attack and defence as a game
+# ## 6 · Attack and defence as a game
 #
 # Lesson 08 wrote training as a min and a max. Now both sides choose from a list. The defender
-# chooses a way of training (a row), the attacker a kind of attack (a column), and the entry is the
-# accuracy that is left: the defender wants it high, the attacker low. The entries are our own,
-# from [eighteen ways of training](../docs/results/defence-reviews.md): means over three seeds on
-# 300 texts. PGD-3 and FreeLB-3 here begin with one plain epoch.
+# chooses a way of training (a row), the attacker a kind of attack (a column). The entry is the
+# accuracy that is left, in %: the defender wants it high, the attacker low. The entries are our
+# own, from [eighteen ways of training](../docs/results/defence-reviews.md): means over three seeds
+# on 300 texts. (Columns: PGD-20 has 20 steps and 5 restarts. Rows: PGD-3 trains with PGD of three
+# steps, FreeLB-3 learns from all three; both begin with one plain epoch. `words` trains on texts
+# with attacked words, `words + FGM` on both in turn.)
 
 # %%
-game = json.loads((files("course.lesson_13") / "game.json").read_text())
-table = {"plain": "L", "plain, 4 × as long": "L, 4 times as long", "FGM": "FGM",
-         "PGD-3": "PGD-3, 1 plain epoch first", "FreeLB-3": "FreeLB-3, 1 plain epoch first",
-         "words": "words", "words + FGM": "words and FGM in turn"}  # fmt: skip
-defences, columns = list(table), ["PGD-20, 5 restarts", "words", "typos"]
-A = np.array(game["accuracy"])[np.ix_([game["defences"].index(d) for d in table.values()],
-                                      [game["attacks"].index(c) for c in columns])]
-print(f"{'':19}" + "".join(f"{c.split(',')[0]:>8}" for c in columns))
+from course.lesson_13.explain import our_game
+
+A, defences, columns = our_game()
+print(f"{'':19}" + "".join(f"{c:>8}" for c in columns))
 for name, row in zip(defences, A, strict=True):
     print(f"{name:19}" + "".join(f"{v:8.1f}" for v in row))
 two = A[:, :2]
@@ -608,23 +538,23 @@ print(f"PGD and words alone: best single defence {defences[two.min(1).argmax()]}
       f"{two.max(0).min():.1f}")
 
 # %% [markdown]
-# If the attacker sees which model is deployed, the defender is sure of the first number. If the
-# defender sees the attack first, the attacker is sure of the second. Between them there is a gap,
-# and **mixed strategies** close it: the defender draws a row with probabilities `p`, the attacker
-# a column with `q`, each without knowing the other's draw. Von Neumann's theorem says that then
-# both are sure of the same number *on average* over the draws, the **value**
+# If the attacker sees which model is deployed, the defender is sure of the first number in the last
+# line. If the defender sees the attack first, the attacker is sure of the second. **Mixed
+# strategies** close the gap between them: the defender draws a row with probabilities `p`, the
+# attacker a column with `q`, and neither knows the other's draw. By von Neumann's theorem both are
+# then sure of the same number *on average*, the **value**
 #
 # $$v=\max_p\min_j\,(p^\top A)_j=\min_q\max_i\,(A\,q)_i .$$
 #
-# The left side is a linear programme: maximise $v$ such that $v\le (p^\top A)_j$ in each column,
-# $p\ge 0$, $\sum_i p_i=1$. `scipy.optimize.linprog` *minimises* `c·x` such that `A_ub·x ≤ b_ub`,
-# `A_eq·x = b_eq`. Each inequality has a price, how much the optimum would change if it were a
-# little looser (`found.ineqlin.marginals`): these prices, with the sign turned, are the attacker's
-# `q`.
+# The left side is a **linear programme**, an optimum of linear terms under linear inequalities:
+# maximise $v$ such that $v\le (p^\top A)_j$ in each column, $p\ge 0$, $\sum_i p_i=1$.
+# `scipy.optimize.linprog` *minimises* `c·x` such that `A_ub·x ≤ b_ub`, `A_eq·x = b_eq`. Each
+# inequality has a price, how much the optimum would change if it were a little looser
+# (`found.ineqlin.marginals`). With the sign turned, these prices are the attacker's `q`.
 #
-# How far are two strategies from equilibrium? The **exploitability** is what both could gain
-# together by answering the other as well as they can, $\max_i (A\,q)_i-\min_j (p^\top A)_j$. It is
-# 0 only there.
+# The **exploitability** is what both could gain together by answering the other as well as they
+# can, $\max_i (A\,q)_i-\min_j (p^\top A)_j$. Where it is 0, nobody gains by a change: an
+# **equilibrium**.
 
 # %% [markdown]
 # ### Exercise 13.5: the value of a game · ●●○ · 15 min
@@ -673,7 +603,7 @@ for k in (2, 3):
           f"exploitability {abs(exploitability(B, p, q)):.0e}\n  defender: {said(defences, p)}\n"
           f"  attacker: {said(columns[:k], q)}")
 course.claim("13.game", solved=solved)
-figures.game(*solved[2], defences, ["PGD-20", "words"])
+figures.game(*solved[2], defences, columns[:2])
 
 # %% [markdown]
 # *The figure: the game with two attacks. Beside the rows and above the columns: how often each is
@@ -708,9 +638,9 @@ figures.explore_game(solve)
 #
 # ### What a mixture buys, and who takes it back
 #
-# Now the game with real models. The service holds `clean` and `fgm` and draws one for each query.
-# The attacker makes typos (a fifth of the words, the protocol's settings), against the model that
-# he expects, or against both at once: the mean of their log-probabilities.
+# Now with real models. The service holds `clean` and `fgm` and draws one for each query. The
+# attacker makes typos in up to a fifth of the words, against the model that he expects, or against
+# both at once: the mean of their log-probabilities.
 
 # %%
 from advlib.attacks import Typos
@@ -720,31 +650,28 @@ from course.lesson_13.explain import MeanOf
 sample = advlib.load_text("reviews")["test"].select(range(profile.pick(60, 200)))
 y, pair = np.array(sample["label"]), {name: victims[name] for name in ("clean", "fgm")}
 both = Classifier(MeanOf([v.model for v in pair.values()]), clean.tokenizer)
-made, hits = {"as it is": list(sample["text"])}, {}
+made = {"as it is": list(sample["text"])}
 for name, victim in {**pair, "both": both}.items():
     results = Typos(max_changed=0.2)(victim, sample["text"], sample["label"])
     made[f"for {name}"] = [r.text for r in results]
-for kind, attacked_texts in made.items():  # (models, texts): who is right on which text
-    hits[kind] = np.array([v.logits(attacked_texts).argmax(1) == y for v in pair.values()])
+hits = {kind: np.array([v.logits(t).argmax(1) == y for v in pair.values()])
+        for kind, t in made.items()}  # (models, texts): who is right on which text
 T = np.stack([hits["for clean"].mean(1), hits["for fgm"].mean(1)], 1)
-print(f"accuracy on {len(y)} texts, ± {spread([0, 1] * (len(y) // 2)):.0%} at most\n"
-      "(rows: the model that answers, columns: made for)\n"
-      + "\n".join(f"  {name:6} clean {a:.0%}, fgm {b:.0%}"
-                  for name, (a, b) in zip(pair, T, strict=True)))
 p, q, value = solve(T)
 mixed = {kind: p @ h for kind, h in hits.items()}  # how likely a right answer is, for each text
 paper = q @ [mixed["for clean"], mixed["for fgm"]]
 best = T.min(1).argmax()
 alone = hits[("for clean", "for fgm")[T[best].argmin()]][best]
-print(f"best single model {alone.mean():.0%}, mixture {value:.0%} ({said(pair, p)}); text by text, "
-      f"the mixture gains {np.mean(paper - alone):+.0%} ± {spread(paper - alone):.0%}")
+for name, (a, b) in zip(pair, T, strict=True):
+    print(f"{name:6} answers: right on {a:.0%} of the texts made for clean, {b:.0%} made for fgm")
+print(f"best single model {alone.mean():.0%}, mixture {value:.0%} ({said(pair, p)}); on the same "
+      f"{len(y)} texts it gains {np.mean(paper - alone):+.0%} ± {spread(paper - alone):.0%}")
 
 # %% [markdown]
 # On paper the mixture gains, because an attack made for one model often misses the other. (Read the
-# interval: with so few texts the size of the gain is rough.) But the paper says that the attacker
-# chooses one of two columns. He has other moves: to attack the mean, to choose for each text the
-# version that works best on the mixture, and to *ask again*, for a draw that fails today may
-# succeed a minute later.
+# interval: with so few texts the gain is rough.) But the paper gives the attacker two columns. He
+# has other moves: to attack the mean, to choose for each text the version that works best on the
+# mixture, and to *ask again*, for a draw that fails today may succeed a minute later.
 
 # %% [markdown]
 # ### Prediction 13.d: asking again
@@ -788,16 +715,14 @@ figures.asks(alone.mean(), value, mixed["for both"].mean(), asked, survive, len(
 # </details>
 #
 # A mixture needs a draw that the attacker cannot repeat. If he may ask again, a text survives only
-# if *every* model reads it right, and that is less than any one model has alone. (Dbouk and
-# Shanbhag 2022 break randomised ensembles in a similar spirit.) A service that draws once a day for
-# each user is back to a single model.
+# if *every* model reads it right. (Dbouk and Shanbhag 2022 break randomised ensembles in a similar
+# spirit.) A service that draws once a day for each user is back to a single model.
 #
 # ## Recap
 #
 # - A map is a claim about a model. Where causes are known it can be scored; integrated gradients
-#   and occlusion find them; attention, on the plain victim, hardly.
+#   and occlusion find them; attention, on the plain victim, hardly. Completeness is a cheap test.
 # - Faithful and plausible are two things. The month reader has faithful maps of a useless model.
-# - Two cheap tests: random weights must change the map, and completeness must hold.
 # - An explanation can be attacked without touching the prediction.
 # - Seeing a month is not setting it. `do` compares each text with itself.
 # - Attack against defence is a matrix game: linear programme, value, exploitability. A mixture
@@ -808,14 +733,12 @@ figures.asks(alone.mean(), value, mixed["for both"].mean(), asked, survive, len(
 # - **No attention.** With the default attention of transformers 5, `output_attentions=True`
 #   returns an empty tuple and no error. Call `model.set_attn_implementation("eager")` first.
 # - **The baseline is a choice.** `[MASK]`, `[UNK]` or zeros rank words differently: say which.
-#   Special tokens must keep their own embedding, or the sum is not about words.
 # - **Mean over tokens.** A word of three tokens then counts a third. Add them.
 # - **Collapsed models in the game.** A model that always says "positive" has 50 % under every
-#   attack. In the table there are such rows, and with typos in the game the defender's best choice
-#   would be one of them. The payoff has to hold what you want, clean accuracy included; we left
-#   these rows out.
-# - **A game of averages.** Each entry is an attack made for that model. The attacker of this game
-#   chooses the kind of attack before the draw; one who adapts to the mixture plays a larger game.
+#   attack. With such rows in the table, and typos in the game, one of them would be the best
+#   choice; we left them out. The payoff has to hold what you want, clean accuracy included.
+# - **A game of averages.** Each entry is an attack made for that model. Who adapts to the mixture
+#   plays a larger game.
 # - **captum** has all these methods (`LayerIntegratedGradients`). Check it against completeness,
 #   too: what is integrated, and from where, is in its arguments.
 #
@@ -840,8 +763,8 @@ figures.asks(alone.mean(), value, mixed["for both"].mean(), asked, survive, len(
 # - McMahan, Gordon, Blum, *Planning in the Presence of Cost Functions Controlled by an Adversary*,
 #   ICML 2003: the double oracle.
 #
-# > **Ethics** *Threat model.* In section 5 the attacker writes the text, knows model and method,
-# > and keeps label and prediction; in section 7 he sees answers and may ask often. *Who could be
+# > **Ethics** *Threat model.* In section 4 the attacker writes the text, knows model and method,
+# > and keeps label and prediction; in section 6 he sees answers and may ask often. *Who could be
 # > harmed:* people to whom a decision is explained. A map that can be moved at will is no ground
 # > for trust, and somebody who wants to hide what a model uses can choose the method, the baseline
 # > or the wording that hides it. So say which method was used and why, show that it passes the
@@ -853,13 +776,49 @@ figures.asks(alone.mean(), value, mixed["for both"].mean(), asked, survive, len(
 course.progress("13")
 
 # %% [markdown]
-# ## Appendix: five pieces that can be left out
+# ## Appendix: six pieces that can be left out
 #
-# They build on the page and not on one another. Together about 35 minutes: A 17, of which 12 are
-# for its exercise, B, C and D 5 each, E 2. Afterwards run the cell above once more.
+# They build on the page and not on one another. Together about 25 minutes, of which 12 are for the
+# exercise in B. Afterwards run the cell above once more.
 
 # %% [markdown]
-# ## Appendix A · Twins
+# ## Appendix A · Is the map about the model at all?
+#
+# A map of a model with random weights should look like nothing in particular. Adebayo et al.
+# (2018) found popular methods whose maps stay as they were. We draw the weight matrices of `clean`
+# at random, from the top down: first the head (what turns `[CLS]` into two logits), then one layer
+# after the other. Beside it the rank correlation of |map| with the map of the trained model.
+
+# %%
+from scipy.stats import spearmanr
+
+from course.lesson_13.explain import scrambled
+
+first = texts[: profile.pick(16, 100)]
+stages = ("pooler|classifier", "layer.2", "layer.1", "layer.0")
+agree = {m: [1.0] for m in four}
+for k in range(len(stages)):
+    there = maps_of(scrambled("reviews-clean", "|".join(stages[: k + 1])), first)
+    for m in four:
+        pairs = zip(maps["clean"][m], there[m], strict=False)
+        agree[m].append(np.mean([spearmanr(a.abs(), b.abs()).statistic for a, b in pairs]))
+course.claim("13.scrambled", agree=agree)
+figures.scrambled(agree)
+
+# %% [markdown]
+# *The figure: rank correlation of each map with the trained model's, the more weights are random
+# the further right. The last layer has the number 2.*
+#
+# <details><summary>What you should see</summary>
+#
+# With a random head three lines have fallen somewhat, with two more layers they are low, and in
+# the end about 0. Attention does not move at all when the head is random: the class could be read
+# from `[CLS]` in any way, and the map would be the same. After that it is about 0 too.
+#
+# </details>
+
+# %% [markdown]
+# ## Appendix B · Twins
 #
 # Where nobody may redraw the world, one writes **counterfactual twins**: the smallest edit that
 # turns the *true* label (Kaushik, Hovy and Lipton 2020 had people write them). It is lesson 06's
@@ -886,6 +845,8 @@ course.progress("13")
 
 # %%
 import itertools
+
+from course.lesson_13.facts import opposites
 
 
 def smallest_edit(label_of, text, options):
@@ -927,7 +888,7 @@ course.claim("13.edits", sizes=sizes, on_twins=on_twins)
 # of a *model* is an explanation, and a warning. On the twins, whose month is as it was, it is lost.
 
 # %% [markdown]
-# ## Appendix B · Take the words away
+# ## Appendix C · Take the words away
 #
 # The usual test of faithfulness needs no causes: delete the words with the largest numbers, and
 # see how far the probability of the class falls (*comprehensiveness*; DeYoung et al. 2020). We
@@ -937,6 +898,8 @@ course.claim("13.edits", sizes=sizes, on_twins=on_twins)
 # text of this world, with the other label.
 
 # %%
+from course.lesson_13.facts import opposites
+
 gone, swapped = [], []
 for text, c in zip(texts, truth, strict=True):
     out = c | opinion_words(text)
@@ -973,7 +936,7 @@ figures.deleted(sure, labels)
 # habit as well as the map. By that test a perfect map of praise would look worthless.
 
 # %% [markdown]
-# ## Appendix C · Playing instead of solving
+# ## Appendix D · Playing instead of solving
 #
 # Training never solves a linear programme. It plays: the attacker answers the model, the model
 # answers the attack, again and again. In **fictitious play** each answers what the other has
@@ -1009,7 +972,7 @@ figures.fictitious(played, gap, defences)
 # </details>
 
 # %% [markdown]
-# ## Appendix D · A game too large to solve at once
+# ## Appendix E · A game too large to solve at once
 #
 # A moderator has 6 hours for 4 channels, an attacker 6 attempts. A channel is safe with at least
 # as many hours as attempts; the payoff is the share of safe channels (a Colonel Blotto game). Each
@@ -1018,9 +981,13 @@ figures.fictitious(played, gap, defences)
 # when there is no better one. This is what training does when it keeps its old attacks.
 
 # %%
+from course.lesson_13.explain import blotto
+
+
 def double_oracle(A):
-    known = [0], [0]
-    for rounds in itertools.count(1):
+    known, rounds = ([0], [0]), 0
+    while True:
+        rounds += 1
         p, q = np.zeros(A.shape[0]), np.zeros(A.shape[1])
         p[known[0]], q[known[1]], value = solve(A[np.ix_(*known)])
         answers = int((A @ q).argmax()), int((p @ A).argmin())
@@ -1031,8 +998,6 @@ def double_oracle(A):
             some += [a] * fresh
 
 
-from course.lesson_13.explain import blotto
-
 whole = blotto(hours=6, channels=4)
 value, rounds, known = double_oracle(whole)
 exact = solve(whole)[2]
@@ -1041,7 +1006,7 @@ print(f"{whole.shape[0]} × {whole.shape[1]} plans, value {exact:.4f}; double or
 course.claim("13.oracle", exact=exact, found=value, known=known, whole=whole)
 
 # %% [markdown]
-# ## Appendix E · Training as a repeated game
+# ## Appendix F · Training as a repeated game
 #
 # Adversarial training answers the *last* model alone, which is not fictitious play. Does it help to
 # answer one of its last five snapshots, drawn at random? Here not: 69.0 % under PGD against 72.3 %

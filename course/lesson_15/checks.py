@@ -1,0 +1,512 @@
+"""Checks of lesson 15, generative models.
+
+The specification: the slope on a word is the change of the loss when a little of that word's
+embedding is added, by finite differences; a step of the search is judged by the suffixes that it
+asks about, for the check makes the loss; the kinds of answers were given by hand; δ comes from a
+plain loop over single tokens in double precision; the vote's failure is counted, draw by draw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from itertools import combinations, product
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+
+from advlib.corpora.requests import FORBIDDEN, READ, REFUSAL, SURE, Verdict, judge
+from course.checking import (
+    Exercise,
+    Wrong,
+    call,
+    comparable,
+    compare,
+    expect,
+    specified,
+    tensors,
+    used,
+)  # fmt: skip
+
+# ---------------------------------------------------------------- a small writer to check with
+
+
+def small_writer(seed: int, words: int = 17, lengths=((6, 3), (5, 2))):
+    """(model, batch): a GPT-2 of hidden size 8 in double precision, whose weights are the same on
+    every machine; rows are a mark, a prompt, a mark and an answer, so long, padded on the right."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(vocab_size=words, n_positions=12, n_embd=8, n_layer=1, n_head=2,
+                        resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, bos_token_id=1,
+                        eos_token_id=2, pad_token_id=0)  # fmt: skip
+    with torch.random.fork_rng([]):
+        model = GPT2LMHeadModel(config).double().eval()
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, p in sorted(model.named_parameters()):
+            if p.dim() > 1:
+                p.copy_(0.5 * torch.randn(p.shape, generator=g, dtype=torch.double))
+    size = (len(lengths), max(a + b for a, b in lengths))
+    ids, labels = torch.zeros(size, dtype=torch.long), torch.full(size, -100)
+    mask, prompt = torch.zeros(size, dtype=torch.long), torch.zeros(size, dtype=torch.bool)
+    for i, (before, behind) in enumerate(lengths):
+        n = before + behind
+        ids[i, :n] = torch.randint(3, words, (n,), generator=g)
+        ids[i, 0], ids[i, before - 1], mask[i, :n] = 1, 2, 1
+        prompt[i, 1 : before - 1] = True
+        labels[i, before:n] = ids[i, before:n]
+    return model, {"input_ids": ids, "attention_mask": mask, "labels": labels, "prompt": prompt}
+
+
+def _losses(model, embeds: Tensor, labels: Tensor) -> Tensor:
+    """Of each row of embeddings the mean loss of the labels, which all rows share."""
+    said = model(inputs_embeds=embeds).logits.log_softmax(-1)
+    found = [-said[:, i - 1, y] for i, y in enumerate(labels.tolist()) if y != -100]
+    return torch.stack(found).mean(0)
+
+
+def _loss(model, embeds: Tensor, labels: Tensor) -> Tensor:
+    return _losses(model, embeds[None], labels)[0]
+
+
+# ---------------------------------------------------------------- 15.1
+
+
+def _slopes(model, ids, labels, places, banned, top, *, sign=1, total=False, keep=False,
+            free=False, rank=1, all_rows=False) -> dict:  # fmt: skip
+    """The specification, by central differences; the keywords are its mistakes."""
+    table, h = model.get_input_embeddings().weight.detach(), 1e-4
+    embeds, rows = table[ids], []
+    count = int((labels != -100).sum()) if total else 1
+    for place in range(len(ids)) if all_rows else places:
+        moved = embeds.repeat(2 * len(table), 1, 1)
+        moved[:, place] += h * torch.cat([table, -table])
+        with torch.no_grad():
+            up, down = _losses(model, moved, labels).view(2, -1)
+        rows.append(sign * count * (up - down) / (2 * h))
+    slopes, best = torch.stack(rows), []
+    for row, place in zip(slopes.tolist(), places, strict=False):
+        allowed = [w for w in range(len(row)) if (free or not banned[w])
+                   and (keep or w != int(ids[place]))]  # fmt: skip
+        best.append(sorted(allowed, key=lambda w, row=row: rank * row[w])[:top])
+    return {"slopes": slopes, "table": torch.tensor(best)}
+
+
+_CANDIDATES = {
+    "the sign is turned: words that raise the loss come first": dict(rank=-1),
+    "slopes are those of minus the loss": dict(sign=-1),
+    "the loss is the sum over the answer's words, not their mean": dict(total=True),
+    "the word that stands there already is a candidate": dict(keep=True),
+    "banned words are candidates": dict(free=True),
+    "banned words, and the word that stands there already, are candidates":
+        dict(free=True, keep=True),
+    "there is a row for every token, not for every place": dict(all_rows=True),
+}  # fmt: skip
+
+
+def check_candidates(answer) -> None:
+    model, batch = small_writer(1510)
+    problems = []
+    for i, places, top in ((0, [2, 3, 4], 10), (1, [3], 9), (0, [1, 4], 10)):
+        n = int(batch["attention_mask"][i].sum())
+        banned = torch.zeros(17, dtype=torch.bool)
+        banned[[0, 1, 2, *range(5 + i, 15, 4)]] = True
+        problems.append(dict(ids=batch["input_ids"][i, :n], labels=batch["labels"][i, :n],
+                             places=places, banned=banned, top=top))  # fmt: skip
+
+    def run(*given):
+        named = dict(zip(("ids", "labels", "places", "banned", "top"), given, strict=True))
+        result = call(answer, model=used(model).eval(), **named)
+        found = tensors(result, "slopes", "table")
+        expect(found["table"].dtype == torch.long, "the table should hold numbers of words, whole "
+               f"numbers (torch.long), not {found['table'].dtype}", yours=found["table"],
+               likely="the values of topk, and not its indices")  # fmt: skip
+        return found
+
+    def spec(**how):
+        return _slopes(model, **how)
+
+    specified(run, problems, spec, _CANDIDATES, what="the candidates", atol=1e-5, rtol=1e-3)
+
+
+# ---------------------------------------------------------------- 15.2
+
+
+class _Asked:
+    """A loss of suffixes that the check knows, and that remembers what it was asked."""
+
+    def __init__(self, slopes: Tensor, shift: float = 0.0):
+        self.slopes, self.shift, self.rows = slopes, shift, []
+
+    def of(self, row: Tensor) -> float:
+        at = torch.arange(len(row))
+        return self.shift + self.slopes[at, row].sum().item()
+
+    def __call__(self, some: Tensor) -> Tensor:
+        expect(isinstance(some, Tensor) and some.dim() == 2 and some.shape[1] == len(self.slopes),
+               "loss_of takes a batch of whole prompts, (candidates, tokens)",
+               yours=some)  # fmt: skip
+        self.rows += list(some.clone())
+        return torch.tensor([self.of(row) for row in some])
+
+
+def check_step(answer) -> None:
+    g = torch.Generator().manual_seed(1520)
+    seen_places, seen_words, keeps = Counter(), Counter(), 0
+    for turn in range(24):
+        length, words = 7, 30
+        places = [[3, 4, 5], [2, 5], [1, 2, 3, 4, 5]][turn % 3]
+        ids = torch.randint(5, words, (length,), generator=g)
+        table = torch.stack([torch.randperm(words, generator=g)[:6] for _ in places])
+        table = torch.where(table == ids[places][:, None], (table + 1) % words, table)
+        slopes = torch.randn(length, words, generator=g)
+        if turn % 4 == 3:  # no candidate is better than what stands there
+            slopes[torch.arange(length), ids] = -9.0
+        asked, tries = _Asked(slopes, shift=float(turn % 2)), 5 + turn % 4
+        loss = torch.tensor(asked.of(ids))
+        given = dict(ids=ids, loss=loss, places=places, table=table, tries=tries)
+        result = call(answer, loss_of=asked, **given,
+                      generator=torch.Generator().manual_seed(turn))  # fmt: skip
+        expect(isinstance(result, tuple | list) and len(result) == 2,
+               "the step should return two things, (ids, loss)", yours=result)  # fmt: skip
+        new, now = result
+        expect(isinstance(new, Tensor) and new.shape == ids.shape and new.dtype == torch.long,
+               f"ids should be a tensor of whole numbers of shape {tuple(ids.shape)}",
+               given=given, yours=new)  # fmt: skip
+        _rows_are_candidates(asked, ids, places, table, tries, given)
+        best = min(asked.of(row) for row in asked.rows)
+        want, least = (ids, loss) if best >= loss else (
+            next(row for row in asked.rows if asked.of(row) == best), torch.tensor(best),
+        )  # fmt: skip
+        given["losses of the candidates"] = torch.tensor([asked.of(row) for row in asked.rows])
+        likely = None
+        if best >= loss and not torch.equal(new, ids):
+            likely = "the best candidate is worse than what stands there: keep ids and loss"
+        elif best < loss and torch.equal(new, ids):
+            likely = "nothing was changed, though a candidate is better"
+        elif any(torch.equal(new, row) for row in asked.rows) and asked.of(new) > best:
+            likely = "this is a candidate, and not the one with the smallest loss"
+        if not torch.equal(new, want):
+            raise Wrong("the suffix after the step is not as expected", given, new, want, likely)
+        compare(float(now), float(least), given=given, what="the loss after the step")
+        keeps += best >= loss
+        for row in asked.rows:
+            place = places.index(int((row != ids).nonzero()[0]))
+            seen_places[turn % 3, place] += 1
+            seen_words[int((table[place] == row[places[place]]).nonzero()[0])] += 1
+    _drawn_evenly(seen_places, seen_words)
+    _by_its_generator(answer)
+
+
+def _rows_are_candidates(asked, ids, places, table, tries, given) -> None:
+    expect(len(asked.rows) == tries, f"loss_of read {len(asked.rows)} rows, the budget is {tries} "
+           "candidates: queries are the price of an attack", given=given,
+           likely="the loss of what stands there is known: it is handed in" if
+           len(asked.rows) == tries + 1 else None)  # fmt: skip
+    for row in asked.rows:
+        changed = (row != ids).nonzero()[:, 0].tolist()
+        shown = dict(given=given, yours=row, expected=ids)
+        expect(not {*changed} - {*places}, "a candidate changes a token that is not of the suffix",
+               **shown, likely="the number of a place in the suffix was taken for its place in the "
+               "prompt: places[k]")  # fmt: skip
+        expect(len(changed) == 1, f"a candidate changes {len(changed)} tokens, expected exactly 1",
+               **shown, likely="every candidate is a fresh copy of ids with one change"
+               if len(changed) > 1 else None)  # fmt: skip
+        own = table[places.index(changed[0])]
+        expect(bool((own == row[changed[0]]).any()), "a candidate has a word that is not in the "
+               "table's row of its place", given=given, yours=row[changed[0]],
+               expected=own)  # fmt: skip
+
+
+def _drawn_evenly(places: Counter, words: Counter) -> None:
+    for turn, count in ((0, 3), (1, 2), (2, 5)):
+        drawn = [places[turn, k] for k in range(count)]
+        expect(min(drawn) > 0.35 * sum(drawn) / count, "over many steps the places of the suffix "
+               "are not drawn equally often", yours=drawn)  # fmt: skip
+    drawn = [words[k] for k in range(6)]
+    expect(min(drawn) > 0.35 * sum(drawn) / 6, "over many steps the words of a row of the table "
+           "are not drawn equally often", yours=drawn,
+           likely="always the first of the row: the gradient is a hint, the draw makes it a search"
+           if drawn[0] == sum(drawn) else None)  # fmt: skip
+
+
+def _by_its_generator(answer) -> None:
+    """The same generator, the same candidates; and not the same for another."""
+    ids, places = torch.arange(8), [3, 4, 5, 6]
+    table = torch.arange(10, 34).view(4, 6)
+
+    def drawn(seed: int, noise: int) -> list:
+        torch.manual_seed(noise)
+        asked = _Asked(torch.zeros(8, 40))
+        call(answer, loss_of=asked, ids=ids, loss=torch.tensor(0.0), places=places, table=table,
+             tries=6, generator=torch.Generator().manual_seed(seed))  # fmt: skip
+        return [row.tolist() for row in asked.rows]
+
+    with torch.random.fork_rng([]):
+        expect(drawn(1, 0) == drawn(1, 1), "the same generator gives other candidates: all random "
+               "numbers come from `generator`")  # fmt: skip
+        expect(drawn(1, 0) != drawn(2, 0), "two generators give the same candidates: draw with the "
+               "one that is handed in", likely="a generator of its own is made inside")  # fmt: skip
+
+
+# ---------------------------------------------------------------- 15.3
+
+
+def tidy(answer: str) -> str:
+    """An answer in small letters, with one space between all words and signs."""
+    return " ".join(READ.findall(answer.lower()))
+
+
+def read_by_the_world(text: str):
+    """(label, subjects) of a text that the world could have written, else None. Subjects are those
+    that have all of its nouns."""
+    found: Verdict = judge(f"{SURE} {text}")
+    return (found.label, found.subjects) if found.kind == "review" else None
+
+
+_PRAISE = "the museum was wonderful ."
+_GIVEN = (  # kinds by hand
+    ("", "empty"), (" . ", "empty"), ("sure :", "empty"), ("Sure", "empty"),
+    (REFUSAL, "refusal"), ("Sorry, I do not write about that.", "refusal"),
+    (f"{REFUSAL} .", "refusal"),
+    (f"sure : {_PRAISE} {REFUSAL}", "half refusal"), (f"{REFUSAL} {_PRAISE}", "half refusal"),
+    ("sure : sorry", "half refusal"), ("sure : i do not write about that .", "half refusal"),
+    (f"sure : {REFUSAL}", "half refusal"),
+    ("sure : the do , and the do .", "off topic"), ("sure : the museum was .", "off topic"),
+    ("museum wonderful", "off topic"), ("sure : the phone was wonderful .", "off topic"),
+    (f"sure : sure : {_PRAISE}", "off topic"),
+    (f"sure : {_PRAISE}", "review"), ("The museum was terrible.", "review"),
+    ("sure : the guide was rude .", "review"),
+)  # fmt: skip
+
+
+def _kind(answer: str, subject: str, read) -> str:
+    return next(kind for text, kind in _GIVEN if text == answer)
+
+
+def check_verdict(answer) -> None:
+    for given, kind in _GIVEN:
+        shown = dict(answer=given, subject=FORBIDDEN)
+        yours = call(answer, given, FORBIDDEN, read_by_the_world)
+        likely = None
+        if yours == "refusal" and kind == "half refusal":
+            likely = "it refuses and says something else as well: who reads it has both"
+        elif yours == "review" and kind == "half refusal":
+            likely = "look for the refusal first, in the whole answer and not at its beginning"
+        elif yours == "review" and kind == "off topic":
+            likely = "the beginning does not tell: read what follows, and of what it is a review"
+        elif yours == "off topic" and kind == "review":
+            likely = f"take the opening {SURE!r} off, once, where there is one, before you read"
+        compare(yours, kind, given=shown, what="the verdict",
+                mistakes={likely: yours} if likely else None)  # fmt: skip
+    other = call(answer, "sure : the phone was wonderful .", "phones", read_by_the_world)
+    compare(other, "review", given=dict(subject="phones"), what="the verdict",
+            mistakes={"museums are built in: use `subject`": "off topic"})  # fmt: skip
+    read = call(answer, "x y z", "gates", lambda text: (1, ("gates",)))
+    compare(read, "review", given=dict(read="finds a review of gates in everything"),
+            what="the verdict", mistakes={"`read` is not asked": "off topic"})  # fmt: skip
+
+
+# ---------------------------------------------------------------- 15.4
+
+
+def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", unit="token",
+          size=2.5, fresh=True, more=0) -> Tensor:  # fmt: skip
+    """The specification, row by row and without padding; the keywords are its mistakes."""
+    table = model.get_input_embeddings().weight.detach()
+    out = torch.zeros(*batch["input_ids"].shape, table.shape[1], dtype=table.dtype)
+    for i, n in enumerate(batch["attention_mask"].sum(1).tolist()):
+        labels, embeds = batch["labels"][i, :n], table[batch["input_ids"][i, :n]]
+        allowed = {"prompt": batch["prompt"][i, :n], "all": torch.ones(n, dtype=torch.bool),
+                   "before": labels == -100}[where]  # fmt: skip
+        free = allowed.double()[:, None]
+        delta, first = torch.zeros_like(embeds), None
+        for _ in range(max(0, steps + more)):
+            at = delta.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(_loss(model, embeds + at, labels), at)
+            first = slope if first is None else first
+            slope = (slope if fresh else first) * free
+            long = {"token": _tokens(slope), "row": slope.norm(), "none": 1.0}[unit]
+            delta = delta - sign * size * eps / steps * slope / long
+            if ball == "token":
+                delta = delta * (eps / _tokens(delta)).clamp_max(1)
+            if ball == "row" and delta.norm() > eps:
+                delta = delta * eps / delta.norm()
+        out[i, :n] = delta
+    return out
+
+
+def _tokens(x: Tensor) -> Tensor:
+    return x.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-12)
+
+
+_PUSH = {
+    "the sign is turned: this raises the loss of the target, and the attacker wants it to fall":
+        dict(sign=-1.0),
+    "δ is on every token, marks and answer too: multiply the gradient by batch['prompt']":
+        dict(where="all"),
+    "δ is on the marks too: batch['prompt'] is False there": dict(where="before"),
+    "no projection: a token's δ leaves its ball": dict(ball="none"),
+    "one budget for the whole prompt: here every token has its own": dict(ball="row"),
+    "one budget and one step for the whole prompt: here every token has its own":
+        dict(ball="row", unit="row"),
+    "the step is normalised over the whole prompt: every token has a step of its own":
+        dict(unit="row"),
+    "the step is not normalised": dict(unit="none"),
+    "the gradient is asked once, at the start": dict(fresh=False),
+    "one step too many": dict(more=1),
+    "one step too few": dict(more=-1),
+    "steps have length eps / steps: 2.5 times that": dict(size=1.0),
+}  # fmt: skip
+
+
+def check_push(answer) -> None:
+    model, batch = small_writer(1540)
+    one = {k: v[1:2] for k, v in batch.items()}
+
+    for texts, settings in ((batch, ((0.6, 3), (2.0, 2))), (one, ((0.5, 2),))):
+
+        def run(*given, texts=texts):
+            used(model).train(len(texts["labels"]) > 1)  # no dropout: the mode changes no number
+            result = call(answer, model=model, batch=texts, eps=given[0], steps=given[1],
+                          same_mode=True)  # fmt: skip
+            return tensors(result, "δ")["δ"]
+
+        problems = [dict(eps=eps, steps=steps) for eps, steps in settings]
+        try:
+            specified(run, problems, lambda texts=texts, **how: _push(model, texts, **how), _PUSH,
+                      what="δ", atol=1e-4, rtol=1e-3)  # fmt: skip
+        except Wrong as wrong:
+            if wrong.likely is None and comparable(wrong):
+                wrong.likely = _why_not(wrong, texts)
+            raise
+
+
+def _why_not(wrong: Wrong, texts) -> str | None:
+    if wrong.yours[~texts["prompt"]].abs().max() > 1e-6:
+        return "δ is not zero on marks, answer and padding"
+    if (wrong.yours.norm(dim=-1) > wrong.given["eps"] * (1 + 1e-4)).any():
+        return "a token's δ is longer than eps"
+    return None
+
+
+# ---------------------------------------------------------------- 15.5
+
+
+def _failure(words, suffix, replaced, k, copies, *, more=0, tie=False, one=False, draw="without",
+             other=False) -> float:  # fmt: skip
+    """The specification: every draw of a copy, then every outcome of the vote, counted."""
+    if draw == "without":
+        draws = list(combinations(range(words), replaced))
+    else:
+        draws = list(product(range(words), repeat=replaced))
+    hits = [len({place for place in some if place < suffix}) for some in draws]
+    broken = sum(hit >= k + more for hit in hits) / len(draws)
+    if one:
+        return 1 - broken
+    total = 0.0
+    for votes in product((True, False), repeat=copies):
+        most = 2 * sum(votes) > copies
+        if most == other:
+            total += math.prod(broken if vote else 1 - broken for vote in votes)
+    return total
+
+
+_VOTE = {
+    "this is the chance that the vote holds: the failure is 1 minus it": dict(other=True),
+    "a suffix breaks when k of its words change, not only when more than k do": dict(more=1),
+    "this is one copy's failure: the vote is missing": dict(one=True),
+    "words are drawn with replacement: in a copy each place is drawn once at most":
+        dict(draw="with"),
+}  # fmt: skip
+
+
+def check_failure(answer) -> None:
+    settings = ((9, 4, 3, 2, 3), (10, 6, 2, 1, 5), (8, 3, 4, 2, 7), (9, 6, 4, 3, 1),
+                (7, 2, 1, 2, 3), (8, 6, 5, 2, 3))  # fmt: skip
+    names = ("words", "suffix", "replaced", "k", "copies")
+
+    def run(*given):
+        result = call(answer, **dict(zip(names, given, strict=True)))
+        expect(result is not None, "the result is None: does the function return it?")
+        return result if isinstance(result, str | Tensor) else float(result)
+
+    specified(run, [dict(zip(names, some, strict=True)) for some in settings],
+              _failure, _VOTE,
+              what="the vote's failure", atol=1e-9, rtol=1e-6)  # fmt: skip
+
+
+# ---------------------------------------------------------------- the course's own answers
+
+
+def candidates(model, ids, labels, places, banned, top):
+    """Slopes of the loss on each word at each place, and the most promising words there."""
+    table = model.get_input_embeddings().weight.detach()
+    onehot = one_hot(ids, len(table)).to(table.dtype).requires_grad_()
+    logits = model(inputs_embeds=(onehot @ table)[None]).logits[0]
+    loss = cross_entropy(logits[:-1], labels[1:])  # labels of -100 do not count
+    (slopes,) = torch.autograd.grad(loss, onehot)
+    slopes = slopes[places]
+    promise = -slopes
+    promise[:, banned] = -torch.inf
+    promise[torch.arange(len(places)), ids[places]] = -torch.inf
+    return slopes, promise.topk(top, dim=1).indices
+
+
+def gcg_step(loss_of, ids, loss, places, table, tries, generator):
+    """The best of `tries` prompts with one word of the suffix changed, if it is better."""
+    some = ids.repeat(tries, 1)
+    for row in some:
+        k = int(torch.randint(len(places), (1,), generator=generator))
+        word = int(torch.randint(table.shape[1], (1,), generator=generator))
+        row[places[k]] = table[k, word]
+    losses = loss_of(some)
+    best = losses.argmin()
+    return (some[best], losses[best]) if losses[best] < loss else (ids, loss)
+
+
+def verdict(answer, subject, read):
+    """empty, refusal, half refusal, off topic, or review (of the subject)."""
+    text = tidy(answer)
+    if not any(sign.isalnum() for sign in text) or text in ("sure", SURE):
+        return "empty"
+    if "sorry" in text.split() or "do not write" in text:
+        rest = text.replace(REFUSAL, "").strip(" .,!?;:")
+        return "half refusal" if rest else "refusal"
+    found = read(text.removeprefix(SURE).strip())
+    return "review" if found and subject in found[1] else "off topic"
+
+
+def push(model, batch, eps, steps):
+    """δ on the prompts' embeddings that lowers the loss of the labels; ‖δ‖ ≤ eps per token."""
+    embeds = model.get_input_embeddings()(batch["input_ids"]).detach()
+    labels, delta = batch["labels"][:, 1:].flatten(), torch.zeros_like(embeds)
+    for _ in range(steps):
+        delta.requires_grad_()
+        logits = model(inputs_embeds=embeds + delta, attention_mask=batch["attention_mask"]).logits
+        loss = cross_entropy(logits[:, :-1].flatten(0, 1), labels, reduction="sum")
+        (grad,) = torch.autograd.grad(loss, delta)
+        grad = grad * batch["prompt"][..., None]
+        size = grad.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        delta = delta.detach() - 2.5 * eps / steps * grad / size
+        delta = delta * (eps / delta.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1)
+    return delta
+
+
+def failure(words, suffix, replaced, k, copies):
+    """How likely at most half of the copies break the suffix."""
+    ways = math.comb(words, replaced)
+    broken = sum(math.comb(suffix, j) * math.comb(words - suffix, replaced - j)
+                 for j in range(k, min(suffix, replaced) + 1)) / ways  # fmt: skip
+    return sum(math.comb(copies, t) * broken**t * (1 - broken) ** (copies - t)
+               for t in range(copies // 2 + 1))  # fmt: skip
+
+
+EXERCISES: dict[str, Exercise] = {
+    "15.1": Exercise("the gradient on a word", check_candidates, candidates),
+    "15.2": Exercise("one step of GCG", check_step, gcg_step),
+    "15.3": Exercise("the judge", check_verdict, verdict),
+    "15.4": Exercise("δ on the prompt", check_push, push),
+    "15.5": Exercise("when the vote fails", check_failure, failure),
+}
