@@ -12,10 +12,11 @@ import numpy as np
 
 from advlib.attacks.words import misspellings
 from advlib.corpora import replace, words, world
-from advlib.systems.retrieval import fold
+from advlib.systems.retrieval import fold, trigrams
 
 BANK = world("bank")
 KINDS = ("swap", "drop", "insert", "key")
+ASIDE = {"but", "although", "however", "while"}  # what tells of another thing as well
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Questions:
 
 
 def questions(n: int, split: str, seed: int) -> Questions:
-    """Questions of the world `bank`, all intents about equally often."""
+    """Questions of the world `bank`."""
     made = BANK.sample(n, split, seed=seed)
     return Questions([r.text for r in made], np.array([r.label for r in made]))
 
@@ -126,3 +127,24 @@ def worst_intents(right: np.ndarray, intents: np.ndarray, n: int = 3) -> list[tu
     rows = [(BANK.labels[k], int(right[intents == k].sum()), int((intents == k).sum()))
             for k in np.unique(intents)]  # fmt: skip
     return sorted(rows, key=lambda row: row[1] / row[2])[:n]
+
+
+def short_questions(n: int, split: str, seed: int, most: int = 11) -> Questions:
+    """So many questions of at most `most` words that tell of one thing alone, n / 28 an intent."""
+    per, kept = n // len(BANK.labels), {label: [] for label in range(len(BANK.labels))}
+    for made in BANK.sample(12 * n, split, seed=seed):
+        if len(words(made.text)) <= most and not ASIDE & set(fold(made.text).split()):
+            kept[made.label] += [made] * (len(kept[made.label]) < per)
+    rows = [made for turn in zip(*kept.values(), strict=True) for made in turn]
+    return Questions([r.text for r in rows], np.array([r.label for r in rows]))
+
+
+def likeness(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
+    """(a, b): the library's `similarity` of each text with each, all at once."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    count = CountVectorizer(analyzer=trigrams, binary=True, dtype=np.float32)
+    found = count.fit_transform([*a, *b])
+    first, second = found[: len(a)], found[len(a) :]
+    size = np.asarray(first.sum(1)) + np.asarray(second.sum(1)).T
+    return 2 * (first @ second.T).toarray() / np.maximum(size, 1)
