@@ -8,7 +8,7 @@ import torch
 
 from advlib.systems.retrieval import fold
 
-# ---------------------------------------------------------------- 16.1
+# ---------------------------------------------------------------- 16.2
 
 
 def pool_by_loop(hidden, mask):
@@ -21,7 +21,7 @@ def pool_by_product(hidden, mask):
 
 
 def pool_with(count=None, change=None, after=None, keep=None):
-    """Answers to 16.1 that do one thing in another way."""
+    """Answers to 16.2 that do one thing in another way."""
 
     def answer(hidden, mask):
         if change:
@@ -34,7 +34,7 @@ def pool_with(count=None, change=None, after=None, keep=None):
     return answer
 
 
-# ---------------------------------------------------------------- 16.2
+# ---------------------------------------------------------------- 16.1
 
 
 def query_by_loop(text):
@@ -51,7 +51,7 @@ def query_by_set(text):
 
 
 def query_with(join=" OR ", read=fold, quote='"{}"'.format, size=3, empty='""', after=None):
-    """Answers to 16.2 that do one thing in another way."""
+    """Answers to 16.1 that do one thing in another way."""
 
     def answer(text):
         letters = read(text)
@@ -144,8 +144,8 @@ def threshold_cuts_ties(confidence, correct, most_wrong):
 
 
 RIGHT = [
-    ("16.1", pool_by_loop), ("16.1", pool_by_product), ("16.1", pool_with()),
-    ("16.2", query_by_loop), ("16.2", query_by_set), ("16.2", query_with()),
+    ("16.2", pool_by_loop), ("16.2", pool_by_product), ("16.2", pool_with()),
+    ("16.1", query_by_loop), ("16.1", query_by_set), ("16.1", query_with()),
     ("16.3", fuse_by_item), ("16.3", fuse_with()),
     ("16.3", fuse_with(after=lambda out, _: [list(pair) for pair in out])),
     ("16.4", threshold_by_sorting), ("16.4", threshold_by_min), ("16.4", threshold_with()),
@@ -153,28 +153,28 @@ RIGHT = [
 
 # (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
 WRONG = [
-    ("16.1", lambda h, m: h.mean(1), "padding is counted"),
-    ("16.1", pool_with(count=lambda m: m.shape[1]), "still counted"),
-    ("16.1", pool_with(count=lambda m: 1), "not divided"),
-    ("16.1", pool_with(count=lambda m: m.sum() / len(m)), "whole batch"),
-    ("16.1", lambda h, m: h[:, 0], "first token"),
-    ("16.1", pool_with(keep=lambda h, m: h * m), "0 · nan"),
-    ("16.1", pool_with(change=lambda h, m: h.mul_(m[..., None])), "in place"),
-    ("16.1", pool_with(change=lambda h, m: m.fill_(1)), "in place"),
-    ("16.1", pool_with(after=lambda out: out.double()), "a model takes no other"),
-    ("16.1", pool_with(after=lambda out: out[:, None]), "shape"),
-    ("16.1", pool_with(after=lambda out: out.numpy()), "should be a tensor"),
-    ("16.1", lambda h, m: None, "return"),
-    ("16.2", lambda text: text, "FTS5's language|read as|SQLite stops|finds other rows"),
-    ("16.2", lambda text: f'"{text}"', "SQLite stops|finds other rows"),
-    ("16.2", query_with(join=" "), "put OR between"),
-    ("16.2", query_with(quote="{}".format), "SQLite stops|finds other rows"),
-    ("16.2", query_with(read=str), "finds other rows|SQLite stops"),
-    ("16.2", query_with(empty=""), "two quotes"),
-    ("16.2", query_with(size=4), "finds other rows"),
-    ("16.2", query_with(after=lambda q: [q]), "should be a str"),
-    ("16.2", query_with(after=lambda q: None), "return"),
-    ("16.2", query_with(after=lambda q: q + ' OR "car"'), "finds other rows"),
+    ("16.2", lambda h, m: h.mean(1), "padding is counted"),
+    ("16.2", pool_with(count=lambda m: m.shape[1]), "still counted"),
+    ("16.2", pool_with(count=lambda m: 1), "not divided"),
+    ("16.2", pool_with(count=lambda m: m.sum() / len(m)), "whole batch"),
+    ("16.2", lambda h, m: h[:, 0], "first token"),
+    ("16.2", pool_with(keep=lambda h, m: h * m), "0 · nan"),
+    ("16.2", pool_with(change=lambda h, m: h.mul_(m[..., None])), "in place"),
+    ("16.2", pool_with(change=lambda h, m: m.fill_(1)), "in place"),
+    ("16.2", pool_with(after=lambda out: out.double()), "a model takes no other"),
+    ("16.2", pool_with(after=lambda out: out[:, None]), "shape"),
+    ("16.2", pool_with(after=lambda out: out.numpy()), "should be a tensor"),
+    ("16.2", lambda h, m: None, "return"),
+    ("16.1", lambda text: text, "FTS5's language|read as|SQLite stops|finds other rows"),
+    ("16.1", lambda text: f'"{text}"', "SQLite stops|finds other rows"),
+    ("16.1", query_with(join=" "), "put OR between"),
+    ("16.1", query_with(quote="{}".format), "SQLite stops|finds other rows"),
+    ("16.1", query_with(read=str), "finds other rows|SQLite stops"),
+    ("16.1", query_with(empty=""), "two quotes"),
+    ("16.1", query_with(size=4), "finds other rows"),
+    ("16.1", query_with(after=lambda q: [q]), "should be a str"),
+    ("16.1", query_with(after=lambda q: None), "return"),
+    ("16.1", query_with(after=lambda q: q + ' OR "car"'), "finds other rows"),
     ("16.3", fuse_with(first=0), "from 0"),
     ("16.3", fuse_with(score=lambda k, place: 1 / place), "k is forgotten"),
     ("16.3", fuse_with(score=lambda k, place: 1 / (60 + place)), "always 60"),

@@ -19,7 +19,7 @@ from torch import Tensor
 from advlib.systems.retrieval import trigrams
 from course.checking import Exercise, Wrong, call, expect, making, of_dtype, show, specified
 
-# ---------------------------------------------------------------- 16.1
+# ---------------------------------------------------------------- 16.2
 
 
 def _means(hidden: Tensor, mask: Tensor, make=None) -> Tensor:
@@ -64,11 +64,12 @@ def check_mean_pool(answer) -> None:
                 mask[i] = mask[i].flip(0)
         cases.append(dict(hidden=hidden, mask=mask))
     specified(of_dtype(answer), cases, _means, making(_POOLING), what="the means")
-    hidden, mask = cases[0]["hidden"].clone(), cases[0]["mask"]
-    hidden[mask == 0] = math.nan
+
+    def with_nan(hidden, mask):  # filled in here: nan is not equal to itself, so nothing changes
+        return of_dtype(answer)(torch.where(mask.bool()[..., None], hidden, math.nan), mask)
+
     try:
-        specified(of_dtype(answer), [dict(hidden=hidden, mask=mask)], _means,
-                  what="the means, where padding holds nan")  # fmt: skip
+        specified(with_nan, cases[:1], _means, what="the means, where padding holds nan,")
     except Wrong as wrong:
         if isinstance(wrong.yours, Tensor) and wrong.yours.isnan().any():
             wrong.likely = "0 · nan is nan: choose with torch.where instead of multiplying"
@@ -81,16 +82,16 @@ def mean_pool(hidden, mask):
     return torch.where(real, hidden, 0).sum(1) / real.sum(1)
 
 
-# ---------------------------------------------------------------- 16.2
+# ---------------------------------------------------------------- 16.1
 
 ROWS = ("my card was stolen", "i have lost my pin", "why is my transfer late", "near the branch",
         "cancel the top up", "and or not", "question", "a fee of two euros", "card card card",
         "the date 2026 11 29")  # fmt: skip
-PIECES = (*ROWS, '"', "'", '""', "*", "^", "-", "+", "(", ")", ":", "{", "}", ",", " NEAR ", " AND ",
-          " OR ", " NOT ", "NEAR(a b, 2)", "question:", "car*", "^card", '";--', "%", "\\", "\n",
+PIECES = (*ROWS, '"', "'", '""', "*", "^", "-", "+", "(", ")", ":", "{", "}", ",", " NEAR ",
+          " AND ", " OR ", " NOT ", "NEAR(a b, 2)", "question:", "car*", "^card", '";--', "%", "\\", "\n",
           "é", "карта", "卡", " ", "  ", ".", "?", "\x00", "CARD", "St")  # fmt: skip
-SIMPLE = ("card", "My card was stolen.", "Why is my transfer late?", "lost my pin", "Cancel, please",
-          "ca", "", "?!", "euro", "stolen pin")  # fmt: skip
+SIMPLE = ("card", "My card was stolen.", "Why is my transfer late?", "lost my pin",
+          "Cancel, please", "ca", "", "?!", "euro", "stolen pin")  # fmt: skip
 NASTY = ('my "card"', 'say "lost', "card*", "car* OR pin", "NEAR(card pin)", "pin AND card",
          "NOT card", "question: card", "^my card", "(card", "card - pin", "it's my card", "AND",
          '"', '" OR "pin', "{question} : fee")  # fmt: skip
@@ -336,8 +337,8 @@ def threshold_for(confidence, correct, most_wrong):
 
 
 EXERCISES = {
-    "16.1": Exercise("mean pooling", check_mean_pool, mean_pool),
-    "16.2": Exercise("a query that survives its user", check_safe_query, safe_query),
+    "16.1": Exercise("a query that survives its user", check_safe_query, safe_query),
+    "16.2": Exercise("mean pooling", check_mean_pool, mean_pool),
     "16.3": Exercise("reciprocal rank fusion", check_fuse, fuse),
     "16.4": Exercise("at most 5 % wrong", check_threshold, threshold_for),
 }

@@ -31,8 +31,7 @@ profile = course.setup()
 #
 # You can start the whole program with `make assistant`. This page builds its parts, and the
 # functions that you write do what it runs (`advlib/systems/retrieval.py`). What was measured on the
-# program stands in
-# [docs/results/assistant.md](https://github.com/OWNER/REPOSITORY/blob/main/docs/results/assistant.md).
+# program stands in `docs/results/assistant.md`.
 
 # %%
 import math
@@ -189,7 +188,7 @@ print(f"{len(broken)} of {len(nasty)} stop SQLite:", *broken, sep="\n  ")
 # data.** In FTS5, what stands between double quotes is a string and nothing else, as long as it
 # holds no double quote itself.
 #
-# ### Exercise 16.2: a query that survives its user · ●●○ · 12 min
+# ### Exercise 16.1: a query that survives its user · ●●○ · 12 min
 #
 # Write `safe_query(text)`: a string that is an FTS5 query for a trigram store, whatever the text
 # (at most 300 characters). It must find exactly the rows that share *at least one* trigram with the
@@ -212,7 +211,7 @@ def safe_query(text):
     # SOLUTION
 
 
-safe_query = course.exercise("16.2", safe_query)
+safe_query = course.exercise("16.1", safe_query)
 
 # %% tags=["nbval-check-output"]
 print(trigrams('The "PIN"'))
@@ -234,7 +233,7 @@ course.claim("16.query", broken=len(broken), yours=len(yours))
 # vector for the question (**mean pooling**), and near questions have near vectors. A batch is
 # padded to its longest text, and the vectors of padding are there as well.
 #
-# ### Exercise 16.1: mean pooling · ●○○ · 8 min
+# ### Exercise 16.2: mean pooling · ●○○ · 8 min
 #
 # Write `mean_pool(hidden, mask)`. `hidden` is `(batch, tokens, hidden)`, floats; `mask` is
 # `(batch, tokens)`, integers, 1 for a token and 0 for padding, which may stand on either side.
@@ -257,7 +256,7 @@ def mean_pool(hidden, mask):
     # SOLUTION
 
 
-mean_pool = course.exercise("16.1", mean_pool)
+mean_pool = course.exercise("16.2", mean_pool)
 
 
 # %%
@@ -375,8 +374,11 @@ threshold_for = course.exercise("16.4", threshold_for)
 # %%
 guess = course.predict(
     "16.b",
-    "what share (in %) of the answers to typed questions will be wrong?",
+    "what share of the answers to typed questions will be wrong?",
     guess=None,
+    low=0,
+    high=100,
+    unit="%",
 )
 
 # %%
@@ -421,7 +423,16 @@ print("worst of those answered:", workshop.worst_intents(~wrong[answered], typed
 # too low: the lowest of many thresholds was taken, which favours luck. And the promise is one on
 # average: look at the last line, and ask what happens to those who have that intent.
 #
-# Move the threshold: how many go to a person until no wrong answer is left?
+# %%
+by_day = {"clean": (read(plain.predict, asked)[1], right), "typed": (sure, ~wrong)}
+figures.curves(by_day, {"clean": (loose, strict), "typed": (loose, strict)})
+
+# %% [markdown]
+# *The figure: wrong answers over coverage, for clean and typed questions. The stars are the two
+# thresholds.*
+#
+# Move the threshold: how many go to a person until no wrong answer is left? Below the curve stand
+# the first of those that go to a person, ✗ where the model would have been wrong.
 
 # %%
 figures.explore_threshold(typed.texts, [names[k] for k in says],
@@ -570,8 +581,9 @@ figures.poisoned(captured)
 #
 # <details><summary>What you should see</summary>
 #
-# By the nearest row, about k/(k + 20): the wrong rows are as near as the twenty good ones. Votes of
-# rows help as long as the wrong rows are few. Votes of sources hold, until somebody is k sources.
+# By the nearest row the wrong answer grows with k, though it stays below k/(k + 20), its share of the
+# rows of that intent. Votes of rows help as long as the wrong rows are few. Votes of sources hold,
+# until somebody is k sources.
 #
 # </details>
 #
@@ -590,7 +602,7 @@ db.execute(confirm, (1, "stranger"))  # nobody confirms his own
 alone = db.execute(served).fetchone()[0]
 db.execute(confirm, (1, "agent 2"))
 after = db.execute(served).fetchone()[0]
-print(f"served: {before}, after the stranger confirms himself: {alone}, after agent 2 does: {after}")
+print(f"served: {before}, after the stranger's own yes: {alone}, after agent 2's: {after}")
 course.claim("16.quarantine", before=before + alone, after=after)
 
 # %% [markdown]
@@ -609,8 +621,8 @@ course.claim("16.quarantine", before=before + alone, after=after)
 #
 # ## What could go wrong
 #
-# - **The threshold is chosen on the training texts**: the model is surer of them than of any others.
-# - **`MATCH` with an f-string**: then the text is SQL as well. `MATCH ?` *and* a query that is safe.
+# - **The threshold is chosen on the training texts**: the model is surer of them than of others.
+# - **`MATCH` with an f-string**: then the text is SQL as well. `MATCH ?` *and* a safe query.
 # - **Rows are stored as written and queries are folded**, or the other way round: commas make
 #   trigrams of their own.
 # - **The attack stops at the model**, and the speller in front of it is never attacked.
@@ -625,8 +637,8 @@ course.claim("16.quarantine", before=before + alone, after=after)
 #
 # - G. V. Cormack, C. L. A. Clarke, S. Büttcher, *Reciprocal Rank Fusion Outperforms Condorcet and
 #   Individual Rank Learning Methods*, SIGIR 2009.
-# - I. Casanueva, T. Temčinas, D. Gerz, M. Henderson, I. Vulić, *Efficient Intent Detection with Dual
-#   Sentence Encoders*, NLP for ConvAI 2020, arXiv 2003.04807. Banking77.
+# - I. Casanueva, T. Temčinas, D. Gerz, M. Henderson, I. Vulić, *Efficient Intent Detection with
+#   Dual Sentence Encoders*, NLP for ConvAI 2020, arXiv 2003.04807. Banking77.
 # - C. Ying, S. Thomas, *Label Errors in BANKING77*, Insights 2022.
 # - R. El-Yaniv, Y. Wiener, *On the Foundations of Noise-free Selective Classification*, JMLR 11,
 #   2010. Risk and coverage.
