@@ -88,7 +88,8 @@ ROWS = ("my card was stolen", "i have lost my pin", "why is my transfer late", "
         "cancel the top up", "and or not", "question", "a fee of two euros", "card card card",
         "the date 2026 11 29")  # fmt: skip
 PIECES = (*ROWS, '"', "'", '""', "*", "^", "-", "+", "(", ")", ":", "{", "}", ",", " NEAR ",
-          " AND ", " OR ", " NOT ", "NEAR(a b, 2)", "question:", "car*", "^card", '";--', "%", "\\", "\n",
+          " AND ", " OR ", " NOT ", "NEAR(a b, 2)", "question:", "car*", "^card", '";--', "%",
+          "\\", "\n",
           "é", "карта", "卡", " ", "  ", ".", "?", "\x00", "CARD", "St")  # fmt: skip
 SIMPLE = ("card", "My card was stolen.", "Why is my transfer late?", "lost my pin",
           "Cancel, please", "ca", "", "?!", "euro", "stolen pin")  # fmt: skip

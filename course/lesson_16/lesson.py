@@ -473,20 +473,23 @@ systems = {
 }
 hard = asked.first(profile.pick(84, 280))
 options = {"chosen typos": workshop.typos, "substitutes": world("bank").substitutes}
-sets, correct = {}, {}
+sets, correct, weakest = {}, {}, {}
 for name, predict in systems.items():
     sets[name] = {"clean": asked, "typed": typed}
     for way, option in options.items():
         sets[name][way] = hard.written(workshop.attacked(predict, hard, option))
     for way, questions in sets[name].items():
-        correct[name, way] = float(np.mean(read(predict, questions)[0] == questions.intents))
+        right = read(predict, questions)[0] == questions.intents
+        correct[name, way] = float(right.mean())
+        weakest[name, way] = workshop.worst_intents(right, questions.intents, 1)[0]
 
 # %%
 guess.reveal("the trained model" if correct["trained", "chosen typos"]
              > correct["letters + plain", "chosen typos"] else
              "letters in front of the plain model")
 for name in systems:
-    print(f"{name:18}", ", ".join(f"{way} {correct[name, way]:.1%}" for way in sets[name]))
+    print(f"{name:18}", ", ".join(f"{way} {correct[name, way]:.1%}" for way in sets[name]),
+          "· worst intent, typed: {} {} of {}".format(*weakest[name, "typed"]))
 course.claim("16.defences", right={name: correct[name, "chosen typos"] for name in systems})
 course.claim("16.substitutes", right={name: correct[name, "substitutes"] for name in systems})
 figures.attacks(correct)
@@ -503,8 +506,9 @@ figures.attacks(correct)
 #
 # </details>
 #
-# With 84 questions a share is good to about ten points, and an attacker who tries more typos
-# finds more; do not read small differences. The next question is what happens to the promise.
+# With 84 questions a share under attack is good to about ten points, so do not read small
+# differences; and an attacker who tries more typos a word than our four finds more. The worst intent
+# is again far from the mean. The next question is what happens to the promise.
 
 # %%
 shown = {}
@@ -525,8 +529,8 @@ course.claim("16.attacked", wrong=broken_promise["plain", "chosen typos"])
 figures.curves(shown, {way: (loose, strict) for way in shown})
 
 # %% [markdown]
-# *The figure: the plain model's curves. A star is a threshold that was chosen before, on clean or on
-# typed questions.*
+# *The figure: the plain model's curves. A star is a threshold that was chosen before, on clean or
+# on typed questions.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -581,9 +585,9 @@ figures.poisoned(captured)
 #
 # <details><summary>What you should see</summary>
 #
-# By the nearest row the wrong answer grows with k, though it stays below k/(k + 20), its share of the
-# rows of that intent. Votes of rows help as long as the wrong rows are few. Votes of sources hold,
-# until somebody is k sources.
+# By the nearest row the wrong answer grows with k, though it stays below k/(k + 20), its share of
+# the rows of that intent. Votes of rows help as long as the wrong rows are few. Votes of sources
+# hold, until somebody is k sources.
 #
 # </details>
 #
@@ -626,8 +630,8 @@ course.claim("16.quarantine", before=before + alone, after=after)
 # - **Rows are stored as written and queries are folded**, or the other way round: commas make
 #   trigrams of their own.
 # - **The attack stops at the model**, and the speller in front of it is never attacked.
-# - **Long questions.** We took short ones. Where people tell of two things, the nearest rows are
-#   those with the same side remark.
+# - **Long questions.** We took short ones that tell of one thing. `workshop.questions` gives the
+#   world's ordinary ones, with side remarks on other things: measure the store on them.
 # - **The real thing is noisier.** In Banking77, the usual data set for this, more than 1,400 of the
 #   10,003 training labels may be wrong (Ying and Thomas 2022).
 # - **A model is sure of what it has never seen.** Strange questions need a second look, such as how
