@@ -507,8 +507,8 @@ figures.attacks(correct)
 # </details>
 #
 # With 84 questions a share under attack is good to about ten points, so do not read small
-# differences; and an attacker who tries more typos a word than our four finds more. The worst intent
-# is again far from the mean. The next question is what happens to the promise.
+# differences; and an attacker who tries more typos a word than our four finds more. The worst
+# intent lies below the mean every time. The next question is what happens to the promise.
 
 # %%
 shown = {}
