@@ -63,13 +63,13 @@ def check_mean_pool(answer) -> None:
             if i != 1:
                 mask[i] = mask[i].flip(0)
         cases.append(dict(hidden=hidden, mask=mask))
-    specified(of_dtype(answer), cases, _means, making(_POOLING), what="the means")
+    specified(of_dtype(answer), cases, _means, making(_POOLING), what="the mean of each text")
 
     def with_nan(hidden, mask):  # filled in here: nan is not equal to itself, so nothing changes
         return of_dtype(answer)(torch.where(mask.bool()[..., None], hidden, math.nan), mask)
 
     try:
-        specified(with_nan, cases[:1], _means, what="the means, where padding holds nan,")
+        specified(with_nan, cases[:1], _means, what="the mean of each text, where padding holds nan,")
     except Wrong as wrong:
         if isinstance(wrong.yours, Tensor) and wrong.yours.isnan().any():
             wrong.likely = "0 · nan is nan: choose with torch.where instead of multiplying"
@@ -190,7 +190,7 @@ def check_fuse(answer) -> None:
         items = rng.sample(range(100), 9)
         cases.append(([rng.sample(items, rng.randint(0, 9)) for _ in range(rng.randint(1, 4))],
                       rng.choice((1, 5, 60, 200))))  # fmt: skip
-    results = [call(answer, rankings, k) for rankings, k in cases]
+    results = [call(answer, rankings=rankings, k=k) for rankings, k in cases]
     for (rankings, k), yours in zip(cases, results, strict=True):
         given = dict(rankings=rankings, k=k)
         expect(yours is not None, "the result is None: does the function return it?", given=given)
