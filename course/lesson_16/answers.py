@@ -183,7 +183,7 @@ WRONG = [
     ("16.3", fuse_with(after=in_all), "one ranking alone"),
     ("16.3", fuse_with(after=lambda out, _: dict(out)), "list of pairs"),
     ("16.3", fuse_with(after=lambda out, _: [item for item, _ in out]), "list of pairs"),
-    ("16.3", fuse_with(change=lambda rankings: rankings[0].reverse()), "changes its input `rankings`"),
+    ("16.3", fuse_with(change=lambda rankings: rankings[0].reverse()), "input `rankings`"),
     ("16.3", lambda rankings, k=60: None, "return"),
     ("16.4", threshold_first, "for the first time"),
     ("16.4", threshold_with(of=len), "share of all"),

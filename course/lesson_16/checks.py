@@ -63,13 +63,15 @@ def check_mean_pool(answer) -> None:
             if i != 1:
                 mask[i] = mask[i].flip(0)
         cases.append(dict(hidden=hidden, mask=mask))
-    specified(of_dtype(answer), cases, _means, making(_POOLING), what="the mean of each text")
+    specified(of_dtype(answer), cases, _means, making(_POOLING),
+              what="the mean of each text")  # fmt: skip
 
     def with_nan(hidden, mask):  # filled in here: nan is not equal to itself, so nothing changes
         return of_dtype(answer)(torch.where(mask.bool()[..., None], hidden, math.nan), mask)
 
     try:
-        specified(with_nan, cases[:1], _means, what="the mean of each text, where padding holds nan,")
+        specified(with_nan, cases[:1], _means,
+                  what="the mean of each text, where padding holds nan,")  # fmt: skip
     except Wrong as wrong:
         if isinstance(wrong.yours, Tensor) and wrong.yours.isnan().any():
             wrong.likely = "0 · nan is nan: choose with torch.where instead of multiplying"
@@ -100,7 +102,7 @@ NASTY = ('my "card"', 'say "lost', "card*", "car* OR pin", "NEAR(card pin)", "pi
 
 def _shared(text: str) -> set[int]:
     """The rows with any run of three characters in common, by trying all of them."""
-    runs = {run for run in trigrams(text)}
+    runs = set(trigrams(text))
     return {i for i, row in enumerate(ROWS, 1)
             if any(row[j : j + 3] in runs for j in range(len(row)))}  # fmt: skip
 

@@ -4,7 +4,6 @@ speller, and a count by intent."""
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -112,14 +111,6 @@ class Speller:
 def _pairs(word: str) -> set[str]:
     word = f"^{word}$"
     return {word[i : i + 2] for i in range(len(word) - 1)}
-
-
-def fts5(questions: Sequence[str], tokenize: str) -> sqlite3.Connection:
-    """A small store in memory: row 1 is questions[0]."""
-    db = sqlite3.connect(":memory:")
-    db.execute(f"CREATE VIRTUAL TABLE past USING fts5(question, tokenize='{tokenize}')")
-    db.executemany("INSERT INTO past VALUES (?)", [(fold(text),) for text in questions])
-    return db
 
 
 def worst_intents(right: np.ndarray, intents: np.ndarray, n: int = 3) -> list[tuple[str, int, int]]:
