@@ -535,8 +535,13 @@ figures.curves(shown, {way: (loose, strict) for way in shown})
 # <details><summary>What you should see</summary>
 #
 # Without attack the curve lies on the axis. Under chosen typos it stays high even far to the left:
-# the model is sure and wrong, so no threshold saves it. What keeps the promise is a model that
+# the model is sure and wrong, so no threshold saves it. What keeps the promise is a system that
 # reads the question, not a better threshold.
+#
+# In the lines above, compare `plain` and `letters + plain` under substitutes. Letters make typed
+# questions easy, so the threshold chosen on these came out low; and so the system now answers
+# substitutes that the plain model handed over, many of them wrongly. A defence against one attack
+# changed what happens under another.
 #
 # </details>
 #
