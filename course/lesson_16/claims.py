@@ -52,8 +52,8 @@ CLAIMS = {
         and right["letters + trained"] > max(right["trained"], right["letters + plain"]) - 0.02,
     ),
     "16.substitutes": Claim(
-        "Against known substitutes letters in front do next to nothing.",
-        lambda right: abs(right["letters + plain"] - right["plain"]) < 0.12,
+        "Against known substitutes letters in front do not help.",
+        lambda right: right["letters + plain"] < right["plain"] + 0.1,
     ),
     "16.poison": Claim(
         "Ten wrong rows of one source capture many questions by the nearest row or by a vote of "

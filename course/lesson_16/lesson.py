@@ -150,7 +150,7 @@ figures.stores(found)
 #
 # <details><summary>What you should see</summary>
 #
-# Words lose about a tenth of all questions, trigrams nothing worth naming: a slip breaks the whole
+# Words lose about a tenth of all questions, trigrams hardly any: a slip breaks the whole
 # word, but only three or four of its trigrams. Neither comes near the model, which has learned
 # that *revoke* means *cancel*.
 #
@@ -500,9 +500,10 @@ figures.attacks(correct)
 #
 # <details><summary>What you should see</summary>
 #
-# Chosen typos bring the plain model down. Training helps a lot. Twenty lines of letters help as
+# Chosen typos bring the plain model down. Training helps a lot. Twenty lines of letters help about as
 # much or more, because they undo what the attacker does before the model sees it; both together
-# leave little. Against substitutes letters are no use: *revoke* is a word that they know.
+# leave little. Two substitutes hurt less, and against them letters are no use: *revoke* is a word
+# that they know.
 #
 # </details>
 #
@@ -540,7 +541,7 @@ figures.curves(shown, {way: (loose, strict) for way in shown})
 #
 # In the lines above, compare `plain` and `letters + plain` under substitutes. Letters make typed
 # questions easy, so the threshold chosen on these came out low; and so the system now answers
-# substitutes that the plain model handed over, many of them wrongly. A defence against one attack
+# substitutes that the plain model handed over, some of them wrongly. A defence against one attack
 # changed what happens under another.
 #
 # </details>
@@ -624,7 +625,7 @@ course.claim("16.quarantine", before=before + alone, after=after)
 #   the property on random strings.
 # - Pooling: padding neither in the sum nor in the count. Fusion: places, not scores.
 # - A threshold holds for questions like those it was chosen on, and not under attack.
-# - Training helps against chosen typos, letters in front help as much, both most. Letters do
+# - Training helps against chosen typos, letters in front help about as much, both most. Letters do
 #   nothing against substitutes.
 # - In a store rows are free and sources are not: let sources vote, and let a second person confirm.
 #
