@@ -500,8 +500,8 @@ figures.attacks(correct)
 #
 # <details><summary>What you should see</summary>
 #
-# Chosen typos bring the plain model down. Training helps a lot. Twenty lines of letters help about as
-# much or more, because they undo what the attacker does before the model sees it; both together
+# Chosen typos bring the plain model down. Training helps a lot. Twenty lines of letters help about
+# as much or more, because they undo what the attacker does before the model sees it; both together
 # leave little. Two substitutes hurt less, and against them letters are no use: *revoke* is a word
 # that they know.
 #
