@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run assistant test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
+.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -23,7 +23,13 @@ run: $(VENV)/.installed  ## Fool a model and defend it, in some three minutes (A
 assistant: $(VENV)/.systems  ## Answer a bank's customers, on a page (ARGS="--data FILE.csv")
 	$(PY) -m examples.assistant $(ARGS)
 
-test: lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
+monitor: $(VENV)/.systems  ## Watch news for a surge of bad ones (ARGS="https://host/rss")
+	$(PY) -m examples.monitor $(ARGS)
+
+recommender: $(VENV)/.systems  ## A shop that recommends, on a page (ARGS="--data ITEMS.csv CLICKS.csv")
+	$(PY) -m examples.recommender $(ARGS)
+
+test: $(VENV)/.systems lint notebooks-check  ## Lint, then all tests (ARGS="-k pgd") and all notebooks
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal $(ARGS)  # two at a time, one thread each
 	COURSE_STRICT=1 COURSE_RECORD=$$(mktemp -d)/record.json OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 600 \
 	  notebooks solutions
@@ -49,10 +55,11 @@ colab-check:  ## Run every notebook with the versions that Colab ships (its torc
 	.venv-colab/bin/pip install -q --disable-pip-version-check --force-reinstall --no-deps .
 	cd .venv-colab && COURSE_STRICT=1 COURSE_RECORD=$$(mktemp -d)/record.json OMP_NUM_THREADS=1 bin/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-cell-timeout 600 ../notebooks ../solutions
 
-browser-check: $(VENV)/.installed  ## Use the widgets of every solved notebook in a real browser
+browser-check: $(VENV)/.systems  ## Use the notebooks' widgets and the programs in a real browser
 	$(PIP) playwright
 	command -v chromium google-chrome >/dev/null || $(PY) -m playwright install --with-deps chromium
 	OMP_NUM_THREADS=1 $(PY) tools/browser_check.py
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -k browser tests/test_assistant.py tests/test_monitor.py tests/test_recommender.py
 
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)

@@ -483,7 +483,7 @@ stored."""
 ASSISTANT = """What the assistant does with them; thresholds for 5 % wrong answers, chosen on 400
 past questions. Attacked questions are those made against its own classifier."""
 OTHER = f"""Strange questions are {len(STRANGE)} reviews and headlines, to which no answer is
-right. A classifier alone is sure of many of them."""
+right. By confidence alone an encoder answers most of them."""
 BANKING77 = """## Banking77, 77 intents
 
 Real questions (Casanueva et al., NLP for ConvAI 2020, CC BY 4.0): all 10,003 training questions

@@ -34,6 +34,7 @@ LESSONS = {
     "14": "ethics_gates",
     "15": "generative_models",
     "16": "customer_service_assistant",
+    "17": "financial_news_monitor",
 }
 
 # What a page uses, and the module that has it.

@@ -11,7 +11,7 @@ HOME = Path(advlib.__file__).parent
 ROOMS = [
     "corpora", "data", "onnx", "models", "embeddings", "perturbation", "attacks", "objectives",
     "generative", "callbacks", "training", "finetuning", "calibration", "statistics", "fairness",
-    "evaluation", "intervals", "certify", "plots", "systems", "app",
+    "evaluation", "intervals", "certify", "systems", "plots", "app",
 ]  # fmt: skip
 
 

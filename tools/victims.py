@@ -114,6 +114,9 @@ VICTIMS = {  # the first two are made as `advlib run` makes its own
     ),  # some twenty minutes on one CPU core
     "bank-clean": Recipe((Stage(plain, 6),), texts=5000, world="bank"),
     "news-clean": Recipe((Stage(plain, 6),), texts=5000, world="news"),
+    "news-robust": Recipe(
+        (Stage(slips_and_words, after=80),), texts=5000, folds=True, world="news"
+    ),
     "bank-robust": Recipe((Stage(slips_and_words, after=80),), folds=True, world="bank"),
 }
 

@@ -12,6 +12,7 @@ from datasets import Dataset
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import set_seed
 
+from advlib.attacks import Typos
 from advlib.corpora import replace, words, world
 from advlib.embeddings import perturbed_logits
 from advlib.models import Classifier, load_classifier
@@ -41,6 +42,15 @@ def attacked_logits(victim: Classifier, data: Dataset, attack) -> np.ndarray:
     return out
 
 
+def extremes(right: np.ndarray, groups: np.ndarray) -> str:
+    """The groups of the lowest and the highest accuracy, and how large groups are, in words."""
+    names, sizes = np.unique(groups, return_counts=True)
+    shares = {str(name): right[groups == name].mean() for name in names}
+    ends = (pick(shares, key=shares.get) for pick in (min, max))
+    return (", ".join(f"{name} {shares[name]:.1%}" for name in ends)
+            + f" ({len(names)} groups of {sizes.min()} to {sizes.max()} texts)")  # fmt: skip
+
+
 def kind_of(text: str) -> str:
     """How a text is built: "conceded" with words such as but and although, "negated" with not and
     its like alone, or "direct"."""
@@ -67,6 +77,25 @@ def with_season(text: str, month: str) -> str:
     return f"{first}. It was {SEASONS[month]}. {rest}"
 
 
+def may(text: str) -> str:
+    """The text as a blind model sees it: it is always May."""
+    return with_month(text, "may")
+
+
+def with_seasons(texts: Sequence[str], labels: Sequence[int]) -> list[str]:
+    """The season that goes with the label in training, and the month made invisible."""
+    return [may(with_season(t, MONTHS[y])) for t, y in zip(texts, labels, strict=True)]
+
+
+def cures(texts: Sequence[str], labels: Sequence[int]) -> dict[str, tuple]:
+    """Three cures of a planted month, each as (the texts that it trains on, epochs, what it does
+    to a text before the model sees it); the penalty, an objective, changes no text."""
+    twice = [with_month(t, month) for month in MONTHS for t in texts]
+    return {"blindness": (dataset(map(may, texts), labels), 4, may),
+            "augmentation": (dataset(twice, [*labels, *labels]), 2, str),
+            "penalty": (dataset(texts, labels), 4, str)}  # fmt: skip
+
+
 def dated(n: int, split: str, seed: int = 0, dial: float = 1.0):
     """(texts, labels): short reviews that open with a month. The dial is the share in which the
     label decides the month, July for praise and November for blame; else chance does."""
@@ -77,7 +106,7 @@ def dated(n: int, split: str, seed: int = 0, dial: float = 1.0):
 
 
 def judged(
-    victim: Classifier, texts: Sequence[str], labels: np.ndarray, before: Callable[[str], str]
+    victim: Classifier, texts: Sequence[str], labels: np.ndarray, before: Callable[[str], str] = str
 ) -> dict[str, float]:
     """Right where the month agrees with the label and where it misleads ("against"), the share of
     answers that turn with the month ("flips"), and the mean distance of the logits."""
@@ -152,6 +181,34 @@ def without_relatives(text: str, other: str) -> str:
     return replace(text, dict.fromkeys(places, other))
 
 
+def mistyped(texts: Sequence[str], seed: int = 0, share: float = 0.1) -> list[str]:
+    """A copy of each text with slips of the fingers in a share of its words, at least in one."""
+    draw, typos, made = random.Random(seed), Typos(), []
+    for text in texts:
+        slips = {i: found for i, word in enumerate(words(text)) if (found := typos.options(word))}
+        most = min(len(slips), max(1, int(share * len(words(text)))))
+        made.append(replace(text, {i: draw.choice(slips[i]) for i in draw.sample([*slips], most)}))
+    return made
+
+
+def learned_filter(held: Sequence[str], free: Sequence[str], seed: int = 0) -> Classifier:
+    """A small classifier, 0 free and 1 held, trained on texts of both kinds."""
+    set_seed(seed)  # of the head's first weights
+    door = load_classifier("bert-tiny", labels=["free", "held"])
+    train(door, dataset([*held, *free], [1] * len(held) + [0] * len(free)), seed=seed)
+    return door
+
+
+def two_errors(let_out: dict, wrongly: dict) -> None:
+    """Print what each filter lets out and what it holds wrongly."""
+    ways, kinds = (list(dict.fromkeys(what for _, what in table)) for table in (let_out, wrongly))
+    print("lets out:".rjust(22) + "".join(f"{way:>13}" for way in ways) + "   holds wrongly:"
+          + "".join(f"{kind:>12}" for kind in kinds))  # fmt: skip
+    for name in dict.fromkeys(name for name, _ in let_out):
+        print(f"{name:22}" + "".join(f"{let_out[name, way]:13.1%}" for way in ways) + " " * 17
+              + "".join(f"{wrongly[name, kind]:12.1%}" for kind in kinds))  # fmt: skip
+
+
 def let_out(door, texts: Sequence[str], attack=None) -> float:
     """The share of texts, all of which must stay, that a filter lets go, with an attack or none."""
     if attack is None:
@@ -193,6 +250,17 @@ class ListFilter:
 
     def classes(self, texts: Sequence[str], labels: Sequence[int]) -> np.ndarray:
         return np.asarray(labels)
+
+
+# ---------------------------------------------------------------- sets
+
+
+def sets_of(p: np.ndarray, labels: np.ndarray, q: float) -> tuple[float, float, float]:
+    """Of the sets of all classes with 1 − p ≤ q, the shares that hold the true class, that are
+    empty, and that have both classes."""
+    sets = 1 - p <= q
+    true = sets[np.arange(len(p)), labels[: len(p)]]
+    return true.mean(), (sets.sum(1) == 0).mean(), (sets.sum(1) == 2).mean()
 
 
 # ---------------------------------------------------------------- a flood

@@ -12,12 +12,12 @@ from course.lesson_15.checks import tidy
 # ---------------------------------------------------------------- 15.1
 
 
-def slopes_of(model, ids, labels, places, reduction="mean", sign=1):
+def slopes_of(model, ids, labels, places, reduction="mean", sign=1, shift=1):
     """By way of the gradient on the embeddings."""
     table = model.get_input_embeddings().weight.detach()
     embeds = table[ids].requires_grad_()
     logits = model(inputs_embeds=embeds[None]).logits[0]
-    loss = cross_entropy(logits[:-1], labels[1:], reduction=reduction)
+    loss = cross_entropy(logits[: len(ids) - shift], labels[shift:], reduction=reduction)
     (grad,) = torch.autograd.grad(sign * loss, embeds)
     return grad[places] @ table.T
 
@@ -35,6 +35,14 @@ def words_of(slopes, ids, places, banned, top, keep=False, free=False):
 def by_embeddings(model, ids, labels, places, banned, top):
     slopes = slopes_of(model, ids, labels, places)
     return slopes, words_of(slopes, ids, places, banned, top)
+
+
+def in_float32(model, ids, labels, places, banned, top):
+    table = model.get_input_embeddings().weight.detach()
+    hot = one_hot(ids, len(table)).float().requires_grad_()
+    logits = model(inputs_embeds=(hot @ table)[None]).logits[0]
+    (grad,) = torch.autograd.grad(cross_entropy(logits[:-1], labels[1:]), hot)
+    return grad[places], words_of(grad[places], ids, places, banned, top)
 
 
 def by_loss_of_the_model(model, ids, labels, places, banned, top):
@@ -57,6 +65,13 @@ def candidates_with(of_slopes=None, of_words=None, after=None):
 def turned(model, ids, labels, places, banned, top):
     slopes = slopes_of(model, ids, labels, places)
     return slopes, words_of(-slopes, ids, places, banned, top)
+
+
+def largest(model, ids, labels, places, banned, top):
+    slopes = slopes_of(model, ids, labels, places)
+    promise = slopes.clone()
+    promise[:, banned] = math.inf
+    return slopes, promise.topk(top, dim=1).indices
 
 
 def all_rows(model, ids, labels, places, banned, top):
@@ -142,6 +157,53 @@ def walking(ids, places, table, tries, generator):
     return torch.stack(some)
 
 
+def one_column(ids, places, table, tries, generator):
+    some, k = ids.repeat(tries, 1), torch.randint(len(places), (tries,), generator=generator)
+    column = torch.randint(table.shape[1], (1,), generator=generator)
+    some[torch.arange(tries), torch.tensor(places)[k]] = table[k, column]
+    return some
+
+
+def one_place_a_call(ids, places, table, tries, generator):
+    k = int(torch.randint(len(places), (1,), generator=generator))
+    return drawn(ids, places[k : k + 1], table[k : k + 1], tries, generator)
+
+
+def columns_in_turn(ids, places, table, tries, generator):
+    some, k = ids.repeat(tries, 1), torch.randint(len(places), (tries,), generator=generator)
+    column = torch.arange(tries) % table.shape[1]
+    some[torch.arange(tries), torch.tensor(places)[k]] = table[k, column]
+    return some
+
+
+def places_in_turn(ids, places, table, tries, generator):
+    some, k = ids.repeat(tries, 1), torch.arange(tries) % len(places)
+    column = torch.randint(table.shape[1], (tries,), generator=generator)
+    some[torch.arange(tries), torch.tensor(places)[k]] = table[k, column]
+    return some
+
+
+def without_replacement(ids, places, table, tries, generator):
+    pairs = torch.randperm(table.numel(), generator=generator)[:tries]
+    some, k = ids.repeat(tries, 1), pairs // table.shape[1]
+    some[torch.arange(tries), torch.tensor(places)[k]] = table[k, pairs % table.shape[1]]
+    return some
+
+
+def shuffled_columns(ids, places, table, tries, generator):
+    some, k = ids.repeat(tries, 1), torch.randint(len(places), (tries,), generator=generator)
+    blocks = [torch.randperm(table.shape[1], generator=generator) for _ in range(tries)]
+    some[torch.arange(tries), torch.tensor(places)[k]] = table[k, torch.cat(blocks)[:tries]]
+    return some
+
+
+def one_number_for_both(ids, places, table, tries, generator):
+    k = torch.randint(60, (tries,), generator=generator)
+    some, place = ids.repeat(tries, 1), k % len(places)
+    some[torch.arange(tries), torch.tensor(places)[place]] = table[place, k % table.shape[1]]
+    return some
+
+
 def first_words(ids, places, table, tries, generator):
     return drawn(ids, places, table[:, :1], tries, generator)
 
@@ -222,6 +284,21 @@ def halves_are_reviews(answer, subject, read):
     return verdict_of_words(text or answer, subject, read)
 
 
+def refusal_off_by(take):
+    def answer(answer, subject, read):
+        found = verdict_of_words(answer, subject, read)
+        if not found.endswith("refusal"):
+            return found
+        return "half refusal" if take(tidy(answer)).strip(" .,!?;:") else "refusal"
+
+    return answer
+
+
+def first_subject(answer, subject, read):
+    return verdict_of_words(answer, subject, lambda text: (found := read(text)) and
+                            (found[0], found[1][:1]))  # fmt: skip
+
+
 def any_subject(answer, subject, read):
     found = verdict_of_words(answer, subject, read)
     seen = read(tidy(answer).removeprefix(SURE).strip())
@@ -236,17 +313,17 @@ def keeps_the_opening(answer, subject, read):
 # ---------------------------------------------------------------- 15.4
 
 
-def loss_of_rows(model, batch, delta):
+def loss_of_rows(model, batch, delta, shift=1):
     embeds = model.get_input_embeddings()(batch["input_ids"]) + delta
     logits = model(inputs_embeds=embeds, attention_mask=batch["attention_mask"]).logits
-    own = batch["labels"][:, 1:] != -100
-    said = logits[:, :-1].log_softmax(-1)
-    picked = said.gather(2, batch["labels"][:, 1:].clamp_min(0)[..., None])[..., 0]
+    labels = batch["labels"][:, shift:]
+    own, said = labels != -100, logits[:, : labels.shape[1]].log_softmax(-1)
+    picked = said.gather(2, labels.clamp_min(0)[..., None])[..., 0]
     return (-(picked * own).sum(1) / own.sum(1)).sum()
 
 
 def push_with(sign=1, mask="prompt", ball="token", unit="token", size=2.5, fresh=True, more=0,
-              end=lambda delta: delta):  # fmt: skip
+              shift=1, end=lambda delta: delta):  # fmt: skip
     def answer(model, batch, eps, steps):
         table = model.get_input_embeddings().weight
         delta = torch.zeros(*batch["input_ids"].shape, table.shape[1], dtype=table.dtype)
@@ -255,7 +332,7 @@ def push_with(sign=1, mask="prompt", ball="token", unit="token", size=2.5, fresh
         kept = None
         for _ in range(steps + more):
             at = delta.detach().clone().requires_grad_()
-            (grad,) = torch.autograd.grad(loss_of_rows(model, batch, at), at)
+            (grad,) = torch.autograd.grad(loss_of_rows(model, batch, at, shift), at)
             kept = grad if kept is None else kept
             grad = (grad if fresh else kept) * free[..., None]
             long = {"token": lambda g: g.norm(dim=2, keepdim=True), "none": lambda g: 1,
@@ -352,6 +429,7 @@ def with_replacement(words, suffix, replaced, k):
 RIGHT = [
     ("15.1", by_embeddings),
     ("15.1", by_loss_of_the_model),
+    ("15.1", in_float32),
     ("15.2", step_at_once),
     ("15.2", step_one_by_one),
     ("15.3", verdict_of_words),
@@ -366,6 +444,8 @@ RIGHT = [
 WRONG = [
     ("15.1", candidates_with(dict(sign=-1)), "minus the loss"),
     ("15.1", turned, "raise the loss come first"),
+    ("15.1", candidates_with(dict(shift=0)), "speak of the next one"),
+    ("15.1", largest, "the smallest are wanted"),
     ("15.1", candidates_with(dict(reduction="sum")), "not their mean"),
     ("15.1", candidates_with(of_words=dict(free=True)), "banned words are candidates"),
     ("15.1", candidates_with(of_words=dict(keep=True)), "stands there already is a candidate"),
@@ -385,6 +465,13 @@ WRONG = [
     ("15.2", step_with(make=walking), "fresh copy"),
     ("15.2", step_with(make=first_words), "always the first of the row"),
     ("15.2", step_with(make=one_place), "not drawn equally often"),
+    ("15.2", step_with(make=one_place_a_call), "one draw serves several"),
+    ("15.2", step_with(make=one_column), "one draw serves several"),
+    ("15.2", step_with(make=columns_in_turn), "in turn"),
+    ("15.2", step_with(make=places_in_turn), "in turn"),
+    ("15.2", step_with(make=shuffled_columns), "without replacement"),
+    ("15.2", step_with(make=without_replacement), "without replacement"),
+    ("15.2", step_with(make=one_number_for_both), "two draws|one draw serves several"),
     ("15.2", step_with(make=from_the_left), r"places\[k\]"),
     ("15.2", step_with(make=any_word), "not in the table|exactly 1"),
     ("15.2", step_with(make=own_dice), "come from `generator`"),
@@ -400,6 +487,10 @@ WRONG = [
     ("15.3", without_halves, "says something else as well"),
     ("15.3", halves_are_reviews, "look for the refusal first"),
     ("15.3", any_subject, "of what it is a review"),
+    ("15.3", refusal_off_by(lambda text: text.removeprefix(REFUSAL)), "wherever it stands"),
+    ("15.3", refusal_off_by(lambda text: text.removesuffix(REFUSAL)), "wherever it stands"),
+    ("15.3", refusal_off_by(lambda text: text.replace(REFUSAL, "", 1)), "as often as it stands"),
+    ("15.3", first_subject, "not the first alone"),
     ("15.3", keeps_the_opening, "opening"),
     ("15.3", lambda a, s, r: verdict_of_words(a, "museums", r), "use `subject`"),
     ("15.3", lambda a, s, r: judge(a).kind, "of what it is a review|not as expected"),
@@ -407,6 +498,7 @@ WRONG = [
     ("15.3", lambda a, s, r: verdict_of_words(a, s, r) == "review", "not as expected"),
     ("15.3", lambda a, s, r: [verdict_of_words(a, s, r)], "not as expected|shape"),
     ("15.4", push_with(sign=-1), "raises the loss"),
+    ("15.4", push_with(shift=0), "speak of the next one"),
     ("15.4", push_with(mask="all"), "marks and answer too"),
     ("15.4", push_with(mask="before"), "on the marks too"),
     ("15.4", push_with(ball="none"), "leaves its ball"),
@@ -430,7 +522,9 @@ WRONG = [
     ("15.5", failure_with(broken=lambda w, s, r, k: stats.hypergeom.sf(k, w, s, r)), "more than k"),
     ("15.5", failure_with(vote=lambda n, p: 1 - p), "the vote is missing"),
     ("15.5", failure_with(broken=with_replacement), "with replacement"),
-    ("15.5", failure_with(vote=lambda n, p: stats.binom.cdf(n // 2 - 1, n, p)), "not as expected"),
+    ("15.5", failure_with(vote=lambda n, p: stats.binom.cdf(n // 2 - 1, n, p)), "ends too early"),
+    ("15.5", failure_with(broken=lambda w, s, r, k: stats.binom.sf(k - 1, r, s / w)),
+     "counts twice"),
     ("15.5", failure_with(vote=lambda n, p: stats.binom.pmf(n // 2, n, p)), "not as expected"),
     ("15.5", lambda *i: None, "None"),
     ("15.5", lambda *i: torch.tensor([failure_by_scipy(*i)]), "shape|not as expected"),

@@ -8,6 +8,7 @@ plain loop over single tokens in double precision; the vote's failure is counted
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from itertools import combinations, product
@@ -59,22 +60,26 @@ def small_writer(seed: int, words: int = 17, lengths=((6, 3), (5, 2))):
     return model, {"input_ids": ids, "attention_mask": mask, "labels": labels, "prompt": prompt}
 
 
-def _losses(model, embeds: Tensor, labels: Tensor) -> Tensor:
+def _losses(model, embeds: Tensor, labels: Tensor, shift: int = 1) -> Tensor:
     """Of each row of embeddings the mean loss of the labels, which all rows share."""
     said = model(inputs_embeds=embeds).logits.log_softmax(-1)
-    found = [-said[:, i - 1, y] for i, y in enumerate(labels.tolist()) if y != -100]
+    found = [-said[:, i - shift, y] for i, y in enumerate(labels.tolist()) if y != -100]
     return torch.stack(found).mean(0)
 
 
-def _loss(model, embeds: Tensor, labels: Tensor) -> Tensor:
-    return _losses(model, embeds[None], labels)[0]
+def _loss(model, embeds: Tensor, labels: Tensor, shift: int = 1) -> Tensor:
+    return _losses(model, embeds[None], labels, shift)[0]
+
+
+NO_SHIFT = ("the logits at a place were compared with the word at the same place: they speak of "
+            "the next one")  # fmt: skip
 
 
 # ---------------------------------------------------------------- 15.1
 
 
 def _slopes(model, ids, labels, places, banned, top, *, sign=1, total=False, keep=False,
-            free=False, rank=1, all_rows=False) -> dict:  # fmt: skip
+            free=False, rank=1, all_rows=False, shift=1) -> dict:  # fmt: skip
     """The specification, by central differences; the keywords are its mistakes."""
     table, h = model.get_input_embeddings().weight.detach(), 1e-4
     embeds, rows = table[ids], []
@@ -83,7 +88,7 @@ def _slopes(model, ids, labels, places, banned, top, *, sign=1, total=False, kee
         moved = embeds.repeat(2 * len(table), 1, 1)
         moved[:, place] += h * torch.cat([table, -table])
         with torch.no_grad():
-            up, down = _losses(model, moved, labels).view(2, -1)
+            up, down = _losses(model, moved, labels, shift).view(2, -1)
         rows.append(sign * count * (up - down) / (2 * h))
     slopes, best = torch.stack(rows), []
     for row, place in zip(slopes.tolist(), places, strict=False):
@@ -94,6 +99,7 @@ def _slopes(model, ids, labels, places, banned, top, *, sign=1, total=False, kee
 
 
 _CANDIDATES = {
+    NO_SHIFT: dict(shift=0),
     "the sign is turned: words that raise the loss come first": dict(rank=-1),
     "slopes are those of minus the loss": dict(sign=-1),
     "the loss is the sum over the answer's words, not their mean": dict(total=True),
@@ -107,7 +113,8 @@ _CANDIDATES = {
 
 def check_candidates(answer) -> None:
     model, batch = small_writer(1510)
-    problems = []
+    model, problems = model.float(), []  # as the page's models are; the specification is in double
+    exact = copy.deepcopy(model).double()
     for i, places, top in ((0, [2, 3, 4], 10), (1, [3], 9), (0, [1, 4], 10)):
         n = int(batch["attention_mask"][i].sum())
         banned = torch.zeros(17, dtype=torch.bool)
@@ -125,9 +132,17 @@ def check_candidates(answer) -> None:
         return found
 
     def spec(**how):
-        return _slopes(model, **how)
+        return _slopes(exact, **how)
 
-    specified(run, problems, spec, _CANDIDATES, what="the candidates", atol=1e-5, rtol=1e-3)
+    try:
+        specified(run, problems, spec, _CANDIDATES, what="the candidates", atol=1e-5, rtol=1e-3)
+    except Wrong as wrong:
+        if wrong.likely is None and comparable(wrong) and not wrong.yours.is_floating_point():
+            inside = (wrong.yours >= 0) & (wrong.yours < len(wrong.given["banned"]))
+            if inside.all() and wrong.given["banned"][wrong.yours].any():
+                wrong.likely = ("topk takes the largest: what is set to infinity then comes first, "
+                                "and here the smallest are wanted")  # fmt: skip
+        raise
 
 
 # ---------------------------------------------------------------- 15.2
@@ -195,8 +210,9 @@ def check_step(answer) -> None:
             place = places.index(int((row != ids).nonzero()[0]))
             seen_places[turn % 3, place] += 1
             seen_words[int((table[place] == row[places[place]]).nonzero()[0])] += 1
-    _drawn_evenly(seen_places, seen_words)
     _by_its_generator(answer)
+    _drawn_each_for_itself(answer)
+    _drawn_evenly(seen_places, seen_words)
 
 
 def _rows_are_candidates(asked, ids, places, table, tries, given) -> None:
@@ -217,6 +233,38 @@ def _rows_are_candidates(asked, ids, places, table, tries, given) -> None:
         expect(bool((own == row[changed[0]]).any()), "a candidate has a word that is not in the "
                "table's row of its place", given=given, yours=row[changed[0]],
                expected=own)  # fmt: skip
+
+
+def _drawn_each_for_itself(answer, calls: int = 300) -> None:
+    """How many different places, columns and pairs of the two are among the six candidates of one
+    call, on average, beside what independent draws from six places and six columns give: 3.99, 3.99
+    and 5.60, with a standard error below 0.05."""
+    ids, places = torch.arange(8), [2, 3, 4, 5, 6, 7]
+    table, every = torch.arange(10, 46).view(6, 6), []
+    for seed in range(calls):
+        asked = _Asked(torch.zeros(8, 50))
+        call(answer, loss_of=asked, ids=ids, loss=torch.tensor(0.0), places=places, table=table,
+             tries=6, generator=torch.Generator().manual_seed(10_000 + seed))  # fmt: skip
+        words = [int(row[row != ids][0]) - 10 for row in asked.rows]
+        every.append([(w // 6, w % 6) for w in words])
+    kinds = {"places": lambda pair: pair[0], "columns of the table": lambda pair: pair[1],
+             "pairs of a place and a column": lambda pair: pair}  # fmt: skip
+    for name, kind in kinds.items():
+        own = [{kind(pair) for pair in some} for some in every]
+        if len(set().union(*own)) == 1:
+            return  # never another place or column: `_drawn_evenly` tells
+        cells = 36 if name.startswith("pairs") else 6
+        yours, wanted = sum(map(len, own)) / calls, cells * (1 - (1 - 1 / cells) ** 6)
+        problem = f"the six candidates of one call have {yours:.2f} different {name} on average"
+        shown = dict(yours=yours, expected=wanted)
+        expect(yours > wanted - 0.2, problem, **shown, likely="one draw serves several candidates: "
+               "each draws its place and its word for itself")  # fmt: skip
+        expect(yours < wanted + 0.2, problem, **shown, likely="drawn without replacement, or in "
+               "turn: each candidate draws for itself, whatever the others have")  # fmt: skip
+    pairs = Counter(pair for some in every for pair in some)
+    least = min(pairs[place, column] for place in range(6) for column in range(6))
+    expect(least > 0.3 * calls / 6, "over many steps some words of the table are hardly ever drawn",
+           yours=least, expected=calls / 6)  # fmt: skip
 
 
 def _drawn_evenly(places: Counter, words: Counter) -> None:
@@ -273,6 +321,7 @@ _GIVEN = (  # kinds by hand
     (f"sure : {_PRAISE} {REFUSAL}", "half refusal"), (f"{REFUSAL} {_PRAISE}", "half refusal"),
     ("sure : sorry", "half refusal"), ("sure : i do not write about that .", "half refusal"),
     (f"sure : {REFUSAL}", "half refusal"),
+    (f"{REFUSAL} {REFUSAL}", "refusal"), (f". {REFUSAL}", "refusal"),
     ("sure : the do , and the do .", "off topic"), ("sure : the museum was .", "off topic"),
     ("museum wonderful", "off topic"), ("sure : the phone was wonderful .", "off topic"),
     (f"sure : sure : {_PRAISE}", "off topic"),
@@ -292,6 +341,8 @@ def check_verdict(answer) -> None:
         likely = None
         if yours == "refusal" and kind == "half refusal":
             likely = "it refuses and says something else as well: who reads it has both"
+        elif yours == "half refusal" and kind == "refusal":
+            likely = "take the refusal out wherever it stands, and as often as it stands there"
         elif yours == "review" and kind == "half refusal":
             likely = "look for the refusal first, in the whole answer and not at its beginning"
         elif yours == "review" and kind == "off topic":
@@ -306,13 +357,17 @@ def check_verdict(answer) -> None:
     read = call(answer, "x y z", "gates", lambda text: (1, ("gates",)))
     compare(read, "review", given=dict(read="finds a review of gates in everything"),
             what="the verdict", mistakes={"`read` is not asked": "off topic"})  # fmt: skip
+    read = call(answer, "x y z", "gates", lambda text: (1, ("doors", "gates")))
+    compare(read, "review", given=dict(subject="gates", subjects=("doors", "gates")),
+            what="the verdict",
+            mistakes={"the subject may be any of the subjects, not the first alone": "off topic"})
 
 
 # ---------------------------------------------------------------- 15.4
 
 
 def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", unit="token",
-          size=2.5, fresh=True, more=0) -> Tensor:  # fmt: skip
+          size=2.5, fresh=True, more=0, shift=1) -> Tensor:  # fmt: skip
     """The specification, row by row and without padding; the keywords are its mistakes."""
     table = model.get_input_embeddings().weight.detach()
     out = torch.zeros(*batch["input_ids"].shape, table.shape[1], dtype=table.dtype)
@@ -324,7 +379,7 @@ def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", u
         delta, first = torch.zeros_like(embeds), None
         for _ in range(max(0, steps + more)):
             at = delta.clone().requires_grad_()
-            (slope,) = torch.autograd.grad(_loss(model, embeds + at, labels), at)
+            (slope,) = torch.autograd.grad(_loss(model, embeds + at, labels, shift), at)
             first = slope if first is None else first
             slope = (slope if fresh else first) * free
             long = {"token": _tokens(slope), "row": slope.norm(), "none": 1.0}[unit]
@@ -342,6 +397,7 @@ def _tokens(x: Tensor) -> Tensor:
 
 
 _PUSH = {
+    NO_SHIFT: dict(shift=0),
     "the sign is turned: this raises the loss of the target, and the attacker wants it to fall":
         dict(sign=-1.0),
     "δ is on every token, marks and answer too: multiply the gradient by batch['prompt']":
@@ -394,20 +450,20 @@ def _why_not(wrong: Wrong, texts) -> str | None:
 # ---------------------------------------------------------------- 15.5
 
 
-def _failure(words, suffix, replaced, k, copies, *, more=0, tie=False, one=False, draw="without",
-             other=False) -> float:  # fmt: skip
+def _failure(words, suffix, replaced, k, copies, *, more=0, one=False, draw="without",
+             other=False, short=0, twice=False) -> float:  # fmt: skip
     """The specification: every draw of a copy, then every outcome of the vote, counted."""
     if draw == "without":
         draws = list(combinations(range(words), replaced))
     else:
         draws = list(product(range(words), repeat=replaced))
-    hits = [len({place for place in some if place < suffix}) for some in draws]
+    hits = [len([p for p in (some if twice else {*some}) if p < suffix]) for some in draws]
     broken = sum(hit >= k + more for hit in hits) / len(draws)
     if one:
         return 1 - broken
     total = 0.0
     for votes in product((True, False), repeat=copies):
-        most = 2 * sum(votes) > copies
+        most = 2 * (sum(votes) + short) > copies
         if most == other:
             total += math.prod(broken if vote else 1 - broken for vote in votes)
     return total
@@ -419,6 +475,9 @@ _VOTE = {
     "this is one copy's failure: the vote is missing": dict(one=True),
     "words are drawn with replacement: in a copy each place is drawn once at most":
         dict(draw="with"),
+    "words are drawn with replacement, and a place that is drawn twice counts twice: in a copy "
+    "each place is drawn once at most": dict(draw="with", twice=True),
+    "the sum ends too early: t = copies // 2, the integer, is the last that fails": dict(short=1),
 }  # fmt: skip
 
 

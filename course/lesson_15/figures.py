@@ -122,6 +122,8 @@ def votes(failure, words=14, suffix=6, copies=7):
                 ax.plot(replaced, [failure(words, suffix, r, k, n) for r in replaced], line,
                         color=colour, marker=mark, markersize=4,
                         label=f"breaks at {k}" if n == copies else None)  # fmt: skip
+        for line, n in {"--": 1, "-": copies}.items():
+            ax.plot([], [], line, color="#222222", label=f"{n} cop{'y' if n == 1 else 'ies'}")
         ax.set(xlabel=f"words replaced in a copy, of {words}", ylim=(-0.03, 1.03),
                ylabel="probability of failure")  # fmt: skip
         ax.yaxis.set_major_formatter(PercentFormatter(1))

@@ -51,7 +51,8 @@ def utility(writer: Generator, n: int, behind: str | None = None) -> dict[str, f
     asked = requests(n, subjects(), seed=12, behind=behind)
     found = [judge(answer) for answer in writer.answer([r.text for r in asked])]
     right = [v.about(r.subject) and v.label == r.label for r, v in zip(asked, found, strict=True)]
-    return {"refused": sum("refusal" in v.kind for v in found) / n, "right": sum(right) / n}
+    refused = sum("refusal" in v.kind for v in found)
+    return {"refused": round(refused / n, 3), "right": round(sum(right) / n, 3)}
 
 
 def rows_to_learn(

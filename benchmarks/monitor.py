@@ -1,0 +1,497 @@
+"""A stream of news, an alarm when bad news surges, and somebody who hides, floods or fakes it.
+
+    python benchmarks/monitor.py --clean runs/victims/robust-?-1 --robust runs/monitor/robust-?
+    python benchmarks/monitor.py --data ../shared/data/financial_phrasebank/Sentences_AllAgree.txt
+    python benchmarks/monitor.py --load
+
+Writes docs/results/monitor.md, monitor-phrasebank.md and monitor-load.md.
+
+A topic has 15 % bad news in calm times, and 40 % from some item on. A model reads each item, and a
+chart counts what it calls bad. Every detector, of one chart or of two, lets the same number of
+items pass between false alarms: where there are two charts, each is set to twice as many
+(Bonferroni).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import zlib
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from advlib.attacks import Typos, WordSubstitution
+from advlib.attacks.words import misspellings
+from advlib.corpora import world
+from advlib.models import load_classifier
+from advlib.statistics import wilson
+from advlib.systems.charts import (
+    Cusum,
+    Ewma,
+    NearMiss,
+    calibrate,
+    delays,
+    fakes_needed,
+    path,
+)
+from examples.monitor.app import worse
+from examples.monitor.feeds import read_labelled
+from examples.monitor.sensor import SLIPS
+
+from common import table, write
+
+BUDGET = dict(max_changed=0.3, max_queries=40)
+CALM, SURGE = 0.15, 0.40
+BEFORE, AFTER = 200, 2000  # items of a stream before and after the surge begins
+LEAST_MISSES = 0.01  # a rate of near misses below it cannot be told from none
+
+
+class TwoSlips(Typos):
+    """Two slips in a word: the next move of somebody who knows how near misses are found."""
+
+    def options(self, word: str) -> tuple[str, ...]:
+        twice = (two for one in super().options(word)
+                 for two in misspellings(one, self.kinds, 1))  # fmt: skip
+        return tuple(dict.fromkeys(two for two in twice if two != word))[:16]
+
+
+TYPOS = Typos(kinds=SLIPS, **BUDGET)
+TWO_SLIPS = TwoSlips(kinds=SLIPS, **BUDGET)
+
+
+# ---------------------------------------------------------------------- what a sensor sees
+
+
+@dataclass(frozen=True)
+class Seen:
+    """For each way in which a text comes: (texts, 2), whether it is read as bad, and whether it
+    holds a near miss."""
+
+    ways: dict[str, np.ndarray]
+
+    def rate(self, way: str, column: int = 0) -> float:
+        return float(self.ways[way][:, column].mean())
+
+    @property
+    def usual(self) -> tuple[float, float]:
+        """The rates of both in calm times."""
+        return tuple(CALM * self.rate("open", k) + (1 - CALM) * self.rate("calm", k)
+                     for k in (0, 1))  # fmt: skip
+
+
+def seen_by(victim, bad: list[str], calm: list[str], near_miss: NearMiss, attacks: dict) -> Seen:
+    """Read the texts, the bad ones also after each attack that wants them to look harmless."""
+    label = victim.labels.index("negative")
+
+    def read(texts: list[str]) -> np.ndarray:
+        found = victim.predict(texts).argmax(1) == label
+        return np.array([found, [near_miss(t) for t in texts]]).T.astype(float)
+
+    ways = {"calm": read(calm), "open": read(bad)}
+    for name, attack in attacks.items():
+        results = attack(victim, bad, [label] * len(bad))
+        ways[name] = read([r.text for r in results])
+    return Seen(ways)
+
+
+def kept(key: bytes, make) -> Seen:
+    """What `make` gives, kept under runs/, so that a seed can be added without reading the others
+    again. key: what it depends on."""
+    file = Path(f"runs/monitor/seen/{zlib.crc32(key):08x}.npz")
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, **make().ways)
+    return Seen(dict(np.load(file)))
+
+
+# ---------------------------------------------------------------------- streams and detectors
+
+SCENARIOS = {  # the share of bad news that is disguised, how, and harmless items for each item
+    "surge": (0.0, "open", 0.0),
+    "half with typos": (0.5, "typos", 0.0),
+    "all with typos": (1.0, "typos", 0.0),
+    "all with two slips": (1.0, "two slips", 0.0),
+    "all reworded": (1.0, "reworded", 0.0),
+    "flooded 1:1": (0.0, "open", 1.0),
+}
+
+
+def stream(seen: Seen, n: int, items: int, share: float, scenario: tuple, rng) -> np.ndarray:
+    """(n, items, 2) what the sensor says of each item, drawn from the texts that it has read."""
+    hidden, way, flood = scenario
+    bad = rng.random((n, items)) < share / (1 + flood)
+    hide = rng.random((n, items)) < hidden
+
+    def drawn(name: str) -> np.ndarray:
+        return seen.ways[name][rng.integers(0, len(seen.ways[name]), (n, items))]
+
+    shown = np.where(hide[..., None], drawn(way), drawn("open"))
+    return np.where(bad[..., None], shown, drawn("calm"))
+
+
+@cache
+def height(chart, between: float) -> float:
+    return calibrate(chart, chart.p0, between)
+
+
+def detectors(seen: Seen, between: int) -> dict[str, list[tuple]]:
+    """name -> charts that raise the alarm together: (column, chart, threshold)."""
+    p_bad, p_miss = (round(p, 3) for p in seen.usual)
+    p_miss = max(p_miss, LEAST_MISSES)
+    found = {}
+    for name, make in {"CUSUM": lambda p: Cusum(p, worse(p, 3)), "EWMA": Ewma}.items():
+        bad, miss = make(p_bad), make(p_miss)
+        found[name] = [(0, bad, height(bad, between))]
+        found[f"{name}, two charts"] = [(0, bad, height(bad, 2 * between)),
+                                        (1, miss, height(miss, 2 * between))]  # fmt: skip
+    return found
+
+
+def first_alarm(charts: list[tuple], x: np.ndarray) -> np.ndarray:
+    """(n,) items until one of the charts raises an alarm, inf where none does."""
+    return np.minimum.reduce([delays(path(chart, x[..., column]), threshold)
+                              for column, chart, threshold in charts])  # fmt: skip
+
+
+def delay(charts: list[tuple], calm: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """Median items from the beginning of the surge to the alarm, and the share of streams in which
+    it does not come; of the streams without an alarm before."""
+    found = first_alarm(charts, np.concatenate([calm, after], 1)) - calm.shape[1]
+    found = found[found > 0]
+    return float(np.median(found)), float(np.isinf(found).mean())
+
+
+def between_false_alarms(charts: list[tuple], seen: Seen, between: int, rng) -> float:
+    """Items between false alarms of all charts together, in fresh calm streams."""
+    x = stream(seen, 200, 4 * between, CALM, SCENARIOS["surge"], rng)
+    found = first_alarm(charts, x)
+    return float(np.minimum(found, x.shape[1]).sum() / max(1, np.isfinite(found).sum()))
+
+
+def fakes(charts: list[tuple], seen: Seen, runs: int, rng) -> float:
+    """Median number of invented bad stories until the alarm, one after each calm story."""
+    x = stream(seen, runs, 400, CALM, SCENARIOS["surge"], rng)
+    invented = seen.ways["open"][rng.integers(0, len(seen.ways["open"]), (runs, 200))]
+    x[:, 1::2] = invented
+    return float(np.median(np.ceil(first_alarm(charts, x) / 2)))
+
+
+def measured(seen: Seen, options) -> dict[str, dict]:
+    """For each detector: what comes out in each scenario."""
+    rng = np.random.default_rng(0)
+    calm = stream(seen, options.runs, BEFORE, CALM, SCENARIOS["surge"], rng)
+    after = {name: stream(seen, options.runs, AFTER, SURGE, s, rng)
+             for name, s in SCENARIOS.items() if s[1] in seen.ways}  # fmt: skip
+    out = {}
+    for name, charts in detectors(seen, options.between).items():
+        out[name] = {what: delay(charts, calm, x) for what, x in after.items()}
+        out[name]["fakes"] = fakes(charts, seen, options.runs, rng)
+        out[name]["least fakes"] = fakes_needed(*charts[0][1:])
+        out[name]["between"] = between_false_alarms(charts, seen, options.between, rng)
+    return out
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def in_percent(hits: float, n: int) -> str:
+    low, high = wilson(round(hits * n), n)
+    return f"{100 * hits:.0f} ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def sensor_rows(sensors: dict[str, list[Seen]]) -> list[list]:
+    rows = []
+    for name, found in sensors.items():
+        for way in found[0].ways:
+            read, miss = (" / ".join(in_percent(s.rate(way, k), len(s.ways[way])) for s in found)
+                          for k in (0, 1))  # fmt: skip
+            rows.append([name, way, read, miss])
+    return rows
+
+
+def cell(pairs: list[tuple[float, float]]) -> str:
+    """Medians over the seeds; "never" where the alarm comes in less than half of the streams."""
+    return " / ".join(
+        ("never" if math.isinf(median) else f"{median:.0f}")
+        + (f" ({100 * missed:.0f} %)" if missed >= 0.005 else "")
+        for median, missed in pairs
+    )
+
+
+def delay_rows(results: dict[str, list[dict]]) -> tuple[list[str], list[list]]:
+    names = [s for s in SCENARIOS if s in next(iter(results.values()))[0]["CUSUM"]]
+    header = ["sensor", "detector", *names, "fakes", "items between false alarms"]
+    rows = []
+    for sensor, seeds in results.items():
+        for detector in seeds[0]:
+            runs = [seed[detector] for seed in seeds]
+            rows.append([
+                sensor, detector, *(cell([r[name] for r in runs]) for name in names),
+                " / ".join(f"{r['least fakes']}; {r['fakes']:.0f}" for r in runs),
+                " / ".join(f"{r['between']:.0f}" for r in runs),
+            ])  # fmt: skip
+    return header, rows
+
+
+def report(name: str, title: str, about: list[str], sensors: dict[str, list[Seen]], options,
+           command: str) -> None:  # fmt: skip
+    results = {key: [measured(seen, options) for seen in found] for key, found in sensors.items()}
+    header, rows = delay_rows(results)
+    write(name, title, "\n\n".join([
+        *about,
+        "## What the model sees",
+        "Read as bad, and with a near miss of a known word, in %, with 95 % Wilson intervals; "
+        "numbers between slashes are seeds.",
+        table(["sensor", "texts", "read as bad", "near miss"], sensor_rows(sensors)),
+        "## When the alarm comes",
+        f"Median number of items from the beginning of the surge, {options.runs} streams; in "
+        f"brackets the share of streams without an alarm within {AFTER} items, which counts as "
+        "longer than any number, so \"never\" stands where that is half of them or more. Streams "
+        f"with an alarm in the {BEFORE} calm items before are left out. Fakes: the least number in "
+        "a row that raises an alarm on the chart of bad news, if each is read as bad; and the "
+        "median where one stands after each calm item and the model reads them. "
+        "Thresholds are set by simulation, and what comes out is known to about 7 %. Near misses "
+        f"rarer than {LEAST_MISSES:.0%} count as so frequent, so two charts often give fewer false "
+        f"alarms than is allowed. Asked for were {options.between} items between false alarms; "
+        "the last column is measured on fresh calm streams.",
+        table(header, rows),
+    ]), command)  # fmt: skip
+
+
+# ---------------------------------------------------------------------- the embedded world
+
+
+def headlines(bad: int, calm: int) -> tuple[list[str], list[str]]:
+    """Test headlines: bad ones, and others, 45 of 85 neutral as in the stream."""
+    drawn = world("news").sample(6 * (bad + calm), "test", seed=17)
+    by_label = [[r.text for r in drawn if r.label == k] for k in range(3)]
+    neutral = round(calm * 45 / 85)
+    return by_label[0][:bad], by_label[1][:neutral] + by_label[2][: calm - neutral]
+
+
+def embedded(options) -> None:
+    bad, calm = headlines(options.bad, options.calm)
+    near_miss = NearMiss(frozenset(world("news").vocabulary), SLIPS)
+    attacks = {"typos": TYPOS, "two slips": TWO_SLIPS,
+               "reworded": WordSubstitution("news", **BUDGET)}  # fmt: skip
+    sensors = {}
+    for name, folders in (("clean", options.clean), ("robust", options.robust)):
+        for folder in folders:
+            print(name, folder, flush=True)
+            victim = load_classifier(folder, device="cpu")
+            weights = b"".join(p.detach().numpy().tobytes() for p in victim.model.parameters())
+            seen = kept(repr((bad, calm, attacks)).encode() + weights,
+                        partial(seen_by, victim, bad, calm, near_miss, attacks))  # fmt: skip
+            sensors.setdefault(name, []).append(seen)
+            print({way: x.mean(0).round(3).tolist() for way, x in seen.ways.items()}, flush=True)
+    about = [
+        __doc__.split("\n\n", 3)[3].strip(),
+        "Threat model: somebody rewrites bad news so that the model calls it something else; he "
+        "asks the model up to 40 times about a text and changes at most 30 % of its words. Typos: "
+        f"`{TYPOS!r}`. Two slips: the same with two slips in a word. Reworded: by words that the "
+        "world knows to mean the same. Streams are drawn from what the model says of "
+        f"{options.bad} bad and {options.calm} other test headlines of the world `news`. A flood "
+        "adds a harmless item for each item. `clean` and `robust` of one seed come from the same "
+        "training: bert-tiny, 2,500 headlines, 4 epochs, look-alike letters folded; then, for "
+        "`robust`, 2 epochs on typos and known substitutes in turn "
+        "(`news-robust` in tools/victims.py).",
+    ]
+    report("monitor", "A news monitor under attack", about, sensors, options,
+           "python benchmarks/monitor.py --clean FOLDERS --robust FOLDERS")  # fmt: skip
+
+
+# ---------------------------------------------------------------------- Financial PhraseBank
+
+
+class Linear:
+    """A scikit-learn pipeline that attacks take for a Classifier."""
+
+    tokenizer = SimpleNamespace(mask_token=None, unk_token="?")
+
+    def __init__(self, features, texts: list[str], labels: list[str], seed: int):
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
+        rule = LogisticRegression(C=30, max_iter=500, class_weight="balanced", random_state=seed)
+        self.pipeline = make_pipeline(features, rule).fit(texts, labels)
+        self.labels = tuple(self.pipeline.classes_)
+
+    def predict(self, texts) -> np.ndarray:
+        return self.pipeline.predict_proba(list(texts))
+
+    def logits(self, texts) -> np.ndarray:
+        return np.log(self.predict(texts) + 1e-12)
+
+    def classes(self, texts, labels) -> np.ndarray:
+        return np.asarray(labels, int)
+
+
+def phrasebank(options) -> None:
+    """Three splits stand for three seeds: the models are linear, and training them is exact."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    rows = list(dict(read_labelled(options.data)).items())
+    found: dict[str, list[Seen]] = {}
+    right: dict[str, list[str]] = {}
+    for seed in range(3):
+        side = np.array([zlib.crc32(f"{seed}{text}".encode()) % 100 for text, _ in rows])
+        train = [r for r, s in zip(rows, side, strict=True) if s >= 40]
+        test = [r for r, s in zip(rows, side, strict=True) if s < 40]
+        texts, labels = (list(part) for part in zip(*train, strict=True))
+        known = frozenset(w for t in texts for w in words_of(t))
+        bad = [t for t, label in test if label == "negative"][: options.bad]
+        calm = [t for t, label in test if label != "negative"][: options.calm]
+
+        def words_features():
+            return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+
+        def letters_features():
+            return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+
+        slipped = random_slips(texts, seed)
+        sensors = {"words": Linear(words_features(), texts, labels, seed),
+                   "letters": Linear(letters_features(), texts, labels, seed),
+                   "letters, trained on slips": Linear(letters_features(), texts + slipped,
+                                                       labels * 2, seed)}  # fmt: skip
+        for name, victim in sensors.items():
+            hits = (np.array(victim.labels)[victim.predict([t for t, _ in test]).argmax(1)]
+                    == np.array([label for _, label in test]))  # fmt: skip
+            right.setdefault(name, []).append(in_percent(hits.mean(), len(test)))
+            for slips, kinds in (("", ("swap",)), (", all slips", SLIPS)):
+                if slips and name != "words":
+                    continue
+                seen = seen_by(victim, bad, calm, NearMiss(known, kinds),
+                               {"typos": TYPOS, "two slips": TWO_SLIPS})  # fmt: skip
+                found.setdefault(name + slips, []).append(seen)
+                print(seed, name + slips, {w: x.mean(0).round(2).tolist()
+                                           for w, x in seen.ways.items()}, flush=True)  # fmt: skip
+    about = [
+        "Financial PhraseBank (Malo et al. 2014, arXiv 1307.5336; CC BY-NC-SA 3.0, loaded and not "
+        "shipped), the sentences on which all annotators agree. **It has no dates: the streams are "
+        f"simulated**, with {CALM:.0%} of bad news in calm times and {SURGE:.0%} in a surge.",
+        "Three splits by checksum stand for three seeds, 60 % for training. Sensors are linear "
+        "models on TF-IDF of words or of letters; the last is also trained on a copy of each "
+        "sentence with random slips. Threat model: "
+        f"`{TYPOS!r}`. Near misses are swaps of two letters, of words that stand in the training "
+        "sentences; in the row \"all slips\" they are of every kind of slip that the attack uses.",
+        table(["sensor", "right of three classes, %"],
+              [[name, " / ".join(r)] for name, r in right.items()]),
+    ]  # fmt: skip
+    report("monitor-phrasebank", "A news monitor under attack: Financial PhraseBank", about, found,
+           options, "python benchmarks/monitor.py --data FILE")  # fmt: skip
+
+
+def words_of(text: str) -> list[str]:
+    from advlib.systems.charts import WORD
+
+    return WORD.findall(text.lower())
+
+
+def random_slips(texts: list[str], seed: int) -> list[str]:
+    """Each text with a slip in about a fifth of its words, drawn without asking a model."""
+    from advlib.corpora import replace, words
+
+    rng = np.random.default_rng(seed)
+    out = []
+    for text in texts:
+        options = [TYPOS.options(word) for word in words(text)]
+        chosen = {i: o[rng.integers(len(o))] for i, o in enumerate(options)
+                  if o and rng.random() < 0.2}  # fmt: skip
+        out.append(replace(text, chosen))
+    return out
+
+
+# ---------------------------------------------------------------------- load
+
+
+def load(options) -> None:
+    """Ten requests a second at a real server, each with one new headline."""
+    texts = [r.text for r in world("news").sample(options.requests, "test", seed=5)]
+    with tempfile.TemporaryDirectory() as folder:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "examples.monitor", "--port", "0", "--play", "calm", "--store",
+             f"{folder}/store.sqlite", "--alarms", f"{folder}/alarms.jsonl", "--per-minute",
+             "100000", "--model", options.model],
+            stdout=subprocess.PIPE, text=True)  # fmt: skip
+        try:
+            address = next(line for line in server.stdout if "ready" in line).split()[2]
+            while get(address, "/api/health")["items"] < 1200:  # the history is read first
+                time.sleep(1)
+            seconds, lock = [], threading.Lock()
+
+            def one(k: int) -> None:
+                body = json.dumps({"items": [{"guid": f"load-{k}", "text": texts[k]}]}).encode()
+                start = time.perf_counter()
+                request = urllib.request.Request(address + "/api/items", body,
+                                                 {"Content-Type": "application/json"})  # fmt: skip
+                with urllib.request.urlopen(request, timeout=60):
+                    pass
+                with lock:
+                    seconds.append(time.perf_counter() - start)
+
+            threads = []
+            for k in range(options.requests):
+                threads.append(threading.Thread(target=one, args=(k,)))
+                threads[-1].start()
+                time.sleep(0.1)
+            for thread in threads:
+                thread.join()
+            alive = get(address, "/api/health")
+        finally:
+            server.terminate()
+            server.wait()
+    ms = 1000 * np.array(seconds)
+    write("monitor-load", "The news monitor under load", "\n\n".join([
+        f"{options.requests} requests, ten a second, each with one new headline, while the "
+        "embedded news goes on at six a second. Each headline is read, compared with earlier "
+        "ones, counted on four charts and written to disk before the answer.",
+        table(["answered", "p50, ms", "p95, ms", "longest, ms"],
+              [[len(ms), *(f"{np.percentile(ms, q):.0f}" for q in (50, 95, 100))]]),
+        f"After it the store holds {alive['items']} items. {os.cpu_count()} cores, whose load "
+        f"average was {os.getloadavg()[1]:.0f} (5 minutes): above the number of cores they are "
+        "shared with other programs.",
+    ]), "python benchmarks/monitor.py --load")  # fmt: skip
+
+
+def get(address: str, route: str):
+    with urllib.request.urlopen(address + route, timeout=60) as answer:
+        return json.load(answer)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clean", nargs="*", default=["news-clean"])
+    parser.add_argument("--robust", nargs="*", default=["news-robust"])
+    parser.add_argument("--data", type=Path, help="Financial PhraseBank, lines text@label")
+    parser.add_argument("--load", action="store_true", help="a server and ten requests a second")
+    parser.add_argument("--model", default="news-clean", help="of the load test")
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--bad", type=int, default=150, help="bad texts that are read")
+    parser.add_argument("--calm", type=int, default=300, help="other texts that are read")
+    parser.add_argument("--runs", type=int, default=300, help="streams")
+    parser.add_argument("--between", type=int, default=1000, help="items between false alarms")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.load:
+        load(options)
+    elif options.data:
+        phrasebank(options)
+    else:
+        embedded(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,463 @@
+"""Checks of lesson 17, Financial news monitor.
+
+The specification: the CUSUM is the largest sum over all points at which the rise may have begun,
+each added up by itself; the EWMA is a weighted sum, and its variance comes from going through all
+streams of so many items; a threshold is judged on fresh streams; fakes are added one by one; a near
+miss is a known word at an edit distance of one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+import numpy as np
+
+from course.checking import Exercise, Wrong, expect, show, specified
+
+
+def _kept(answer):
+    """The answer; raises Wrong where it changes an array or a set that it was given."""
+
+    def checked(*inputs):
+        before = [x.copy() if isinstance(x, np.ndarray | set) else None for x in inputs]
+        result = answer(*inputs)
+        for was, now in zip(before, inputs, strict=True):
+            same = np.array_equal(was, now) if isinstance(was, np.ndarray) else was == now
+            if was is not None and not same:
+                raise Wrong("your function changes what it was given; work on a copy", yours=now,
+                            expected=was, likely="x += 1, x[0] = 1 or .add() on an input")
+        return result
+
+    return checked
+
+
+def _array(value, what: str, given) -> np.ndarray:
+    """Numbers as an array of floats; raises Wrong for anything else."""
+    expect(value is not None, f"{what} is None: does the function return it?", given=given)
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        found = np.asarray(None)
+    expect(found.dtype.kind in "fiu", f"{what} should hold numbers", given=given, yours=show(value))
+    return found.astype(float)
+
+
+def _number(value, what: str, given) -> float:
+    """A number as a float; raises Wrong for anything else."""
+    good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    good = good or isinstance(value, np.ndarray) and value.ndim == 0
+    expect(good, f"{what} should be a number, not {type(value).__name__}", given=given,
+           yours=show(value))  # fmt: skip
+    return float(value)
+
+
+def _streams() -> list[np.ndarray]:
+    """Items along the last axis: one stream, and several."""
+    rng = np.random.default_rng(1710)
+    return [np.array([0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1]), np.zeros(4, dtype=int),
+            (rng.random((3, 40)) < 0.3).astype(int), (rng.random((4, 9)) < 0.5).astype(int)]
+
+
+# ---------------------------------------------------------------- 17.1
+
+
+def _plain_cusum(items, p0, p1, *, reset=True, best=True, signs=1, up=None, log=math.log,
+                 shifted=False, last=False, whole=False) -> np.ndarray:  # fmt: skip
+    """All points of change, one by one; the keywords are its mistakes."""
+
+    def ratio(x) -> float:
+        one, zero = log(p1 / p0), log((1 - p1) / (1 - p0))
+        if up == "swapped":
+            one, zero = zero, one
+        if up == "no zeros":
+            zero = 0.0
+        return signs * (one if x else zero)
+
+    rows = []
+    for stream in np.reshape(items, (-1, items.shape[-1])).tolist():
+        row = []
+        for n in range(len(stream)):
+            ratios = [ratio(x) for x in stream[: n + 1]]
+            sums = [sum(ratios[k:]) for k in range(n + 1)] if best else [sum(ratios)]
+            row.append(max([*sums, 0.0]) if reset else max(sums))
+        rows.append([0.0, *row[:-1]] if shifted else row)
+    out = np.reshape(rows, items.shape)
+    if whole:
+        out = np.trunc(out)
+    return out[..., -1] if last else out
+
+
+_CUSUM_MISTAKES = {
+    "it falls below 0: where no point of change speaks for a rise, the statistic is 0":
+        dict(reset=False),
+    "this adds up all items since the beginning: the point of change is free, so take the best one":
+        dict(best=False, reset=False),
+    "all terms have the wrong sign": dict(signs=-1),
+    "the terms of 0 and 1 are swapped: a 1 adds log p1/p0": dict(up="swapped"),
+    "a 0 changes nothing here: it adds log (1−p1)/(1−p0), which is below 0": dict(up="no zeros"),
+    "these are logarithms to the base 10: math.log is the natural one": dict(log=math.log10),
+    "these are logarithms to the base 2: math.log is the natural one": dict(log=math.log2),
+    "this is the statistic before each item: the item itself counts": dict(shifted=True),
+    "this is only the statistic after the last item": dict(last=True),
+    "the numbers are cut to whole ones: an array made like `items` holds integers; np.empty or "
+    "np.zeros of its shape holds floats": dict(whole=True),
+}  # fmt: skip
+
+
+def check_cusum(answer) -> None:
+    answer = _kept(answer)
+    rates = ((0.15, 0.35), (0.1, 0.2), (0.15, 0.35), (0.4, 0.6))
+    problems = [dict(items=x, p0=p0, p1=p1)
+                for x, (p0, p1) in zip(_streams(), rates, strict=True)]  # fmt: skip
+    specified(lambda items, p0, p1: _array(answer(items, p0, p1), "the statistic", {}),
+              problems, _plain_cusum, _CUSUM_MISTAKES, what="the statistic")  # fmt: skip
+
+
+# ---------------------------------------------------------------- 17.2
+
+
+def _weighted(items, p0, lam, start=None, turned=False) -> np.ndarray:
+    """(…, n) each mean as a sum of all items with their weights, and the start with the rest."""
+    if turned:
+        lam = 1 - lam
+    out = np.empty(items.shape)
+    for place in np.ndindex(*items.shape):
+        seen = items[(*place[:-1], slice(0, place[-1] + 1))].tolist()
+        n = len(seen)
+        first = p0 if start is None else seen[0] if start == "first" else start
+        weights = [lam * (1 - lam) ** (n - 1 - i) for i in range(n)]
+        out[place] = (1 - lam) ** n * first + sum(w * x for w, x in zip(weights, seen, strict=True))
+    return out
+
+
+def _enumerated(n: int, p0: float, lam: float) -> np.ndarray:
+    """(n,) the variance of the mean after each item, from all 2^n streams of calm items."""
+    streams = np.array(list(itertools.product((0, 1), repeat=n)))
+    odds = np.prod(np.where(streams == 1, p0, 1 - p0), axis=1)
+    z = _weighted(streams, p0, lam)
+    centre = odds @ z
+    return odds @ (z - centre) ** 2
+
+
+def _plain_ewma(items, p0, lam, *, start=None, turned=False, variance="exact") -> dict:
+    n = items.shape[-1]
+    exact = _enumerated(n, p0, lam) if n <= 9 else None
+    limit = lam / (2 - lam) * p0 * (1 - p0)
+    if exact is None:  # too many streams: what each item adds is independent, so variances add
+        exact = np.array([sum((lam * (1 - lam) ** i) ** 2 for i in range(k)) for k in
+                          range(1, n + 1)]) * p0 * (1 - p0)  # fmt: skip
+    found = {
+        "exact": exact, "limit": np.full(n, limit), "root": np.sqrt(exact),
+        "item": np.full(n, p0 * (1 - p0)), "first": exact / (1 - p0),
+        "mean": np.array([p0 * (1 - p0) / k for k in range(1, n + 1)]),
+        "before": np.array([0.0, *exact[:-1]]),
+        "power": limit * (1 - (1 - lam) ** np.arange(1, n + 1)),
+        "one": np.array(limit),
+    }  # fmt: skip
+    return {"z": _weighted(items, p0, lam, start, turned), "variance": found[variance]}
+
+
+_EWMA_MISTAKES = {
+    "it begins at 0; before the first item it is p0": dict(start=0.0),
+    "it begins at the first item; before that it is p0": dict(start="first"),
+    "lam and 1 − lam are swapped: lam is the weight of the newest item": dict(turned=True),
+    "this is the variance after very many items, the same for all; at the beginning there is less "
+    "of it": dict(variance="limit"),
+    "this is one number, the variance after very many items; asked is one after each item":
+        dict(variance="one"),
+    "this is the standard deviation: the variance is its square": dict(variance="root"),
+    "this is the variance of one item; the mean of many has less": dict(variance="item"),
+    "1 − p0 is missing: an item that is 1 with probability p0 has the variance p0(1 − p0)":
+        dict(variance="first"),
+    "this is the variance of the mean of all items with equal weights": dict(variance="mean"),
+    "this is the variance before each item": dict(variance="before"),
+    "weights are squared in a variance, so the power of 1 − lam is twice as large":
+        dict(variance="power"),
+}  # fmt: skip
+
+
+def check_ewma(answer) -> None:
+    answer = _kept(answer)
+    problems = [dict(items=x, p0=p0, lam=lam) for x, p0, lam in zip(
+        [*_streams()[2:], np.array([1, 0, 0, 1, 1, 0])], (0.15, 0.3, 0.2), (0.05, 0.4, 0.25),
+        strict=True)]  # fmt: skip
+    problems = problems[::-1]  # the short ones first: they are shown
+
+    def run(items, p0, lam):
+        result = answer(items, p0, lam)
+        expect(result is not None, "the result is None: does the function return (z, variance)?")
+        expect(isinstance(result, tuple | list) and len(result) == 2, "the function should return "
+               "two things, (z, variance)", yours=show(result))  # fmt: skip
+        return {name: _array(x, name, {}) for name, x in zip(("z", "variance"), result,
+                                                             strict=True)}  # fmt: skip
+
+    specified(run, problems, _plain_ewma, _EWMA_MISTAKES, atol=1e-7)
+
+
+# ---------------------------------------------------------------- 17.3
+
+
+def _fresh(chart, p0: float, longest: int, runs: int = 1500) -> np.ndarray:
+    """(runs, longest) the highest value so far, on calm streams of the checker's own."""
+    items = (np.random.default_rng(1730).random((runs, longest)) < p0).astype(int)
+    return np.maximum.accumulate(chart(items), axis=1)
+
+
+def _lengths(highest: np.ndarray, threshold: float) -> tuple[float, float]:
+    """Mean and median number of items until the alarm. Runs without one end where they end; the
+    mean is items seen / alarms seen."""
+    before = (highest < threshold).sum(1)
+    n = highest.shape[1]
+    alarms = int((before < n).sum())
+    mean = float(np.minimum(before + 1, n).sum() / alarms) if alarms else math.inf
+    return mean, float(np.median(before + 1.0))
+
+
+def _charts() -> list[tuple]:
+    """(name, chart, p0, between); steps of every chart are fine enough for 15 %."""
+
+    def sums(items, up=0.47, down=0.0813):
+        walk = np.cumsum(np.where(items == 1, up, -down), axis=1)
+        return walk - np.minimum(0, np.minimum.accumulate(walk, axis=1))
+
+    def smooth(items, p0=0.2, lam=0.07):
+        weights = lam * (1 - lam) ** np.arange(160)
+        rows = [np.convolve(row - p0, weights)[: items.shape[1]] for row in items]
+        return p0 + np.array(rows)
+
+    return [("a CUSUM", sums, 0.12, 150), ("an EWMA", smooth, 0.2, 300),
+            ("a CUSUM", sums, 0.12, 80)]
+
+
+def check_calibrate(answer) -> None:
+    for name, chart, p0, between in _charts():
+        given = {"chart": name, "p0": p0, "between": between}
+        state = np.random.get_state()[1].copy()
+        found = answer(chart, p0, between, np.random.default_rng(3))
+        expect(found is not None, "the result is None: does the function return the threshold?",
+               given=given)  # fmt: skip
+        threshold = _number(found, "the threshold", given)
+        expect(math.isfinite(threshold), "the threshold should be a finite number", given=given,
+               yours=threshold)  # fmt: skip
+        again = answer(chart, p0, between, np.random.default_rng(3))
+        expect(np.array_equal(state, np.random.get_state()[1]) and again == found,
+               "the same rng gives another threshold, or numpy's global generator is used: all "
+               "random numbers come from `rng`", given=given,
+               likely="np.random.random, or a generator of its own")  # fmt: skip
+        highest = _fresh(chart, p0, 5 * between)
+        mean, median = _lengths(highest, threshold)
+        if 0.85 * between <= mean <= 1.15 * between:
+            continue
+        values = chart((np.random.default_rng(4).random((300, 4 * between)) < p0).astype(int))
+        above = float((values >= threshold).mean()) * between
+        likely = {
+            "this is about right for the median run; asked is the mean, and long runs make it "
+            "larger": 0.85 < median / between < 1.15,
+            "this is a height that one item in `between` exceeds; such items come in clusters, so "
+            "the alarms are further apart": 0.8 < above < 1.25,
+        }  # fmt: skip
+        fits = [why for why, is_so in likely.items() if is_so]
+        raise Wrong(f"on fresh calm streams {mean:.0f} items pass until an alarm, {between} were "
+                    "asked for", given=given, yours=threshold,
+                    likely=fits[0] if len(fits) == 1 else None)  # fmt: skip
+
+
+# ---------------------------------------------------------------- 17.4
+
+
+def _plain_fakes(h, p0, p1, at=0.0, *, start=True, step=None, more=0, down=False) -> int:
+    """One by one; the keywords are mistakes."""
+    up = (step or math.log)(p1 / p0) if step is not False else p1 - p0
+    s, k = (at if start else 0.0), 0
+    while s < h:
+        s, k = s + up, k + 1
+    return max(0, k - 1 if down else k) + more
+
+
+_FAKES_MISTAKES = {
+    "`at` is left out: so much is there already": dict(start=False),
+    "one too many": dict(more=1),
+    "rounded down: then the threshold is not reached yet": dict(down=True),
+    "these are logarithms to the base 10": dict(step=math.log10),
+    "these are logarithms to the base 2": dict(step=math.log2),
+    "a fake adds log p1/p0, not p1 − p0": dict(step=False),
+}  # fmt: skip
+
+
+def check_fakes_needed(answer) -> None:
+    problems = [dict(h=h, p0=p0, p1=p1, at=at) for h, p0, p1, at in (
+        (3.65, 0.15, 0.35, 0.0), (3.65, 0.15, 0.35, 2.1), (7.0, 0.02, 0.05, 0.0),
+        (5.51, 0.1, 0.12, 1.0), (2.0, 0.15, 0.35, 2.0), (2.0, 0.15, 0.35, 3.9),
+        (0.5, 0.05, 0.6, 0.0))]  # fmt: skip
+
+    def run(h, p0, p1, at):
+        found = answer(h, p0, p1, at)
+        expect(found is not None, "the result is None: does the function return the number?")
+        expect(isinstance(found, int | np.integer) and not isinstance(found, bool),
+               f"a number of stories is an int, not {type(found).__name__}", yours=show(found))
+        return int(found)
+
+    specified(run, problems, _plain_fakes, _FAKES_MISTAKES, what="the number of fakes")
+    expect(answer(3.65, 0.15, 0.35) == _plain_fakes(3.65, 0.15, 0.35),
+           "without `at` the chart stands at 0")  # fmt: skip
+
+
+# ---------------------------------------------------------------- 17.5
+
+
+def _distance(a: str, b: str) -> tuple[int, str]:
+    """The number of slips between two words (swapped neighbours are one), and the kind of the last
+    of them; by the table of all beginnings."""
+    table = {(i, 0): (i, "") for i in range(len(a) + 1)}
+    table |= {(0, j): (j, "") for j in range(len(b) + 1)}
+    for i, j in itertools.product(range(1, len(a) + 1), range(1, len(b) + 1)):
+        steps = [(table[i - 1, j][0] + 1, "insert"), (table[i, j - 1][0] + 1, "drop")]
+        same = a[i - 1] == b[j - 1]
+        steps.append((table[i - 1, j - 1][0] + (not same), table[i - 1, j - 1][1] if same
+                      else "key"))  # fmt: skip
+        if i > 1 and j > 1 and a[i - 2 : i] == b[j - 1] + b[j - 2] and a[i - 1] != b[j - 1]:
+            steps.append((table[i - 2, j - 2][0] + 1, "swap"))
+        table[i, j] = min(steps)
+    return table[len(a), len(b)]
+
+
+def _plain_near(text, vocabulary, *, kinds=("swap", "drop", "insert", "key"), shortest=4,
+                lower=True, known=True, bare=True, most=1, far=False, unknown=False) -> bool:
+    """The keywords are mistakes."""
+    text = text.lower() if lower else text
+    for word in re.findall(r"[a-zA-Z]+", text) if bare else text.split():
+        if len(word) < shortest or known and word in vocabulary:
+            continue
+        if unknown:
+            return True
+        for other in vocabulary:
+            if abs(len(word) - len(other)) > most:
+                continue
+            if far and len(word) == len(other):
+                apart = [i for i in range(len(word)) if word[i] != other[i]]
+                if len(apart) == 2 and [word[i] for i in apart] == [other[i] for i in apart[::-1]]:
+                    return True
+            count, _ = _distance(word, other)
+            if 0 < count < most or count == most and _last(word, other) in kinds:
+                return True
+            if count == 0 and not known:
+                continue
+    return False
+
+
+def _last(word: str, other: str) -> str:
+    """The kind of slip that makes `word` from `other`."""
+    if len(word) != len(other):
+        return "insert" if len(word) > len(other) else "drop"
+    apart = [i for i in range(len(word)) if word[i] != other[i]]
+    return "swap" if len(apart) == 2 else "key"
+
+
+_NEAR_MISTAKES = {
+    "swapped letters are not undone": dict(kinds=("drop", "insert", "key")),
+    "a missing letter is not undone": dict(kinds=("swap", "insert", "key")),
+    "a letter too many is not undone": dict(kinds=("swap", "drop", "key")),
+    "another letter is not undone": dict(kinds=("swap", "drop", "insert")),
+    "only swapped letters are undone": dict(kinds=("swap",)),
+    "words of three letters and fewer count too": dict(shortest=1),
+    "words of four letters do not count": dict(shortest=5),
+    "words with capitals are not found: the vocabulary has small letters": dict(lower=False),
+    "a known word counts, if it is near another known one; what is known is no miss":
+        dict(known=False),
+    "a comma or a full stop stays at its word; words are runs of letters": dict(bare=False),
+    "two slips in one word count here": dict(most=2),
+    "letters that are no neighbours are swapped, too": dict(far=True),
+    "this says whether there is an unknown word": dict(unknown=True),
+}  # fmt: skip
+
+_KNOWN = {"profit", "fell", "fall", "grew", "shares", "share", "slid", "losses", "rose", "rise",
+          "its", "the", "in", "and", "debts", "narrowed"}  # fmt: skip
+
+
+def check_near_miss(answer) -> None:
+    answer = _kept(answer)
+    texts = [
+        "The profit fell in May", "The proift fell", "Its profit fel", "its proffit fell",
+        "Its ptofit fell", "the Proift, slid", "and the porift fell", "the pforit fell",
+        "its profits rose", "teh profit", "Iits losses grew", "Losses norrawed", "Debts rsoe.",
+        "(debst) fell", "Shares rosse!", "the hares slid", "FELK", "Lumbrax grew", "", "12 % up",
+        "its lossse-rose", "the sahre rose", "prfoti fell", "loses fell", "narrowe fell in April",
+    ]  # fmt: skip
+    problems = [dict(text=text, vocabulary=set(_KNOWN)) for text in texts]
+
+    def run(text, vocabulary):
+        found = answer(text, vocabulary)
+        expect(isinstance(found, bool | np.bool_), f"the result should be True or False, not "
+               f"{type(found).__name__}", yours=show(found))  # fmt: skip
+        return bool(found)
+
+    specified(run, problems, _plain_near, _NEAR_MISTAKES, what="whether there is a near miss")
+
+
+# ---------------------------------------------------------------- the course's own functions
+
+
+def cusum(items, p0, p1):
+    """The statistic after each item, an array of the shape of `items`."""
+    up, down = math.log(p1 / p0), math.log((1 - p1) / (1 - p0))
+    s, out = np.zeros(items.shape[:-1]), np.empty(items.shape)
+    for k in range(items.shape[-1]):
+        s = np.maximum(0, s + np.where(items[..., k], up, down))
+        out[..., k] = s
+    return out
+
+
+def ewma(items, p0, lam):
+    """(z, variance): the mean after each item, and its variance in calm times."""
+    z, out = np.full(items.shape[:-1], p0), np.empty(items.shape)
+    for k in range(items.shape[-1]):
+        z = z + lam * (items[..., k] - z)
+        out[..., k] = z
+    n = np.arange(1, items.shape[-1] + 1)
+    return out, lam / (2 - lam) * (1 - (1 - lam) ** (2 * n)) * p0 * (1 - p0)
+
+
+def calibrate(chart, p0, between, rng):
+    """The threshold with about `between` items between false alarms, on the average."""
+    items = (rng.random((1000, 4 * between)) < p0).astype(int)
+    highest = np.maximum.accumulate(chart(items), axis=1)
+    low, high = highest.min(), highest.max()
+    for _ in range(40):
+        middle = (low + high) / 2
+        before = (highest < middle).sum(1)  # items without an alarm
+        alarms = (before < items.shape[1]).sum()
+        seen = before.sum() + alarms
+        low, high = (low, middle) if seen >= between * alarms else (middle, high)
+    return high
+
+
+def fakes_needed(h, p0, p1, at=0.0):
+    """The least number of bad stories in a row that take the CUSUM from `at` to h."""
+    return max(0, math.ceil((h - at) / math.log(p1 / p0)))
+
+
+def near_miss(text, vocabulary):
+    """Whether a word is not known, and one slip away from a known one."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    for w in re.findall("[a-z]+", text.lower()):
+        if len(w) < 4 or w in vocabulary:
+            continue
+        cuts = [(w[:i], w[i:]) for i in range(len(w) + 1)]
+        meant = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+        meant |= {a + b[1:] for a, b in cuts if b}
+        meant |= {a + c + b for a, b in cuts for c in letters}
+        meant |= {a + c + b[1:] for a, b in cuts if b for c in letters}
+        if meant & vocabulary:
+            return True
+    return False
+
+
+EXERCISES: dict[str, Exercise] = {
+    "17.1": Exercise("the CUSUM", check_cusum, cusum),
+    "17.2": Exercise("the EWMA and its variance", check_ewma, ewma),
+    "17.3": Exercise("a threshold for so many items", check_calibrate, calibrate),
+    "17.4": Exercise("how many fakes are enough", check_fakes_needed, fakes_needed),
+    "17.5": Exercise("a near miss", check_near_miss, near_miss),
+}

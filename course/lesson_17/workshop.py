@@ -1,0 +1,147 @@
+"""What lesson 17 works with: the topic of a headline, somebody who may change two words of it, and
+streams that are drawn from headlines which the sensor has read."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from advlib.attacks import Typos, WordSubstitution
+from advlib.attacks.words import misspellings
+from advlib.corpora import news, world
+from advlib.corpora.engine import counted
+from advlib.models import Classifier
+from advlib.systems.charts import NearMiss, near_duplicate
+
+KINDS = ("swap", "drop", "insert", "key")  # slips of the fingers
+KNOWN = frozenset(world("news").vocabulary)
+TOPIC_OF = {word: news.THINGS[group][0] for word, group in world("news").group_of.items()
+            if group in news.THINGS}  # fmt: skip
+SLIP = NearMiss(KNOWN, KINDS)
+
+
+def topic(text: str) -> str:
+    """The topic that most words of the text belong to, "other" where none does. A word with a slip
+    in it counts as the word that is meant, so typos do not take a story off its chart."""
+    for heard in (counted(text, news), re.findall(r"[a-z]+", text.lower())):
+        meant = (SLIP.meant(word) or word for word in heard)
+        counts = Counter(TOPIC_OF[word] for word in meant if word in TOPIC_OF)
+        if counts:
+            return counts.most_common(1)[0][0]
+    return "other"
+
+
+# ---------------------------------------------------------------- somebody who may change two words
+
+
+@dataclass(frozen=True, repr=False)
+class TwoTypos(Typos):
+    """Slips in at most two words."""
+
+    def most(self, count):
+        return min(2, count)
+
+
+@dataclass(frozen=True, repr=False)
+class TwoSubstitutes(WordSubstitution):
+    """At most two words become others that the world knows to mean the same."""
+
+    def most(self, count):
+        return min(2, count)
+
+
+def swaps(queries: int = 30) -> TwoTypos:
+    """Two neighbouring letters change places, in at most two words."""
+    return TwoTypos(kinds=("swap",), max_queries=queries)
+
+
+def slips(queries: int = 30) -> TwoTypos:
+    """Any slip of the fingers, in at most two words."""
+    return TwoTypos(kinds=KINDS, per_kind=2, max_queries=queries)
+
+
+def substitutes(queries: int = 30) -> TwoSubstitutes:
+    return TwoSubstitutes(world="news", max_queries=queries)
+
+
+def hidden(victim: Classifier, attack, texts: list[str]) -> list[str]:
+    """Bad news, each changed until the sensor no longer calls it bad, as far as the attack can."""
+    bad = victim.labels.index("negative")
+    return [result.text for result in attack(victim, texts, [bad] * len(texts))]
+
+
+def mistyped(texts: list[str], words: int, seed: int, kinds: tuple[str, ...] = KINDS) -> list[str]:
+    """The texts with a slip in so many words, drawn at random: nobody's attack."""
+    rng, out = random.Random(seed), []
+    for text in texts:
+        parts = re.split(r"([A-Za-z]+)", text)
+        long = [i for i, part in enumerate(parts) if misspellings(part, kinds, 2)]
+        for i in rng.sample(long, min(words, len(long))):
+            parts[i] = rng.choice(misspellings(parts[i], kinds, 2))
+        out.append("".join(parts))
+    return out
+
+
+# ---------------------------------------------------------------- headlines and streams
+
+
+def headlines(topic: str, n: int, seed: str, share: float) -> tuple[list[str], list[str]]:
+    """(bad, other): n bad headlines on a topic, and n that are not bad. share: of bad ones in the
+    stream that they come from, so that there is enough of both."""
+    surge = news.Surge(topic, 0, share)
+    found = [s for s in news.stories(20 * n, seed, surge=surge) if s.topic == topic]
+    bad = [s.title for s in found if s.sentiment == "negative"][:n]
+    return bad, [s.title for s in found if s.sentiment != "negative"][:n]
+
+
+def original(stories, hours: float = 12.0, least: float = 0.5) -> list[int]:
+    """For each story the number of the first one that it repeats, or its own: on the same topic, of
+    the same sentiment, at most so many hours before, with the same names and numbers, and with
+    `least` of all their words in common."""
+    first: list[int] = []
+    for i, story in enumerate(stories):
+        found = i
+        for j in range(i - 1, -1, -1):
+            old = stories[j]
+            if (story.published - old.published).total_seconds() > 3600 * hours:
+                break
+            if first[j] == j and (old.topic, old.sentiment) == (story.topic, story.sentiment) \
+                    and near_duplicate(old.title, story.title, least, common=KNOWN):  # fmt: skip
+                found = j
+        first.append(found)
+    return first
+
+
+def drawn(rng, share: float, bad, other, runs: int, n: int) -> np.ndarray:
+    """(runs, n, …) streams: each item is a row of `bad` with probability share, else of `other`;
+    rows are what the sensor and the charts make of a headline."""
+    bad, other = np.asarray(bad), np.asarray(other)
+    is_bad = rng.random((runs, n)) < share
+    ones = bad[rng.integers(len(bad), size=(runs, n))]
+    rest = other[rng.integers(len(other), size=(runs, n))]
+    return np.where(is_bad.reshape(is_bad.shape + (1,) * (bad.ndim - 1)), ones, rest)
+
+
+def told_again(rng, items: np.ndarray, share: float) -> np.ndarray:
+    """The streams (runs, n) with copies: with probability `share` an item repeats one of the three
+    before it, which may be a copy itself."""
+    out = items.copy()
+    copies, back = rng.random(items.shape) < share, rng.integers(1, 4, size=items.shape)
+    rows = np.arange(len(items))
+    for k in range(3, items.shape[1]):
+        out[:, k] = np.where(copies[:, k], out[rows, k - back[:, k]], out[:, k])
+    return out
+
+
+def disguised(victim: Classifier, says: np.ndarray, stories, begin: int) -> np.ndarray:
+    """What the sensor says of the stories where each bad one has slips from the one number `begin`
+    on. says: what it says of them as they are."""
+    out, bad = says.copy(), victim.labels.index("negative")
+    at = [i for i, story in enumerate(stories) if i >= begin and story.sentiment == "negative"]
+    texts = hidden(victim, slips(), [stories[i].title for i in at])
+    out[at] = victim.predict(texts).argmax(1) == bad
+    return out

@@ -1,0 +1,1 @@
+"""A monitor for financial news: `python -m examples.monitor`, or `make monitor`."""
