@@ -6,7 +6,7 @@ CLAIMS = {
     "16.model": Claim(
         "On questions as they are written the model is right nearly always, and on the worst "
         "intent, too.",
-        lambda right, worst: right > 0.97 and worst > 0.75,
+        lambda right, worst, least: right > least and worst > least - 0.25,
     ),
     "16.store": Claim(
         "With typos the store of words finds clearly less, and the store of trigrams about as much "
@@ -41,6 +41,13 @@ CLAIMS = {
         "a few points, and more of them go to a person.",
         lambda wrong, handed, before: wrong < 0.12 and handed > before,
     ),
+    "16.strange": Claim(
+        "Above the loose threshold the model answers many questions that are no bank's business. "
+        "The second look stops nearly all of these, and few of the clean ones.",
+        lambda passed: passed["strange"]["loose"] > 0.3
+        and passed["strange"]["loose and near"] < 0.1
+        and passed["clean"]["loose and near"] > passed["clean"]["loose"] - 0.1,
+    ),
     "16.attacked": Claim(
         "Under chosen typos that threshold's promise is broken by far, for the plain model.",
         lambda wrong: wrong > 0.2,
@@ -61,6 +68,10 @@ CLAIMS = {
         lambda captured: captured["vote of sources", 10] < captured["nearest row", 10] / 2
         and captured["vote of sources", 10] < captured["vote of rows", 10] / 2
         and captured["k sources", 10] > captured["vote of sources", 10] + 0.05,
+    ),
+    "16.crafted": Claim(
+        "A crafted row captures few questions, not clearly more than a real question does.",
+        lambda crafted, real: crafted < 0.12 and crafted < real + 0.08,
     ),
     "16.quarantine": Claim(
         "In quarantine no row is found; confirmed by a second person it is.",

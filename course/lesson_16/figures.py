@@ -23,7 +23,8 @@ LOOK = {  # a system's colour and mark, everywhere on the page
 def assistant():
     """The way of a question, and who attacks it where."""
     boxes = [(1.1, 2.2, "question", "#ffffff"), (3.6, 2.2, "intent and\nconfidence", "#e8f1fa"),
-             (6.3, 2.2, "sure\nenough?", "#fff4e0"), (9.0, 2.2, "answer of\nthe intent", "#ffffff"),
+             (6.3, 2.2, "sure and\nlike enough?", "#fff4e0"),
+             (9.0, 2.2, "answer of\nthe intent", "#ffffff"),
              (3.6, 0.4, "past questions\nin SQLite", "#e8f1fa"),
              (6.3, 0.4, "clear\nenough?", "#fff4e0"), (9.0, 0.4, "a person", "#ffffff")]
     arrows = [((1.9, 2.2), (2.7, 2.2)), ((4.5, 2.2), (5.5, 2.2)), ((7.1, 2.2), (8.1, 2.2)),
@@ -43,14 +44,15 @@ def assistant():
                            (7.95, 1.15, "yes")):  # fmt: skip
             ax.text(x, y, text, ha="center", fontsize=9)
         red = plots.COLOURS["standard"]
-        for x, y, text in ((1.1, 2.95, "FTS5 syntax (3)"), (3.6, 2.95, "words, typos (6)"),
-                           (6.3, 2.95, "sure and wrong (5, 6)"),
-                           (3.6, -0.6, "wrong rows (7)"), (9.0, -0.6, "a flood")):  # fmt: skip
+        for x, y, text in ((3.6, 2.95, "words, typos (5)"), (6.3, 2.95, "sure and wrong (4, 5)"),
+                           (3.6, -0.6, "FTS5 syntax (3), wrong rows (6)"),
+                           (9.0, -0.6, "a flood")):  # fmt: skip
             ax.text(x, y, text, ha="center", color=red, fontsize=9.5)
-    fig.alt = ("A question goes to the model for intent and confidence. Sure enough: the answer of "
-               "the intent. If not, past questions in SQLite are looked up; clear enough: their "
-               "answer, otherwise a person. In red what attacks each part: FTS5 syntax, words and "
-               "typos, answers that are sure and wrong, wrong rows, a flood of questions.")
+    fig.alt = ("A question goes to the model for intent and confidence. Sure, and like a past "
+               "question: the answer of the intent. If not, past questions in SQLite are looked "
+               "up; clear enough: their answer, otherwise a person. In red what attacks each part: "
+               "words and typos, answers that are sure and wrong, FTS5 syntax, wrong rows, a flood "
+               "of questions.")
     return fig
 
 
@@ -147,8 +149,8 @@ class Both(Shown):
         super().__init__(f"{picture}<p>{escape(head)}</p>{rows}", "\n".join([head, *lines]))
 
 
-def attacks(right):
-    """(system, questions) -> share right, for every system and attack."""
+def attacks(right, counts):
+    """(system, questions) -> share right, for every system and attack; counts: of questions."""
     systems = list(dict.fromkeys(name for name, _ in right))
     ways = list(dict.fromkeys(way for _, way in right))
     with plots.style():
@@ -158,7 +160,7 @@ def attacks(right):
             x = np.arange(len(ways)) + 0.13 * (k - (len(systems) - 1) / 2)
             ax.plot(x, [right[name, way] for way in ways], mark, color=colour, markersize=9,
                     label=name)  # fmt: skip
-        ax.set_xticks(range(len(ways)), ways)
+        ax.set_xticks(range(len(ways)), [f"{way}\n{counts[way]} questions" for way in ways])
         ax.set(ylabel="intent right", ylim=(0, 1.05))
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)

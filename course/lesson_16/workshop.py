@@ -199,9 +199,10 @@ def worst_intents(right: np.ndarray, intents: np.ndarray, names: Sequence[str],
     return sorted(rows, key=lambda row: row[1] / row[2])[:n]
 
 
-def crafted(targets: Sequence[str], known: Sequence[str], most: int = 40) -> str:
-    """A row of at most `most` characters, greedily: of all known words the one more that brings it
-    nearest to the targets, on average, until none does."""
+def crafted(targets: Sequence[str], most: int = 40) -> str:
+    """A row of at most `most` characters, greedily: of the targets' words the one more that brings
+    it nearest to the targets, on average, until none does."""
+    known = sorted({word for target in targets for word in fold(target).split()})
     wanted, text, best = [set(trigrams(target)) for target in targets], "", 0.0
 
     def near(row: str) -> float:
