@@ -77,6 +77,70 @@ def stores(found):
     return fig
 
 
+def injection():
+    """One text, read by FTS5 as its language and as data."""
+    lines = [("the user's text, as it is", [("cards", 0), ("AND", 1), ("pins", 0)],
+              "rows that hold both words"),
+             ("between double quotes", [('"cards AND pins"', 0)],
+              "rows that hold just these letters in a row")]
+    looks = ["#e8f1fa", plots.COLOURS["standard"]]
+    with plots.style():
+        fig, ax = plots.figure(8.2, 1.9)
+        ax.set(xlim=(0, 10.2), ylim=(-0.3, 2.35))
+        ax.axis("off")
+        for y, (name, parts, means) in zip((1.5, 0.3), lines, strict=True):
+            ax.text(0.03, y + 0.45, name, fontsize=9.5, color="#555555")
+            x = 0.05
+            for part, look in parts:
+                wide = 0.3 + 0.125 * len(part)
+                ax.add_patch(FancyBboxPatch((x, y - 0.22), wide, 0.5, facecolor=looks[look],
+                             edgecolor="#555555", boxstyle="round,pad=0.02,rounding_size=0.08"))
+                ax.text(x + wide / 2, y + 0.03, part, ha="center", va="center", fontsize=10,
+                        family="monospace", color="white" if look else "#222222")
+                x += wide + 0.12
+            ax.annotate("", (x + 0.75, y + 0.03), (x + 0.1, y + 0.03),
+                        arrowprops=dict(arrowstyle="-|>", color="#222222", lw=1.4))  # fmt: skip
+            ax.text(x + 0.9, y + 0.03, means, va="center", fontsize=10)
+    fig.alt = ("The text cards AND pins. As it is, AND is read as an operator, and rows that hold "
+               "both words are found. Between double quotes all of it is data, and rows that hold "
+               "just these letters in a row are found.")
+    return fig
+
+
+def ballots():
+    """Five near rows, counted as rows and by source."""
+    rows = [("agent 1", "good"), ("stranger", "wrong"), ("stranger", "wrong"), ("agent 2", "good"),
+            ("stranger", "wrong")]  # fmt: skip
+    looks = {"good": ("#e8f1fa", "#222222"), "wrong": (plots.COLOURS["standard"], "white")}
+
+    def box(ax, x, y, text, answer, wide=1.5):
+        face, ink = looks[answer]
+        ax.add_patch(FancyBboxPatch((x - wide / 2, y - 0.2), wide, 0.4, facecolor=face,
+                     edgecolor="#555555", boxstyle="round,pad=0.02,rounding_size=0.08"))
+        ax.text(x, y, text, ha="center", va="center", fontsize=9.5, color=ink)
+
+    with plots.style():
+        fig, ax = plots.figure(8.2, 2.7)
+        ax.set(xlim=(0, 10.2), ylim=(-0.4, 3.2))
+        ax.axis("off")
+        heads = ((1.6, "the nearest rows"), (5.2, "their sources"), (8.3, "the vote"))
+        for x, text in heads:
+            ax.text(x, 3.0, text, ha="center", fontsize=9.5, color="#555555")
+        at = {"agent 1": 2.3, "stranger": 1.2, "agent 2": 0.1}
+        for k, (who, answer) in enumerate(rows):
+            y = 2.4 - 0.6 * k
+            box(ax, 1.6, y, f"{answer} ({who})", answer, 2.3)
+            ax.plot((2.85, 4.3), (y, at[who]), color="#999999", lw=1.2)
+        for who, y in at.items():
+            box(ax, 5.2, y, who, "wrong" if who == "stranger" else "good", 1.6)
+        ax.text(8.3, 1.9, "of rows: 3 wrong, 2 good", ha="center", fontsize=10)
+        ax.text(8.3, 0.6, "of sources: 1 wrong, 2 good", ha="center", fontsize=10)
+    fig.alt = ("Five nearest rows: three wrong ones, all by one stranger, and two good ones by two "
+               "agents. A vote of rows is 3 to 2 for the wrong answer, a vote of sources 2 to 1 "
+               "for the good one.")
+    return fig
+
+
 def curves(shown, thresholds):
     """Wrong answers over coverage. shown: name -> (confidence, right); thresholds: name -> one."""
     looks = [("#222222", "-", "o"), (plots.COLOURS["words"], "--", "^"),

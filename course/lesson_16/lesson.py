@@ -161,8 +161,7 @@ figures.stores(found)
 #
 # <details><summary>What you should see</summary>
 #
-# Words lose about a tenth of all questions, trigrams hardly any: a slip breaks the whole
-# word, but only three or four of its trigrams. Neither comes near the model, which has learned
+# Words lose a good tenth of all questions, trigrams hardly any: a slip breaks the whole word, but only three or four of its trigrams. Neither comes near the model, which has learned
 # that *revoke* means *cancel*.
 #
 # </details>
@@ -192,8 +191,11 @@ def stops(make):
 
 broken = stops(str)
 print(f"{len(broken)} of {len(nasty)} stop SQLite:", *broken, sep="\n  ")
+figures.injection()
 
 # %% [markdown]
+# *The figure: how FTS5 reads `cards AND pins`, as it is (above) and between double quotes (below).*
+#
 # A crash is the mild case. `cards AND pins` runs, and means something that its user did not say.
 # Blacklists of signs are never complete. The way out: **build the query from parts that can only be
 # data.** In FTS5, what stands between double quotes is a string and nothing else, as long as it
@@ -344,7 +346,7 @@ figures.explore_threshold(typed.texts, [names[k] for k in says],
 
 # %% [markdown]
 # One thing more. A model is sure of what it has never seen the like of, too. To questions that are
-# no bank's business (here lines of restaurant reviews and of financial news) no answer is right.
+# no bank's business (here reviews and financial news) no answer is right.
 # So the program takes a second look: `near`, how many trigrams the question shares with the nearest
 # past question *of the intent that the model says* (`library.similarity`: 1 where all are shared).
 # It answers only where this is as high as for 98 % of the questions that we kept. (`loose` and
@@ -492,6 +494,13 @@ figures.curves(shown, {way: (loose, strict) for way in shown})
 # with a wrong answer ("please call this number …"). Other people's questions are answered by the
 # twelve nearest rows. A row costs nothing, so whoever wants many votes writes many rows. A *source*
 # (a person with a name and a key) is harder to come by.
+
+# %%
+figures.ballots()
+
+# %% [markdown]
+# *The figure: five near rows, three of them wrong and all by one stranger. Counted as rows the
+# wrong answer wins, counted by source it loses. (The votes of this page have weights, too.)*
 #
 # ### Exercise 16.3: a vote of sources · ●●○ · 10 min
 #
@@ -612,7 +621,7 @@ course.claim("16.quarantine", before=before + alone, after=after)
 # - Intent, answer and confidence are three decisions. Report wrong answers *at a coverage*, the
 #   hand-over rate and the worst intent, not the mean accuracy.
 # - Trigrams instead of words: one word in `CREATE TABLE`, and typos lose their force.
-# - FTS5's query language is an injection. Build queries from parts that can only be data, and test
+# - Users' text handed to FTS5 as a query is an injection. Build queries from parts that can only be data, and test
 #   the property on random strings.
 # - A threshold holds for questions like those it was chosen on, and not under attack. Strange
 #   questions need a second look at how near a past question is.
@@ -643,7 +652,9 @@ course.claim("16.quarantine", before=before + alone, after=after)
 # - R. El-Yaniv, Y. Wiener, *On the Foundations of Noise-free Selective Classification*, JMLR 11,
 #   2010. Risk and coverage.
 # - E. Jones, R. Jia, A. Raghunathan, P. Liang, *Robust Encodings: A Framework for Combating
-#   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Letters in front, with a proof.
+#   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Words become classes of words, with a proof.
+# - D. Pruthi, B. Dhingra, Z. C. Lipton, *Combating Adversarial Misspellings with Robust Word
+#   Recognition*, ACL 2019, arXiv 1905.11268. A learned speller in front.
 # - Z. Zhong et al., *Poisoning Retrieval Corpora by Injecting Adversarial Passages*, EMNLP 2023,
 #   arXiv 2310.19156.
 # - *SQLite FTS5 Extension*, sqlite.org/fts5.html: the query language, and "FTS5 Strings".
