@@ -161,8 +161,9 @@ figures.stores(found)
 #
 # <details><summary>What you should see</summary>
 #
-# Words lose a good tenth of all questions, trigrams hardly any: a slip breaks the whole word, but only three or four of its trigrams. Neither comes near the model, which has learned
-# that *revoke* means *cancel*.
+# Words lose a good tenth of all questions, trigrams hardly any: a slip breaks the whole word, but
+# only three or four of its trigrams. Neither comes near the model, which has learned that *revoke*
+# means *cancel*.
 #
 # </details>
 #
@@ -621,8 +622,8 @@ course.claim("16.quarantine", before=before + alone, after=after)
 # - Intent, answer and confidence are three decisions. Report wrong answers *at a coverage*, the
 #   hand-over rate and the worst intent, not the mean accuracy.
 # - Trigrams instead of words: one word in `CREATE TABLE`, and typos lose their force.
-# - Users' text handed to FTS5 as a query is an injection. Build queries from parts that can only be data, and test
-#   the property on random strings.
+# - Users' text handed to FTS5 as a query is an injection. Build queries from parts that can only be
+#   data, and test the property on random strings.
 # - A threshold holds for questions like those it was chosen on, and not under attack. Strange
 #   questions need a second look at how near a past question is.
 # - Training helps against chosen typos, letters in front help about as much, both most. Letters do
