@@ -58,12 +58,15 @@ figures.assistant()
 #
 # The questions are of the world `bank`: 28 intents, each a thing and a trouble. Its labels are
 # exact. We take short ones, as people type them into a search box, that speak of one thing alone.
-# 560 stand in the store, 20 of each intent; 280 others are asked. No model has read either.
+# 560 stand in the store, 20 of each intent; 280 others are asked. Two models come with the course,
+# `bank-clean`, trained in the ordinary way (here `plain`), and `bank-robust` (section 5). Neither
+# has read these questions.
 #
-# On a GPU (profile `colab`) the page loads real questions, Banking77 with 77 intents, and
-# fine-tunes two DistilBERTs, which takes minutes. Mind its labels: more than 1,400 of the 10,003 of
-# its training set, 14 %, may be wrong (Ying and Thomas 2022), and those of the test set come from
-# the same hands. So a "wrong" answer may be a right one. All numbers in the text are of the world.
+# On a GPU (profile `colab`) the page loads real questions instead, Banking77 with 77 intents, and
+# first fine-tunes two DistilBERTs on it. (With files of your own: the folder of a train.csv and a
+# test.csv in place of the name.) Mind its labels: more than 1,400 of the 10,003 of its training
+# set, 14 %, may be wrong (Ying and Thomas 2022), and those of the test set come from the same
+# hands. So a "wrong" answer may be a right one. All numbers in the text are of the world.
 
 # %%
 bank = workshop.bank(profile.pick(smoke="bank", colab="legacy-datasets/banking77"))
@@ -474,9 +477,9 @@ figures.curves(shown, {way: (loose, strict) for way in shown})
 #
 # <details><summary>What you should see</summary>
 #
-# Without attack the curve lies on the axis. Under chosen typos it stays high even far to the left:
-# the model is sure and wrong, so no threshold saves it. A system that reads the question comes
-# nearer to the promise; a better threshold does not.
+# Without attack the curve lies on the axis. Under chosen typos it stays above 5 % even far to the
+# left: the model is sure and wrong, so no threshold that answers more than a few questions keeps
+# the promise. A system that reads the question comes nearer to it.
 #
 # The program was measured in the same way, with twice as many typos a word: under chosen typos
 # 88 % of its answers were wrong with a plain model, and 39 % with `bank-robust` (40 questions;
@@ -568,7 +571,8 @@ course.claim("16.poison", captured=captured)
 figures.poisoned(captured)
 
 # %% [markdown]
-# *The figure: the share of other people's questions that get the wrong answer, over k.*
+# *The figure: the share of other people's questions that get the wrong answer, over k. "k sources"
+# is the vote of sources where each wrong row has a source of its own.*
 #
 # <details><summary>What you should see</summary>
 #

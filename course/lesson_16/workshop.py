@@ -109,7 +109,7 @@ def short_questions(per: int, split: str, seed: int, without: Sequence[str] = ()
 
 def classifier(of: Bank, kind: str, encoder: str) -> Classifier:
     """kind: "clean" or "robust". The course's own for the world; for real questions `encoder` is
-    fine-tuned, plainly or on random typos as well: minutes on a GPU."""
+    fine-tuned, plainly or on random typos as well: for a GPU."""
     if of.train is None:
         return load_classifier(f"bank-{kind}")
     victim = load_classifier(encoder, labels=of.names)
