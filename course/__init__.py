@@ -33,6 +33,7 @@ LESSONS = {
     "13": "explanation_causes_and_games",
     "14": "ethics_gates",
     "15": "generative_models",
+    "16": "customer_service_assistant",
     "17": "financial_news_monitor",
     "18": "recommender",
 }

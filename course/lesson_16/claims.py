@@ -1,0 +1,80 @@
+"""What must come out on the page of lesson 16."""
+
+from course.claims import Claim
+
+CLAIMS = {
+    "16.model": Claim(
+        "On questions as they are written the model is right nearly always, and on the worst "
+        "intent, too.",
+        lambda right, worst, least: right > least and worst > least - 0.25,
+    ),
+    "16.store": Claim(
+        "With typos the store of words finds clearly less, and the store of trigrams about as much "
+        "as before.",
+        lambda found: found["unicode61", "with typos"] < found["unicode61", "as written"] - 0.04
+        and found["trigram", "with typos"] > found["trigram", "as written"] - 0.05
+        and found["trigram", "with typos"] > found["unicode61", "with typos"] + 0.08,
+    ),
+    "16.query": Claim(
+        "Typed text as a query stops SQLite many times; your query never, and it is asked the same "
+        "texts.",
+        lambda broken, yours: broken > 3 and yours == 0,
+    ),
+    "16.pooling": Claim(
+        "Pooled without the mask a question has another vector beside a long one; with the mask it "
+        "has the same.",
+        lambda plain, masked: masked < 1e-3 and plain > 20 * masked,
+    ),
+    "16.fused": Claim(
+        "Your fusion agrees with the sums by hand on all questions. Under typos the fused ranking "
+        "is better than the trigrams alone, and not clearly worse than the vectors alone.",
+        lambda apart, found: apart < 1e-9 and found["fused"] > found["trigrams"] + 0.03
+        and found["fused"] > found["vectors"] - 0.04,
+    ),
+    "16.threshold": Claim(
+        "The threshold chosen on clean questions answers nearly all of them. On typed ones more "
+        "than 5 % of its answers are wrong.",
+        lambda coverage, wrong: coverage > 0.95 and wrong > 0.06,
+    ),
+    "16.typed": Claim(
+        "Chosen on typed questions the threshold keeps its promise on other typed questions up to "
+        "a few points, and more of them go to a person.",
+        lambda wrong, handed, before: wrong < 0.12 and handed > before,
+    ),
+    "16.strange": Claim(
+        "Above the loose threshold the model answers many questions that are no bank's business. "
+        "The second look stops nearly all of these, and few of the clean ones.",
+        lambda passed: passed["strange"]["loose"] > 0.3
+        and passed["strange"]["loose and near"] < 0.1
+        and passed["clean"]["loose and near"] > passed["clean"]["loose"] - 0.1,
+    ),
+    "16.attacked": Claim(
+        "Under chosen typos that threshold's promise is broken by far, for the plain model.",
+        lambda wrong: wrong > 0.2,
+    ),
+    "16.defences": Claim(
+        "Training helps much against chosen typos, letters in front help as well, and both "
+        "together most.",
+        lambda right: min(right["trained"], right["letters + plain"]) > right["plain"] + 0.2
+        and right["letters + trained"] > max(right["trained"], right["letters + plain"]) - 0.02,
+    ),
+    "16.substitutes": Claim(
+        "Against known substitutes letters in front do not help.",
+        lambda right: right["letters + plain"] < right["plain"] + 0.1,
+    ),
+    "16.poison": Claim(
+        "Ten wrong rows of one source capture many questions by the nearest row or by a vote of "
+        "rows, and few by a vote of sources. As ten sources they capture many again.",
+        lambda captured: captured["vote of sources", 10] < captured["nearest row", 10] / 2
+        and captured["vote of sources", 10] < captured["vote of rows", 10] / 2
+        and captured["k sources", 10] > captured["vote of sources", 10] + 0.05,
+    ),
+    "16.crafted": Claim(
+        "A crafted row captures few questions, not clearly more than a real question does.",
+        lambda crafted, real: crafted < 0.12 and crafted < real + 0.08,
+    ),
+    "16.quarantine": Claim(
+        "In quarantine no row is found; confirmed by a second person it is.",
+        lambda before, after: before == 0 and after > 0,
+    ),
+}

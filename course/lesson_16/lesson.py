@@ -1,0 +1,789 @@
+# %% [markdown]
+# # 16 · Customer service assistant
+#
+# {{BADGE}}
+#
+# **You will**
+#
+# - take an assistant apart into three decisions: intent, answer, confidence;
+# - look past questions up in SQLite, and keep users' text out of its query language;
+# - choose from which confidence on to answer, so that at most 5 % of the answers are wrong;
+# - attack all of it with words, typos and wrong entries, and say which defence helps how much;
+# - let sources vote, not rows.
+#
+# **Time** {{TIME}} About 65 minutes for you: 31 of reading, 34 of exercises. The appendix (vectors,
+# and one ranking of two: exercises 16.4 and 16.5) is another 20 minutes and can be left out:
+# nothing builds on it.
+#
+# **Before** Lessons 06 and 08.
+
+# %% tags=["setup"]
+import advlib
+import course
+
+profile = course.setup()
+
+# %% [markdown]
+# ## 1 · Three decisions
+#
+# Somebody asks a bank: *"My card was stolen yesterday."* A program that answers makes three
+# decisions, and each can go wrong alone. What does he want? That is the **intent**, here
+# `card.stolen`. What do we **answer**? And are we sure enough to answer at all? That is the
+# **confidence**; below some threshold the question goes to a person, the **hand-over**.
+#
+# You can start the whole program with `make assistant`. This page builds its parts: what you write
+# in exercises 16.1 to 16.3 does what its `match_query`, `threshold_for` and `vote` do
+# (`advlib/systems/retrieval.py`). What was measured on the program stands in
+# `docs/results/assistant.md`.
+
+# %%
+import math
+import sqlite3
+
+import numpy as np
+import torch
+
+import advlib.systems.retrieval as library
+from advlib.corpora import world
+from advlib.systems.retrieval import fold, trigrams
+from course.lesson_16 import figures, workshop
+
+figures.assistant()
+
+# %% [markdown]
+# *The figure: the way of a question. Sure enough: the model is confident, and a past question of
+# that intent is like this one. Clear enough: the vote of the past questions' sources. In red, what
+# can be done to each part; the numbers are the sections. (The program keeps a flood from its people
+# with limits, which are not our subject.)*
+#
+# The questions are of the world `bank`: 28 intents, each a thing and a trouble. Its labels are
+# exact. We take short ones, as people type them into a search box, that speak of one thing alone.
+# 560 stand in the store, 20 of each intent; 280 others are asked. Two models come with the course,
+# `bank-clean`, trained in the ordinary way (here `plain`), and `bank-robust` (section 5). Neither
+# has read these questions.
+#
+# On a GPU (profile `colab`) the page loads real questions instead, Banking77 with 77 intents, and
+# first fine-tunes two DistilBERTs on it. (With files of your own: the folder of a train.csv and a
+# test.csv in place of the name.) Mind its labels: more than 1,400 of the 10,003 of its training
+# set, 14 %, may be wrong (Ying and Thomas 2022), and those of the test set come from the same
+# hands. So a "wrong" answer may be a right one. All numbers in the text are of the world.
+
+# %%
+bank = workshop.bank(profile.pick(smoke="bank", colab="legacy-datasets/banking77"))
+encoder = profile.pick(smoke="bert-tiny", colab="distilbert/distilbert-base-uncased")
+names, past, asked = bank.names, bank.past, bank.asked
+typed = asked.written([workshop.slipped(text, seed=0) for text in asked.texts])
+plain = workshop.classifier(bank, "clean", encoder)
+
+for text, slip, intent in zip(asked.texts[:3], typed.texts, asked.intents, strict=False):
+    print(f"{names[intent]:18} {text}\n{'typed':18} {slip}")
+
+
+# %%
+def read(predict, questions):
+    """(intent, confidence) of each question: the likeliest intent, and its probability."""
+    p = np.asarray(predict(questions.texts))
+    return p.argmax(1), p.max(1)
+
+
+says, sure = read(plain.predict, asked)
+right = says == asked.intents
+worst = workshop.worst_intents(right, asked.intents, names)
+print(f"intent right: {right.mean():.1%}; the worst intents (right, asked):", worst)
+course.claim("16.model", right=right.mean(), worst=worst[0][1] / worst[0][2],
+             least=profile.pick(0.97, 0.75))
+
+# %% [markdown]
+# Look at the worst intents, too. A mean over 28 can hide one that never works, and whoever lost a
+# PIN is not helped by a good mean. With ten questions an intent these are coarse numbers; they are
+# still the ones to look at. `typed` are the same questions with a slip of the fingers in 30 % of
+# the words, drawn at random: nobody attacks, people type.
+#
+# ## 2 · Look it up
+#
+# Where the model is not sure, or there is none, past questions help. SQLite, a database in one
+# file, has a search engine, **FTS5**. A *tokenizer* cuts texts into *tokens*, and an index knows
+# which rows hold which. A query names tokens, and `ORDER BY rank` puts the row first that shares
+# most and rarest ones. By default tokens are words. With `tokenize='trigram'` they are all runs of
+# three characters: *card* is `car` and `ard`.
+#
+# ### Prediction 16.a: words or trigrams?
+#
+# Two stores hold the same 560 questions; only that word in `CREATE TABLE` differs. "Right" means
+# that the first row found has the intent that was asked.
+
+# %%
+guess = course.predict(
+    "16.a",
+    "which store loses more of its right answers when the questions have typos?",
+    guess=None,
+    options=("words", "trigrams", "about the same"),
+)
+
+
+# %%
+def store(texts, tokenize):
+    """Past questions in SQLite; row 1 is texts[0]."""
+    db = sqlite3.connect(":memory:")
+    db.execute(f"CREATE VIRTUAL TABLE past USING fts5(question, tokenize='{tokenize}')")
+    db.executemany("INSERT INTO past VALUES (?)", [(fold(text),) for text in texts])
+    return db
+
+
+def rows(db, query, most=20):
+    """The numbers of the past questions that a query finds, the nearest first."""
+    sql = "SELECT rowid FROM past WHERE past MATCH ? ORDER BY rank LIMIT ?"
+    return [row - 1 for (row,) in db.execute(sql, (query, most))]
+
+
+def hits(rankings, questions):
+    """The share of questions whose first row has the intent."""
+    return np.mean([bool(r) and past.intents[r[0]] == y
+                    for r, y in zip(rankings, questions.intents, strict=True)])
+
+
+stores = {kind: store(past.texts, kind) for kind in ("unicode61", "trigram")}
+found, rankings = {}, {}
+for kind, db in stores.items():
+    tokens = "trigram" if kind == "trigram" else "words"
+    for when, questions in (("as written", asked), ("with typos", typed)):
+        rankings[kind, when] = [rows(db, library.match_query(text, tokens))
+                                for text in questions.texts]
+        found[kind, when] = hits(rankings[kind, when], questions)
+
+# %%
+lost = {kind: found[kind, "as written"] - found[kind, "with typos"] for kind in stores}
+apart = lost["unicode61"] - lost["trigram"]
+guess.reveal("about the same" if abs(apart) < 0.03 else "words" if apart > 0 else "trigrams")
+course.claim("16.store", found=found)
+figures.stores(found)
+
+# %% [markdown]
+# *The figure: how often the first row found has the intent, for both stores (`unicode61` is the
+# tokenizer of words), as written and with typos.*
+#
+# <details><summary>What you should see</summary>
+#
+# Words lose a good tenth of all questions, trigrams hardly any: a slip breaks the whole word, but
+# only three or four of its trigrams. Neither comes near the model, which has learned that *revoke*
+# means *cancel*.
+#
+# </details>
+#
+# ## 3 · A query that survives its user
+#
+# `MATCH` takes a query, and queries have a language: `"quoted phrases"`, `*` for any ending, `AND`,
+# `OR`, `NOT`, `NEAR(a b, 5)`, `column: word`. A user's text that is handed to it is *read as that
+# language*. The `?` in the SQL does not help: it keeps the text out of SQL, and FTS5 still reads
+# it. This is an **injection**: data that is taken for a program.
+
+# %%
+nasty = ['I "lost my card', "it's my card!", "card*", "my card - the blue one", "NEAR my branch",
+         "question: card", "cards AND pins", "(", "cancel; drop it", "pin OR card", "", "^card"]
+
+
+def stops(make):
+    """The texts whose query SQLite refuses."""
+    refused = []
+    for text in nasty:
+        try:
+            rows(stores["trigram"], make(text))
+        except sqlite3.Error:
+            refused.append(text)
+    return refused
+
+
+broken = stops(str)
+print(f"{len(broken)} of {len(nasty)} stop SQLite:", *broken, sep="\n  ")
+figures.injection()
+
+# %% [markdown]
+# *The figure: how FTS5 reads `cards AND pins`, as it is (above) and between double quotes (below).*
+#
+# A crash is the mild case. `cards AND pins` runs, and means something that its user did not say.
+# Blacklists of signs are never complete. The way out: **build the query from parts that can only be
+# data.** In FTS5, what stands between double quotes is a string and nothing else, as long as it
+# holds no double quote itself.
+#
+# ### Exercise 16.1: a query that survives its user · ●●○ · 12 min
+#
+# Write `safe_query(text)`: a string that is an FTS5 query for a trigram store, whatever the text
+# (at most 300 characters). It must find exactly the rows that share *at least one* trigram with the
+# text. Rows are stored as `fold(row)`: words in lower case with one space between, all else gone.
+# So read the text in the same way: its trigrams are all runs of three characters of `fold(text)`,
+# spaces counted. A text without a trigram, such as `""`, `"?!"` or `"ca"`, must give a query that
+# runs and finds nothing: two double quotes, `'""'`.
+#
+# <details><summary>Hint</summary>
+#
+# `library.trigrams(text)`, imported as `trigrams`, gives the list of runs. What does `" OR ".join`
+# do with them? In an f-string, `f'"{run}"'` puts double quotes round a run.
+#
+# </details>
+
+
+# %%
+def safe_query(text):
+    """An FTS5 query for the rows that share any trigram with the text, a str."""
+    # SOLUTION
+
+
+safe_query = course.exercise("16.1", safe_query)
+
+# %% tags=["nbval-check-output"]
+print(trigrams('The "PIN"'))
+print(safe_query('The "PIN"'))
+
+# %%
+yours = stops(safe_query)
+print(f"{len(yours)} of {len(nasty)} stop SQLite")
+course.claim("16.query", broken=len(broken), yours=len(yours))
+
+# %% [markdown]
+# The check was a **property test**: it drew hundreds of strings from quotes, stars, keywords and
+# other scripts, and compared what SQLite finds with what two loops find. Nobody thought of those
+# strings one by one.
+#
+# ## 4 · When to say nothing
+#
+# A wrong answer costs more than none: somebody acts on it. So fix the share of wrong answers that
+# you accept, and answer as many questions as that allows. Each threshold gives a **coverage**, the
+# share of questions that is answered, and a **risk**, the share of *these* that is wrong; all
+# thresholds together are the **risk-coverage curve**.
+#
+# ### Exercise 16.2: at most 5 % wrong · ●●○ · 12 min
+#
+# Write `threshold_for(confidence, correct, most_wrong)`. `confidence` are floats `(n,)` and
+# `correct` booleans `(n,)`, numpy arrays with at least one entry. Who has a threshold `t` answers
+# where `confidence >= t`. Return the *lowest* of the confidences at which at most a share
+# `most_wrong` of the answers is wrong, as a number; `math.inf` where there is none. Leave the
+# arrays as they are.
+#
+# <details><summary>Hint</summary>
+#
+# The risk goes up *and down* along the thresholds, so do not stop at the first one that is too
+# high: try them all. Equal confidences come in together: `np.unique(confidence)` has each once.
+#
+# </details>
+
+
+# %%
+def threshold_for(confidence, correct, most_wrong):
+    """The lowest confidence from which on at most this share of the answers is wrong, or inf."""
+    # SOLUTION
+
+
+threshold_for = course.exercise("16.2", threshold_for)
+
+# %% [markdown]
+# ### Prediction 16.b: a promise
+#
+# We choose the threshold for 5 % on 560 other clean questions, and use it on the *typed* ones.
+
+# %%
+guess = course.predict(
+    "16.b",
+    "what share of the answers to typed questions will be wrong?",
+    guess=None,
+    low=0,
+    high=100,
+    unit="%",
+)
+
+# %%
+kept = bank.kept
+kept_typed = kept.written([workshop.slipped(text, seed=3) for text in kept.texts])
+
+
+def chosen_on(predict, questions):
+    says, sure = read(predict, questions)
+    return threshold_for(sure, says == questions.intents, 0.05)
+
+
+def outcome(predict, questions, threshold):
+    """(coverage, risk): the share that is answered, and what share of this is wrong."""
+    says, sure = read(predict, questions)
+    answered = sure >= threshold
+    wrong = says[answered] != questions.intents[answered]
+    return answered.mean(), wrong.mean() if answered.any() else 0.0
+
+
+loose, strict = chosen_on(plain.predict, kept), chosen_on(plain.predict, kept_typed)
+table = {(name, on): outcome(plain.predict, questions, threshold)
+         for name, threshold in (("clean", loose), ("typed", strict))
+         for on, questions in (("clean", asked), ("typed", typed))}
+guess.reveal(round(100 * table["clean", "typed"][1], 1))
+for (name, on), (coverage, wrong) in table.items():
+    print(f"threshold of {name} questions, {on} ones asked: {coverage:6.1%} answered, "
+          f"{wrong:5.1%} of these wrong")
+
+# %%
+course.claim("16.threshold", coverage=table["clean", "clean"][0], wrong=table["clean", "typed"][1])
+course.claim("16.typed", wrong=table["typed", "typed"][1], handed=1 - table["typed", "typed"][0],
+             before=1 - table["clean", "typed"][0])
+says, sure = read(plain.predict, typed)
+wrong = says != typed.intents
+print("worst intents, typed (right, asked):", workshop.worst_intents(~wrong, typed.intents, names))
+answered = sure >= strict
+print("worst of those answered:",
+      workshop.worst_intents(~wrong[answered], typed.intents[answered], names))
+
+# %% [markdown]
+# A threshold is a promise about questions *like those it was chosen on*. Even then it is a little
+# too low: the lowest of many thresholds was taken, which favours luck. And the promise is one on
+# average: look at the last line, and ask what happens to those who have that intent.
+#
+# %%
+by_day = {"clean": (read(plain.predict, asked)[1], right), "typed": (sure, ~wrong)}
+figures.curves(by_day, {"clean": (loose, strict), "typed": (loose, strict)})
+
+# %% [markdown]
+# *The figure: wrong answers over coverage, for clean and typed questions. The stars are the two
+# thresholds.*
+#
+# Move the threshold: how many go to a person until no wrong answer is left? Below the curve stand
+# the first of those that go to a person, ✗ where the model would have been wrong.
+
+# %%
+figures.explore_threshold(typed.texts, [names[k] for k in says],
+                          [names[k] for k in typed.intents], sure)
+
+# %% [markdown]
+# One thing more. A model is sure of what it has never seen the like of, too. To questions that are
+# no bank's business (here reviews and financial news) no answer is right.
+# So the program takes a second look: `near`, how many trigrams the question shares with the nearest
+# past question *of the intent that the model says* (`library.similarity`: 1 where all are shared).
+# It answers only where this is as high as for 98 % of the questions that we kept. (`loose` and
+# `strict` are the thresholds chosen on clean and on typed questions.)
+
+
+# %%
+def near(texts, intents):
+    """How like each text the nearest past question of an intent is, 0 to 1."""
+    like = workshop.likeness(texts, past.texts)
+    return np.where(past.intents == np.asarray(intents)[:, None], like, 0).max(1)
+
+
+least = np.quantile(near(kept.texts, kept.intents), 0.02)
+strange = workshop.Questions([made.text for name in ("reviews", "news")
+                              for made in world(name).sample(50, "test")], np.full(100, -1))
+passed = {}
+for name, questions in {"clean": asked, "typed": typed, "strange": strange}.items():
+    says, sure = read(plain.predict, questions)
+    like = near(questions.texts, says) >= least
+    passed[name] = {"loose": np.mean(sure >= loose), "strict": np.mean(sure >= strict),
+                    "loose and near": np.mean((sure >= loose) & like)}
+    print(f"{name:8} answered:", ", ".join(f"{k} {v:.1%}" for k, v in passed[name].items()))
+course.claim("16.strange", passed=passed)
+
+# %% [markdown]
+# ## 5 · Somebody chooses the words
+#
+# So far nobody meant harm. Now somebody rewrites his question so that its intent stays and the
+# answer becomes wrong: he changes at most two words, sees the probabilities, and goes on greedily
+# (`workshop.attacked`). Each word may become a **known substitute**, of which the world guarantees
+# that the intent stays, or may get one **chosen typo**.
+#
+# There are two defences. `bank-robust`, the model in the program, has plain adversarial training
+# behind it: it was trained on typos and known substitutes, as in lesson 08. **Letters in front**
+# trains nothing: a word that no past question holds becomes the nearest one that does, by pairs of
+# letters (`workshop.Speller`, 20 lines; not in the program). Every system is attacked anew, with
+# the speller in it: an attack on the plain model alone would flatter all others.
+#
+# ### Prediction 16.c: training or letters?
+
+# %%
+guess = course.predict(
+    "16.c",
+    "under chosen typos: which has more intents right?",
+    guess=None,
+    options=("the trained model", "letters in front of the plain model"),
+)
+
+# %%
+trained = workshop.classifier(bank, "robust", encoder)
+spell = workshop.Speller(past.texts)
+systems = {
+    "plain": plain.predict,
+    "trained": trained.predict,
+    "letters + plain": lambda texts: plain.predict([spell(text) for text in texts]),
+    "letters + trained": lambda texts: trained.predict([spell(text) for text in texts]),
+}
+hard = asked.first(profile.pick(84, 280))
+options = {"chosen typos": workshop.typos}
+if bank.train is None:  # of real questions nobody knows substitutes that keep the intent
+    options["substitutes"] = world("bank").substitutes
+sets, correct, weakest = {}, {}, {}
+for name, predict in systems.items():
+    sets[name] = {"clean": asked, "typed": typed}
+    for way, option in options.items():
+        sets[name][way] = hard.written(workshop.attacked(predict, hard, option))
+    for way, questions in sets[name].items():
+        right = read(predict, questions)[0] == questions.intents
+        correct[name, way] = float(right.mean())
+        weakest[name, way] = workshop.worst_intents(right, questions.intents, names, 1)[0]
+
+# %%
+guess.reveal("the trained model" if correct["trained", "chosen typos"]
+             > correct["letters + plain", "chosen typos"] else
+             "letters in front of the plain model")
+for name in systems:
+    print(f"{name:18}", ", ".join(f"{way} {correct[name, way]:.1%}" for way in sets[name]),
+          "· worst intent, typed: {} {} of {}".format(*weakest[name, "typed"]))
+course.claim("16.defences", right={name: correct[name, "chosen typos"] for name in systems})
+if "substitutes" in options:
+    course.claim("16.substitutes", right={name: correct[name, "substitutes"] for name in systems})
+figures.attacks(correct, {way: len(questions) for way, questions in sets["plain"].items()})
+
+# %% [markdown]
+# *The figure: intents right, for four systems, without an attack, with random typos, and under both
+# attacks, each against the system itself.*
+#
+# <details><summary>What you should see</summary>
+#
+# Chosen typos bring the plain model down. Training helps a lot. Twenty lines of letters help about
+# as much or more, because they undo what the attacker does before the model sees it; both together
+# leave little. Two substitutes hurt less, and against them letters are no use: *revoke* is a word
+# that they know. (Letters have it easy here: this world has a few hundred words, and nearly all
+# stand in the store. Real questions bring new words and names, which letters may bend into others.)
+#
+# </details>
+#
+# With 84 questions a share under attack is good to about ten points, so do not read small
+# differences; and an attacker who tries more typos a word than our four finds more. The next
+# question is what happens to the promise.
+
+# %%
+shown = {}
+for way in ("clean", "typed", "chosen typos"):
+    questions = sets["plain"][way]
+    guessed, sureness = read(plain.predict, questions)
+    shown[way] = sureness, guessed == questions.intents
+broken_promise = {}
+for name, predict in systems.items():
+    threshold = chosen_on(predict, kept_typed)
+    for way, questions in sets[name].items():
+        coverage, risk = outcome(predict, questions, threshold)
+        broken_promise[name, way] = risk
+        print(f"{name:18} {way:13} {coverage:6.1%} answered, {risk:5.1%} of these wrong")
+course.claim("16.attacked", wrong=broken_promise["plain", "chosen typos"])
+
+# %%
+figures.curves(shown, {way: (loose, strict) for way in shown})
+
+# %% [markdown]
+# *The figure: the plain model's curves. A star is a threshold that was chosen before, on clean or
+# on typed questions.*
+#
+# <details><summary>What you should see</summary>
+#
+# Without attack the curve lies on the axis. Under chosen typos it stays above 5 % even far to the
+# left: the model is sure and wrong, so no threshold that answers more than a few questions keeps
+# the promise. A system that reads the question comes nearer to it.
+#
+# The program was measured in the same way, with twice as many typos a word: under chosen typos
+# 88 % of its answers were wrong with a plain model, and 39 % with `bank-robust` (40 questions;
+# `docs/results/assistant.md`).
+#
+# In the lines above, compare `plain` and `letters + plain` under substitutes. Letters make typed
+# questions easy, so the threshold chosen on these came out low; and so the system now answers
+# substitutes that the plain model handed over, some of them wrongly. A defence against one attack
+# changed what happens under another.
+#
+# </details>
+#
+# ## 6 · Somebody writes into the store
+#
+# Answers by people enter the store. Suppose that one source enters `k` real questions of an intent
+# with a wrong answer ("please call this number …"). Other people's questions are answered by the
+# twelve nearest rows. A row costs nothing, so whoever wants many votes writes many rows. A *source*
+# (a person with a name and a key) is harder to come by.
+
+# %%
+figures.ballots()
+
+# %% [markdown]
+# *The figure: five near rows, three of them wrong and all by one stranger. Counted as rows the
+# wrong answer wins, counted by source it loses. (The votes of this page have weights, too.)*
+#
+# ### Exercise 16.3: a vote of sources · ●●○ · 10 min
+#
+# Write `vote(said)`. `said` is a list of triples `(answer, source, score)`, one a row, with scores
+# above 0; it may be empty. For each answer, every source that gave it counts once, with its *best*
+# score for that answer, however many rows it has; the answer's weight is the sum over these
+# sources. A source may back two answers, and then counts for each. Return a list of pairs
+# `(answer, weight)`, the heaviest first; equal weights may stand in any order. Leave `said` as it
+# is.
+#
+# <details><summary>Hint</summary>
+#
+# Two dicts, one after the other: from `(answer, source)` to the best score, then from `answer` to
+# the sum of those.
+#
+# </details>
+
+
+# %%
+def vote(said):
+    """[(answer, weight)], the heaviest first: the sum of each source's best score for it."""
+    # SOLUTION
+
+
+vote = course.exercise("16.3", vote)
+
+# %% [markdown]
+# Who decides: the nearest row, a vote of the twelve nearest *rows*, or a vote of their *sources*?
+# And what if the attacker has `k` sources, one a row? As in the program, a row's score is its
+# similarity squared: who is half as near counts a quarter. (The program also takes no more than two
+# rows of one source among the twelve.)
+
+# %%
+bad = bank.spare
+good_like = workshop.likeness(asked.texts, past.texts)
+bad_like = workshop.likeness(asked.texts, bad.texts)
+source = np.arange(len(past)) // len(names) % 5  # five people have answered the past questions
+
+
+def capture(j, k, ballot, sources=1):
+    """Whether question j gets the wrong answer, with k wrong rows of its intent in the store."""
+    rows = [(int(past.intents[i]), f"agent {source[i]}", good_like[j, i])
+            for i in np.argsort(-good_like[j])[:12]]
+    own = np.flatnonzero(bad.intents == asked.intents[j])[:k]
+    rows += [("wrong", f"stranger {n % sources}", bad_like[j, i]) for n, i in enumerate(own)]
+    rows = sorted((row for row in rows if row[2] > 0), key=lambda row: -row[2])[:12]
+    if ballot == "nearest row":
+        return rows[0][0] == "wrong"
+    if ballot == "vote of rows":  # each row a source of its own
+        rows = [(answer, n, like) for n, (answer, _, like) in enumerate(rows)]
+    return vote([(answer, who, like**2) for answer, who, like in rows])[0][0] == "wrong"
+
+
+# %%
+captured = {}
+for k in (1, 3, 5, 10):
+    for ballot in ("nearest row", "vote of rows", "vote of sources"):
+        captured[ballot, k] = np.mean([capture(j, k, ballot) for j in range(len(asked))])
+    captured["k sources", k] = np.mean([capture(j, k, "vote of sources", k)
+                                        for j in range(len(asked))])
+    print(f"k = {k:2}:", ", ".join(f"{name} {share:.1%}" for (name, n), share in captured.items()
+                                   if n == k))
+course.claim("16.poison", captured=captured)
+figures.poisoned(captured)
+
+# %% [markdown]
+# *The figure: the share of other people's questions that get the wrong answer, over k. "k sources"
+# is the vote of sources where each wrong row has a source of its own.*
+#
+# <details><summary>What you should see</summary>
+#
+# By the nearest row the wrong answer grows with k, though it stays below k/(k + 20), its share of
+# the rows of that intent. Votes of rows help as long as the wrong rows are few. Votes of sources
+# hold, until somebody is k sources.
+#
+# </details>
+#
+# Could one row do more, if it is *made* to be near? `workshop.crafted` builds one of 40 characters
+# word by word: always the word that brings it nearest to ten questions of an intent.
+
+# %%
+by_intent = [[bad.texts[i] for i in np.flatnonzero(bad.intents == y)] for y in range(len(names))]
+crafted = [workshop.crafted(own) for own in by_intent]
+print(f"{names[0]}: {crafted[0]!r}, and a real one: {by_intent[0][0]!r}")
+nearest = good_like.max(1)
+likes = {"crafted": workshop.likeness(asked.texts, crafted),
+         "real": workshop.likeness(asked.texts, [own[0] for own in by_intent])}
+caught = {name: np.mean(like[range(len(asked)), asked.intents] > nearest)
+          for name, like in likes.items()}
+print("captured by the nearest row:", ", ".join(f"{k} {v:.1%}" for k, v in caught.items()))
+course.claim("16.crafted", **caught)
+
+# %% [markdown]
+# Not here. A store of questions has a near row for everything that is asked often, so an attacker
+# gains by numbers, not by wording; and against numbers there is the vote.
+#
+# So sources must be people whom somebody has let in. The program does one thing more: what a person
+# answers stays in **quarantine** until a *second* person has confirmed it. In SQL that is a column.
+# (A history that is imported is served at once: whoever imports it vouches for it.)
+
+# %%
+db = sqlite3.connect(":memory:")
+db.execute("CREATE TABLE entries (question, answer, source, state)")
+db.execute("INSERT INTO entries VALUES (?, ?, ?, 'quarantine')",
+           ("where is my card", "call this number", "stranger"))
+served = "SELECT count(*) FROM entries WHERE state = 'served'"
+before = db.execute(served).fetchone()[0]
+confirm = "UPDATE entries SET state = 'served' WHERE rowid = ? AND source <> ?"
+db.execute(confirm, (1, "stranger"))  # nobody confirms his own
+alone = db.execute(served).fetchone()[0]
+db.execute(confirm, (1, "agent 2"))
+after = db.execute(served).fetchone()[0]
+print(f"served: {before}, after the stranger's own yes: {alone}, after agent 2's: {after}")
+course.claim("16.quarantine", before=before + alone, after=after)
+
+# %% [markdown]
+# ## Recap
+#
+# - Intent, answer and confidence are three decisions. Report wrong answers *at a coverage*, the
+#   hand-over rate and the worst intent, not the mean accuracy.
+# - Trigrams instead of words: one word in `CREATE TABLE`, and typos lose their force.
+# - Users' text handed to FTS5 as a query is an injection. Build queries from parts that can only be
+#   data, and test the property on random strings.
+# - A threshold holds for questions like those it was chosen on, and not under attack. Strange
+#   questions need a second look at how near a past question is.
+# - Training helps against chosen typos, letters in front help about as much, both most. Letters do
+#   nothing against substitutes.
+# - In a store rows are free and sources are not: let sources vote, and let a second person confirm.
+#
+# ## What could go wrong
+#
+# - **The threshold is chosen on the training texts**: the model is surer of them than of others.
+# - **`MATCH` with an f-string**: then the text is SQL as well. `MATCH ?` *and* a safe query.
+# - **Rows are stored as written and queries are folded**, or the other way round: commas make
+#   trigrams of their own.
+# - **The attack stops at the model**, and the speller in front of it is never attacked.
+# - **Long questions.** We took short ones that tell of one thing. The world's ordinary ones have
+#   side remarks on other things (`world("bank").sample(5, "test")`): a search by letters reads the
+#   remark as well, so measure the store on them.
+# - **Wrong labels set the threshold.** With 14 % of doubtful labels "at most 5 % wrong" asks for
+#   more than the labels can say. Read what is counted as wrong before you choose.
+#
+# ## Further reading
+#
+# - G. V. Cormack, C. L. A. Clarke, S. Büttcher, *Reciprocal Rank Fusion Outperforms Condorcet and
+#   Individual Rank Learning Methods*, SIGIR 2009.
+# - I. Casanueva, T. Temčinas, D. Gerz, M. Henderson, I. Vulić, *Efficient Intent Detection with
+#   Dual Sentence Encoders*, NLP for ConvAI 2020, arXiv 2003.04807. Banking77.
+# - C. Ying, S. Thomas, *Label Errors in BANKING77*, Insights 2022.
+# - R. El-Yaniv, Y. Wiener, *On the Foundations of Noise-free Selective Classification*, JMLR 11,
+#   2010. Risk and coverage.
+# - E. Jones, R. Jia, A. Raghunathan, P. Liang, *Robust Encodings: A Framework for Combating
+#   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Words become classes of words, with a proof.
+# - D. Pruthi, B. Dhingra, Z. C. Lipton, *Combating Adversarial Misspellings with Robust Word
+#   Recognition*, ACL 2019, arXiv 1905.11268. A learned speller in front.
+# - Z. Zhong et al., *Poisoning Retrieval Corpora by Injecting Adversarial Passages*, EMNLP 2023,
+#   arXiv 2310.19156.
+# - *SQLite FTS5 Extension*, sqlite.org/fts5.html: the query language, and "FTS5 Strings".
+#
+# > **Ethics** The threat model of this lesson: users who write whatever they like and may read
+# > probabilities, changing at most two words of a question; and one source that may enter `k` rows.
+# > Nobody sees the store or the thresholds. Who is hurt by a wrong answer about a stolen card is
+# > never the attacker of the store. So a person must be within reach, and must not be the place to
+# > which only some intents are sent.
+
+# %%
+course.progress("16")
+
+# %% [markdown]
+# ## Appendix: two rankings
+#
+# It builds on sections 1 to 3 and nothing builds on it. About 20 minutes, of which 16 are for the
+# two exercises. Afterwards run the cell above once more. The program does without both: its store
+# is searched by letters alone. You would add them to search by meaning
+# (`library.mean_pool`, `library.fuse`).
+#
+# ## Vectors, and one ranking of two
+#
+# The model can look things up, too. Its last layer has a vector for each token; their mean is a
+# vector for the question (**mean pooling**), and near questions have near vectors. A batch is
+# padded to its longest text, and the vectors of padding are there as well.
+#
+# ### Exercise 16.4: mean pooling · ●○○ · 8 min
+#
+# Write `mean_pool(hidden, mask)`. `hidden` is `(batch, tokens, hidden)`, floats; `mask` is
+# `(batch, tokens)`, integers, 1 for a token and 0 for padding, which may stand on either side.
+# Return a tensor `(batch, hidden)` of the dtype of `hidden`: the mean of each text's token vectors.
+# Vectors of padding may be anything, `nan` as well, and must not matter. Each text has at least one
+# token. Leave the inputs as they are.
+#
+# <details><summary>Hint</summary>
+#
+# `mask.bool()[..., None]` has a shape that fits to `hidden`. `torch.where(real, hidden, 0)` takes 0
+# where there is padding; multiplying would keep `nan`, for `0 · nan` is `nan`. Divide by each
+# text's own count.
+#
+# </details>
+
+
+# %%
+def mean_pool(hidden, mask):
+    """The mean of each text's token vectors, padding left out, (batch, hidden)."""
+    # SOLUTION
+
+
+mean_pool = course.exercise("16.4", mean_pool)
+
+
+# %%
+def vectors(victim, texts, pool=mean_pool):
+    """(texts, hidden) of length 1."""
+    out = []
+    for k in range(0, len(texts), 64):
+        batch = victim.encode(texts[k : k + 64], [0] * len(texts[k : k + 64]))
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        with torch.no_grad():
+            hidden = victim.model.base_model(**inputs).last_hidden_state
+        out.append(pool(hidden, batch["attention_mask"]))
+    found = torch.cat(out)
+    return (found / found.norm(dim=1, keepdim=True)).cpu().numpy()
+
+
+pair = [min(asked.texts, key=len), max(asked.texts, key=len)]
+ways = {"without the mask": lambda hidden, mask: hidden.mean(1), "with the mask": mean_pool}
+moved = {}
+for name, pool in ways.items():
+    alone, beside = vectors(plain, pair[:1], pool), vectors(plain, pair, pool)
+    moved[name] = float(np.linalg.norm(alone[0] - beside[0]))
+    print(f"{name:17} the vector of {pair[0]!r} moves by {moved[name]:.1e} beside a long text")
+course.claim("16.pooling", plain=moved["without the mask"], masked=moved["with the mask"])
+
+# %% [markdown]
+# So without the mask an answer depends on who else asks at that moment: a bug that no test with
+# single questions shows.
+#
+# Now there are two rankings, by trigrams and by vectors. Their scores have nothing in common, but
+# places do. **Reciprocal rank fusion** (Cormack, Clarke and Büttcher 2009) gives an item
+#
+# $$\sum_{\text{rankings that hold it}} \frac{1}{k + \text{place}},\qquad k = 60,$$
+#
+# with the first place 1. A large `k` makes places nearly equal, so that *being in both* counts; a
+# small one makes the first place count.
+#
+# ### Exercise 16.5: reciprocal rank fusion · ●○○ · 8 min
+#
+# Write `fuse(rankings, k=60)`. `rankings` is a list of lists of items, the best first; some may be
+# empty, none holds an item twice. Return a list of pairs `(item, score)` for every item that is in
+# any ranking, the highest score first; equal scores may stand in any order. Leave the rankings as
+# they are.
+#
+# <details><summary>Hint</summary>
+#
+# A dict from item to score, `enumerate(ranking, 1)` for the places, and
+# `sorted(…, key=lambda pair: -pair[1])` at the end.
+#
+# </details>
+
+
+# %%
+def fuse(rankings, k=60):
+    """[(item, score)], the highest score first: the sum of 1 / (k + place) over the rankings."""
+    # SOLUTION
+
+
+fuse = course.exercise("16.5", fuse)
+
+# %%
+stored = vectors(plain, past.texts)
+nearest = [[int(i) for i in np.argsort(-(stored @ v), kind="stable")[:20]]
+           for v in vectors(plain, typed.texts)]
+letters = rankings["trigram", "with typos"]
+fused = [fuse([a, b]) for a, b in zip(letters, nearest, strict=True)]
+
+far = 0.0  # from the sums by hand, over all items
+for a, b, pairs in zip(letters, nearest, fused, strict=True):
+    for item, score in pairs:
+        by_hand = sum(1 / (60 + r.index(item) + 1) for r in (a, b) if item in r)
+        far = max(far, abs(score - by_hand))
+found = {"trigrams": hits(letters, typed), "vectors": hits(nearest, typed),
+         "fused": hits([[item for item, _ in pairs] for pairs in fused], typed)}
+print("with typos:", ", ".join(f"{name} {share:.1%}" for name, share in found.items()))
+course.claim("16.fused", apart=far, found=found)

@@ -1,0 +1,228 @@
+"""What lesson 16 uses and does not teach: questions and classifiers, slips of the fingers, a greedy
+attacker, a speller, a crafted row, and a count by intent."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset
+
+from advlib.attacks import RandomTypos
+from advlib.attacks.words import misspellings
+from advlib.corpora import replace, words, world
+from advlib.data import load_text
+from advlib.finetuning import finetune
+from advlib.models import Classifier, load_classifier
+from advlib.objectives import Words
+from advlib.systems.retrieval import fold, trigrams
+
+BANK = world("bank")
+KINDS = ("swap", "drop", "insert", "key")
+ASIDE = {"but", "although", "however", "while"}  # what tells of another thing as well
+STORED, ASKED = 20, 10  # questions of an intent
+
+
+@dataclass(frozen=True)
+class Questions:
+    """texts, and the number of each one's intent (n,)."""
+
+    texts: list[str]
+    intents: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def first(self, n: int) -> Questions:
+        return Questions(self.texts[:n], self.intents[:n])
+
+    def written(self, texts: Sequence[str]) -> Questions:
+        """The same questions in other words."""
+        return Questions(list(texts), self.intents)
+
+
+@dataclass(frozen=True)
+class Bank:
+    """names: of the intents. past: questions in the store. spare: others, of which an attacker
+    makes rows. kept: what thresholds are chosen on. asked: what is measured on. train: what a
+    classifier is fitted on; None for the world, which has its own two."""
+
+    names: list[str]
+    past: Questions
+    spare: Questions
+    kept: Questions
+    asked: Questions
+    train: Dataset | None = None
+
+
+def bank(source: str) -> Bank:
+    """The world "bank", or real questions: a data set of the Hub by its name, or a folder with
+    train.csv and test.csv. No question of `kept` or `asked` is in `train` or `past`."""
+    if source == "bank":
+        first = short_questions(STORED + ASKED, "validation", seed=1)
+        kept = short_questions(STORED, "validation", seed=7, without=first.texts)
+        return Bank(list(BANK.labels), *_two(first, STORED * len(BANK.labels)), kept,
+                    short_questions(ASKED, "test", seed=16))  # fmt: skip
+    data = load_text(source)
+    names, train = data["train"].features["label"].names, data["train"]
+    past, spare = _two(_in_turn(train, STORED + ASKED), STORED * len(names))
+    return Bank(names, past, spare, _in_turn(data["validation"], STORED),
+                _in_turn(data["test"], ASKED), train)  # fmt: skip
+
+
+def _in_turn(rows: Dataset, per: int) -> Questions:
+    """So many questions of each intent at most, one of each in turn."""
+    kept: dict[int, list[str]] = {}
+    for text, label in zip(rows["text"], rows["label"], strict=True):
+        kept.setdefault(label, []).append(text)
+    turns = [(own[turn], label) for turn in range(per) for label, own in sorted(kept.items())
+             if turn < len(own)]  # fmt: skip
+    return Questions([text for text, _ in turns], np.array([label for _, label in turns]))
+
+
+def _two(all_of_them: Questions, n: int) -> tuple[Questions, Questions]:
+    """The first n, and the others."""
+    texts, intents = all_of_them.texts, all_of_them.intents
+    return Questions(texts[:n], intents[:n]), Questions(texts[n:], intents[n:])
+
+
+def short_questions(per: int, split: str, seed: int, without: Sequence[str] = (),
+                    most: int = 13) -> Questions:  # fmt: skip
+    """So many questions of each intent of the world, of at most `most` words, that tell of one
+    thing alone; one of each in turn."""
+    seen, kept = set(without), {label: [] for label in range(len(BANK.labels))}
+    for draw in range(100):
+        for made in BANK.sample(1400, split, seed=100 * seed + draw):
+            own, short = kept[made.label], len(words(made.text)) <= most
+            alone = not ASIDE & set(fold(made.text).split())
+            if short and alone and made.text not in seen and len(own) < per:
+                seen.add(made.text)
+                own.append(made)
+        if all(len(own) == per for own in kept.values()):
+            break
+    rows = [made for turn in zip(*kept.values(), strict=True) for made in turn]
+    return Questions([r.text for r in rows], np.array([r.label for r in rows]))
+
+
+def classifier(of: Bank, kind: str, encoder: str) -> Classifier:
+    """kind: "clean" or "robust". The course's own for the world; for real questions `encoder` is
+    fine-tuned, plainly or on random typos as well: for a GPU."""
+    if of.train is None:
+        return load_classifier(f"bank-{kind}")
+    victim = load_classifier(encoder, labels=of.names)
+    slips = RandomTypos(kinds=KINDS, per_kind=12, max_changed=0.3)
+    objective = Words(slips, victim, of.train) if kind == "robust" else None
+    with tempfile.TemporaryDirectory() as folder:
+        finetune(victim, of.train, objective, out=folder, disable_tqdm=True)
+    return victim
+
+
+def typos(text: str, per_kind: int = 1) -> list[tuple[str, ...]]:
+    """For each word, what one slip of the fingers makes of it; first and last letter stay."""
+    return [misspellings(word, KINDS, per_kind) for word in words(text)]
+
+
+def slipped(text: str, seed: int, share: float = 0.3) -> str:
+    """The text with a slip in a share of its words, drawn at random."""
+    rng, options = random.Random(f"{seed} {text}"), typos(text, 2)
+    places = [i for i, several in enumerate(options) if several]
+    drawn = rng.sample(places, min(len(places), max(1, round(share * len(options)))))
+    return replace(text, {i: rng.choice(options[i]) for i in drawn})
+
+
+def attacked(predict: Callable, asked: Questions, options: Callable, changed: int = 2) -> list[str]:
+    """Greedy, all texts at once: of all versions with one more word changed, the one with the
+    least margin of the true intent, until another intent wins or `changed` words are changed.
+    predict: texts -> (n, intents), probabilities. options: text -> for each word its versions."""
+    texts = list(asked.texts)
+    best, done = _margins(predict, texts, asked.intents), [set() for _ in texts]
+    for _ in range(changed):
+        tried = [(j, i, replace(texts[j], {i: new}))
+                 for j in np.flatnonzero(best > 0) for i, several in enumerate(options(texts[j]))
+                 if i not in done[j] for new in several]  # fmt: skip
+        if not tried:
+            break
+        owner = np.array([j for j, _, _ in tried])
+        margins = _margins(predict, [text for _, _, text in tried], asked.intents[owner])
+        for j in np.unique(owner):
+            own = np.flatnonzero(owner == j)
+            k = own[margins[own].argmin()]
+            if margins[k] < best[j]:
+                best[j], texts[j] = margins[k], tried[k][2]
+                done[j].add(tried[k][1])
+    return texts
+
+
+def _margins(predict: Callable, texts: list[str], intents: np.ndarray) -> np.ndarray:
+    p, rows = np.array(predict(texts)), np.arange(len(texts))
+    right = p[rows, intents].copy()
+    p[rows, intents] = -1
+    return right - p.max(1)
+
+
+class Speller:
+    """Letters in front: each word that stands in none of `texts` becomes the nearest one that does,
+    by pairs of letters (Dice), where any is near enough."""
+
+    def __init__(self, texts: Sequence[str], near: float = 0.5):
+        self.known = sorted({word for text in texts for word in fold(text).split()})
+        self.pairs = [_pairs(word) for word in self.known]
+        self.near, self.seen = near, {word: word for word in self.known}
+
+    def word(self, word: str) -> str:
+        if word not in self.seen:
+            mine = _pairs(word)
+            likeness = [2 * len(mine & other) / (len(mine) + len(other)) for other in self.pairs]
+            best = int(np.argmax(likeness))
+            self.seen[word] = self.known[best] if likeness[best] >= self.near else word
+        return self.seen[word]
+
+    def __call__(self, text: str) -> str:
+        return replace(text, {i: self.word(word.lower()) for i, word in enumerate(words(text))
+                              if len(word) > 3 and fold(word) == word.lower()
+                              and self.word(word.lower()) != word.lower()})  # fmt: skip
+
+
+def _pairs(word: str) -> set[str]:
+    word = f"^{word}$"
+    return {word[i : i + 2] for i in range(len(word) - 1)}
+
+
+def worst_intents(right: np.ndarray, intents: np.ndarray, names: Sequence[str],
+                  n: int = 3) -> list[tuple[str, int, int]]:  # fmt: skip
+    """(intent, right, questions) of those with the lowest shares of right answers."""
+    rows = [(names[k], int(right[intents == k].sum()), int((intents == k).sum()))
+            for k in np.unique(intents)]  # fmt: skip
+    return sorted(rows, key=lambda row: row[1] / row[2])[:n]
+
+
+def crafted(targets: Sequence[str], most: int = 40) -> str:
+    """A row of at most `most` characters, greedily: of the targets' words the one more that brings
+    it nearest to the targets, on average, until none does."""
+    known = sorted({word for target in targets for word in fold(target).split()})
+    wanted, text, best = [set(trigrams(target)) for target in targets], "", 0.0
+
+    def near(row: str) -> float:
+        own = set(trigrams(row))
+        return float(np.mean([2 * len(own & w) / max(1, len(own) + len(w)) for w in wanted]))
+
+    while True:
+        longer = [row for word in known if len(row := f"{text} {word}".strip()) <= most]
+        scores = [near(row) for row in longer]
+        if not longer or max(scores) <= best:
+            return text
+        best, text = max(scores), longer[int(np.argmax(scores))]
+
+
+def likeness(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
+    """(a, b): the library's `similarity` of each text with each, all at once."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    count = CountVectorizer(analyzer=trigrams, binary=True, dtype=np.float32)
+    found = count.fit_transform([*a, *b])
+    first, second = found[: len(a)], found[len(a) :]
+    size = np.asarray(first.sum(1)) + np.asarray(second.sum(1)).T
+    return 2 * (first @ second.T).toarray() / np.maximum(size, 1)
