@@ -556,7 +556,7 @@ from advlib.generative import ContinuousAttack, ContinuousTraining, Generator, t
 from course.lesson_15.frames import rows_to_learn
 
 to_learn, trained = rows_to_learn(policy, profile.pick(360, 1500)), {"policy": policy}
-for name, layer, weight, steps in (("continuous", 0, 3, 60), ("latent", 1, 1, 40)):
+for name, layer, weight, steps in (("continuous", 0, 3, 60), ("latent", 1, 1, 30)):
     inner = ContinuousAttack(eps=0.5, steps=3, layer=layer)  # eps in units; the library's `push`
     trained[name] = Generator(copy.deepcopy(policy.model), policy.tokenizer)
     tune(trained[name], to_learn, ContinuousTraining(inner, REFUSAL, utility=weight),
@@ -633,9 +633,10 @@ for name, prompts in said_to.items():
     answers = strong.answer(prompts)
     rows[name], more = tally(answers), {i for i, answer in enumerate(answers) if broken(answer)}
     hit |= more
-rows["old, latent"] = tally(trained["latent"].answer(attacked[some]))  # the other training
 for name, row in rows.items():
     print(f"{name:14} n = {sum(row.values())}: {row}")
+print(f"old suffixes on the latent training's model: "
+      f"{tally(trained['latent'].answer(attacked[some]))}")
 print(f"by any attack: {len(hit)} of {len(museums[some])} broken, 95 % interval up to "
       f"{wilson(len(hit), len(museums[some]))[1]:.0%}")
 course.claim("15.adaptive", rows=rows, worst=len(hit), n=len(museums[some]))
