@@ -284,7 +284,7 @@ guess = course.predict(
 )
 
 # %%
-biased = dated(profile.pick(640, 3000), "train", dial=0.95, seed=3)
+biased = dated(profile.pick(800, 3000), "train", dial=0.95, seed=3)
 month_reader = trained(biased)
 right = (margins(month_reader, texts).numpy() > 0) == labels
 month_maps = maps_of(month_reader, texts)
@@ -352,7 +352,7 @@ def attack_map(victim, text, method, most=3):
 
 
 # %%
-clean, method, some = victims["clean"], gradient_times_input, texts[: profile.pick(8, 60)]
+clean, method, some = victims["clean"], gradient_times_input, texts[: profile.pick(10, 60)]
 attacked, other = {}, []
 for name in ("clean", "robust"):
     victim, attacked[name] = victims[name], []
@@ -794,7 +794,7 @@ from scipy.stats import spearmanr
 
 from course.lesson_13.explain import scrambled
 
-first = texts[: profile.pick(8, 100)]
+first = texts[: profile.pick(16, 100)]
 stages = ("pooler|classifier", "layer.2", "layer.1", "layer.0")
 agree = {m: [1.0] for m in four}
 for k in range(len(stages)):
@@ -863,7 +863,7 @@ def as_labels(victim):
 
 readings = {"the world": lambda texts: [reads(t) for t in texts],
             "clean": as_labels(clean), "month reader": as_labels(month_reader)}  # fmt: skip
-short = texts[: profile.pick(16, 60)]
+short = texts[: profile.pick(24, 60)]
 edits, sizes = {name: [] for name in readings}, {}
 for text in short:
     options, at = opposites(text), month_at(text)
