@@ -412,10 +412,39 @@ def test_queries_are_all_that_the_model_reads(gpt):
                    RandomSearch(length=3, steps=4, candidates=8, stop=False),
                    RandomSuffix(length=3, candidates=9)):  # fmt: skip
         read = 0
-        assert sum(found.queries for found in attack(gpt, ASKED)) == read > 0
+        begun = len(ASKED)  # the beginning of each prompt is read once, by itself: no query
+        assert sum(found.queries for found in attack(gpt, ASKED)) == read - begun > 0
         read = 0
-        assert attack.universal(gpt, ASKED).queries == read > 0
+        assert attack.universal(gpt, ASKED).queries == read - begun > 0
     handle.remove()
+
+
+def test_what_is_kept_of_a_prompt_changes_no_loss(any_model):
+    frame = _Frame(any_model, _Goal(ASKED, [TARGET, "no", TARGET]), "! ! !")
+    free = (~frame.banned).nonzero()[:, 0]
+    draw = torch.Generator().manual_seed(0)
+    some = free[torch.randint(len(free), (5, len(frame.first)), generator=draw)]
+    batch = frame.batch(some)
+    with torch.no_grad():
+        losses, first = any_model.token_losses(batch)
+    mean = losses.sum(1) / (batch["labels"] != -100).sum(1)
+    for _ in range(2):  # a pass leaves what is kept as it was
+        found, hits = frame.losses(some)
+        assert torch.allclose(found, mean.view(5, 3).mean(1), atol=1e-5)
+        assert torch.equal(hits, first.all(1).view(5, 3).all(1))
+
+
+def test_answers_that_are_judged_together_change_nothing(gpt, monkeypatch):
+    attack, found = GCG(length=3, steps=12, candidates=24), {}
+    longest = attack(gpt, ASKED[:1], done=lambda answer: False)[0]
+    for most in (1, 3, 50):
+        monkeypatch.setattr("advlib.generative.attacks.JUDGED_AT_ONCE", most)
+        asked = []
+        done = lambda answer, asked=asked: asked.append(answer) or len(asked) == 4  # noqa: E731
+        found[most] = attack(gpt, ASKED[:1], done=done)[0]
+        assert attack(gpt, ASKED[:1], done=lambda answer: False)[0] == longest
+    assert found[1] == found[3] == found[50]
+    assert found[1].step is not None and found[1].queries < longest.queries
 
 
 def test_a_universal_suffix_lowers_the_loss_of_all_together(any_model):
@@ -590,6 +619,7 @@ def test_the_objective_is_the_sum_of_its_terms(gpt, layer):
 
 def test_lora_trains_its_own_weights_alone(any_model):
     pytest.importorskip("peft")
+    torch.manual_seed(0)  # of the low-rank matrices
     lora = with_lora(any_model, rank=2)
     frozen = {n: p.clone() for n, p in lora.model.named_parameters() if not p.requires_grad}
     assert frozen and any(p.requires_grad for p in lora.model.parameters())

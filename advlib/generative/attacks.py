@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from advlib.corpora.engine import Text
 from advlib.embeddings import attack_mode, embedding_table, output_scale
 from advlib.generative.models import Batch, Generator, marks, unit
 from advlib.perturbation import Ball, check_eps
+
+JUDGED_AT_ONCE = 8  # answers that are written together for the attacker's judge
 
 
 def check_counts(**counts) -> None:
@@ -163,35 +169,41 @@ class SuffixSearch:
             best, hit, said = (x[0] for x in self._worth(frame, ids[None], reader))
             losses = [float(said)]
             check_finite(best, self)
-            reached, written = self._reached(frame, ids, hit)
-            queries += written
-            for step in range(self.steps):
-                if reached and (self.stop or goal.done):
-                    return Suffix(frame.text(ids), tuple(losses), queries, step)
+
+            def now(step: int | None) -> Suffix:
+                return Suffix(frame.text(ids), tuple(losses), queries, step)
+
+            if goal.done:
+                queries += 1
+                if frame.first_done([now(0)]):
+                    return now(0)
+            unread = []  # better suffixes, the answers to which are still to be judged
+            for step in range(1, self.steps + 1):
+                if hit and self.stop and not goal.done:
+                    return now(step - 1)
                 pool, seen = self._pool(frame, ids, reader)
                 queries += seen
                 some = _draw(pool, ids, self.candidates, random)
                 some = some[frame.survive(some)]
                 kept, queries = kept + len(some), queries + len(some) * len(goal.prompts)
+                better = False
                 if len(some):
                     worth, hits, told = self._worth(frame, some, reader)
                     i = int(worth.argmin())
-                    if worth[i] < best:
-                        ids, best, said = some[i], worth[i], told[i]
-                        reached, written = self._reached(frame, ids, hits[i])
-                        queries += written
+                    if better := bool(worth[i] < best):
+                        ids, best, said, hit = some[i], worth[i], told[i], hits[i]
                 losses.append(float(said))
+                if goal.done and better:
+                    queries += 1
+                    unread.append(now(step))
+                if unread and (len(unread) == JUDGED_AT_ONCE or step == self.steps):
+                    if found := frame.first_done(unread):
+                        return found
+                    unread = []
         if not kept:
             raise ValueError(f"{self}: no candidate is read again as the tokens it was written "
                              "from; give another start")  # fmt: skip
-        return Suffix(frame.text(ids), tuple(losses), queries, self.steps if reached else None)
-
-    @staticmethod
-    def _reached(frame: _Frame, ids: Tensor, hit: Tensor) -> tuple[bool, int]:
-        """Whether the search is at its end, and how many answers were written to know it."""
-        if not frame.goal.done:
-            return bool(hit), 0
-        return frame.broken(ids), len(frame.goal.prompts)
+        return now(self.steps if hit and not goal.done else None)
 
     def _worth(self, frame, some, reader) -> tuple[Tensor, Tensor, Tensor]:
         """Of each suffix what is minimised, whether the target is reached, and its loss."""
@@ -264,10 +276,10 @@ class RandomSuffix(SuffixSearch):
             raise ValueError(f"{self}: no suffix is read again as the tokens it was written from")
         with attack_mode(generator.model, False):
             loss, hit = frame.losses(some)
-        i, queries = int(loss.argmin()), len(some) * len(goal.prompts)
-        reached, written = self._reached(frame, some[i], hit[i])
-        text, queries = frame.text(some[i]), queries + written
-        return Suffix(text, (float(loss[i]),), queries, 0 if reached else None)
+            i, queries = int(loss.argmin()), len(some) * len(goal.prompts)
+            found = Suffix(frame.text(some[i]), (float(loss[i]),), queries + bool(goal.done), 0)
+            reached = frame.first_done([found]) if goal.done else hit[i]
+        return found if reached else replace(found, step=None)
 
 
 def _draw(pool: list[Tensor], ids: Tensor, count: int, random: torch.Generator) -> Tensor:
@@ -307,6 +319,7 @@ class _Frame:
             said = generator.ids_of(target)
             ids, labels = row["ids"] + said, [-100] * len(row["ids"]) + said
             self.rows.append({"ids": ids, "labels": labels, **marks(row, len(said))})
+        self.base = generator.padded(self.rows)
         self.banned = generator.banned.to(generator.device)
         if self.banned[self.first].any():
             raise ValueError(f"the suffix {start!r} holds words that the model does not know, or "
@@ -318,11 +331,13 @@ class _Frame:
         decode = self.generator.tokenizer.decode
         return decode(ids.tolist(), clean_up_tokenization_spaces=False).strip()
 
-    def broken(self, ids: Tensor) -> bool:
-        """What the attacker's judge says of the answers with this suffix."""
-        text = self.text(ids)
-        answers = self.generator.answer([(prompt, text) for prompt in self.prompts])
-        return all(map(self.goal.done, answers))
+    def first_done(self, found: list[Suffix]) -> Suffix | None:
+        """The first of these whose answer the attacker's judge calls done. They are written
+        together, for time alone: what comes after the first is not counted as a query."""
+        answers = self.generator.answer([(self.prompts[0], suffix.text) for suffix in found])
+        done = (suffix for suffix, answer in zip(found, answers, strict=True)
+                if self.goal.done(answer))  # fmt: skip
+        return next(done, None)
 
     def survive(self, some: Tensor) -> list[int]:
         """Which suffixes, written out, are read again as the same tokens behind every prompt."""
@@ -335,24 +350,48 @@ class _Frame:
 
     def batch(self, some: Tensor) -> Batch:
         """Every prompt with every suffix: the prompts of the first suffix, then of the second."""
-        base = self.generator.padded(self.rows)
-        batch = {name: value.repeat(len(some), 1) for name, value in base.items()}
+        batch = {name: value.repeat(len(some), 1) for name, value in self.base.items()}
         batch["input_ids"][batch["suffix"]] = some.repeat_interleave(len(self.rows), 0).flatten()
         return batch
+
+    @cached_property
+    def begun(self) -> list:
+        """Of each prompt what the model keeps of the words before the suffix, which never change:
+        its keys and values. None where it keeps none."""
+        found = []
+        with torch.no_grad():
+            for before, _ in self.around:
+                ids = torch.tensor([before], device=self.generator.device, dtype=torch.long)
+                out = self.generator.model(input_ids=ids, use_cache=True) if before else None
+                found.append(getattr(out, "past_key_values", None))
+        return found
 
     @torch.no_grad()
     def losses(self, some: Tensor) -> tuple[Tensor, Tensor]:
         """Of each suffix the mean loss of the target over the prompts, and whether every word of it
         is the first choice for all of them."""
-        losses, hits = [], []
-        size = self.generator.at_once(max(len(row["ids"]) for row in self.rows))
-        for part in some.split(max(1, size // len(self.rows))):
-            batch = self.batch(part)
-            found, first = self.generator.token_losses(batch)
-            count = (batch["labels"] != -100).sum(1)
-            losses.append((found.sum(1) / count).view(len(part), -1).mean(1))
-            hits.append(first.all(1).view(len(part), -1).all(1))
-        return torch.cat(losses), torch.cat(hits)
+        losses, hits, model = [], [], self.generator.model
+        few = "logits_to_keep" in inspect.signature(model.forward).parameters
+        for row, (before, _), past in zip(self.rows, self.around, self.begun, strict=True):
+            ids = torch.tensor(row["ids"], device=some.device)
+            said = ids[row["labels"].count(-100) :]  # the target stands at the end
+            keep, first = len(said) + 1, len(before) if past is not None else 0
+            for part in some.split(self.generator.at_once(len(ids))):
+                rows = ids.repeat(len(part), 1)
+                rows[:, len(before) : len(before) + part.shape[1]] = part
+                settings = {"logits_to_keep": keep} if few else {}
+                if past is not None:
+                    settings["past_key_values"] = copy.deepcopy(past)  # a pass writes into it
+                    settings["past_key_values"].batch_repeat_interleave(len(part))
+                logits = model(input_ids=rows[:, first:], attention_mask=torch.ones_like(rows),
+                               **settings).logits[:, -keep:-1]  # fmt: skip
+                logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+                aims = said.expand(len(part), -1)
+                found = cross_entropy(logits.transpose(1, 2), aims, reduction="none")
+                losses.append(found.mean(1))
+                hits.append((logits.argmax(-1) == aims).all(1))
+        return (torch.cat(losses).view(len(self.rows), -1).mean(0),
+                torch.cat(hits).view(len(self.rows), -1).all(0))  # fmt: skip
 
     def token_gradient(self, ids: Tensor) -> Tensor:
         """(places, words) by how much the loss would rise, to first order, per unit of each word of

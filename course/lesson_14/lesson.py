@@ -359,7 +359,7 @@ filters = {
     "typos too": workshop.learned_filter(held + workshop.mistyped(held),
                                          free + workshop.mistyped(free)),
 }
-must_stay, may_go = workshop.letters(80, "test", seed=2)
+must_stay, may_go = workshop.letters(60, "test", seed=2)
 dentist = [workshop.without_relatives(text, "dentist") for text in must_stay]
 print(f"{len(must_stay)} texts that must stay, such as: {must_stay[0]}")
 
