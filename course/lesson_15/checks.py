@@ -25,6 +25,7 @@ from course.checking import (
     comparable,
     compare,
     expect,
+    seeded,
     specified,
     tensors,
     used,
@@ -43,7 +44,7 @@ def small_writer(seed: int, words: int = 17, lengths=((6, 3), (5, 2))):
                         eos_token_id=2, pad_token_id=0)  # fmt: skip
     with torch.random.fork_rng([]):
         model = GPT2LMHeadModel(config).double().eval()
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(seeded(seed))
     with torch.no_grad():
         for _, p in sorted(model.named_parameters()):
             if p.dim() > 1:
@@ -167,7 +168,7 @@ class _Asked:
 
 
 def check_step(answer) -> None:
-    g = torch.Generator().manual_seed(1520)
+    g = torch.Generator().manual_seed(seeded(1520))
     seen_places, seen_words, keeps = Counter(), Counter(), 0
     for turn in range(24):
         length, words = 7, 30
@@ -182,7 +183,7 @@ def check_step(answer) -> None:
         loss = torch.tensor(asked.of(ids))
         given = dict(ids=ids, loss=loss, places=places, table=table, tries=tries)
         result = call(answer, loss_of=asked, **given,
-                      generator=torch.Generator().manual_seed(turn))  # fmt: skip
+                      generator=torch.Generator().manual_seed(seeded(turn)))  # fmt: skip
         expect(isinstance(result, tuple | list) and len(result) == 2,
                "the step should return two things, (ids, loss)", yours=result)  # fmt: skip
         new, now = result
@@ -244,7 +245,7 @@ def _drawn_each_for_itself(answer, calls: int = 300) -> None:
     for seed in range(calls):
         asked = _Asked(torch.zeros(8, 50))
         call(answer, loss_of=asked, ids=ids, loss=torch.tensor(0.0), places=places, table=table,
-             tries=6, generator=torch.Generator().manual_seed(10_000 + seed))  # fmt: skip
+             tries=6, generator=torch.Generator().manual_seed(seeded(10_000 + seed)))  # fmt: skip
         words = [int(row[row != ids][0]) - 10 for row in asked.rows]
         every.append([(w // 6, w % 6) for w in words])
     kinds = {"places": lambda pair: pair[0], "columns of the table": lambda pair: pair[1],
@@ -288,7 +289,7 @@ def _by_its_generator(answer) -> None:
         torch.manual_seed(noise)
         asked = _Asked(torch.zeros(8, 40))
         call(answer, loss_of=asked, ids=ids, loss=torch.tensor(0.0), places=places, table=table,
-             tries=6, generator=torch.Generator().manual_seed(seed))  # fmt: skip
+             tries=6, generator=torch.Generator().manual_seed(seeded(seed)))  # fmt: skip
         return [row.tolist() for row in asked.rows]
 
     with torch.random.fork_rng([]):
