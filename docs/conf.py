@@ -47,15 +47,17 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_static_path = ["_static"]
 html_extra_path = ["../extra"]
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}
 html_css_files = ["site.css"]
 html_js_files = [("predict.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
 html_sidebars = {"index": []}
 html_theme_options = {
-    "logo": {"text": "Adversarial examples for language models"},
+    "logo": {"text": "Adversarial examples", "alt_text": ""},
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "search_as_you_type": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],

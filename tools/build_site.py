@@ -156,7 +156,7 @@ def with_bar(source: str, name: str, row: Row, repo: str) -> str:
     title, _, _, rest = source.split("\n\n", 3)
     links = [f"{{download}}`Learner's copy <../downloads/{name}.ipynb>`",
              f"{{download}}`Solved copy <../downloads/solved/{name}.ipynb>`",
-             f"{row.minutes} for you", f"runs in {row.seconds} on two CPU cores"]  # fmt: skip
+             f"{row.minutes} for you"]  # fmt: skip
     if repo != PLACEHOLDER:
         target = re.search(r"\]\((https://colab\S+?)\)$", BADGE.format(repo=repo, name=name))[1]
         links.insert(0, f"[Open in Colab]({target}){{.colab}}")
