@@ -53,7 +53,8 @@ html_css_files = ["site.css"]
 html_js_files = [("predict.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": []}
+# Pages that stand alone have nothing to show beside them.
+html_sidebars = {name: [] for name in ("index", "glossary", "reading", "contributing", "search")}
 html_theme_options = {
     "logo": {"text": "Adversarial examples", "alt_text": ""},
     "navbar_align": "left",

@@ -43,7 +43,8 @@ MATHJAX = "3.2.2"
 MATHJAX_PARTS = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions", "a11y", "sre")
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-NO_GUESS = "\n  your guess: no guess\n  result:     "
+# What a page prints of a prediction: the form shows it, and not before there is a guess.
+REVEALED = re.compile(r"^(.+)\n  your guess: no guess\n  result:     (.+)\n", re.M)
 ROW = re.compile(r"^\| (\d\d) \| \[(.+?)\]\(notebooks/\S+?\): (.+?) \(\[solved\].*?\) \| (\d+ min) "
                  r"\| (\d+ s) \|", re.M)  # fmt: skip
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
@@ -190,8 +191,7 @@ def still(output: NotebookNode, file: Path, name: str, repo: str,
           laboratory: bool) -> NotebookNode | None:  # fmt: skip
     """An output that needs no kernel; None for one that says nothing without it."""
     if output.output_type == "stream":
-        output.text = output.text.replace(NO_GUESS, "\n  result:     ")
-        output.text = re.sub(r"^Predict: .+\n", "", output.text, flags=re.M)
+        output.text = re.sub(r"^Predict: .+\n", "", REVEALED.sub("", output.text), flags=re.M)
         return output if output.text.strip() else None
     data = output.get("data", {})
     if WIDGET in data:
@@ -233,13 +233,8 @@ def instead(shown: str, name: str, repo: str, laboratory: bool) -> str:
 
 def revealed(nb: NotebookNode) -> dict[str, str]:
     """Question -> result, as the page prints it."""
-    out = {}
-    for cell in nb.cells:
-        for output in cell.get("outputs", []):
-            for match in re.finditer(rf"^(.+){re.escape(NO_GUESS)}(.+)$", output.get("text", ""),
-                                     re.M):  # fmt: skip
-                out[match[1]] = match[2]
-    return out
+    texts = [o.get("text", "") for c in nb.cells for o in c.get("outputs", [])]
+    return {asked: result for text in texts for asked, result in REVEALED.findall(text)}
 
 
 def question(cell: NotebookNode, results: dict[str, str]) -> tuple[Prediction, list[str]]:
@@ -335,7 +330,7 @@ def _items(rows: list[str]) -> list[tuple[str, str]]:
 def _escaped(text: str) -> str:
     """Text in which only single backticks mean something."""
     parts = re.split(r"`([^`]+)`", text)
-    return "".join(rf"\ ``{p}``\ " if i % 2 else re.sub(r"([\\*|_`])", r"\\\1", p)
+    return "".join(rf"\ ``{p.strip()}``\ " if i % 2 else re.sub(r"([\\*|_`])", r"\\\1", p)
                    for i, p in enumerate(parts)).removeprefix("\\ ")  # fmt: skip
 
 

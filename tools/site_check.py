@@ -66,6 +66,7 @@ def serve(folder: Path) -> ThreadingHTTPServer:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server.handle_error = lambda *_: None  # a browser that leaves a page breaks off what it asked
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
