@@ -198,6 +198,7 @@ def test_a_docstring_is_shown_as_it_is_written():
         "All δ with |x_i| * 2 <= `eps`; see `a_b`s.", "",
         "eps, tau: radius, in", "    `units`.", "norm: which one.",
         "Raises ValueError for", "another.", "", "    code * as_is", ""])  # fmt: skip
+    assert site.plain(["Attacks: what they do."])[0] == "Attacks: what they do."
     assert made[0] == r"All δ with \|x\_i\| \* 2 <= \ ``eps``\ ; see \ ``a_b``\ s."
     assert made[2:4] == ["``eps``, ``tau``", r"    radius, in \ ``units``\ ."]
     assert made[5:7] == ["``norm``", "    which one."]

@@ -306,7 +306,7 @@ def plain(lines: list[str]) -> list[str]:
         if all(row.startswith("    ") for row in rows):
             out += ["::", "", *rows, ""]
             continue
-        for name, text in _items(rows):
+        for name, text in _items(rows) if out else [("", " ".join(map(str.strip, rows)))]:
             shown = _escaped(text)
             out += [", ".join(f"``{n}``" for n in name.split(", ")), f"    {shown}", ""] if name \
                 else [shown, ""]  # fmt: skip
