@@ -38,6 +38,7 @@ from notebooks import BADGE, CALL, PLACEHOLDER, SEE, Refused, repository
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "site"
+LABORATORY = ROOT / "build" / "laboratory"  # the page in the browser, where it has been built
 MATHJAX = "3.2.2"
 # What the pages load of MathJax, and what its menu offers to readers of a screen reader.
 MATHJAX_PARTS = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions", "a11y", "sre")
@@ -378,11 +379,11 @@ def main() -> None:
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("laboratory"))
     mathjax(source / "_static" / "mathjax")
-    laboratory = (ROOT / "docs" / "laboratory" / "index.html").is_file()
+    laboratory = (LABORATORY / "index.html").is_file()
     shutil.rmtree(BUILD / "extra", ignore_errors=True)
     (BUILD / "extra").mkdir()
     if laboratory:
-        shutil.copytree(ROOT / "docs" / "laboratory", BUILD / "extra" / "laboratory")
+        shutil.copytree(LABORATORY, BUILD / "extra" / "laboratory")
     table = rows((ROOT / "README.md").read_text())
     try:
         pages(source, repo)
