@@ -77,7 +77,8 @@ def test_a_page_needs_no_kernel_and_hides_what_a_reader_should_find(name, tmp_pa
 
 def test_the_first_cell_says_what_can_be_done_with_the_page(tmp_path):
     name = "03_fgsm_and_fgm"
-    title, bar = page(name, tmp_path).cells[0].source.split("\n\n")[:2]
+    title, bar, then = page(name, tmp_path).cells[0].source.split("\n\n")[:3]
+    assert then == "**You will**"  # the neighbours stand at the foot of the page
     assert title == "# 03 · FGSM and FGM on BERT embeddings"
     assert f"<../downloads/{name}.ipynb>" in bar and "65 min for you" in bar
     assert "Colab" not in bar and "address of this copy" not in bar  # there is no address yet
@@ -86,6 +87,14 @@ def test_the_first_cell_says_what_can_be_done_with_the_page(tmp_path):
     badge = f"https://colab.research.google.com/github/me/fork/blob/main/notebooks/{name}.ipynb"
     assert badge in told[0].source
     assert any(badge in html(cell) for cell in told)  # where the controls are
+
+
+def test_the_first_cell_keeps_what_else_it_says():
+    source = ("# 00 · T\n\n[![Open in Colab](x)](y)\n\n← [a](b.ipynb) &nbsp;|&nbsp; [c](d.ipynb) →"
+              "\n\nFirst of all.\n\n**You will**\n- x")  # fmt: skip
+    made = site.with_bar(source, "00_start_here", ROWS["00"], site.PLACEHOLDER).split("\n\n")
+    assert made[0] == "# 00 · T" and "45 min" in made[1]
+    assert made[2:] == ["First of all.", "**You will**\n- x"]
 
 
 def test_a_widget_gives_way_to_a_sentence_and_a_finished_bar_to_nothing(tmp_path):
@@ -184,6 +193,10 @@ def test_a_link_that_leads_nowhere_is_refused():
 
 
 def test_the_laboratory_is_named_only_where_there_is_one():
+    link = "[fool a model](../docs/laboratory/index.html)", "solutions/00_start_here.ipynb"
+    assert site.relink(*link) == "fool a model"
+    there = site.relink(*link, laboratory=True)
+    assert there == '<a href="../laboratory/index.html">fool a model</a>'
     text = (ROOT / "docs" / "index.md").read_text()
     assert "laboratory/index.html" in site.landing(text, True)
     assert "laborator" not in site.landing(text, False).split("## Where to begin")[0]

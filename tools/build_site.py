@@ -49,6 +49,8 @@ REVEALED = re.compile(r"^(.+)\n  your guess: no guess\n  result:     (.+)\n", re
 ROW = re.compile(r"^\| (\d\d) \| \[(.+?)\]\(notebooks/\S+?\): (.+?) \(\[solved\].*?\) \| (\d+ min) "
                  r"\| (\d+ s) \|", re.M)  # fmt: skip
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
+# What a notebook's first cell says of Colab, and of the lessons before and after it.
+OWN_LINKS = re.compile(r"\[!\[Open in Colab|\*\(The address of this copy|←|\[.+\]\(\S+\.ipynb\) →$")
 ARGUMENT = re.compile(r"(\w+(?:, \w+)*): +(\S.*)")
 CODE = re.compile(r"(^```.*?^```|`+[^`]+`+)", re.M | re.S)
 
@@ -80,8 +82,10 @@ def on_site(path: str) -> str | None:
     return fixed.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
 
 
-def relink(text: str, page: str, repo: str = PLACEHOLDER) -> str:
+def relink(text: str, page: str, repo: str = PLACEHOLDER, laboratory: bool = False) -> str:
     """Markdown of the file `page` of the repository with links that hold on the site.
+
+    laboratory: whether the site has it; a link to it is HTML, for it is no page of Sphinx's.
 
     Raises Refused for a link to something that the repository does not have.
     """
@@ -94,6 +98,9 @@ def relink(text: str, page: str, repo: str = PLACEHOLDER) -> str:
             return f"{picture}[{label}]({target})"
         name, _, anchor = target.partition("#")
         path = os.path.normpath(PurePosixPath(page).parent / name)
+        if path.startswith("docs/laboratory/"):
+            found = os.path.relpath("laboratory/index.html", here)
+            return f'<a href="{found}">{label}</a>' if laboratory else label
         if not (ROOT / path).exists():
             raise Refused(f"{page}: a link to {target}, which is not there")
         site = "lessons/index.md" if target.endswith("README.md#lessons") else on_site(path)
@@ -126,7 +133,7 @@ def page(solved: NotebookNode, learner: NotebookNode, name: str, row: Row, repo:
             source = folded(cell.source, stubs.get(cell.id, ""))
             if number == 0:
                 source = with_bar(source, name, row, repo)
-            cell.source = relink(source, f"solutions/{name}.ipynb", repo)
+            cell.source = relink(source, f"solutions/{name}.ipynb", repo, laboratory)
             cells.append(cell)
             continue
         asked = question(cell, results) if "course.predict(" in cell.source else None
@@ -155,7 +162,8 @@ def page(solved: NotebookNode, learner: NotebookNode, name: str, row: Row, repo:
 
 def with_bar(source: str, name: str, row: Row, repo: str) -> str:
     """The first cell, with what can be done with the page in place of badge and neighbours."""
-    title, _, _, rest = source.split("\n\n", 3)
+    title, rest = source.split("\n\n", 1)
+    rest = "\n\n".join(p for p in rest.split("\n\n") if not OWN_LINKS.match(p))
     links = [f"{{download}}`Learner's copy <../downloads/{name}.ipynb>`",
              f"{{download}}`Solved copy <../downloads/solved/{name}.ipynb>`",
              f"{row.minutes} for you"]  # fmt: skip
@@ -386,7 +394,7 @@ def main() -> None:
         shutil.copytree(LABORATORY, BUILD / "extra" / "laboratory")
     table = rows((ROOT / "README.md").read_text())
     try:
-        pages(source, repo)
+        pages(source, repo, laboratory)
         start = source / "index.md"
         start.write_text(landing(start.read_text(), laboratory))
         (source / "lessons").mkdir()
@@ -397,13 +405,13 @@ def main() -> None:
         sys.exit(str(refused))
 
 
-def pages(source: Path, repo: str) -> None:
+def pages(source: Path, repo: str, laboratory: bool) -> None:
     """The Markdown of docs/ and CONTRIBUTING.md, with links that hold; the results get their
     table of contents."""
     for file in sorted((ROOT / "docs").glob("**/*.md")):
         name = file.relative_to(ROOT).as_posix()
         if not name.startswith("docs/laboratory/"):
-            (source / on_site(name)).write_text(relink(file.read_text(), name, repo))
+            (source / on_site(name)).write_text(relink(file.read_text(), name, repo, laboratory))
     text = relink((ROOT / "CONTRIBUTING.md").read_text(), "CONTRIBUTING.md", repo)
     (source / "contributing.md").write_text(text)
     results = source / "results" / "README.md"
