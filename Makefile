@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check lab slides checkpoints bench clean distclean
+.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check site site-check lab slides checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -61,6 +61,17 @@ browser-check: $(VENV)/.systems  ## Use the notebooks' widgets and the programs 
 	OMP_NUM_THREADS=1 $(PY) tools/browser_check.py
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -k browser tests/test_assistant.py tests/test_monitor.py tests/test_recommender.py
 
+site: $(VENV)/.site  ## Build the site into build/site/html (needs npm, for MathJax)
+	$(PY) tools/build_site.py
+	OMP_NUM_THREADS=1 $(PY) -m sphinx -q -j auto $(ARGS) build/site/source build/site/html
+	@echo "The site is in build/site/html: $(PY) -m http.server -d build/site/html 8000"
+
+site-check: $(VENV)/.site  ## Build the site, warnings as errors, and visit every page in a real browser
+	rm -rf build/site/html
+	$(MAKE) site ARGS="-W --keep-going"
+	command -v chromium google-chrome >/dev/null || $(PY) -m playwright install --with-deps chromium
+	$(PY) tools/site_check.py
+
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)
 
@@ -93,6 +104,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 
 $(VENV)/.systems: $(VENV)/.installed
 	$(PIP) -e '.[systems]'
+	@touch $@
+
+$(VENV)/.site: $(VENV)/.installed
+	$(PIP) -e '.[site]'
 	@touch $@
 
 $(VENV)/bin/pip:
