@@ -18,7 +18,8 @@ copyright = "The advlib authors. Code: Apache-2.0. Lessons: CC BY 4.0"
 release = PROJECT["project"]["version"]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinxcontrib.bibtex"]
-exclude_patterns = ["downloads", "jupyter_execute"]
+# The answers to the exam are for those who mark.
+exclude_patterns = ["downloads", "jupyter_execute", "exam-answers.md"]
 
 # Lessons are shown as they were run; nothing is executed here, and no widget library is loaded.
 nb_execution_mode = "off"
