@@ -34,6 +34,7 @@ LESSONS = {
     "14": "ethics_gates",
     "15": "generative_models",
     "17": "financial_news_monitor",
+    "20": "capstone",
 }
 
 # What a page uses, and the module that has it.
