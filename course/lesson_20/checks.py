@@ -1,17 +1,384 @@
-"""Checks of lesson 20, Capstone."""
+"""Checks of lesson 20, Capstone.
+
+The specification: stretched words are looked for among all words that could have come from one, by
+their letters; intervals are the ends at which the squared z-score crosses 1.96², found by
+bisection; what is sealed is written out by hand; kappa is counted from the table of both answers.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import itertools
+import json
+import math
+import re
+from dataclasses import FrozenInstanceError, dataclass
+
+import numpy as np
 
 from advlib.attacks import WordAttack
 from advlib.corpora import words
-from course.checking import Exercise
+from advlib.statistics import wilson
+from course.checking import Exercise, Wrong, expect, show, specified
+
+# ---------------------------------------------------------------- 20.1
+
+SHOWN = ("card", "need", "Account", "Ill", "queue", "I", "a", "my", "why", "lost", "Oops", "PIN")
+
+
+def _plain_options(word: str, times: tuple[int, ...], *, vowels="aeiouAEIOU", more=0, shortest=2,
+                   first=False, every=False, keep=False) -> set[str]:  # fmt: skip
+    """What the word may become; the keywords are mistakes."""
+    if len(word) < shortest:
+        return set()
+    places = [i for i, letter in enumerate(word) if letter in vowels]
+    places = places[:1] if first else places
+    found = {word} if keep else set()
+    for n in times:
+        longer = {i: word[i] * (n + more) for i in places}
+        if every:
+            found |= {"".join(longer.get(i, x) for i, x in enumerate(word))} if places else set()
+            continue
+        found |= {word[:i] + many + word[i + 1 :] for i, many in longer.items()}
+    return found
+
+
+_OPTIONS_MISTAKES = {
+    "consonants are stretched, too": dict(vowels="abcdefghijklmnopqrstuvwxyz"
+                                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    "y counts as a vowel here; the five vowels are a, e, i, o and u": dict(vowels="aeiouyAEIOUY"),
+    "capital vowels are left out": dict(vowels="aeiou"),
+    "the letter is written once too often: n times in all, not n times more": dict(more=1),
+    "the letter is written once too little": dict(more=-1),
+    "words of one letter are stretched, too": dict(shortest=1),
+    "only the first vowel is stretched; any one of them may be": dict(first=True),
+    "all vowels are stretched at once; it is one of them": dict(every=True),
+    "the word itself is among its changes": dict(keep=True),
+}  # fmt: skip
+
+
+def check_stretched(answer) -> None:
+    whole = "the answer should be the class, and a subclass of WordAttack"
+    expect(not isinstance(answer, WordAttack), whole, yours=show(answer),
+           likely="this is one attack: hand in Stretched, without brackets")  # fmt: skip
+    one, two = answer(), answer(times=(2, 5), max_changed=0.25)
+    expect(isinstance(answer, type) and issubclass(answer, WordAttack), whole, yours=show(answer))
+    try:
+        one.times = (9,)
+        raise Wrong("a setting can be changed afterwards, and then the repr that was printed is no "
+                    "longer what runs", likely="frozen=True is missing in @dataclass")
+    except FrozenInstanceError:
+        pass
+    expect(one.times == (3, 4, 5) and two.times == (2, 5), "`times` is not kept as it was given",
+           yours=(one.times, two.times), expected=((3, 4, 5), (2, 5)))  # fmt: skip
+    for attack in (one, two):
+        try:
+            again = eval(repr(attack), {answer.__name__: answer})  # noqa: S307 our own repr
+        except Exception as error:
+            raise Wrong("the repr cannot be read as Python again", yours=repr(attack)) from error
+        expect(again == attack and repr(again) == repr(attack), "the repr does not name all "
+               "settings: what it says is another attack", yours=repr(attack))  # fmt: skip
+    for wrong in ((), (1,), (3, 1), (0,), (-2, 4)):
+        try:
+            answer(times=wrong)
+        except ValueError:
+            continue
+        raise Wrong(f"times={wrong} is taken without a word: that attack would do nothing, or "
+                    "take letters away", given={"times": wrong},
+                    likely="a ValueError is missing in __post_init__")  # fmt: skip
+    try:
+        answer(max_changed=0)
+        raise Wrong("max_changed=0 is taken without a word",
+                    likely="super().__post_init__() was taken out")  # fmt: skip
+    except ValueError:
+        pass
+    # A ValueError is no reason to refuse every attack.
+    answer(times=(2,))
+
+    def run(word, times):
+        found = answer(times=times).options(word)
+        expect(isinstance(found, tuple) and all(isinstance(x, str) for x in found),
+               "options should return a tuple of words", yours=show(found))  # fmt: skip
+        expect(len({*found}) == len(found), "a candidate stands there twice, and would be asked "
+               "about twice", yours=found, likely="of two equal vowels side by side each gives the "
+               "same word")  # fmt: skip
+        return sorted(found)
+
+    problems = [dict(word=w, times=t) for w, t in itertools.product(SHOWN, ((3,), (2, 4)))]
+    specified(run, problems, lambda word, times, **how: sorted(_plain_options(word, times, **how)),
+              _OPTIONS_MISTAKES, what="the set of candidates")  # fmt: skip
+
+
+# ---------------------------------------------------------------- 20.2
+
+
+def _low(hits: int, n: int) -> float:
+    """The p below hits / n at which (hits/n − p)² = 1.96² p (1 − p) / n, by bisection."""
+    low, high = 0.0, hits / n
+    for _ in range(80):
+        p = (low + high) / 2
+        outside = (hits / n - p) ** 2 > 1.959963984540054**2 * p * (1 - p) / n
+        low, high = (p, high) if outside else (low, p)
+    return low
+
+
+def _plain_beats(control, attack, *, bar="control", turned=False, loose=False) -> dict:
+    n, c, a = len(control), sum(map(int, control)), sum(map(int, attack))
+    if turned:
+        c, a = a, c
+    gain, low = c / n - a / n, _low(c, n)
+    clear = {
+        "control": a / n < low, "none": a < c, "half": gain > 0.05,
+        "attack": wilson(a, n)[1] < c / n, "both": wilson(a, n)[1] < low,
+    }[bar]  # fmt: skip
+    return {"gain": gain * (100 if loose else 1), "clear": bool(clear)}
+
+
+_BEATS_MISTAKES = {
+    "gain is in points; asked is a share": dict(loose=True),
+    "the sign is turned: gain is above 0 where the attack does more harm": dict(turned=True),
+    "this asks only whether the attack is ahead; it must be ahead by more than the interval":
+        dict(bar="none"),
+    "this asks for 5 points, whatever n is": dict(bar="half"),
+    "this is the attack's Wilson interval, or p ± 1.96·√(p(1 − p)/n) of the control, which comes "
+    "to the same; asked is Wilson's interval of the control": dict(bar="attack"),
+    "this asks that the two intervals do not overlap, which is more than was asked":
+        dict(bar="both"),
+}  # fmt: skip
+
+
+def check_beats(answer) -> None:
+    rng = np.random.default_rng(2)
+
+    def texts(hits, n):
+        return rng.permutation(np.arange(n) < hits)
+
+    counts = [(48, 30, 60), (60, 58, 60), (60, 55, 60), (55, 51, 60), (100, 92, 120),
+              (55, 47, 60), (10, 12, 40), (40, 40, 40), (197, 192, 200), (60, 56, 60),
+              (90, 80, 100), (90, 83, 100), (38, 33, 40), (0, 0, 30)]  # fmt: skip
+    problems = [dict(control=texts(c, n), attack=texts(a, n)) for c, a, n in counts]
+
+    def run(control, attack):
+        before = control.copy(), attack.copy()
+        found = answer(control, attack)
+        expect(np.array_equal(before[0], control) and np.array_equal(before[1], attack),
+               "your function changes its inputs")  # fmt: skip
+        expect(isinstance(found, tuple) and len(found) == 2, "the function should return two "
+               "things, (gain, clear)", yours=show(found))  # fmt: skip
+        gain, clear = found
+        expect(isinstance(clear, bool | np.bool_), "clear should be True or False",
+               yours=show(clear))  # fmt: skip
+        return {"gain": float(gain), "clear": bool(clear)}
+
+    def tell(p):
+        return {"texts": len(p["control"]), "right under the control": int(p["control"].sum()),
+                "right under the attack": int(p["attack"].sum())}  # fmt: skip
+
+    specified(run, problems, _plain_beats, _BEATS_MISTAKES, tell=tell, atol=1e-9)
+
+
+# ---------------------------------------------------------------- 20.3
+
+
+def _plain_surviving(word, candidates, read, *, own=False, fixed=False, twice=False, last=False,
+                     readings=False, undone=False) -> tuple:  # fmt: skip
+    found: list[str] = []
+    for candidate in reversed(candidates) if last else candidates:
+        there = read(candidate)
+        harmless = there == (word if own else read(word))
+        if fixed:
+            harmless = there != candidate
+        if harmless != undone or not twice and there in [read(x) for x in found]:
+            continue
+        found.append(candidate)
+    found = found[::-1] if last else found
+    return tuple(map(read, found) if readings else found)
+
+
+_SURVIVING_MISTAKES = {
+    "these are the candidates that the defence undoes; kept are the others": dict(undone=True),
+    "this compares with the word as it stands; the model reads read(word)": dict(own=True),
+    "this keeps what the defence leaves as it is; what it changes into another word survives, too":
+        dict(fixed=True),
+    "two candidates that are read alike are both kept: one of them is a wasted query":
+        dict(twice=True),
+    "of the candidates that are read alike the first is kept, and not the last": dict(last=True),
+    "these are the readings; the attacker sends the candidate": dict(readings=True),
+}  # fmt: skip
+
+
+def check_surviving(answer) -> None:
+    def runs(least):
+        return lambda text: re.sub(rf"([a-z])\1{{{least - 1},}}", r"\1", text.lower())
+
+    def by_length(text):
+        return text[:4]
+
+    reads = {"runs of three or more letters are read as one": runs(3),
+             "runs of two or more letters are read as one": runs(2),
+             "only four letters are read": by_length}  # fmt: skip
+    problems = []
+    for read, word in itertools.product(reads.values(), ("card", "need", "Account", "queue", "my")):
+        made = tuple(dict.fromkeys(word[:i] + x * n + word[i + 1 :] for n in (2, 3, 5)
+                                   for i, x in enumerate(word) if x in "aeiou"))  # fmt: skip
+        problems.append(dict(word=word, candidates=made, read=read))
+
+    def run(word, candidates, read):
+        found = answer(word, candidates, read)
+        expect(found is not None, "the result is None: does the function return it?")
+        expect(isinstance(found, tuple), f"the result should be a tuple, not "
+               f"{type(found).__name__}", yours=show(found))  # fmt: skip
+        return list(found)
+
+    def tell(p):
+        said = next(name for name, read in reads.items() if read is p["read"])
+        return {"word": p["word"], "candidates": p["candidates"], "read": said}
+
+    specified(run, problems, lambda **p: list(_plain_surviving(**p)), _SURVIVING_MISTAKES,
+              what="the tuple of survivors", tell=tell)  # fmt: skip
+
+
+# ---------------------------------------------------------------- 20.4
+
+
+def _written(value, leave_out, *, deep=True, ordered=True, ascii=True, lists=True) -> str:
+    """A card as JSON, written out by hand."""
+    if isinstance(value, dict):
+        keys = [key for key in value if key not in leave_out]
+        inner = leave_out if deep else ()
+        kept = [f"{json.dumps(key)}: "
+                + _written(value[key], inner, deep=deep, ordered=ordered, ascii=ascii, lists=lists)
+                for key in (sorted(keys) if ordered else keys)]  # fmt: skip
+        return "{" + ", ".join(kept) + "}"
+    if isinstance(value, list | tuple):
+        inner = leave_out if lists else ()
+        return "[" + ", ".join(_written(x, inner, deep=deep, ordered=ordered, ascii=ascii,
+                                        lists=lists) for x in value) + "]"  # fmt: skip
+    return json.dumps(value, ensure_ascii=ascii)
+
+
+def _plain_seal(card, leave_out, *, kind="sha256", upper=False, short=None, **how) -> str:
+    found = hashlib.new(kind, _written(card, leave_out, **how).encode()).hexdigest()
+    return (found.upper() if upper else found)[:short]
+
+
+_SEAL_MISTAKES = {
+    "keys are left out at the top only; they stand deeper, too": dict(deep=False),
+    "keys inside lists are not left out: rows are a list of dicts": dict(lists=False),
+    "the order of the keys counts here; another process may have another": dict(ordered=False),
+    "letters such as é are written as they are; json.dumps escapes them by default":
+        dict(ascii=False),
+    "this is MD5": dict(kind="md5"),
+    "this is SHA-1": dict(kind="sha1"),
+    "this is cut off; a digest has 64 digits": dict(short=16),
+}  # fmt: skip
+
+
+def check_seal(answer) -> None:
+    row = {"seconds": 1.25, "hits": 81, "attack": "PGD", "low": 0.1 + 0.2, "calibrated": None}
+    cards = [
+        {"protocol": "text", "n": 3},
+        {"n": 100, "rows": [row, row | {"hits": 20, "seconds": 0.1}], "digest": "x",
+         "model": {"name": "Café", "sha256": "ab"}, "classes": {"b": "B", "a": "A"}},
+        {"versions": {"torch": "2"}, "data": {"name": "ü", "seconds": {"a": 1}, "n": 7},
+         "rows": [{"queries": [1, {"seconds": 2, "k": [3]}]}], "left out": []},
+    ]  # fmt: skip
+    problems = [dict(card=card, leave_out=leave_out) for card in cards
+                for leave_out in (frozenset({"seconds", "digest", "versions", "name"}),
+                                  frozenset())]  # fmt: skip
+
+    def run(card, leave_out):
+        found = answer(card, leave_out)
+        expect(found is not None, "the result is None: does the function return the digest?")
+        expect(isinstance(found, str), "a digest is a string of hexadecimal digits, not "
+               f"{type(found).__name__}", yours=show(found),
+               likely="Python's hash() differs from process to process"
+               if isinstance(found, int) else None)  # fmt: skip
+        other = dict(reversed(card.items()))
+        expect(answer(other, leave_out) == found, "the same card with its keys in another order "
+               "has another digest", likely="sort_keys=True is missing")  # fmt: skip
+        return found
+
+    specified(run, problems, _plain_seal, _SEAL_MISTAKES, what="the digest")
+
+
+# ---------------------------------------------------------------- 20.5
+
+
+def _plain_agreement(first, second, *, kept="both", chance="own", raw=False, bare=True) -> dict:
+    n = len(first)
+    cells = {(a, b): sum((x, y) == (a, b) for x, y in zip(first, second, strict=True))
+             for a, b in itertools.product((True, False), repeat=2)}  # fmt: skip
+    hits = {"both": cells[True, True], "first": cells[True, True] + cells[True, False],
+            "any": n - cells[False, False],
+            "agree": cells[True, True] + cells[False, False]}[kept]  # fmt: skip
+    ones = [sum(first) / n, sum(second) / n]
+    if chance == "pooled":
+        ones = [sum(ones) / 2] * 2
+    expected = ones[0] * ones[1] + (1 - ones[0]) * (1 - ones[1])
+    nothing = expected == 1
+    expected = 0.5 if chance == "half" else expected
+    agree = (cells[True, True] + cells[False, False]) / n
+    value = agree if raw else (agree - expected) / (1 - expected or 1)
+    value = math.nan if nothing else value
+    low, high = wilson(hits, n)
+    if not bare:
+        low, high = (hits / n + z * math.sqrt(hits / n * (1 - hits / n) / n) for z in (-1.96, 1.96))
+    return {"kept": hits / n, "low": low, "high": high, "kappa": value}
+
+
+_AGREEMENT_MISTAKES = {
+    "kept are the pairs that either calls kept; asked are those that both do": dict(kept="any"),
+    "kept are the pairs that the first calls kept; asked are those that both do":
+        dict(kept="first"),
+    "these are the pairs on which the two agree; two that agree on “no” have not kept the label":
+        dict(kept="agree"),
+    "kappa is the share of agreement here: what chance gives is not taken off": dict(raw=True),
+    "chance is taken from both judges together (Scott's pi); in Cohen's kappa each has a share of "
+    "their own": dict(chance="pooled"),
+    "chance is taken for 1/2; it depends on how often each says yes": dict(chance="half"),
+    "this is p ± 1.96·√(p(1 − p)/n); asked is Wilson's interval": dict(bare=False),
+}  # fmt: skip
+
+
+def check_agreement(answer) -> None:
+    rng = np.random.default_rng(5)
+    problems = [dict(first=[True] * 4 + [False] * 2, second=[True] * 3 + [False, False, True])]
+    for n, share, slip in ((50, 0.9, 0.05), (50, 0.5, 0.2), (30, 0.7, 0.4)):
+        first = (rng.random(n) < share).tolist()
+        problems.append(dict(first=first, second=[x != (rng.random() < slip) for x in first]))
+    problems.append(dict(first=[True] * 49 + [False], second=[True] * 48 + [False, True]))
+    problems.append(dict(first=[True] * 50, second=[True] * 50))
+
+    def run(first, second):
+        found = answer(first, second)
+        expect(isinstance(found, tuple) and len(found) == 4, "the function should return four "
+               "things, (kept, low, high, kappa)", yours=show(found))  # fmt: skip
+        names = ("kept", "low", "high", "kappa")
+        result = dict(zip(names, found, strict=True))
+        alike = all(first) and all(second)
+        expect((result["kappa"] is None) == alike, "kappa is None where chance alone would agree "
+               "on everything, and nowhere else", given={"first": first, "second": second},
+               yours=result["kappa"])  # fmt: skip
+        return {name: math.nan if x is None else float(x) for name, x in result.items()}
+
+    def spec(first, second, **how):
+        found = _plain_agreement(first, second, **how)
+        return found | {"kappa": -9.0 if math.isnan(found["kappa"]) else found["kappa"]}
+
+    def compared(first, second):
+        found = run(first, second)
+        return found | {"kappa": -9.0 if math.isnan(found["kappa"]) else found["kappa"]}
+
+    specified(compared, problems, spec, _AGREEMENT_MISTAKES, atol=1e-6)
+
+
+# ---------------------------------------------------------------- the course's own answers
 
 
 @dataclass(frozen=True, repr=False)
 class Stretched(WordAttack):
-    """In some words one vowel is written several times, as people do who are upset: "my caaard".
+    """One vowel of a word is written several times, as people do who are upset: "my caaard".
 
     times: how often it may be written. Words of one letter stay. Nobody has checked that the label
     is kept (see `meaning_unchecked`).
@@ -29,11 +396,55 @@ class Stretched(WordAttack):
         return [[self.options(word) for word in words(text)] for text in texts]
 
     def options(self, word):
+        """What one word may become."""
         if len(word) < 2:
             return ()
         made = (word[:i] + letter * n + word[i + 1 :] for i, letter in enumerate(word)
-                if letter in "aeiou" for n in self.times)  # fmt: skip
+                if letter in "aeiouAEIOU" for n in self.times)  # fmt: skip
         return tuple(dict.fromkeys(made))
 
 
-EXERCISES: dict[str, Exercise] = {}
+def beats(control, attack):
+    """(gain, clear): by how much the attack is ahead, and whether that is beyond the interval."""
+    n, hits = len(control), int(control.sum())
+    gain = hits / n - attack.sum() / n
+    return gain, bool(attack.sum() / n < wilson(hits, n)[0])
+
+
+def surviving(word, candidates, read):
+    """The candidates that the defence does not undo, one for each reading."""
+    found = {}
+    for candidate in candidates:
+        found.setdefault(read(candidate), candidate)
+    found.pop(read(word), None)
+    return tuple(found.values())
+
+
+def seal(card, leave_out):
+    """SHA-256 of the card without some keys, as 64 hexadecimal digits."""
+
+    def kept(part):
+        if isinstance(part, dict):
+            return {key: kept(value) for key, value in part.items() if key not in leave_out}
+        return [kept(value) for value in part] if isinstance(part, list | tuple) else part
+
+    return hashlib.sha256(json.dumps(kept(card), sort_keys=True).encode()).hexdigest()
+
+
+def agreement(first, second):
+    """(kept, low, high, kappa) of two judges' answers, True where the label is kept."""
+    n, both = len(first), list(zip(first, second, strict=True))
+    hits = sum(a and b for a, b in both)
+    p, q = sum(first) / n, sum(second) / n
+    agree, chance = sum(a == b for a, b in both) / n, p * q + (1 - p) * (1 - q)
+    kappa = None if chance == 1 else (agree - chance) / (1 - chance)
+    return hits / n, *wilson(hits, n), kappa
+
+
+EXERCISES: dict[str, Exercise] = {
+    "20.1": Exercise("a threat model as an object", check_stretched, Stretched),
+    "20.2": Exercise("beat the control", check_beats, beats),
+    "20.3": Exercise("what survives the defence", check_surviving, surviving),
+    "20.4": Exercise("a digest that repeats", check_seal, seal),
+    "20.5": Exercise("do two people agree?", check_agreement, agreement),
+}
