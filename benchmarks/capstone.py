@@ -36,7 +36,8 @@ card_payment_fee_charged card_swallowed change_pin compromised_card contactless_
 declined_card_payment lost_or_stolen_card pin_blocked""".split()
 TRAIN, TEST, EPOCHS, RATE = 960, 200, 4, 3e-4
 MOST = 0.25  # of the words
-THREAT = Stretched(times=(3, 4, 5), max_changed=MOST)
+THREAT = Stretched(times=(2, 3, 4, 5), max_changed=MOST)
+ATTACK = Stretched(times=(3, 4, 5), max_changed=MOST)  # as people write
 ADAPTIVE = Stretched(times=(2,), max_changed=MOST)
 SENTENCE = ("Whoever writes to the bank may write one vowel two to five times in at most a quarter "
             "of the words, knows the model's answers, and may ask as often as needed.")  # fmt: skip
@@ -83,7 +84,7 @@ def own(data, seconds: dict[str, float]) -> None:
     test, start = data["test"], time.process_time()
     plain, defended = (advlib.load_classifier(RUNS / name) for name in MODELS)
     patched = squeezed(plain, 3)
-    attacks = {"control": control(THREAT), "attack": THREAT, "adaptive": ADAPTIVE}
+    attacks = {"control": control(ATTACK), "attack": ATTACK, "adaptive": ADAPTIVE}
     rows, outcomes = {}, {}
     for name, victim in {"plain": plain, "patched": patched, "defended": defended}.items():
         rows[name], outcomes[name] = table(victim, test, attacks)
@@ -93,7 +94,7 @@ def own(data, seconds: dict[str, float]) -> None:
         both = [*pairs(outcomes["plain"]["attack"], names, 30),
                 *pairs(outcomes["plain"]["adaptive"], names, 20)]  # fmt: skip
         capstone.write_pairs(OUT, both, "judge A")
-    best = kept_best(plain, test, THREAT)
+    best = kept_best(plain, test, ATTACK)
     cost = {f"training, {name}": round(s, 1) for name, s in seconds.items()}
     cost["attacks"] = round(time.process_time() - start, 1)
     capstone.write_own(OUT, {

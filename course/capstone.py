@@ -26,8 +26,8 @@ from advlib.app.protocol import PROTOCOLS
 from advlib.statistics import wilson
 
 CARDS = ("plain", "defended", "again")
-ROWS = {"plain": ("clean", "control", "attack"),
-        "defended": ("clean", "control", "attack", "adaptive")}  # fmt: skip
+ROWS = {"plain": ("clean", "control", "attack", "worst"),
+        "defended": ("clean", "control", "attack", "adaptive", "worst")}  # fmt: skip
 LEAST_TEXTS, LEAST_PAIRS, LEAST_WORDS, LEAST_SENTENCES = 100, 50, 40, 3
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
 POLICY = Policy({"n": LEAST_TEXTS, "threat_models": 3, "attacks": ["Noise"]}, name="the capstone")
@@ -90,7 +90,8 @@ def write_own(folder: str | Path, own: dict) -> None:
 
     "threat model": the attack's repr. "sentence": the same for a reader.
     "models": {"plain": rows, "defended": rows}, each row with name, threat model, n, hits,
-        accuracy, low, high. Names: clean, control, attack; of the defended one adaptive, too.
+        accuracy, low, high. Names: clean, control, attack, worst (right under all of them, text by
+        text); of the defended one adaptive, too.
     "keep best": [{"queries", "hits"}, …], how many texts withstand an attacker who may ask so often
         and keeps the best.
     "pairs": what `judged` returns. "cost": seconds by name, such as {"training": 310.0}.
@@ -203,9 +204,9 @@ def _threat(own: dict) -> list[str]:
     if not whole:
         said.append("own.json: the threat model is not the repr of an attack with its settings, "
                     "such as PGD(eps=0.1, steps=20).")  # fmt: skip
-    elif stated not in [row.get("threat model") for row in _named(own, "plain").values()]:
-        said.append("own.json: no row of the plain model was measured under the stated threat "
-                    "model.")  # fmt: skip
+    elif not any(str(row.get("threat model")).startswith(stated.partition("(")[0] + "(")
+                 for row in _named(own, "plain").values()):  # fmt: skip
+        said.append("own.json: no row of the plain model is an attack of the stated kind.")
     if len(str(own.get("sentence") or "").split()) < 8:
         said.append("own.json: the threat model needs a sentence that a reader without Python "
                     "understands (eight words or more).")  # fmt: skip
@@ -265,6 +266,9 @@ def _order(model: str, rows: dict[str, dict]) -> list[str]:
         if {"clean", name} <= hits.keys() and hits[name] > hits["clean"]:
             said.append(f"own.json: the {model} model is right more often under the {name} than "
                         "without it: whoever attacks may leave a text alone.")  # fmt: skip
+        if {"worst", name} <= hits.keys() and hits["worst"] > hits[name]:
+            said.append(f"own.json: the worst case of the {model} model is better than its "
+                        f"{name} alone, so it is none.")  # fmt: skip
     if model == "plain" and {"control", "attack"} <= hits.keys():
         if rows["attack"]["accuracy"] >= rows["control"]["low"]:
             said.append("own.json: on the plain model the attack does not beat its control by more "

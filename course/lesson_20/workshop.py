@@ -1,19 +1,29 @@
 """The parts of the project of lesson 20 that are not its exercises: the defence, the control, the
-rows of a table. `benchmarks/capstone.py` runs the same on real text."""
+rows of a table, the same measurement in a fresh process. `benchmarks/capstone.py` runs the same on
+real text."""
 
 from __future__ import annotations
 
+import json
+import re
 import string
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
+from advlib.app.protocol import weights_hash
 from advlib.attacks import RandomTypos
-from advlib.corpora import words
-from advlib.evaluation import Outcome, attack_all
-from advlib.models import Classifier
+from advlib.data import load_text, texts_hash
+from advlib.evaluation import Outcome, attack_all, worst_case
+from advlib.models import Classifier, load_classifier
 from advlib.statistics import wilson
 
 
@@ -69,20 +79,30 @@ def row(name: str, attack, outcome: Outcome) -> dict:
 
 
 def table(victim: Classifier, data, attacks: dict) -> tuple[list[dict], dict]:
-    """(rows, outcomes) without attack and under each attack, by name."""
+    """(rows, outcomes) without attack, under each attack, and in the worst case, by name."""
     outcomes = {name: attack_all(victim, data, attack)
                 for name, attack in {"clean": None, **attacks}.items()}  # fmt: skip
     rows = [row(name, attacks.get(name), found) for name, found in outcomes.items()]
-    return rows, outcomes
+    worst = row("worst", None, worst_case(list(outcomes.values())))
+    more = {"attack": "worst case", "threat model": "any of these attacks"}
+    return [*rows, worst | more], outcomes
+
+
+def read_as(least: int) -> Callable[[str], str]:
+    """What a tokenizer of `squeezed` makes of a text before it cuts it into tokens: small letters,
+    and `least` equal ones in a row, or more, are one."""
+    runs = re.compile(rf"([a-z])\1{{{least - 1},}}")
+    return lambda text: runs.sub(r"\1", text.lower())
 
 
 def kept_best(victim: Classifier, data, attack, budgets=(5, 10, 20, 40, 80)) -> list[dict]:
     """How many texts withstand an attacker who may ask so often, and keeps the best of all he
     tried with less: [{"queries", "hits"}]."""
     stands, found = np.ones(len(data), bool), []
-    for budget in budgets:
-        stands &= attack_all(victim, data, replace(attack, max_queries=budget)).robust
-        found.append({"queries": budget, "hits": int(stands.sum())})
+    with warnings.catch_warnings(action="ignore"):  # that few queries buy no try is the point here
+        for budget in budgets:
+            stands &= attack_all(victim, data, replace(attack, max_queries=budget)).robust
+            found.append({"queries": budget, "hits": int(stands.sum())})
     return found
 
 
@@ -95,7 +115,37 @@ def pairs(outcome: Outcome, names: list[str], most: int) -> list[dict]:
             for i in turned[:most]]  # fmt: skip
 
 
-def changed_words(results) -> int:
-    """How many words were changed in all."""
-    return sum(sum(a != b for a, b in zip(words(r.original), words(r.text), strict=True))
-               for r in results)  # fmt: skip
+WORKED = json.loads((Path(__file__).parent / "worked.json").read_text("utf-8"))
+
+
+def shown(pairs: list[dict]) -> str:
+    """Pairs as lines of text."""
+    return "\n".join(f"  {p['original']}\n  {p['changed']}\n    {p['label']} -> {p['fooled into']}"
+                     for p in pairs)  # fmt: skip
+
+
+# ---------------------------------------------------------------------- the same once more
+
+
+def measure(folder: str | Path, n: int, times: tuple[int, ...], most: float) -> dict:
+    """A small card: what was measured on what, and how long it took."""
+    from course.lesson_20.checks import Stretched
+
+    attack, start = Stretched(times=tuple(times), max_changed=most), time.perf_counter()
+    victim = load_classifier(folder)
+    data = load_text("bank", train_size=1, test_size=n)["test"]
+    rows, _ = table(victim, data, {"control": control(attack), "attack": attack})
+    return {"weights": weights_hash(folder, victim.model), "texts": texts_hash(data), "rows": rows,
+            "seconds": time.perf_counter() - start}  # fmt: skip
+
+
+def in_a_fresh_process(folder: str | Path, n: int, times: tuple[int, ...], most: float) -> dict:
+    """`measure`, by a Python that has seen nothing of this page."""
+    command = [sys.executable, "-m", "course.lesson_20.workshop", str(folder),
+               json.dumps([n, times, most])]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], *json.loads(sys.argv[2]))))
