@@ -22,12 +22,14 @@ import pandas as pd
 from transformers import set_seed
 
 import advlib
+from advlib.app.rows import interval
 from advlib.finetuning import finetune
 from course import capstone
 from course.lesson_20.checks import Stretched
-from course.lesson_20.workshop import control, kept_best, pairs, squeezed, table
+from course.lesson_20.workshop import control, kept_best, pairs, squeezed
+from course.lesson_20.workshop import table as measured
 
-from common import machine
+from common import machine, table, write
 
 ROOT = Path(__file__).parents[1]
 RUNS, OUT = ROOT / "runs" / "capstone", ROOT / "examples" / "capstone"
@@ -87,13 +89,11 @@ def own(data, seconds: dict[str, float]) -> None:
     attacks = {"control": control(ATTACK), "attack": ATTACK, "adaptive": ADAPTIVE}
     rows, outcomes = {}, {}
     for name, victim in {"plain": plain, "patched": patched, "defended": defended}.items():
-        rows[name], outcomes[name] = table(victim, test, attacks)
+        rows[name], outcomes[name] = measured(victim, test, attacks)
         print(name, [(row["name"], row["hits"]) for row in rows[name]], flush=True)
     names = data["test"].features["label"].names
     if not (OUT / "pairs.csv").is_file():
-        both = [*pairs(outcomes["plain"]["attack"], names, 30),
-                *pairs(outcomes["plain"]["adaptive"], names, 20)]  # fmt: skip
-        capstone.write_pairs(OUT, both, "judge A")
+        write_pairs(outcomes["plain"], names)
     best = kept_best(plain, test, ATTACK)
     cost = {f"training, {name}": round(s, 1) for name, s in seconds.items()}
     cost["attacks"] = round(time.process_time() - start, 1)
@@ -104,12 +104,54 @@ def own(data, seconds: dict[str, float]) -> None:
     })  # fmt: skip
 
 
+def write_pairs(outcomes: dict, names: list[str]) -> None:
+    """The first 25 texts that the attack turned, and the next 25 that the adaptive attack did."""
+    first = pairs(outcomes["attack"], names, 25)
+    both = [*first, *pairs(outcomes["adaptive"], names, 25, first[-1]["number"] + 1)]
+    capstone.write_pairs(OUT, both, "judge A")
+
+
 def judge() -> None:
     """Put what the judge said into own.json."""
     rows = capstone.read_pairs(OUT / "pairs.csv")
     kept = json.loads((OUT / "own.json").read_text())
     if capstone.judges(rows):
         capstone.write_own(OUT, kept | {"pairs": capstone.judged(rows)})
+
+
+def publish(command: str) -> None:
+    """The page of results, and the numbers that lesson 20 shows."""
+    own = json.loads((OUT / "own.json").read_text())
+    cards = {name: json.loads((OUT / name / "card.json").read_text()) for name in MODELS}
+    shown = {name: {row["attack"]: row["accuracy"] for row in [*card["rows"], card["worst case"]]}
+             for name, card in cards.items()}  # fmt: skip
+    (ROOT / "course" / "lesson_20" / "worked.json").write_text(
+        json.dumps({"own": own, "cards": shown}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    names = [row["name"] for row in own["models"]["defended"]]
+    rows = [[name, *(interval(row) for row in found)] for name, found in own["models"].items()]
+    attacks = [*cards["plain"]["rows"], cards["plain"]["worst case"]]
+    others = [[name, *(interval(row) for row in [*card["rows"], card["worst case"]])]
+              for name, card in cards.items()]  # fmt: skip
+    kept, best = own["pairs"], own["keep best"]
+    write("capstone", "A project on real questions: the worked example of lesson 20", f"""\
+{len(own["intents"])} intents on cards of Banking77 (Casanueva et al. 2020, CC BY 4.0), \
+{own["training texts"]} texts to train on, an encoder of 22 million weights, seed 0. Threat model: \
+`{own["threat model"]}`. {own["sentence"]} `patched` is `plain` with three or more equal letters \
+read as one, `defended` a model trained with two or more read as one.
+
+{table(["model", *names], rows)}
+
+n = {own["models"]["plain"][0]["n"]} test texts, 95 % Wilson intervals. Plain model, texts that \
+withstand so many queries: {", ".join(f"{b['queries']}: {b['hits']}" for b in best)}. \
+{kept["hits"]} of {kept["n"]} pairs keep their label \
+[{kept["low"]:.1%}, {kept["high"]:.1%}], by {kept["judges"]} judge. CPU seconds: \
+{", ".join(f"{name} {s:.0f}" for name, s in own["cost"].items())}.
+
+The cards of the protocol `{cards["plain"]["protocol"]}`, whose attacks the defence does not know:
+
+{table(["model", *(row["attack"] for row in attacks)], others)}
+
+The project's folder is [examples/capstone/](../../examples/capstone/README.md).""", command)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -124,6 +166,7 @@ def main(args: argparse.Namespace) -> None:
     judge()
     for out, name in {"defended": "defended", "again": "defended", "plain": "plain"}.items():
         evaluate(name, out, args.eps, args.n)
+    publish("python benchmarks/capstone.py --model FOLDER --home FOLDER")
     for sentence in sum(capstone.check(OUT), []):
         print("-", sentence)
 

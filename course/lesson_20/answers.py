@@ -10,7 +10,7 @@ import numpy as np
 from advlib.attacks import WordAttack
 from advlib.corpora import words
 from advlib.statistics import wilson
-from course.lesson_20.checks import Stretched, agreement, beats, seal, surviving
+from course.lesson_20.checks import Stretched, beats, corrected, seal, surviving
 
 # ---------------------------------------------------------------- 20.1
 
@@ -172,49 +172,58 @@ def seal_in_place(card, leave_out):
 # ---------------------------------------------------------------- 20.5
 
 
-def agreement_in_arrays(first, second):
-    a, b = np.array(first), np.array(second)
-    hits, agree = int((a & b).sum()), (a == b).mean()
-    chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
-    low, high = wilson(hits, len(a))
-    return hits / len(a), low, high, None if chance == 1 else (agree - chance) / (1 - chance)
+def corrected_in_arrays(first, second, clean, robust, n):
+    kept = np.array(first) & np.array(second)
+    shares = np.array([kept.mean(), *wilson(int(kept.sum()), kept.size)[::-1]])
+    return tuple(float(x) for x in (clean - (clean - robust) * shares) / n)
 
 
-def agreement_by_table(first, second):
-    n = len(first)
-    table = np.zeros((2, 2))
+def corrected_by_loop(first, second, clean, robust, n):
+    kept = 0
     for a, b in zip(first, second, strict=True):
-        table[int(a), int(b)] += 1 / n
-    chance = (table.sum(0) * table.sum(1)).sum()
-    low, high = wilson(round(table[1, 1] * n), n)
-    kappa = None if chance > 1 - 1e-12 else (np.trace(table) - chance) / (1 - chance)
-    return table[1, 1], low, high, kappa
+        kept += 1 if a and b else 0
+    low, high = wilson(kept, len(first))
+    out = []
+    for share in (kept / len(first), high, low):
+        out.append(robust / n + (clean - robust) * (1 - share) / n)
+    return tuple(out)
 
 
-def agreement_with(hits=None, chance=None, raw=False):
-    def answer(first, second):
-        kept, low, high, kappa = agreement(first, second)
-        n, a, b = len(first), np.array(first), np.array(second)
-        if hits:
-            k = int(hits(a, b))
-            kept, low, high = k / n, *wilson(k, n)
-        if kappa is not None and (chance or raw):
-            agree = float((a == b).mean())
-            kappa = agree if raw else (agree - chance(a, b)) / (1 - chance(a, b))
-        return kept, low, high, kappa
+def corrected_with(hits=lambda a, b: (a & b).sum(), turned=None, stands=None, ends=wilson):
+    """The course's, with parts of it changed."""
+
+    def answer(first, second, clean, robust, n):
+        k, judged = int(hits(np.array(first), np.array(second))), len(first)
+        lost = turned(clean, robust, n, judged) if turned else clean - robust
+        shares = (k / judged, *reversed(ends(k, judged)))
+        return tuple((stands or (lambda s: (robust + lost * (1 - s)) / n))(s) for s in shares)
 
     return answer
 
 
-def agreement_in_place(first, second):
-    found = agreement(first, second)
+def corrected_in_place(first, second, clean, robust, n):
+    found = corrected(first, second, clean, robust, n)
     first.sort()
     return found
 
 
-def pooled(a, b):
-    p = (a.mean() + b.mean()) / 2
-    return p * p + (1 - p) * (1 - p)
+def normal(k, n):
+    half = 1.96 * math.sqrt(k / n * (1 - k / n) / n)
+    return k / n - half, k / n + half
+
+
+def swapped(first, second, clean, robust, n):
+    value, low, high = corrected(first, second, clean, robust, n)
+    return value, high, low
+
+
+def of_clean(first, second, clean, robust, n):
+    return corrected(first, second, clean, robust, clean)
+
+
+def gives_back(first, second, clean, robust, n):
+    value, low, high = corrected(first, second, clean, robust, n)
+    return tuple((clean + robust) / n - x for x in (value, low, high))
 
 
 RIGHT = [
@@ -226,8 +235,8 @@ RIGHT = [
     ("20.3", survive_by_loop),
     ("20.4", seal_by_hook),
     ("20.4", sealed()),
-    ("20.5", agreement_in_arrays),
-    ("20.5", agreement_by_table),
+    ("20.5", corrected_in_arrays),
+    ("20.5", corrected_by_loop),
 ]
 
 # (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
@@ -278,13 +287,17 @@ WRONG = [
     ("20.4", lambda c, out: bytes.fromhex(seal(c, out)), "hexadecimal"),
     ("20.4", seal_in_place, "out of `card`"),
     ("20.4", lambda c, out: None, "None"),
-    ("20.5", agreement_with(raw=True), "what chance gives"),
-    ("20.5", agreement_with(chance=pooled), "Scott"),
-    ("20.5", agreement_with(chance=lambda a, b: 0.5), "taken for 1/2"),
-    ("20.5", agreement_with(hits=lambda a, b: (a | b).sum()), "either calls kept"),
-    ("20.5", agreement_with(hits=lambda a, b: a.sum()), "first calls kept"),
-    ("20.5", agreement_with(hits=lambda a, b: (a == b).sum()), "on which the two agree"),
-    ("20.5", agreement_in_place, "changes its input `first`"),
-    ("20.5", lambda a, b: agreement(a, b)[:3], "four things"),
-    ("20.5", lambda a, b: (*agreement(a, b)[:3], agreement(a, b)[3] or 1.0), "kappa is None"),
+    ("20.5", corrected_with(lambda a, b: (a | b).sum()), "either calls kept"),
+    ("20.5", corrected_with(lambda a, b: a.sum()), "first calls kept"),
+    ("20.5", corrected_with(lambda a, b: (a == b).sum()), "on which the two agree"),
+    ("20.5", corrected_with(turned=lambda c, r, n, j: n - r), "wrong from the start"),
+    ("20.5", corrected_with(turned=lambda c, r, n, j: j), "stand for all"),
+    ("20.5", corrected_with(ends=normal), "asked is Wilson's"),
+    ("20.5", gives_back, "counts on those"),
+    ("20.5", swapped, "swapped"),
+    ("20.5", of_clean, "share of all n"),
+    ("20.5", corrected_in_place, "changes its input `first`"),
+    ("20.5", lambda *i: corrected(*i)[0], "three things"),
+    ("20.5", lambda *i: list(corrected(*i)), "three things"),
+    ("20.5", lambda *i: None, "three things"),
 ]  # fmt: skip

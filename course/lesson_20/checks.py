@@ -1,8 +1,8 @@
 """Checks of lesson 20, Capstone.
 
 The specification: stretched words are looked for among all words that could have come from one, by
-their letters; intervals are the ends at which the squared z-score crosses 1.96², found by
-bisection; what is sealed is written out by hand; kappa is counted from the table of both answers.
+their letters; the end of an interval is where the squared z-score crosses 1.96², found by
+bisection; what is sealed is written out by hand; judges' answers are counted from their table.
 """
 
 from __future__ import annotations
@@ -305,72 +305,78 @@ def check_seal(answer) -> None:
 # ---------------------------------------------------------------- 20.5
 
 
-def _plain_agreement(first, second, *, kept="both", chance="own", raw=False, bare=True) -> dict:
-    n = len(first)
+def _plain_corrected(first, second, clean, robust, n, *, kept="both", turned="here", off=False,
+                     swapped=False, normal=False, of_clean=False) -> dict:  # fmt: skip
+    """Text by text: those that were turned, and which share of them counts."""
     cells = {(a, b): sum((x, y) == (a, b) for x, y in zip(first, second, strict=True))
              for a, b in itertools.product((True, False), repeat=2)}  # fmt: skip
+    judged = len(first)
     hits = {"both": cells[True, True], "first": cells[True, True] + cells[True, False],
-            "any": n - cells[False, False],
+            "any": judged - cells[False, False],
             "agree": cells[True, True] + cells[False, False]}[kept]  # fmt: skip
-    ones = [sum(first) / n, sum(second) / n]
-    if chance == "pooled":
-        ones = [sum(ones) / 2] * 2
-    expected = ones[0] * ones[1] + (1 - ones[0]) * (1 - ones[1])
-    nothing = expected == 1
-    expected = 0.5 if chance == "half" else expected
-    agree = (cells[True, True] + cells[False, False]) / n
-    value = agree if raw else (agree - expected) / (1 - expected or 1)
-    value = math.nan if nothing else value
-    low, high = wilson(hits, n)
-    if not bare:
-        low, high = (hits / n + z * math.sqrt(hits / n * (1 - hits / n) / n) for z in (-1.96, 1.96))
-    return {"kept": hits / n, "low": low, "high": high, "kappa": value}
+    least, most = wilson(hits, judged)
+    if normal:
+        half = 1.96 * math.sqrt(hits / judged * (1 - hits / judged) / judged)
+        least, most = hits / judged - half, hits / judged + half
+    lost = {"here": clean - robust, "all": n - robust, "pairs": judged}[turned]
+
+    def stands(share):
+        share = 1 - share if off else share
+        return (robust + lost * (1 - share)) / (clean if of_clean else n)
+
+    low, high = stands(most), stands(least)
+    low, high = (high, low) if swapped else (low, high)
+    return {"value": stands(hits / judged), "low": low, "high": high}
 
 
-_AGREEMENT_MISTAKES = {
-    "kept are the pairs that either calls kept; asked are those that both do": dict(kept="any"),
-    "kept are the pairs that the first calls kept; asked are those that both do":
+_CORRECTED_MISTAKES = {
+    "pairs that either calls kept are counted; asked are those that both do": dict(kept="any"),
+    "pairs that the first calls kept are counted; asked are those that both do":
         dict(kept="first"),
-    "these are the pairs on which the two agree; two that agree on “no” have not kept the label":
+    "pairs on which the two agree are counted; two that agree on “no” have not kept the label":
         dict(kept="agree"),
-    "kappa is the share of agreement here: what chance gives is not taken off": dict(raw=True),
-    "chance is taken from both judges together (Scott's pi); in Cohen's kappa each has a share of "
-    "their own": dict(chance="pooled"),
-    "chance is taken for 1/2; it depends on how often each says yes": dict(chance="half"),
-    "this is p ± 1.96·√(p(1 − p)/n); asked is Wilson's interval": dict(bare=False),
+    "texts that were wrong from the start were not turned by the attack": dict(turned="all"),
+    "only the judged texts are corrected; they stand for all that were turned":
+        dict(turned="pairs"),
+    "this gives back the texts whose label is kept: the attack counts on those, and not on the "
+    "others": dict(off=True),
+    "low and high are swapped: the more labels are kept, the more attacks count, and the fewer "
+    "texts withstand": dict(swapped=True),
+    "this is p ± 1.96·√(p(1 − p)/n); asked is Wilson's interval": dict(normal=True),
+    "this divides by the texts that were right; accuracy is a share of all n": dict(of_clean=True),
 }  # fmt: skip
 
 
-def check_agreement(answer) -> None:
+def check_corrected(answer) -> None:
     rng = np.random.default_rng(5)
-    problems = [dict(first=[True] * 4 + [False] * 2, second=[True] * 3 + [False, False, True])]
-    for n, share, slip in ((50, 0.9, 0.05), (50, 0.5, 0.2), (30, 0.7, 0.4)):
-        first = (rng.random(n) < share).tolist()
-        problems.append(dict(first=first, second=[x != (rng.random() < slip) for x in first]))
-    problems.append(dict(first=[True] * 49 + [False], second=[True] * 48 + [False, True]))
-    problems.append(dict(first=[True] * 50, second=[True] * 50))
+    problems = [dict(first=[True] * 4 + [False] * 2, second=[True] * 3 + [False, False, True],
+                     clean=90, robust=40, n=100)]  # fmt: skip
+    for judged, share, slip, clean, robust, n in ((50, 0.9, 0.05, 189, 95, 200),
+                                                  (50, 0.5, 0.2, 430, 120, 500),
+                                                  (30, 0.7, 0.4, 77, 30, 80)):  # fmt: skip
+        first = (rng.random(judged) < share).tolist()
+        second = [x != (rng.random() < slip) for x in first]
+        problems.append(dict(first=first, second=second, clean=clean, robust=robust, n=n))
+    problems.append(dict(first=[True] * 50, second=[True] * 50, clean=95, robust=30, n=100))
+    problems.append(dict(first=[True] * 49 + [False], second=[True] * 49 + [False], clean=60,
+                         robust=60, n=70))  # fmt: skip
 
-    def run(first, second):
-        found = answer(first, second)
-        expect(isinstance(found, tuple) and len(found) == 4, "the function should return four "
-               "things, (kept, low, high, kappa)", yours=show(found))  # fmt: skip
-        names = ("kept", "low", "high", "kappa")
-        result = dict(zip(names, found, strict=True))
-        alike = all(first) and all(second)
-        expect((result["kappa"] is None) == alike, "kappa is None where chance alone would agree "
-               "on everything, and nowhere else", given={"first": first, "second": second},
-               yours=result["kappa"])  # fmt: skip
-        return {name: math.nan if x is None else float(x) for name, x in result.items()}
+    def run(**problem):
+        found = answer(*problem.values())
+        expect(isinstance(found, tuple) and len(found) == 3, "the function should return three "
+               "things, (value, low, high)", yours=show(found))  # fmt: skip
+        return {name: float(x) for name, x in zip(("value", "low", "high"), found, strict=True)}
 
-    def spec(first, second, **how):
-        found = _plain_agreement(first, second, **how)
-        return found | {"kappa": -9.0 if math.isnan(found["kappa"]) else found["kappa"]}
+    def tell(p):
+        both = sum(a and b for a, b in zip(p["first"], p["second"], strict=True))
+        return {"judged": len(p["first"]), "kept by the first": sum(p["first"]),
+                "by the second": sum(p["second"]), "by both": both, "clean": p["clean"],
+                "robust": p["robust"], "n": p["n"]}  # fmt: skip
 
-    def compared(first, second):
-        found = run(first, second)
-        return found | {"kappa": -9.0 if math.isnan(found["kappa"]) else found["kappa"]}
+    def run_whole(first, second, clean, robust, n):
+        return run(first=first, second=second, clean=clean, robust=robust, n=n)
 
-    specified(compared, problems, spec, _AGREEMENT_MISTAKES, atol=1e-6)
+    specified(run_whole, problems, _plain_corrected, _CORRECTED_MISTAKES, tell=tell, atol=1e-6)
 
 
 # ---------------------------------------------------------------- the course's own answers
@@ -431,14 +437,12 @@ def seal(card, leave_out):
     return hashlib.sha256(json.dumps(kept(card), sort_keys=True).encode()).hexdigest()
 
 
-def agreement(first, second):
-    """(kept, low, high, kappa) of two judges' answers, True where the label is kept."""
-    n, both = len(first), list(zip(first, second, strict=True))
-    hits = sum(a and b for a, b in both)
-    p, q = sum(first) / n, sum(second) / n
-    agree, chance = sum(a == b for a, b in both) / n, p * q + (1 - p) * (1 - q)
-    kappa = None if chance == 1 else (agree - chance) / (1 - chance)
-    return hits / n, *wilson(hits, n), kappa
+def corrected(first, second, clean, robust, n):
+    """(value, low, high): robust accuracy when only attacks that keep the label count."""
+    hits, judged = sum(a and b for a, b in zip(first, second, strict=True)), len(first)
+    least, most = wilson(hits, judged)
+    turned = clean - robust
+    return tuple((robust + turned * (1 - share)) / n for share in (hits / judged, most, least))
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -446,5 +450,5 @@ EXERCISES: dict[str, Exercise] = {
     "20.2": Exercise("beat the control", check_beats, beats),
     "20.3": Exercise("what survives the defence", check_surviving, surviving),
     "20.4": Exercise("a digest that repeats", check_seal, seal),
-    "20.5": Exercise("do two people agree?", check_agreement, agreement),
+    "20.5": Exercise("what the judges give back", check_corrected, corrected),
 }

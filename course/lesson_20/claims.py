@@ -69,7 +69,14 @@ CLAIMS = {
     ),
     "20.kappa": Claim(
         "Two people who agree on 48 of 50 can have a kappa of about 0.",
-        lambda kappa, kept: abs(kappa) < 0.05 and abs(kept - 0.96) < 1e-9,
+        lambda kappa: abs(kappa) < 0.05,
+    ),
+    "20.corrected": Claim(
+        "Where all labels are kept, the value is the measured one and its interval still reaches "
+        "above it; the fewer are kept, the more texts withstand.",
+        lambda spans, plain: abs(spans[50][0] - plain) < 1e-9 and spans[50][2] > plain
+        and spans[50][0] < spans[45][0] < spans[25][0]
+        and all(low <= value <= high for value, low, high in spans.values()),
     ),
     "20.worked": Claim(
         "On real questions, too: the attack beats its control; the adaptive attack takes more than "

@@ -9,7 +9,7 @@
 # - show that the attack beats chance, and that it keeps the best of what it tries;
 # - defend the model, and then break your own defence as somebody who knows it;
 # - seal a result so that a fresh process finds the same digest;
-# - count how many labels survive the attack, and how far two readers agree;
+# - let people judge which labels survive the attack, and correct the number for the others;
 # - do the same for your own data, in a folder that `course capstone check` reads.
 #
 # **Time** {{TIME}} About 75 minutes for you: 27 of reading, 48 of exercises. Your own project takes
@@ -31,7 +31,8 @@ profile = course.setup()
 # them to be wrong. This page goes the whole way once, on questions to a bank. Then it is your turn.
 
 # %%
-import itertools
+import hashlib
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -419,40 +420,61 @@ course.claim("20.repeat", equal=first == second, raw=raw, seconds=(here["seconds
 # *succeeded* (these are the ones that count), hide what the model said, and let at least two people
 # write yes or no without seeing each other's answers.
 #
-# Two numbers come out. The **share kept**, with its interval: 50 of 50 is "at least 93 %", no more.
-# And how far the two agree *beyond chance*, Cohen's kappa (1960): with $p_o$ the share of equal
-# answers, and $p_e$ the share that two people would reach who say yes as often as these two and do
-# not look,
+# The **share kept**, with its interval, says what the attack was worth: 50 of 50 is "at least
+# 93 %", no more. It also corrects the robust accuracy. A text that was turned and lost its label
+# was not attacked, it was *replaced*, and the model may have been right. Let `clean` of `n` texts
+# be right before the attack and `robust` after it. If only the share $s$ of the turned texts
+# counts, then
 #
-# $$\kappa=\frac{p_o-p_e}{1-p_e},\qquad p_e=p\,q+(1-p)(1-q),$$
+# $$\text{value}=\frac{\texttt{robust}+(\texttt{clean}-\texttt{robust})\,(1-s)}{\texttt{n}},$$
 #
-# where $p$ and $q$ are the shares of yes of the first and of the second judge.
+# and the interval of $s$ gives an interval of the value. (It is only the judges' part of the doubt.
+# The `n` texts add theirs, as always.)
 
 # %% [markdown]
-# ### Exercise 20.5: do two people agree? · ●●○ · 10 min
+# ### Exercise 20.5: what the judges give back · ●●○ · 10 min
 #
-# Write `agreement(first, second)`: two lists of booleans of equal length, True where that judge
-# calls the label kept. Return a tuple `(kept, low, high, kappa)`: the share of pairs that *both*
-# call kept, its 95 % Wilson interval, and Cohen's kappa, or `None` where $p_e=1$. Leave the lists
-# as they are.
+# Write `corrected(first, second, clean, robust, n)`. `first` and `second` are lists of booleans of
+# equal length, True where that judge calls the label kept; the pairs were drawn from the turned
+# texts. A pair counts as kept where *both* say so. Return a tuple `(value, low, high)`: the
+# corrected robust accuracy, and its lowest and highest value over the 95 % Wilson interval of the
+# share kept. Leave the lists as they are.
 #
 # <details><summary>Hint</summary>
 #
-# `sum(a and b for a, b in zip(first, second))`; booleans add up as 0 and 1. $p_e$ is 1 where both
-# judges gave one and the same answer to every pair.
+# `sum(a and b for a, b in zip(first, second))`; booleans add up as 0 and 1. More labels kept means
+# that more attacks count, so the *upper* end of the share gives `low`.
 #
 # </details>
 
 
 # %%
-def agreement(first, second):
-    """(kept, low, high, kappa) of two judges' answers, True where the label is kept."""
+def corrected(first, second, clean, robust, n):
+    """(value, low, high): robust accuracy when only attacks that keep the label count."""
     # SOLUTION
 
 
-agreement = course.exercise("20.5", agreement)
+corrected = course.exercise("20.5", corrected)
+
+# %%
+hits = {name: plain[name]["hits"] for name in ("clean", "attack")}
+spans = {}
+for kept in (50, 45, 25):
+    judge = [True] * kept + [False] * (50 - kept)
+    spans[kept] = corrected(judge, judge, hits["clean"], hits["attack"], n)
+    print(f"{kept} of 50 kept: robust accuracy {spans[kept][0]:.1%} "
+          f"[{spans[kept][1]:.1%}, {spans[kept][2]:.1%}]")
+course.claim("20.corrected", spans=spans, plain=hits["attack"] / n)
 
 # %% [markdown]
+# With half of the labels lost, the attack's number means something else. This is why the pairs come
+# *before* the defence: a defence against attacks that were none is easy.
+#
+# ### Do two people agree?
+#
+# One judge alone is an opinion. With two there is Cohen's kappa, which you wrote in lesson 06: the
+# share of equal answers beyond what chance would give.
+#
 # ### Prediction 20.c: 48 of 50
 #
 # Two careful readers judge fifty pairs. Each says no once, and not to the same pair: they agree on
@@ -462,12 +484,12 @@ agreement = course.exercise("20.5", agreement)
 guess = course.predict("20.c", "what is kappa?", guess=None, low=-1, high=1)
 
 # %%
-ann, ben = [True] * 49 + [False], [False] + [True] * 49
-kept, low, high, kappa = agreement(ann, ben)
+ann, ben = ["yes"] * 49 + ["no"], ["no"] + ["yes"] * 49
+kappa = capstone.kappa(ann, ben)
 guess.reveal(round(kappa, 3))
-print(f"kept {kept:.0%} [{low:.0%}, {high:.0%}], agreement 96%, kappa {kappa:.3f}")
-print("fifty times yes, twice:", agreement([True] * 50, [True] * 50))
-course.claim("20.kappa", kappa=kappa, kept=kept)
+print(f"agreement {np.mean(np.equal(ann, ben)):.0%}, kappa {kappa:.3f}")
+print("fifty times yes, twice:", capstone.kappa(["yes"] * 50, ["yes"] * 50))
+course.claim("20.kappa", kappa=kappa)
 figures.kappas()
 
 # %% [markdown]
@@ -566,7 +588,8 @@ course.claim("20.check", empty=empty, missing=missing)
 # - A defence is judged by the attack of somebody who has read it. Look for what gets through. Where
 #   nothing can, count and say so: that is a certificate, for this threat model.
 # - A digest seals what should be equal. Another process must find it again.
-# - Share kept with its interval, agreement and kappa; kappa falls where nearly all is kept.
+# - People judge fifty pairs: the share kept, with its interval, corrects the number. Kappa falls
+#   where nearly all is kept, so give agreement beside it.
 #
 # ## What could go wrong
 #

@@ -106,13 +106,14 @@ def kept_best(victim: Classifier, data, attack, budgets=(5, 10, 20, 40, 80)) -> 
     return found
 
 
-def pairs(outcome: Outcome, names: list[str], most: int) -> list[dict]:
-    """The first attacked texts that the model gets wrong, beside their originals."""
-    turned = [i for i, result in enumerate(outcome.results or [])
-              if outcome.clean[i] == outcome.labels[i] and not outcome.robust[i]]  # fmt: skip
+def pairs(outcome: Outcome, names: list[str], most: int, first: int = 0) -> list[dict]:
+    """Attacked texts that the model gets wrong, beside their originals: so many at most, from the
+    text number `first` on."""
+    turned = [i for i, result in enumerate(outcome.results or []) if i >= first
+              and outcome.clean[i] == outcome.labels[i] and not outcome.robust[i]]  # fmt: skip
     return [{"original": outcome.results[i].original, "changed": outcome.results[i].text,
-             "label": names[outcome.labels[i]], "fooled into": names[outcome.attacked[i]]}
-            for i in turned[:most]]  # fmt: skip
+             "label": names[outcome.labels[i]], "fooled into": names[outcome.attacked[i]],
+             "number": i} for i in turned[:most]]  # fmt: skip
 
 
 WORKED = json.loads((Path(__file__).parent / "worked.json").read_text("utf-8"))
