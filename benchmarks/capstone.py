@@ -4,9 +4,9 @@
 
 --home holds banking77/train.csv and test.csv (Casanueva et al. 2020, CC BY 4.0), of which the
 questions on cards are taken; --model a small encoder. Trains two models, attacks them, evaluates
-them with `advlib evaluate`, each in a process of its own, and writes all files of the project but
-README.md and the judgement in pairs.csv, which are a person's. What is there is kept, so this can
-be interrupted; texts and weights go to runs/capstone/ and stay out of the repository.
+them as `advlib evaluate` does, each in a process of its own, and writes all files of the project
+but README.md and the judgement in pairs.csv, which are a person's. What is there is kept, so this
+can be interrupted; texts and weights go to runs/capstone/ and stay out of the repository.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ import pandas as pd
 from transformers import set_seed
 
 import advlib
+from advlib.app import protocol
 from advlib.app.rows import interval
+from advlib.attacks import PGD, Noise, Typos
+from advlib.attacks.words import KeepWords
 from advlib.finetuning import finetune
 from course import capstone
 from course.lesson_20.checks import Stretched
@@ -43,18 +46,22 @@ ATTACK = Stretched(times=(3, 4, 5), max_changed=MOST)  # as people write
 ADAPTIVE = Stretched(times=(2,), max_changed=MOST)
 SENTENCE = ("Whoever writes to the bank may write one vowel two to five times in at most a quarter "
             "of the words, knows the model's answers, and may ask as often as needed.")  # fmt: skip
+# A fifth of the steps of the protocol "text" and no restarts: as much as two cores manage.
+PROTOCOL = protocol.Protocol("capstone example", 1, (
+    Noise(0.1), PGD(0.1, steps=4), Typos(max_changed=0.2, per_kind=1, constraints=(KeepWords(),)),
+), n=100, calibration=100)  # fmt: skip
+COLUMNS = {"text": "text", "label": "category"}
 # Model -> how many equal letters its tokenizer reads as one; 0: none, as it came.
 MODELS = {"plain": 0, "defended": 2}
 
 
-def write_data(home: Path) -> dict:
-    """The questions on cards as two files; returns what `load_text` and the command need."""
+def write_data(home: Path) -> None:
+    """The questions on cards as two files."""
     RUNS.mkdir(parents=True, exist_ok=True)
     for name in ("train", "test"):
         found = pd.read_csv(home / "banking77" / f"{name}.csv")
         found = found[found["category"].isin(INTENTS)]
         found.to_csv(RUNS / f"{name}.csv", index=False)
-    return {"text": "text", "label": "category"}
 
 
 def train(name: str, model: str, data) -> float:
@@ -71,14 +78,19 @@ def train(name: str, model: str, data) -> float:
     return json.loads(clock.read_text())
 
 
-def evaluate(name: str, out: str, eps: float, n: int) -> None:
+def evaluate(name: str, out: str) -> None:
     """The card of one model, from a process of its own."""
-    if (OUT / out / "card.json").is_file():
-        return
-    command = ["evaluate", RUNS / name, "--data", RUNS / "train.csv", "--test", RUNS / "test.csv",
-               "--text", "text", "--label", "category", "--protocol", "text", "--eps", eps,
-               "--n", n, "--out", OUT / out]  # fmt: skip
-    subprocess.run([sys.executable, "-m", "advlib.app.cli", *map(str, command)], check=True)
+    if not (OUT / out / "card.json").is_file():
+        subprocess.run([sys.executable, __file__, "--card", name, out], check=True)
+
+
+def card(name: str, out: str) -> None:
+    """What that process does: as `advlib evaluate`, with a protocol that two cores manage."""
+    found = protocol.evaluate(RUNS / name, RUNS / "train.csv", PROTOCOL, test=RUNS / "test.csv",
+                              **COLUMNS)  # fmt: skip
+    (OUT / out).mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (OUT / out / "card.json").write_text(text, "utf-8")
 
 
 def own(data, seconds: dict[str, float]) -> None:
@@ -155,17 +167,17 @@ The project's folder is [examples/capstone/](../../examples/capstone/README.md).
 
 
 def main(args: argparse.Namespace) -> None:
-    columns = write_data(Path(args.home))
+    write_data(Path(args.home))
     data = advlib.load_text(RUNS / "train.csv", test=RUNS / "test.csv", train_size=TRAIN,
-                            test_size=TEST, **columns)  # fmt: skip
+                            test_size=TEST, **COLUMNS)  # fmt: skip
     print({split: len(rows) for split, rows in data.items()}, flush=True)
     OUT.mkdir(parents=True, exist_ok=True)
     seconds = {name: train(name, args.model, data) for name in MODELS}
     if not (OUT / "own.json").is_file():
         own(data, seconds)
-    judge()
     for out, name in {"defended": "defended", "again": "defended", "plain": "plain"}.items():
-        evaluate(name, out, args.eps, args.n)
+        evaluate(name, out)
+    judge()
     publish("python benchmarks/capstone.py --model FOLDER --home FOLDER")
     for sentence in sum(capstone.check(OUT), []):
         print("-", sentence)
@@ -173,8 +185,13 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="folder or Hub name of the encoder")
-    parser.add_argument("--home", required=True, help="folder of banking77/")
-    parser.add_argument("--eps", type=float, default=0.1)
-    parser.add_argument("--n", type=int, default=100, help="texts of the cards")
-    main(parser.parse_args())
+    parser.add_argument("--model", help="folder or Hub name of the encoder")
+    parser.add_argument("--home", help="folder of banking77/")
+    parser.add_argument("--card", nargs=2, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.card:
+        card(*chosen.card)
+    elif chosen.model and chosen.home:
+        main(chosen)
+    else:
+        parser.error("give --model and --home")

@@ -165,10 +165,14 @@ def _cards(cards: dict) -> list[str]:
         if card is None:
             continue
         said += [f"{name}/card.json: {sentence}" for sentence in gate(card, POLICY)]
-        known = PROTOCOLS.get(re.split(r", ", str(card.get("protocol")))[0])
-        if known is None or card.get("version") != known.version:
-            said.append(f"{name}/card.json was made with no present version of a protocol: make it "
-                        "again with `advlib evaluate --protocol text`.")  # fmt: skip
+        known = PROTOCOLS.get(str(card.get("protocol")).partition(",")[0])
+        version = card.get("version")
+        if known and version != known.version:
+            said.append(f"{name}/card.json was made with version {version} of its protocol, and "
+                        f"now there is {known.version}: make it again.")  # fmt: skip
+        if not known and not (isinstance(version, int) and card.get("protocol")):
+            said.append(f"{name}/card.json names no protocol and version: make it with `advlib "
+                        "evaluate --protocol text`.")  # fmt: skip
         said += _control_of(name, card)
     first, again = cards.get("defended"), cards.get("again")
     if first and again:
@@ -273,7 +277,7 @@ def _order(model: str, rows: dict[str, dict]) -> list[str]:
         if rows["attack"]["accuracy"] >= rows["control"]["low"]:
             said.append("own.json: on the plain model the attack does not beat its control by more "
                         "than the control's interval, so chance alone may do as much.")  # fmt: skip
-    if {"attack", "adaptive"} <= hits.keys():
+    if model == "defended" and {"attack", "adaptive"} <= hits.keys():
         if hits["adaptive"] > hits["attack"]:
             said.append("own.json: the adaptive attack is weaker than the plain one: whoever knows "
                         "the defence can still use the plain attack.")  # fmt: skip
