@@ -191,7 +191,8 @@ def _cards(cards: dict) -> list[str]:
 
 def _control_of(name: str, card: dict) -> list[str]:
     """The noise of a card beside its strongest attack of the same size."""
-    hits = {str(row.get("attack")): row.get("hits") for row in card.get("rows", ())
+    rows = card.get("rows") if isinstance(card.get("rows"), list) else []
+    hits = {str(row.get("attack")): row.get("hits") for row in rows
             if isinstance(row, dict) and isinstance(row.get("hits"), int)}  # fmt: skip
     if "Noise" in hits and "PGD" in hits and hits["Noise"] < hits["PGD"]:
         return [f"{name}/card.json: noise does more harm than PGD of the same size, so PGD failed."]
@@ -342,14 +343,15 @@ def below(text: str, heading: str) -> str:
 
 def read_pairs(file: str | Path) -> list[dict]:
     """The rows of pairs.csv. Raises Unreadable where a column is missing."""
-    reader = csv.DictReader(io.StringIO(read_text(file)))
-    columns = reader.fieldnames or []
-    if lacking := [name for name in COLUMNS if name not in columns]:
-        raise Unreadable(f"The column {lacking[0]} is missing.")
+    text = read_text(file).removeprefix("\ufeff")  # which spreadsheets put before UTF-8
+    reader = csv.DictReader(io.StringIO(text), restkey="more")
     try:
-        return list(reader)
+        columns, rows = reader.fieldnames or [], list(reader)
     except csv.Error as error:
         raise Unreadable(f"It is no CSV: {error}.") from error
+    if lacking := [name for name in COLUMNS if name not in columns]:
+        raise Unreadable(f"The column {lacking[0]} is missing; columns are set apart by commas.")
+    return rows
 
 
 def judges(rows: list[dict]) -> dict[str, list[str]]:

@@ -21,9 +21,9 @@ def steps():
     parts = [("threat model", "an object and\na sentence", "own.json"),
              ("control", "chance with\nthe same budget", "own.json"),
              ("attack", "keeps the best,\nbeats the control", "own.json"),
-             ("defence", "attacked by those\nwho know it", "own.json"),
-             ("card", "the digest repeats\nelsewhere", "card.json ×3"),
              ("pairs", "fifty, read\nby people", "pairs.csv"),
+             ("defence", "attacked by who\nhas read it", "own.json"),
+             ("cards", "the digest\nrepeats", "card.json ×3"),
              ("report", "limits, and an\nhonest failure", "README.md")]  # fmt: skip
     with plots.style():
         fig, ax = plots.figure(9.4, 2.1)
@@ -41,8 +41,8 @@ def steps():
                     weight="bold")  # fmt: skip
             ax.text(x, -0.45, file, ha="center", va="center", fontsize=8.5, family="monospace")
     fig.alt = ("Seven boxes from left to right, each with the file that it fills: threat model, "
-               "control, attack, defence (own.json), card (card.json, three times), pairs "
-               "(pairs.csv), report (README.md).")  # fmt: skip
+               "control, attack (own.json), pairs (pairs.csv), defence (own.json), cards "
+               "(card.json, three times), report (README.md).")  # fmt: skip
     return fig
 
 

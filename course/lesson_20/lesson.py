@@ -49,7 +49,8 @@ figures.steps()
 
 # %% [markdown]
 # *The figure: the seven parts of a project, and the file in the project's folder that each fills.
-# `own.json` has your numbers, `card.json` is what `advlib evaluate` writes.*
+# `own.json` has your numbers, `card.json` is what `advlib evaluate` writes. This page takes the
+# pairs last, in section 6, because a page cannot judge.*
 
 # %%
 n = profile.pick(100, 400)
@@ -531,14 +532,14 @@ for name, card in worked["cards"].items():
 course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 
 # %% [markdown]
-# The story repeats itself. The first defence (`patched`, three letters are one) looks finished until
-# the adaptive attack comes; the second (`defended`, trained with two letters read as one) holds, as
-# it must, and costs nothing that 200 texts could show. Then the honest part. In the last lines of
-# the output, `Typos` leaves both models the same half of the texts: whoever slips, and does not
+# The story repeats itself. The first defence (`patched`, three letters are one) looks finished
+# until the adaptive attack comes; the second (`defended`, trained with two letters read as one)
+# holds, as it must, and costs nothing that 200 texts could show. Then the honest part. In the last
+# lines of the output, `Typos` leaves both models half of the texts: whoever slips, and does not
 # stretch, is not stopped at all. One reader judged the fifty pairs, once, and not blind. That
 # reader found no changed word that hid the meaning; the three that got a no have a label in the
 # data that does not fit the original either. A second judge is missing, and `course capstone check`
-# says so. Each card has 100 texts, so its intervals are about 10 points wide to each side.
+# says so. Each card has 100 texts, so its intervals reach up to 10 points to each side.
 #
 # ## 8 · Your own
 #
