@@ -201,12 +201,7 @@ def _control_of(name: str, card: dict) -> list[str]:
 
 def _threat(own: dict) -> list[str]:
     said, stated = [], own.get("threat model")
-    try:
-        call = ast.parse(str(stated), mode="eval").body
-        whole = isinstance(call, ast.Call) and bool(call.keywords or call.args)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        whole = False
-    if not whole:
+    if not _is_repr(stated):
         said.append("own.json: the threat model is not the repr of an attack with its settings, "
                     "such as PGD(eps=0.1, steps=20).")  # fmt: skip
     elif not any(str(row.get("threat model")).startswith(stated.partition("(")[0] + "(")
@@ -216,6 +211,15 @@ def _threat(own: dict) -> list[str]:
         said.append("own.json: the threat model needs a sentence that a reader without Python "
                     "understands (eight words or more).")  # fmt: skip
     return said
+
+
+def _is_repr(stated) -> bool:
+    """Whether it reads as an attack with its settings. It is parsed, and never run."""
+    try:
+        call = ast.parse(str(stated), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return isinstance(call, ast.Call) and bool(call.keywords or call.args)
 
 
 def _named(own: dict, model: str) -> dict[str, dict]:
@@ -240,28 +244,39 @@ def _interval_is(row: dict) -> bool:
 
 def _rows(own: dict) -> list[str]:
     said, sizes = [], set()
-    for model, names in ROWS.items():
+    models = own.get("models") if isinstance(own.get("models"), dict) else {}
+    for model in [*ROWS, *(name for name in models if name not in ROWS)]:
         rows = _named(own, model)
-        for name in names:
-            where = f"own.json: the row “{name}” of the {model} model"
-            if name not in rows:
-                said.append(f"{where} is missing.")
-            elif not _whole(rows[name]):
-                said.append(f"{where} does not say how many texts are right (hits), of how many.")
-            elif not _interval_is(rows[name]):
-                said.append(f"{where} has an accuracy or an interval that is not Wilson's of its "
-                            "hits and n.")  # fmt: skip
+        for name in [*ROWS.get(model, ()), *(n for n in rows if n not in ROWS.get(model, ()))]:
+            wrong = _wrong_with(rows.get(name), name)
+            if wrong:
+                said.append(f"own.json: the row “{name}” of the {model} model {wrong}.")
+                rows.pop(name, None)
             else:
                 sizes.add(rows[name]["n"])
-                continue
-            rows.pop(name, None)
         said += _order(model, rows)
     if len(sizes) > 1:
         said.append("own.json: the rows are about different numbers of texts.")
     if sizes and min(sizes) < LEAST_TEXTS:
         said.append(f"own.json: {min(sizes)} texts are too few to say anything: take "
                     f"{LEAST_TEXTS} or more.")  # fmt: skip
+    first, second = (_named(own, model).get("attack", {}).get("threat model") for model in ROWS)
+    if first and second and first != second:
+        said.append("own.json: the two models met different attacks, so they cannot be compared.")
     return said
+
+
+def _wrong_with(row: dict | None, name: str) -> str | None:
+    """What is wrong with one row by itself; None: nothing."""
+    if row is None:
+        return "is missing"
+    if not _whole(row):
+        return "does not say how many texts are right (hits), of how many"
+    if not _interval_is(row):
+        return "has an accuracy or an interval that is not Wilson's of its hits and n"
+    if name not in ("clean", "worst") and not _is_repr(row.get("threat model")):
+        return "does not name its threat model, the attack's repr"
+    return None
 
 
 def _order(model: str, rows: dict[str, dict]) -> list[str]:

@@ -163,8 +163,9 @@ print("\n" + workshop.shown(workshop.pairs(outcomes["attack"], victim.labels, 3)
 # ## 3 · Better than chance?
 #
 # A model that falls may fall over anything. So each attack needs a **control**: the same budget
-# without the intelligence. Here it writes vowels of random words several times, at most a quarter
-# of the words, and asks nothing back. What the attack does beyond it is what the *search* found.
+# without the intelligence. Here it draws random words, as many as may change at all, and for each a
+# random candidate, and looks at no answer. What the attack does beyond it is what the *search*
+# found.
 #
 # How far apart must they be? The control was measured on `n` texts, and other `n` texts would have
 # given another number. A plain rule: the attack must lie **below the control's 95 % Wilson

@@ -5,6 +5,7 @@ real text."""
 from __future__ import annotations
 
 import json
+import random
 import re
 import string
 import subprocess
@@ -20,7 +21,8 @@ from tokenizers import Regex, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from advlib.app.protocol import weights_hash
-from advlib.attacks import RandomTypos
+from advlib.attacks import WordAttack
+from advlib.attacks.search import Query
 from advlib.data import load_text, texts_hash
 from advlib.evaluation import Outcome, attack_all, worst_case
 from advlib.models import Classifier, load_classifier
@@ -46,26 +48,31 @@ def squeezed(victim: Classifier, least: int) -> Classifier:
 
 
 @dataclass(frozen=True, repr=False)
-class Random(RandomTypos):
-    """The control of an attack on words: its candidates, drawn at random and all at once.
+class Random(WordAttack):
+    """The control of an attack on words: as many words as may change are drawn at random, and for
+    each a random one of the attack's candidates. Nothing is tried twice and nothing is chosen."""
 
-    attack: whose candidates, and how many words may change. tries: so many texts, the harshest of
-    which counts; 1 is chance alone.
-    """
-
-    attack: object = None
-    keeps_label = False  # as unknown as the attack's own
+    attack: WordAttack = None
 
     def propose(self, victim, texts, labels):
         return self.attack.propose(victim, texts, labels)
 
+    def scored(self, victim, state, most):
+        places = [i for i, options in enumerate(state.options) if options]
+        if not places or not most:
+            return
+        rng = random.Random(state.text)
+        chosen = rng.sample(places, min(most, len(places)))
+        state.changes = {i: rng.choice(state.options[i]) for i in chosen}
+        (state.score,) = yield Query([state.with_changes(state.changes)])
+
     def __repr__(self) -> str:
-        return f"Random({self.attack!r}, tries={self.tries})"
+        return f"Random({self.attack!r})"
 
 
-def control(attack, tries: int = 1) -> Random:
-    """Random changes from the same candidates, in as many words at most."""
-    return Random(attack=attack, tries=tries, max_changed=attack.max_changed)
+def control(attack: WordAttack) -> Random:
+    """Random changes from the same candidates, in as many words."""
+    return Random(attack=attack, max_changed=attack.max_changed)
 
 
 def row(name: str, attack, outcome: Outcome) -> dict:
