@@ -36,6 +36,7 @@ LESSONS = {
     "16": "customer_service_assistant",
     "17": "financial_news_monitor",
     "18": "recommender",
+    "20": "capstone",
 }
 
 # What a page uses, and the module that has it.

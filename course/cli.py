@@ -12,6 +12,8 @@ import typer
 from course import LESSONS, ledger, record
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+project = typer.Typer(no_args_is_help=True, help="A project of your own (lesson 20).")
+app.add_typer(project, name="capstone")
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Adversarial examples: what was solved</title>
@@ -72,6 +74,37 @@ def grade(
     except grading.GradingError as error:
         raise SystemExit(str(error)) from None
     print(f"{len(done)} notebooks; look at {out / 'marks.csv'}")
+
+
+@project.command()
+def start(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
+    """Make a project's folder with a form to fill in."""
+    from course import capstone
+
+    try:
+        capstone.start(folder)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    print(f"{folder} is made. What it needs: `course capstone check {folder}`")
+
+
+@project.command()
+def check(folder: Annotated[Path, typer.Argument(help="The project's folder.")]) -> None:
+    """Say what is missing in a project. Exit code 0: nothing; 1: something; 2: no such folder."""
+    from advlib.app.rows import line
+    from course import capstone
+
+    try:
+        missing, notes = capstone.check(folder)
+    except ValueError as error:
+        print(f"course: {error}")
+        raise typer.Exit(2) from None
+    for sentence in missing:
+        print(f"- {line(sentence)}")
+    for sentence in notes:
+        print(f"note: {line(sentence)}")
+    print(f"{len(missing)} missing" if missing else "Nothing is missing that a program can see.")
+    raise typer.Exit(1 if missing else 0)
 
 
 def page(name: str = "") -> str:

@@ -1,0 +1,431 @@
+"""A project of one's own, kept as a folder: `course capstone start` and `course capstone check`.
+
+    FOLDER/README.md            the report, in words: a form to fill in, which is the model card too
+    FOLDER/own.json             the numbers of your own threat model: see `write_own`
+    FOLDER/pairs.csv            fifty texts before and after the attack, and what people say of them
+    FOLDER/plain/card.json      advlib evaluate PLAIN    --protocol text --out FOLDER/plain …
+    FOLDER/defended/card.json   advlib evaluate DEFENDED --protocol text --out FOLDER/defended …
+    FOLDER/again/card.json      the same command once more, in a fresh process
+
+`check` says what is missing, a sentence each. Cards are read by the gate (`advlib.app.gate`), which
+computes seals and intervals anew. What a program cannot tell, whether the words are true and the
+judgement was honest, is for a person to read. Nothing in the folder is run.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+from advlib.app.gate import Policy, Unreadable, gate, read_card, read_text, sections
+from advlib.app.protocol import PROTOCOLS
+from advlib.statistics import wilson
+
+CARDS = ("plain", "defended", "again")
+ROWS = {"plain": ("clean", "control", "attack", "worst"),
+        "defended": ("clean", "control", "attack", "adaptive", "worst")}  # fmt: skip
+LEAST_TEXTS, LEAST_PAIRS, LEAST_WORDS, LEAST_SENTENCES = 100, 50, 40, 3
+PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
+POLICY = Policy({"n": LEAST_TEXTS, "threat_models": 3, "attacks": ["Noise"]}, name="the capstone")
+WORDS = Policy({"n": 1}, None, {"threat_models": True, "limits": True, "intended_use": True})
+COLUMNS = ("original", "changed", "label")  # of pairs.csv, beside a column "judge NAME" for each
+FORM = """\
+# TODO: the name of the project
+
+Digest of the defended model's evaluation: TODO
+
+## Intended use
+
+<!-- What the model decides, and for whom. -->
+TODO
+
+## Threat model
+
+<!-- One sentence: who may change what, by how much, and what they know. The attack's repr, too. -->
+TODO
+
+## Data and labels
+
+<!-- Where the texts come from, their licence, who gave the labels. Who judged the pairs, blind or
+not, how often, and what share of them kept its label. -->
+TODO
+
+## Result
+
+<!-- Clean, control, attack, adaptive attack; both models; n; intervals; what it cost. -->
+TODO
+
+## Limits
+
+<!-- What was not attacked, and for which texts nothing is known. -->
+TODO
+
+## An honest failure
+
+<!-- What did not come out as you had hoped, with its number; at least three sentences. -->
+TODO
+"""
+OWN = {"threat model": "", "sentence": "", "models": {}, "keep best": [], "pairs": {}, "cost": {}}
+SHARE = re.compile(r"[.!?](?:\s|$)")
+
+
+def start(folder: str | Path) -> Path:
+    """Make a project's folder with the form to fill in. Raises ValueError where it has files."""
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is there already: name a new folder, nothing was written")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text(FORM, "utf-8")
+    write_own(folder, OWN)
+    write_pairs(folder, [])
+    return folder
+
+
+def write_own(folder: str | Path, own: dict) -> None:
+    """Write own.json.
+
+    "threat model": the attack's repr. "sentence": the same for a reader.
+    "models": {"plain": rows, "defended": rows}, each row with name, threat model, n, hits,
+        accuracy, low, high. Names: clean, control, attack, worst (right under all of them, text by
+        text); of the defended one adaptive, too.
+    "keep best": [{"queries", "hits"}, …], how many texts withstand an attacker who may ask so often
+        and keeps the best.
+    "pairs": what `judged` returns. "cost": seconds by name, such as {"training": 310.0}.
+    """
+    text = json.dumps(own, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (Path(folder) / "own.json").write_text(text, "utf-8")
+
+
+def write_pairs(folder: str | Path, pairs: list[dict], judge: str = "judge NAME") -> None:
+    """Write pairs.csv, with an empty column for the first judge: yes, the label is kept, or no."""
+    out = io.StringIO()
+    kept = csv.DictWriter(out, [*COLUMNS, judge], extrasaction="ignore", lineterminator="\n",
+                          restval="")  # fmt: skip
+    kept.writeheader()
+    kept.writerows(pairs)
+    (Path(folder) / "pairs.csv").write_text(out.getvalue(), "utf-8")
+
+
+def check(folder: str | Path) -> tuple[list[str], list[str]]:
+    """(what is missing, what a reader should know all the same), a sentence each.
+
+    Raises ValueError where there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}: `course capstone start {folder}` makes it")
+    missing, notes = _no_pickle(folder), []
+
+    def read(how, name: str):
+        if not (folder / name).is_file():
+            missing.append(f"The file {name} is missing.")
+            return None
+        try:
+            return how(folder / name)
+        except Unreadable as error:
+            missing.extend(f"{folder.name}: {name}: {said}" for said in error.sentences)
+
+    report, own = read(read_text, "README.md"), read(read_card, "own.json")
+    rows = read(read_pairs, "pairs.csv")
+    cards = {name: read(read_card, f"{name}/card.json") for name in CARDS}
+    missing += _cards(cards)
+    if own is not None:
+        missing += [*_threat(own), *_rows(own), *_keep_best(own), *_cost(own)]
+    if rows is not None:
+        said, more = _pairs(rows, (own or {}).get("pairs"))
+        missing, notes = missing + said, notes + more
+    if report is not None:
+        missing += _report(report, cards["defended"])
+    return missing, notes
+
+
+# ---------------------------------------------------------------------- the parts of a check
+
+
+def _no_pickle(folder: Path) -> list[str]:
+    """Files that can run code when they are loaded, by their names or their first bytes."""
+    found = []
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            with file.open("rb") as opened:
+                begins = opened.read(2)
+            if file.suffix.lower() in PICKLES or begins in (b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+                found.append(str(file.relative_to(folder)))
+    return [f"{name} may be a pickle, which runs code when it is loaded: keep weights as "
+            "safetensors and numbers as text." for name in found]  # fmt: skip
+
+
+def _cards(cards: dict) -> list[str]:
+    said = []
+    for name, card in cards.items():
+        if card is None:
+            continue
+        said += [f"{name}/card.json: {sentence}" for sentence in gate(card, POLICY)]
+        known = PROTOCOLS.get(str(card.get("protocol")).partition(",")[0])
+        version = card.get("version")
+        if known and version != known.version:
+            said.append(f"{name}/card.json was made with version {version} of its protocol, and "
+                        f"now there is {known.version}: make it again.")  # fmt: skip
+        if not known and not (isinstance(version, int) and card.get("protocol")):
+            said.append(f"{name}/card.json names no protocol and version: make it with `advlib "
+                        "evaluate --protocol text`.")  # fmt: skip
+        said += _control_of(name, card)
+    first, again = cards.get("defended"), cards.get("again")
+    if first and again:
+        if first.get("digest") != again.get("digest"):
+            said.append("The digest of again/card.json is not that of defended/card.json: the "
+                        "result did not repeat in a fresh process.")  # fmt: skip
+        elif first == again:
+            said.append("again/card.json is a copy of defended/card.json: run the evaluation once "
+                        "more, in a fresh process.")  # fmt: skip
+    texts = {json.dumps([card.get("protocol"), (card.get("data") or {}).get("sha256")])
+             for card in cards.values() if card and isinstance(card.get("data"), dict)}  # fmt: skip
+    if len(texts) > 1:
+        said.append("The cards are about different texts or protocols, so they cannot be compared.")
+    return said
+
+
+def _control_of(name: str, card: dict) -> list[str]:
+    """The noise of a card beside its strongest attack of the same size."""
+    rows = card.get("rows") if isinstance(card.get("rows"), list) else []
+    hits = {str(row.get("attack")): row.get("hits") for row in rows
+            if isinstance(row, dict) and isinstance(row.get("hits"), int)}  # fmt: skip
+    if "Noise" in hits and "PGD" in hits and hits["Noise"] < hits["PGD"]:
+        return [f"{name}/card.json: noise does more harm than PGD of the same size, so PGD failed."]
+    return []
+
+
+def _threat(own: dict) -> list[str]:
+    said, stated = [], own.get("threat model")
+    if not _is_repr(stated):
+        said.append("own.json: the threat model is not the repr of an attack with its settings, "
+                    "such as PGD(eps=0.1, steps=20).")  # fmt: skip
+    elif not any(str(row.get("threat model")).startswith(stated.partition("(")[0] + "(")
+                 for row in _named(own, "plain").values()):  # fmt: skip
+        said.append("own.json: no row of the plain model is an attack of the stated kind.")
+    if len(str(own.get("sentence") or "").split()) < 8:
+        said.append("own.json: the threat model needs a sentence that a reader without Python "
+                    "understands (eight words or more).")  # fmt: skip
+    return said
+
+
+def _is_repr(stated) -> bool:
+    """Whether it reads as an attack with its settings. It is parsed, and never run."""
+    try:
+        call = ast.parse(str(stated), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return isinstance(call, ast.Call) and bool(call.keywords or call.args)
+
+
+def _named(own: dict, model: str) -> dict[str, dict]:
+    models = own.get("models") if isinstance(own.get("models"), dict) else {}
+    rows = models.get(model) if isinstance(models.get(model), list) else []
+    return {str(row.get("name")): row for row in rows if isinstance(row, dict)}
+
+
+def _whole(row: dict) -> bool:
+    """Whether hits and n are numbers that fit each other."""
+    hits, n = row.get("hits"), row.get("n")
+    numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in (hits, n))
+    return numbers and 0 <= hits <= n and n >= 1
+
+
+def _interval_is(row: dict) -> bool:
+    wanted = dict(zip(("low", "high"), wilson(row["hits"], row["n"]), strict=True))
+    wanted["accuracy"] = row["hits"] / row["n"]
+    return all(isinstance(row.get(key), int | float) and abs(row[key] - value) < 1e-6
+               for key, value in wanted.items())  # fmt: skip
+
+
+def _rows(own: dict) -> list[str]:
+    said, sizes = [], set()
+    models = own.get("models") if isinstance(own.get("models"), dict) else {}
+    for model in [*ROWS, *(name for name in models if name not in ROWS)]:
+        rows = _named(own, model)
+        for name in [*ROWS.get(model, ()), *(n for n in rows if n not in ROWS.get(model, ()))]:
+            wrong = _wrong_with(rows.get(name), name)
+            if wrong:
+                said.append(f"own.json: the row “{name}” of the {model} model {wrong}.")
+                rows.pop(name, None)
+            else:
+                sizes.add(rows[name]["n"])
+        said += _order(model, rows)
+    if len(sizes) > 1:
+        said.append("own.json: the rows are about different numbers of texts.")
+    if sizes and min(sizes) < LEAST_TEXTS:
+        said.append(f"own.json: {min(sizes)} texts are too few to say anything: take "
+                    f"{LEAST_TEXTS} or more.")  # fmt: skip
+    first, second = (_named(own, model).get("attack", {}).get("threat model") for model in ROWS)
+    if first and second and first != second:
+        said.append("own.json: the two models met different attacks, so they cannot be compared.")
+    return said
+
+
+def _wrong_with(row: dict | None, name: str) -> str | None:
+    """What is wrong with one row by itself; None: nothing."""
+    if row is None:
+        return "is missing"
+    if not _whole(row):
+        return "does not say how many texts are right (hits), of how many"
+    if not _interval_is(row):
+        return "has an accuracy or an interval that is not Wilson's of its hits and n"
+    if name not in ("clean", "worst") and not _is_repr(row.get("threat model")):
+        return "does not name its threat model, the attack's repr"
+    return None
+
+
+def _order(model: str, rows: dict[str, dict]) -> list[str]:
+    """What must hold between the rows of one model; rows that are not there say nothing."""
+    said, hits = [], {name: row["hits"] for name, row in rows.items() if _whole(row)}
+    for name in ("control", "attack", "adaptive"):
+        if {"clean", name} <= hits.keys() and hits[name] > hits["clean"]:
+            said.append(f"own.json: the {model} model is right more often under the {name} than "
+                        "without it: whoever attacks may leave a text alone.")  # fmt: skip
+        if {"worst", name} <= hits.keys() and hits["worst"] > hits[name]:
+            said.append(f"own.json: the worst case of the {model} model is better than its "
+                        f"{name} alone, so it is none.")  # fmt: skip
+    if model == "plain" and {"control", "attack"} <= hits.keys():
+        if rows["attack"]["accuracy"] >= rows["control"]["low"]:
+            said.append("own.json: on the plain model the attack does not beat its control by more "
+                        "than the control's interval, so chance alone may do as much.")  # fmt: skip
+    if model == "defended" and {"attack", "adaptive"} <= hits.keys():
+        if hits["adaptive"] > hits["attack"]:
+            said.append("own.json: the adaptive attack is weaker than the plain one: whoever knows "
+                        "the defence can still use the plain attack.")  # fmt: skip
+        if rows["adaptive"].get("threat model") == rows["attack"].get("threat model"):
+            said.append("own.json: the adaptive attack is the plain attack again: change what the "
+                        "defence makes useless.")  # fmt: skip
+    return said
+
+
+def _keep_best(own: dict) -> list[str]:
+    found = own.get("keep best")
+    found = found if isinstance(found, list) else []
+    numbers = [(row.get("queries"), row.get("hits")) for row in found if isinstance(row, dict)]
+    if len(numbers) < 3 or len(numbers) < len(found) or not all(
+            isinstance(x, int) for pair in numbers for x in pair):  # fmt: skip
+        return ["own.json: “keep best” needs three budgets or more, each with queries and hits."]
+    pairs = list(zip(numbers, numbers[1:], strict=False))
+    if any(b[0] <= a[0] for a, b in pairs):
+        return ["own.json: the budgets under “keep best” do not rise."]
+    if any(b[1] > a[1] for a, b in pairs):
+        return ["own.json: with more queries more texts withstand, so the attack does not keep its "
+                "best."]  # fmt: skip
+    return []
+
+
+def _cost(own: dict) -> list[str]:
+    cost = own.get("cost")
+    good = isinstance(cost, dict) and cost and all(
+        isinstance(x, int | float) and not isinstance(x, bool) and x >= 0 for x in cost.values())
+    if not good or not sum(cost.values()) > 0:
+        return ["own.json: the cost is missing: seconds of training and of the attack, by name."]
+    return []
+
+
+def _report(text: str, card: dict | None) -> list[str]:
+    said = [f"README.md: {s}" for s in gate(card or {}, WORDS, text) if "model card" in s]
+    filled = sections(re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.S))
+    said += [f"README.md says nothing under “{name.capitalize()}”."
+             for name in ("data and labels", "result") if not filled.get(name)]  # fmt: skip
+    failure = below(text, "an honest failure")
+    sentences = len(SHARE.findall(failure))
+    if len(failure.split()) < LEAST_WORDS or sentences < LEAST_SENTENCES:
+        said.append("README.md: under “An honest failure” say what did not come out, in "
+                    f"{LEAST_SENTENCES} sentences and {LEAST_WORDS} words or more (there are "
+                    f"{sentences} and {len(failure.split())}).")  # fmt: skip
+    elif not re.search(r"\d", failure):
+        said.append("README.md: the honest failure has no number: say how large it is.")
+    return said
+
+
+def below(text: str, heading: str) -> str:
+    """What stands under a heading of a Markdown page, up to the next one, without comments."""
+    text = re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.S)
+    parts = re.split(r"^#{1,6}\s+(.*?)\s*#*$", text, flags=re.M)
+    named = {name.strip().lower(): body for name, body in zip(parts[1::2], parts[2::2],
+                                                              strict=True)}  # fmt: skip
+    return named.get(heading, "").strip()
+
+
+# ---------------------------------------------------------------------- pairs and their judges
+
+
+def read_pairs(file: str | Path) -> list[dict]:
+    """The rows of pairs.csv. Raises Unreadable where a column is missing."""
+    text = read_text(file).removeprefix("\ufeff")  # which spreadsheets put before UTF-8
+    reader = csv.DictReader(io.StringIO(text), restkey="more")
+    try:
+        columns, rows = reader.fieldnames or [], list(reader)
+    except csv.Error as error:
+        raise Unreadable(f"It is no CSV: {error}.") from error
+    if lacking := [name for name in COLUMNS if name not in columns]:
+        raise Unreadable(f"The column {lacking[0]} is missing; columns are set apart by commas.")
+    return rows
+
+
+def judges(rows: list[dict]) -> dict[str, list[str]]:
+    """Judge -> what each said of the pairs: "yes", "no", or "" where nothing was said."""
+    names = [name for name in (rows[0] if rows else {}) if str(name).startswith("judge")]
+    said = {name: [str(row[name] or "").strip().lower() for row in rows] for name in names}
+    return {name: answers for name, answers in said.items() if any(answers)}
+
+
+def judged(rows: list[dict]) -> dict:
+    """What the judges found: {"n", "hits", "accuracy", "low", "high", "judges", "kappa"}. A pair
+    counts as kept where all say so. kappa: of the first two judges; None for one judge."""
+    found = list(judges(rows).values())
+    n = len(rows)
+    hits = sum(all(said == "yes" for said in row) for row in zip(*found, strict=True))
+    low, high = wilson(hits, n)
+    return {"n": n, "hits": hits, "accuracy": hits / n, "low": low, "high": high,
+            "judges": len(found),
+            "kappa": kappa(*found[:2]) if len(found) > 1 else None}  # fmt: skip
+
+
+def kappa(first: list[str], second: list[str]) -> float | None:
+    """Cohen's kappa of two judges; None where both gave one and the same answer to everything, for
+    then chance would agree as well."""
+    n = len(first)
+    agree = sum(a == b for a, b in zip(first, second, strict=True)) / n
+    chance = sum(first.count(x) * second.count(x) for x in {*first, *second}) / n**2
+    return None if chance == 1 else (agree - chance) / (1 - chance)
+
+
+def _pairs(rows: list[dict], stated) -> tuple[list[str], list[str]]:
+    said, notes = [], []
+    if len(rows) < LEAST_PAIRS:
+        said.append(f"pairs.csv has {len(rows)} pairs: judge {LEAST_PAIRS} or more.")
+    if any(row["original"] == row["changed"] for row in rows):
+        said.append("pairs.csv has a pair of which nothing was changed.")
+    if len({(row["original"], row["changed"]) for row in rows}) < len(rows):
+        said.append("pairs.csv has a pair twice.")
+    found = judges(rows)
+    if not found:
+        return [*said, "pairs.csv was judged by nobody: fill in a column “judge NAME” with yes "
+                "(the label is kept) or no."], notes  # fmt: skip
+    for name, answers in found.items():
+        if bad := [answer for answer in answers if answer not in ("yes", "no")]:
+            said.append(f"pairs.csv: {name} has {len(bad)} answers that are neither yes nor no.")
+    if said:
+        return said, notes
+    right = judged(rows)
+    if not isinstance(stated, dict) or any(
+            stated.get(key) != value if value is None or isinstance(value, int)
+            else not isinstance(stated.get(key), int | float) or abs(stated[key] - value) > 1e-6
+            for key, value in right.items()):  # fmt: skip
+        said.append(f"own.json: under “pairs” stands something else than pairs.csv gives: "
+                    f"{right['hits']} of {right['n']} kept, interval {right['low']:.3f} to "
+                    f"{right['high']:.3f}, judges {right['judges']}, kappa "
+                    f"{'null' if right['kappa'] is None else format(right['kappa'], '.3f')}.")
+    if len(found) == 1:
+        notes.append("One person judged the pairs, so nobody knows how far two would agree: a "
+                     "second judge is missing.")  # fmt: skip
+    elif right["kappa"] is None:
+        notes.append("All judges gave the same answer to every pair, so kappa says nothing.")
+    return said, notes

@@ -1,0 +1,454 @@
+"""Checks of lesson 20, Capstone.
+
+The specification: stretched words are looked for among all words that could have come from one, by
+their letters; the end of an interval is where the squared z-score crosses 1.96², found by
+bisection; what is sealed is written out by hand; judges' answers are counted from their table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from dataclasses import FrozenInstanceError, dataclass
+
+import numpy as np
+
+from advlib.attacks import WordAttack
+from advlib.corpora import words
+from advlib.statistics import wilson
+from course.checking import Exercise, Wrong, expect, seeded, show, specified
+
+# ---------------------------------------------------------------- 20.1
+
+SHOWN = ("card", "need", "Account", "Ill", "queue", "I", "a", "my", "why", "lost", "Oops", "PIN")
+
+
+def _plain_options(word: str, times: tuple[int, ...], *, vowels="aeiouAEIOU", more=0, shortest=2,
+                   first=False, every=False, keep=False) -> set[str]:  # fmt: skip
+    """What the word may become; the keywords are mistakes."""
+    if len(word) < shortest:
+        return set()
+    places = [i for i, letter in enumerate(word) if letter in vowels]
+    places = places[:1] if first else places
+    found = {word} if keep else set()
+    for n in times:
+        longer = {i: word[i] * (n + more) for i in places}
+        if every:
+            found |= {"".join(longer.get(i, x) for i, x in enumerate(word))} if places else set()
+            continue
+        found |= {word[:i] + many + word[i + 1 :] for i, many in longer.items()}
+    return found
+
+
+_OPTIONS_MISTAKES = {
+    "consonants are stretched, too": dict(vowels="abcdefghijklmnopqrstuvwxyz"
+                                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    "y counts as a vowel here; the five vowels are a, e, i, o and u": dict(vowels="aeiouyAEIOUY"),
+    "capital vowels are left out": dict(vowels="aeiou"),
+    "the letter is written once too often: n times in all, not n times more": dict(more=1),
+    "the letter is written once too little": dict(more=-1),
+    "words of one letter are stretched, too": dict(shortest=1),
+    "only the first vowel is stretched; any one of them may be": dict(first=True),
+    "all vowels are stretched at once; it is one of them": dict(every=True),
+    "the word itself is among its changes": dict(keep=True),
+}  # fmt: skip
+
+
+def check_stretched(answer) -> None:
+    whole = "the answer should be the class, and a subclass of WordAttack"
+    expect(not isinstance(answer, WordAttack), whole, yours=show(answer),
+           likely="this is one attack: hand in Stretched, without brackets")  # fmt: skip
+    one, two = answer(), answer(times=(2, 5), max_changed=0.25)
+    expect(isinstance(answer, type) and issubclass(answer, WordAttack), whole, yours=show(answer))
+    try:
+        one.times = (9,)
+        raise Wrong("a setting can be changed afterwards, and then the repr that was printed is no "
+                    "longer what runs", likely="frozen=True is missing in @dataclass")
+    except FrozenInstanceError:
+        pass
+    expect(one.times == (3, 4, 5) and two.times == (2, 5), "`times` is not kept as it was given",
+           yours=(one.times, two.times), expected=((3, 4, 5), (2, 5)))  # fmt: skip
+    for attack in (one, two):
+        try:
+            again = eval(repr(attack), {answer.__name__: answer})  # noqa: S307 our own repr
+        except Exception as error:
+            raise Wrong("the repr cannot be read as Python again", yours=repr(attack)) from error
+        expect(again == attack and repr(again) == repr(attack), "the repr does not name all "
+               "settings: what it says is another attack", yours=repr(attack))  # fmt: skip
+    for wrong in ((), (1,), (3, 1), (0,), (-2, 4)):
+        try:
+            answer(times=wrong)
+        except ValueError:
+            continue
+        raise Wrong(f"times={wrong} is taken without a word: that attack would do nothing, or "
+                    "take letters away", given={"times": wrong},
+                    likely="a ValueError is missing in __post_init__")  # fmt: skip
+    try:
+        answer(max_changed=0)
+        raise Wrong("max_changed=0 is taken without a word",
+                    likely="super().__post_init__() was taken out")  # fmt: skip
+    except ValueError:
+        pass
+    # A ValueError is no reason to refuse every attack.
+    answer(times=(2,))
+
+    def run(word, times):
+        found = answer(times=times).options(word)
+        expect(isinstance(found, tuple) and all(isinstance(x, str) for x in found),
+               "options should return a tuple of words", yours=show(found))  # fmt: skip
+        expect(len({*found}) == len(found), "a candidate stands there twice, and would be asked "
+               "about twice", yours=found, likely="of two equal vowels side by side each gives the "
+               "same word")  # fmt: skip
+        return sorted(found)
+
+    problems = [dict(word=w, times=t) for w, t in itertools.product(SHOWN, ((3,), (2, 4)))]
+    specified(run, problems, lambda word, times, **how: sorted(_plain_options(word, times, **how)),
+              _OPTIONS_MISTAKES, what="the set of candidates")  # fmt: skip
+
+
+# ---------------------------------------------------------------- 20.2
+
+
+def _low(hits: int, n: int) -> float:
+    """The p below hits / n at which (hits/n − p)² = 1.96² p (1 − p) / n, by bisection."""
+    low, high = 0.0, hits / n
+    for _ in range(80):
+        p = (low + high) / 2
+        outside = (hits / n - p) ** 2 > 1.959963984540054**2 * p * (1 - p) / n
+        low, high = (p, high) if outside else (low, p)
+    return low
+
+
+def _plain_beats(control, attack, *, bar="control", turned=False, loose=False) -> dict:
+    n, c, a = len(control), sum(map(int, control)), sum(map(int, attack))
+    if turned:
+        c, a = a, c
+    gain, low = c / n - a / n, _low(c, n)
+    clear = {
+        "control": a / n < low, "none": a < c, "half": gain > 0.05,
+        "attack": wilson(a, n)[1] < c / n, "both": wilson(a, n)[1] < low,
+    }[bar]  # fmt: skip
+    return {"gain": gain * (100 if loose else 1), "clear": bool(clear)}
+
+
+_BEATS_MISTAKES = {
+    "gain is in points; asked is a share": dict(loose=True),
+    "the sign is turned: gain is above 0 where the attack does more harm": dict(turned=True),
+    "this asks only whether the attack is ahead; it must be ahead by more than the interval":
+        dict(bar="none"),
+    "this asks for 5 points, whatever n is": dict(bar="half"),
+    "this is the attack's Wilson interval, or p ± 1.96·√(p(1 − p)/n) of the control, which comes "
+    "to the same; asked is Wilson's interval of the control": dict(bar="attack"),
+    "this asks that the two intervals do not overlap, which is more than was asked":
+        dict(bar="both"),
+}  # fmt: skip
+
+
+def check_beats(answer) -> None:
+    rng = np.random.default_rng(seeded(2))
+
+    def texts(hits, n):
+        return rng.permutation(np.arange(n) < hits)
+
+    counts = [(48, 30, 60), (60, 58, 60), (60, 55, 60), (55, 51, 60), (100, 92, 120),
+              (55, 47, 60), (10, 12, 40), (40, 40, 40), (197, 192, 200), (60, 56, 60),
+              (90, 80, 100), (90, 83, 100), (38, 33, 40), (0, 0, 30)]  # fmt: skip
+    problems = [dict(control=texts(c, n), attack=texts(a, n)) for c, a, n in counts]
+
+    def run(control, attack):
+        before = control.copy(), attack.copy()
+        found = answer(control, attack)
+        expect(np.array_equal(before[0], control) and np.array_equal(before[1], attack),
+               "your function changes its inputs")  # fmt: skip
+        expect(isinstance(found, tuple) and len(found) == 2, "the function should return two "
+               "things, (gain, clear)", yours=show(found))  # fmt: skip
+        gain, clear = found
+        expect(isinstance(clear, bool | np.bool_), "clear should be True or False",
+               yours=show(clear))  # fmt: skip
+        return {"gain": float(gain), "clear": bool(clear)}
+
+    def tell(p):
+        return {"texts": len(p["control"]), "right under the control": int(p["control"].sum()),
+                "right under the attack": int(p["attack"].sum())}  # fmt: skip
+
+    specified(run, problems, _plain_beats, _BEATS_MISTAKES, tell=tell, atol=1e-9)
+
+
+# ---------------------------------------------------------------- 20.3
+
+
+def _plain_surviving(word, candidates, read, *, own=False, fixed=False, twice=False, last=False,
+                     readings=False, undone=False) -> tuple:  # fmt: skip
+    found: list[str] = []
+    for candidate in reversed(candidates) if last else candidates:
+        there = read(candidate)
+        harmless = there == (word if own else read(word))
+        if fixed:
+            harmless = there != candidate
+        if harmless != undone or not twice and there in [read(x) for x in found]:
+            continue
+        found.append(candidate)
+    found = found[::-1] if last else found
+    return tuple(map(read, found) if readings else found)
+
+
+_SURVIVING_MISTAKES = {
+    "these are the candidates that the defence undoes; kept are the others": dict(undone=True),
+    "this compares with the word as it stands; the model reads read(word)": dict(own=True),
+    "this keeps what the defence leaves as it is; what it changes into another word survives, too":
+        dict(fixed=True),
+    "two candidates that are read alike are both kept: one of them is a wasted query":
+        dict(twice=True),
+    "of the candidates that are read alike the first is kept, and not the last": dict(last=True),
+    "these are the readings; the attacker sends the candidate": dict(readings=True),
+}  # fmt: skip
+
+
+def check_surviving(answer) -> None:
+    def runs(least):
+        return lambda text: re.sub(rf"([a-z])\1{{{least - 1},}}", r"\1", text.lower())
+
+    def by_length(text):
+        return text[:4]
+
+    reads = {"runs of three or more letters are read as one": runs(3),
+             "runs of two or more letters are read as one": runs(2),
+             "only four letters are read": by_length}  # fmt: skip
+    problems = []
+    for read, word in itertools.product(reads.values(), ("card", "need", "Account", "queue", "my")):
+        made = tuple(dict.fromkeys(word[:i] + x * n + word[i + 1 :] for n in (2, 3, 5)
+                                   for i, x in enumerate(word) if x in "aeiou"))  # fmt: skip
+        problems.append(dict(word=word, candidates=made, read=read))
+
+    def run(word, candidates, read):
+        found = answer(word, candidates, read)
+        expect(found is not None, "the result is None: does the function return it?")
+        expect(isinstance(found, tuple), f"the result should be a tuple, not "
+               f"{type(found).__name__}", yours=show(found))  # fmt: skip
+        return list(found)
+
+    def tell(p):
+        said = next(name for name, read in reads.items() if read is p["read"])
+        return {"word": p["word"], "candidates": p["candidates"], "read": said}
+
+    specified(run, problems, lambda **p: list(_plain_surviving(**p)), _SURVIVING_MISTAKES,
+              what="the tuple of survivors", tell=tell)  # fmt: skip
+
+
+# ---------------------------------------------------------------- 20.4
+
+
+def _written(value, leave_out, *, deep=True, ordered=True, ascii=True, lists=True) -> str:
+    """A card as JSON, written out by hand."""
+    if isinstance(value, dict):
+        keys = [key for key in value if key not in leave_out]
+        inner = leave_out if deep else ()
+        kept = [f"{json.dumps(key)}: "
+                + _written(value[key], inner, deep=deep, ordered=ordered, ascii=ascii, lists=lists)
+                for key in (sorted(keys) if ordered else keys)]  # fmt: skip
+        return "{" + ", ".join(kept) + "}"
+    if isinstance(value, list | tuple):
+        inner = leave_out if lists else ()
+        return "[" + ", ".join(_written(x, inner, deep=deep, ordered=ordered, ascii=ascii,
+                                        lists=lists) for x in value) + "]"  # fmt: skip
+    return json.dumps(value, ensure_ascii=ascii)
+
+
+def _plain_seal(card, leave_out, *, kind="sha256", upper=False, short=None, **how) -> str:
+    found = hashlib.new(kind, _written(card, leave_out, **how).encode()).hexdigest()
+    return (found.upper() if upper else found)[:short]
+
+
+_SEAL_MISTAKES = {
+    "keys are left out at the top only; they stand deeper, too": dict(deep=False),
+    "keys inside lists are not left out: rows are a list of dicts": dict(lists=False),
+    "the order of the keys counts here; another process may have another": dict(ordered=False),
+    "letters such as é are written as they are; json.dumps escapes them by default":
+        dict(ascii=False),
+    "this is MD5": dict(kind="md5"),
+    "this is SHA-1": dict(kind="sha1"),
+    "this is cut off; a digest has 64 digits": dict(short=16),
+}  # fmt: skip
+
+
+def check_seal(answer) -> None:
+    row = {"seconds": 1.25, "hits": 81, "attack": "PGD", "low": 0.1 + 0.2, "calibrated": None}
+    cards = [
+        {"protocol": "text", "n": 3},
+        {"n": 100, "rows": [row, row | {"hits": 20, "seconds": 0.1}], "digest": "x",
+         "model": {"name": "Café", "sha256": "ab"}, "classes": {"b": "B", "a": "A"}},
+        {"versions": {"torch": "2"}, "data": {"name": "ü", "seconds": {"a": 1}, "n": 7},
+         "rows": [{"queries": [1, {"seconds": 2, "k": [3]}]}], "left out": []},
+    ]  # fmt: skip
+    problems = [dict(card=card, leave_out=leave_out) for card in cards
+                for leave_out in (frozenset({"seconds", "digest", "versions", "name"}),
+                                  frozenset())]  # fmt: skip
+
+    def run(card, leave_out):
+        found = answer(card, leave_out)
+        expect(found is not None, "the result is None: does the function return the digest?")
+        expect(isinstance(found, str), "a digest is a string of hexadecimal digits, not "
+               f"{type(found).__name__}", yours=show(found),
+               likely="Python's hash() differs from process to process"
+               if isinstance(found, int) else None)  # fmt: skip
+        other = dict(reversed(card.items()))
+        expect(answer(other, leave_out) == found, "the same card with its keys in another order "
+               "has another digest", likely="sort_keys=True is missing")  # fmt: skip
+        return found
+
+    specified(run, problems, _plain_seal, _SEAL_MISTAKES, what="the digest")
+
+
+# ---------------------------------------------------------------- 20.5
+
+
+def _plain_corrected(first, second, clean, robust, n, *, kept="both", turned="here", off=False,
+                     swapped=False, normal=False, of_clean=False) -> dict:  # fmt: skip
+    """Text by text: those that were turned, and which share of them counts."""
+    cells = {(a, b): sum((x, y) == (a, b) for x, y in zip(first, second, strict=True))
+             for a, b in itertools.product((True, False), repeat=2)}  # fmt: skip
+    judged = len(first)
+    hits = {"both": cells[True, True], "first": cells[True, True] + cells[True, False],
+            "any": judged - cells[False, False],
+            "agree": cells[True, True] + cells[False, False]}[kept]  # fmt: skip
+    least, most = wilson(hits, judged)
+    if normal:
+        half = 1.96 * math.sqrt(hits / judged * (1 - hits / judged) / judged)
+        least, most = hits / judged - half, hits / judged + half
+    lost = {"here": clean - robust, "all": n - robust, "pairs": judged}[turned]
+
+    def stands(share):
+        share = 1 - share if off else share
+        return (robust + lost * (1 - share)) / (clean if of_clean else n)
+
+    low, high = stands(most), stands(least)
+    low, high = (high, low) if swapped else (low, high)
+    return {"value": stands(hits / judged), "low": low, "high": high}
+
+
+_CORRECTED_MISTAKES = {
+    "pairs that either calls kept are counted; asked are those that both do": dict(kept="any"),
+    "pairs that the first calls kept are counted; asked are those that both do":
+        dict(kept="first"),
+    "pairs on which the two agree are counted; two that agree on “no” have not kept the label":
+        dict(kept="agree"),
+    "texts that were wrong from the start were not turned by the attack": dict(turned="all"),
+    "only the judged texts are corrected; they stand for all that were turned":
+        dict(turned="pairs"),
+    "this gives back the texts whose label is kept: the attack counts on those, and not on the "
+    "others": dict(off=True),
+    "low and high are swapped: the more labels are kept, the more attacks count, and the fewer "
+    "texts withstand": dict(swapped=True),
+    "this is p ± 1.96·√(p(1 − p)/n); asked is Wilson's interval": dict(normal=True),
+    "this divides by the texts that were right; accuracy is a share of all n": dict(of_clean=True),
+}  # fmt: skip
+
+
+def check_corrected(answer) -> None:
+    rng = np.random.default_rng(seeded(5))
+    problems = [dict(first=[True] * 4 + [False] * 2, second=[True] * 3 + [False, False, True],
+                     clean=90, robust=40, n=100)]  # fmt: skip
+    for judged, share, slip, clean, robust, n in ((50, 0.9, 0.05, 189, 95, 200),
+                                                  (50, 0.5, 0.2, 430, 120, 500),
+                                                  (30, 0.7, 0.4, 77, 30, 80)):  # fmt: skip
+        first = (rng.random(judged) < share).tolist()
+        second = [x != (rng.random() < slip) for x in first]
+        problems.append(dict(first=first, second=second, clean=clean, robust=robust, n=n))
+    problems.append(dict(first=[True] * 50, second=[True] * 50, clean=95, robust=30, n=100))
+    problems.append(dict(first=[True] * 49 + [False], second=[True] * 49 + [False], clean=60,
+                         robust=60, n=70))  # fmt: skip
+
+    def run(**problem):
+        found = answer(*problem.values())
+        expect(isinstance(found, tuple) and len(found) == 3, "the function should return three "
+               "things, (value, low, high)", yours=show(found))  # fmt: skip
+        return {name: float(x) for name, x in zip(("value", "low", "high"), found, strict=True)}
+
+    def tell(p):
+        both = sum(a and b for a, b in zip(p["first"], p["second"], strict=True))
+        return {"judged": len(p["first"]), "kept by the first": sum(p["first"]),
+                "by the second": sum(p["second"]), "by both": both, "clean": p["clean"],
+                "robust": p["robust"], "n": p["n"]}  # fmt: skip
+
+    def run_whole(first, second, clean, robust, n):
+        return run(first=first, second=second, clean=clean, robust=robust, n=n)
+
+    specified(run_whole, problems, _plain_corrected, _CORRECTED_MISTAKES, tell=tell, atol=1e-6)
+
+
+# ---------------------------------------------------------------- the course's own answers
+
+
+@dataclass(frozen=True, repr=False)
+class Stretched(WordAttack):
+    """One vowel of a word is written several times, as people do who are upset: "my caaard".
+
+    times: how often it may be written. Words of one letter stay. Nobody has checked that the label
+    is kept (see `meaning_unchecked`).
+    """
+
+    times: tuple[int, ...] = (3, 4, 5)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.times or any(n < 2 for n in self.times):
+            raise ValueError(f"times must be numbers of at least 2, such as (3, 4, 5), got "
+                             f"{self.times!r}: written once, a letter is as it was")  # fmt: skip
+
+    def propose(self, victim, texts, labels):
+        return [[self.options(word) for word in words(text)] for text in texts]
+
+    def options(self, word):
+        """What one word may become."""
+        if len(word) < 2:
+            return ()
+        made = (word[:i] + letter * n + word[i + 1 :] for i, letter in enumerate(word)
+                if letter in "aeiouAEIOU" for n in self.times)  # fmt: skip
+        return tuple(dict.fromkeys(made))
+
+
+def beats(control, attack):
+    """(gain, clear): by how much the attack is ahead, and whether that is beyond the interval."""
+    n, hits = len(control), int(control.sum())
+    gain = hits / n - attack.sum() / n
+    return gain, bool(attack.sum() / n < wilson(hits, n)[0])
+
+
+def surviving(word, candidates, read):
+    """The candidates that the defence does not undo, one for each reading."""
+    found = {}
+    for candidate in candidates:
+        found.setdefault(read(candidate), candidate)
+    found.pop(read(word), None)
+    return tuple(found.values())
+
+
+def seal(card, leave_out):
+    """SHA-256 of the card without some keys, as 64 hexadecimal digits."""
+
+    def kept(part):
+        if isinstance(part, dict):
+            return {key: kept(value) for key, value in part.items() if key not in leave_out}
+        return [kept(value) for value in part] if isinstance(part, list | tuple) else part
+
+    return hashlib.sha256(json.dumps(kept(card), sort_keys=True).encode()).hexdigest()
+
+
+def corrected(first, second, clean, robust, n):
+    """(value, low, high): robust accuracy when only attacks that keep the label count."""
+    hits, judged = sum(a and b for a, b in zip(first, second, strict=True)), len(first)
+    least, most = wilson(hits, judged)
+    turned = clean - robust
+    return tuple((robust + turned * (1 - share)) / n for share in (hits / judged, most, least))
+
+
+EXERCISES: dict[str, Exercise] = {
+    "20.1": Exercise("a threat model as an object", check_stretched, Stretched),
+    "20.2": Exercise("beat the control", check_beats, beats),
+    "20.3": Exercise("what survives the defence", check_surviving, surviving),
+    "20.4": Exercise("a digest that repeats", check_seal, seal),
+    "20.5": Exercise("what the judges give back", check_corrected, corrected),
+}

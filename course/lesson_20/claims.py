@@ -1,0 +1,95 @@
+"""What must come out on the page of lesson 20."""
+
+from advlib.statistics import wilson
+from course.claims import Claim
+
+
+def never_rises(values):
+    return all(b <= a for a, b in zip(values, values[1:], strict=False))
+
+
+def _worked(models, judged):
+    """Whether the numbers of the worked example are as the page says, each with its interval."""
+    rows = {name: {row["name"]: row for row in found} for name, found in models.items()}
+    intervals = all(abs(row["low"] - wilson(row["hits"], row["n"])[0]) < 1e-6
+                    for found in models.values() for row in found)  # fmt: skip
+    acc = {name: {key: row["accuracy"] for key, row in found.items()}
+           for name, found in rows.items()}  # fmt: skip
+    return (intervals and judged["n"] >= 50
+            and acc["plain"]["attack"] < rows["plain"]["control"]["low"]
+            and acc["patched"]["adaptive"] < acc["patched"]["attack"] - 0.2
+            and acc["defended"]["worst"] > acc["patched"]["worst"] + 0.2)  # fmt: skip
+
+
+CLAIMS = {
+    "20.threat": Claim(
+        "Read as Python, the repr is the same attack again; whether it keeps the label nobody has "
+        "checked yet.",
+        lambda again, unchecked: again and unchecked,
+    ),
+    "20.control": Claim(
+        "The attack beats chance by more than 20 points, and by more than the control's interval.",
+        lambda gain, clear: gain > 0.2 and clear,
+    ),
+    "20.best": Claim(
+        "With more queries never more texts withstand; few queries do little, and 80 about as much "
+        "as any number.",
+        lambda hits, attack, clean: never_rises(hits) and hits[0] > 0.8 * clean
+        and abs(hits[-1] - attack) <= 0.1 * clean,
+    ),
+    "20.patched": Claim(
+        "With the defence on, the first attack takes hardly a text, where it took more than 30 "
+        "points before, and nothing is lost without attack.",
+        lambda clean, attack, before: clean > 0.95 and attack > clean - 0.05
+        and before < attack - 0.3,
+    ),
+    "20.adaptive": Claim(
+        "Who knows the defence takes more than 30 points that the first attack did not; the model "
+        "is about where it was without a defence.",
+        lambda naive, adaptive, undefended: adaptive < naive - 0.3
+        and abs(adaptive - undefended) < 0.2,
+    ),
+    "20.nothing": Claim(
+        "Where two letters are read as one, no candidate of any word survives: every text of the "
+        "threat model is read like the original. The rule and the tokenizer read all texts alike.",
+        lambda left, readings, n: left[2] == 0 < left[3] and readings == n,
+    ),
+    "20.defended": Claim(
+        "No attack of the threat model changes one answer, at a price of at most 5 points without "
+        "attack; slips of the keys hurt as much as before, up to 15 points.",
+        lambda rows, same, other, clean: len({*rows}) == 1 and same == 1
+        and rows[0] > clean - 0.05
+        and abs(other["plain"] - other["2 letters are one"]) < 0.15
+        and max(other.values()) < clean - 0.2,
+    ),
+    "20.repeat": Claim(
+        "A fresh process finds the same digest, though it took another time; with the seconds "
+        "sealed, it does not.",
+        lambda equal, raw, seconds: equal and not raw and seconds[0] != seconds[1],
+    ),
+    "20.kappa": Claim(
+        "Two people who agree on 48 of 50 can have a kappa of about 0.",
+        lambda kappa: abs(kappa) < 0.05,
+    ),
+    "20.corrected": Claim(
+        "Where all labels are kept, the value is the measured one and its interval still reaches "
+        "above it; the fewer are kept, the more texts withstand.",
+        lambda spans, plain: abs(spans[50][0] - plain) < 1e-9 and spans[50][2] > plain
+        and spans[50][0] < spans[45][0] < spans[25][0]
+        and all(low <= value <= high for value, low, high in spans.values()),
+    ),
+    "20.worked": Claim(
+        "On real questions, too: the attack beats its control; the adaptive attack takes more than "
+        "20 points that the first one left to the patched model; and the model trained on squeezed "
+        "text keeps more than 20 points above that.",
+        lambda models, judged: _worked(models, judged),
+    ),
+    "20.check": Claim(
+        "Of a new folder the check names more than ten things. With this page's numbers nothing is "
+        "said of the rows, and cards, judges and report are missing.",
+        lambda empty, missing: len(empty) > 10 and len(missing) < len(empty)
+        and not any("the row" in sentence for sentence in missing)
+        and all(any(part in sentence for sentence in missing)
+                for part in ("card.json is missing", "judged by nobody", "README.md")),
+    ),
+}  # fmt: skip

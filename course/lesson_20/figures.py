@@ -1,0 +1,130 @@
+"""The figures of lesson 20: what is drawn, not how it is measured."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import PercentFormatter
+
+from advlib import plots
+from course.capstone import kappa
+from course.widgets import explore
+
+RED, BLUE, GREY, BLACK = plots.COLOURS["standard"], plots.COLOURS["adversarial"], "#999999", "#222"
+# Name of a row -> colour, hatch.
+ROWS = {"clean": ("#444444", ""), "control": (GREY, "//"), "attack": (RED, ""),
+        "adaptive": ("#8C6BB1", "xx")}  # fmt: skip
+
+
+def steps():
+    """The parts of a project in their order, and the file that each one fills."""
+    parts = [("threat model", "an object and\na sentence", "own.json"),
+             ("control", "chance with\nthe same budget", "own.json"),
+             ("attack", "keeps the best,\nbeats the control", "own.json"),
+             ("pairs", "fifty, read\nby people", "pairs.csv"),
+             ("defence", "attacked by who\nhas read it", "own.json"),
+             ("cards", "the digest\nrepeats", "card.json ×3"),
+             ("report", "limits, and an\nhonest failure", "README.md")]  # fmt: skip
+    with plots.style():
+        fig, ax = plots.figure(9.4, 2.1)
+        ax.set(xlim=(0, 13.1), ylim=(-0.85, 1.3))
+        ax.axis("off")
+        for k, (name, does, file) in enumerate(parts):
+            x = 0.95 + 1.86 * k
+            if k:
+                ax.annotate("", (x - 0.82, 0.35), (x - 1.04, 0.35),
+                            arrowprops=dict(arrowstyle="-|>", color=BLACK, lw=1.5))
+            ax.add_patch(FancyBboxPatch((x - 0.76, -0.05), 1.52, 0.8, facecolor="#eef4fb",
+                         edgecolor=BLUE, lw=1.5, boxstyle="round,pad=0.03,rounding_size=0.1"))
+            ax.text(x, 0.35, does, ha="center", va="center", fontsize=8.5)
+            ax.text(x, 1.0, f"{k + 1} · {name}", ha="center", va="center", fontsize=9.5,
+                    weight="bold")  # fmt: skip
+            ax.text(x, -0.45, file, ha="center", va="center", fontsize=8.5, family="monospace")
+    fig.alt = ("Seven boxes from left to right, each with the file that it fills: threat model, "
+               "control, attack (own.json), pairs (pairs.csv), defence (own.json), cards "
+               "(card.json, three times), report (README.md).")  # fmt: skip
+    return fig
+
+
+def bars(models):
+    """Accuracy of each model in each row, with 95 % intervals. models: name -> rows."""
+    with plots.style():
+        fig, ax = plots.figure(7.2, 3.2)
+        wide = 0.8 / len(ROWS)
+        for k, (name, (colour, hatch)) in enumerate(ROWS.items()):
+            found = [(m, {r["name"]: r for r in rows}.get(name)) for m, rows in
+                     enumerate(models.values())]  # fmt: skip
+            found = [(m + (k - 1.5) * wide, r) for m, r in found if r]
+            ax.bar([x for x, _ in found], [r["accuracy"] for _, r in found], 0.9 * wide,
+                   color=colour, hatch=hatch, edgecolor="white", label=name)
+            for x, r in found:
+                ax.plot([x, x], [r["low"], r["high"]], color=BLACK, lw=1.2)
+        ax.set(xticks=range(len(models)), xticklabels=models, ylim=(0, 1.02),
+               ylabel="texts that withstand")
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+    said = ["; ".join([name] + [f"{r['name']} {r['accuracy']:.0%}" for r in rows
+                                if r["name"] in ROWS]) for name, rows in models.items()]
+    fig.alt = f"Bars with 95 % intervals. {'. '.join(said)}."
+    return fig
+
+
+def budgets(best, control, n):
+    """How many texts withstand an attacker with so many queries, beside the control."""
+    with plots.style():
+        fig, ax = plots.figure(5.6, 3.0)
+        ax.axhspan(control["low"], control["high"], color=GREY, alpha=0.25, lw=0)
+        ax.axhline(control["accuracy"], color=GREY, linestyle="--", label="control, one query")
+        ax.plot([b["queries"] for b in best], [b["hits"] / n for b in best], marker="o",
+                color=RED, label="attack, the best of all so far")
+        ax.set(xscale="log", ylim=(0, 1.02), xlabel="queries for each text, at most",
+               ylabel="texts that withstand", xticks=[b["queries"] for b in best],
+               xticklabels=[b["queries"] for b in best])
+        ax.minorticks_off()
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.legend(loc="lower left")
+    points = ", ".join(f"{b['hits'] / n:.0%} with {b['queries']}" for b in best)
+    fig.alt = (f"Texts that withstand, over queries: {points}. The control stands at "
+               f"{control['accuracy']:.0%}, its interval is shaded.")  # fmt: skip
+    return fig
+
+
+def two_judges(kept, slips, n=50, seed=0):
+    """Answers of two judges of n pairs of which the share `kept` keep their label; each judge errs
+    on the share `slips`, independently."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(n) < kept
+    return [(truth != (rng.random(n) < slips)).tolist() for _ in range(2)]
+
+
+def kappas(slips=0.04, n=50, draws=200):
+    """Agreement and kappa over the share of pairs that keep their label."""
+    shares = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.94, 0.98, 1.0])
+    agree, middle, low, high = [], [], [], []
+    for share in shares:
+        both = [two_judges(share, slips, n, seed) for seed in range(draws)]
+        agree.append(np.mean([np.mean(np.equal(*pair)) for pair in both]))
+        found = [k for k in (kappa(*pair) for pair in both) if k is not None]
+        found = found or [np.nan]
+        middle.append(np.median(found))
+        low.append(np.quantile(found, 0.1))
+        high.append(np.quantile(found, 0.9))
+    with plots.style():
+        fig, ax = plots.figure(6.2, 3.1)
+        ax.plot(shares, agree, color=GREY, marker="s", linestyle="--", label="agreement, mean")
+        ax.plot(shares, middle, color=BLUE, marker="o", label="kappa, middle of 200 draws")
+        ax.fill_between(shares, low, high, color=BLUE, alpha=0.18, lw=0,
+                        label="kappa, 8 draws in 10")
+        ax.set(ylim=(-0.15, 1.05), xlabel="share of pairs that keep their label",
+               ylabel="agreement, kappa")
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.legend(loc="lower left", fontsize=9)
+    fig.alt = (f"Two judges who each err on {slips:.0%} of 50 pairs. Agreement stays near "
+               f"{np.mean(agree):.0%} whatever the share of kept labels; the middle kappa falls "
+               f"from {middle[0]:.2f} at one half to {middle[-1]:.2f} where all are kept.")
+    return fig
+
+
+def explore_kappa():
+    """The same figure for judges who err more or less often."""
+    explore(lambda slips: kappas(slips, draws=60), slips=(0.04, 0.0, 0.3, 0.02))

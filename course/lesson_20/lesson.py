@@ -1,0 +1,639 @@
+# %% [markdown]
+# # 20 · Capstone
+#
+# {{BADGE}}
+#
+# **You will**
+#
+# - write a threat model as an object and as a sentence, and attack with it;
+# - show that the attack beats chance, and that it keeps the best of what it tries;
+# - defend the model, and then break your own defence as somebody who knows it;
+# - seal a result so that a fresh process finds the same digest;
+# - let people judge which labels survive the attack, and correct the number for the others;
+# - do the same for your own data, in a folder that `course capstone check` reads.
+#
+# **Time** {{TIME}} About 75 minutes for you: 27 of reading, 48 of exercises. Your own project takes
+# days.
+#
+# **Before** Lessons 06, 07 and 08.
+
+# %% tags=["setup"]
+import advlib
+import course
+
+profile = course.setup()
+
+# %% [markdown]
+# ## 1 · One project, from end to end
+#
+# So far every lesson has brought its own model, its attack and its question. A project begins with
+# none of them: there are texts, somebody who relies on their labels, and somebody who would like
+# them to be wrong. This page goes the whole way once, on questions to a bank. Then it is your turn.
+
+# %%
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from advlib.attacks import Typos, WordAttack
+from advlib.corpora import words
+from advlib.evaluation import attack_all, wilson
+from course import capstone
+from course.lesson_20 import figures, workshop
+
+figures.steps()
+
+# %% [markdown]
+# *The figure: the seven parts of a project, and the file in the project's folder that each fills.
+# `own.json` has your numbers, `card.json` is what `advlib evaluate` writes. This page takes the
+# pairs last, in section 6, because a page cannot judge.*
+
+# %%
+n = profile.pick(100, 400)
+victim = advlib.load_classifier("bank-clean")
+data = advlib.load_text("bank", train_size=1, test_size=n)["test"]
+print(f"{n} questions, {len(victim.labels)} intents, such as {', '.join(victim.labels[:3])}")
+for text in data["text"][1:4]:
+    print(" ", text)
+
+# %% [markdown]
+# ## 2 · Who attacks, and what may they do?
+#
+# "Robust" without a threat model means nothing. Say it twice: once so that a program can run it,
+# once so that a reader without Python can object.
+#
+# > Whoever writes to the bank may write **one vowel of a word two to five times**, in at most **a
+# > quarter of the words**. They see the model's answers and may ask as often as they like.
+#
+# Why this one? People do write so ("pleeease"), readers hardly notice, and a filter for bad words
+# does not see it. So we may hope that the label is kept. We do not know it: section 6.
+#
+# In the library an attack is a frozen dataclass, and its repr is the threat model. One that you
+# write yourself inherits the search, the budgets and the repr of lesson 06 from `WordAttack`; what
+# it adds is its own settings and what a word may become.
+
+# %% [markdown]
+# ### Exercise 20.1: a threat model as an object · ●●○ · 12 min
+#
+# Complete the class. `options(word)` returns a tuple with everything that the word may become: one
+# of its vowels (a, e, i, o, u, small or capital), and only one, stands there `n` times in place of
+# once, for each `n` in `times`. No candidate twice; a word of one letter has none.
+# `__post_init__` must raise `ValueError` for a `times` that is empty or has a number below 2,
+# because such an attack would do nothing, or take letters away. Leave the decorator as it is:
+# nobody can change the settings afterwards, and the repr names them all.
+#
+# <details><summary>Hint</summary>
+#
+# `word[:i] + word[i] * n + word[i + 1:]`. "need" has two vowels and, for one `n`, one candidate:
+# `dict.fromkeys` drops what comes twice and keeps the order. `times` is a field of the dataclass:
+# read it as `self.times`.
+#
+# </details>
+
+
+# %%
+@dataclass(frozen=True, repr=False)
+class Stretched(WordAttack):
+    """One vowel of a word is written several times, as people do who are upset: "my caaard"."""
+
+    times: tuple[int, ...] = (3, 4, 5)
+
+    def __post_init__(self):
+        super().__post_init__()
+        # SOLUTION
+        if not self.times or any(n < 2 for n in self.times):
+            raise ValueError(f"times must be numbers of at least 2, got {self.times!r}")
+        # END SOLUTION
+
+    def propose(self, victim, texts, labels):
+        return [[self.options(word) for word in words(text)] for text in texts]
+
+    def options(self, word):
+        """What one word may become."""
+        # SOLUTION
+        if len(word) < 2:
+            return ()
+        made = [word[:i] + letter * n + word[i + 1 :] for i, letter in enumerate(word)
+                if letter in "aeiouAEIOU" for n in self.times]
+        return tuple(dict.fromkeys(made))
+        # END SOLUTION
+
+
+Stretched = course.exercise("20.1", Stretched)
+
+# %%
+threat = Stretched(times=(2, 3, 4, 5), max_changed=0.25)
+attack = Stretched(times=(3, 5), max_changed=0.25)
+print("threat model:", threat)
+print("first attack:", attack)
+print(attack.options("need"), attack.options("my"))
+course.claim("20.threat", again=eval(repr(attack)) == attack, unchecked=attack.meaning_unchecked)
+
+# %% [markdown]
+# The first attack is *part* of the threat model: three or five letters are what comes to mind. Keep
+# the two apart. A defence must hold against everything in the threat model, and an attack tries
+# some of it.
+#
+# `meaning_unchecked` is true, and the library's tables will say so behind the repr: nobody has
+# looked yet whether the label is kept.
+#
+# ### Prediction 20.a: long vowels
+#
+# The model was trained on clean questions of this kind, and is right on all of them or nearly so.
+
+# %%
+guess = course.predict(
+    "20.a", "which share of the questions withstands the first attack?", guess=None, low=0, high=1)
+
+# %%
+control = workshop.control(attack)
+rows, outcomes = workshop.table(victim, data, {"control": control, "attack": attack})
+plain = {row["name"]: row for row in rows}
+guess.reveal(plain["attack"]["accuracy"])
+for row in rows[:-1]:
+    print(f"{row['name']:8} {row['accuracy']:6.1%} [{row['low']:.1%}, {row['high']:.1%}]  "
+          f"{row['queries']:5.1f} queries")
+print("\n" + workshop.shown(workshop.pairs(outcomes["attack"], victim.labels, 3)))
+
+# %% [markdown]
+# ## 3 · Better than chance?
+#
+# A model that falls may fall over anything. So each attack needs a **control**: the same budget
+# without the intelligence. Here it draws random words, as many as may change at all, and for each a
+# random candidate, and looks at no answer. What the attack does beyond it is what the *search*
+# found.
+#
+# How far apart must they be? The control was measured on `n` texts, and other `n` texts would have
+# given another number. A plain rule: the attack must lie **below the control's 95 % Wilson
+# interval** (lesson 07).
+
+# %% [markdown]
+# ### Exercise 20.2: beat the control · ●○○ · 8 min
+#
+# Write `beats(control, attack)`. Both are numpy arrays of booleans, `(n,)`, True where the text
+# withstands. Return a tuple `(gain, clear)`: `gain`, a share, is the accuracy under the control
+# minus that under the attack; `clear` is True where the attack's accuracy lies below the lower end
+# of the control's 95 % Wilson interval. Leave both arrays as they are.
+#
+# <details><summary>Hint</summary>
+#
+# `wilson(hits, n)` returns `(low, high)`; it wants whole numbers, so `int(control.sum())`.
+#
+# </details>
+
+
+# %%
+def beats(control, attack):
+    """(gain, clear): by how much the attack is ahead, and whether that is beyond the interval."""
+    # SOLUTION
+
+
+beats = course.exercise("20.2", beats)
+
+# %%
+gain, clear = beats(outcomes["control"].robust, outcomes["attack"].robust)
+print(f"ahead of chance by {gain:.1%}, beyond the interval: {clear}")
+best = workshop.kept_best(victim, data, attack)
+print("queries: texts that withstand ", ", ".join(f"{b['queries']}: {b['hits']}" for b in best))
+course.claim("20.control", gain=gain, clear=clear)
+course.claim("20.best", hits=[b["hits"] for b in best], attack=plain["attack"]["hits"],
+             clean=plain["clean"]["hits"])
+figures.budgets(best, plain["control"], n)
+
+# %% [markdown]
+# *The figure: how many texts withstand an attacker with so many queries, on a log scale. The dashed
+# line is the control with its interval.*
+#
+# <details><summary>What you should see</summary>
+#
+# The line falls and never rises: with more queries an attacker can still do what he did with fewer,
+# and **keeps the best**. With five queries there is nothing to see; most of them are spent on which
+# words matter. At the right end the line is flat: more queries would not help *this* search.
+#
+# </details>
+#
+# A curve that rises somewhere is a bug of the attack. A curve that still falls at its right end is
+# an attack that was stopped too early, and its number flatters the model.
+#
+# ## 4 · A defence, and somebody who has read it
+#
+# The attack writes letters three times or more. English does not. So let the tokenizer read **three
+# or more equal letters in a row as one**. It costs nothing, no training, and since it is a rule of
+# the tokenizer it is saved as text with the model and works in whatever loads it.
+
+# %%
+patched = workshop.squeezed(victim, 3)
+for word in ("caaard", "neeeed", "caard"):
+    print(f"{word:8} plain {victim.tokenizer.tokenize(word)}  patched "
+          f"{patched.tokenizer.tokenize(word)}")
+patched_rows, _ = workshop.table(patched, data, {"control": control, "attack": attack})
+for row in patched_rows[:-1]:
+    print(f"{row['name']:8} {row['accuracy']:6.1%}")
+course.claim("20.patched", clean=patched_rows[0]["accuracy"], attack=patched_rows[2]["accuracy"],
+             before=plain["attack"]["accuracy"])
+
+# %% [markdown]
+# This is where many papers end: before, after, done. But the attack was written before the defence
+# and has not heard of it. **An adaptive attack knows the defence and is made for it** (Tramèr et
+# al. 2020, lesson 07). The recipe is nearly always the same: find out what the defence undoes,
+# leave it out, and look at what gets through.
+
+# %% [markdown]
+# ### Exercise 20.3: what survives the defence · ●●○ · 10 min
+#
+# Write `surviving(word, candidates, read)`. `candidates` is a tuple of words that `word` may
+# become, and `read(w)` is what the defended model reads in the place of `w`. Return the tuple of
+# those candidates that the defence does not undo: the model reads something else than it reads for
+# the word itself. Of several candidates that are read alike keep only the first, for the others are
+# wasted queries. The order stays.
+#
+# <details><summary>Hint</summary>
+#
+# Undone means `read(candidate) == read(word)`; the word itself may be read as something else, too
+# (in small letters, say). A dictionary from the reading to the first candidate does the rest.
+#
+# </details>
+
+
+# %%
+def surviving(word, candidates, read):
+    """The candidates that the defence does not undo, one for each reading."""
+    # SOLUTION
+
+
+surviving = course.exercise("20.3", surviving)
+
+
+# %%
+@dataclass(frozen=True, repr=False)
+class Adaptive(Stretched):
+    """The same attack by somebody who knows that `least` equal letters are read as one."""
+
+    least: int = 3
+
+    def options(self, word):
+        return surviving(word, super().options(word), workshop.read_as(self.least))
+
+
+adaptive = Adaptive(times=(2, 3, 4, 5), least=3, max_changed=0.25)
+for word in ("card", "need"):
+    print(f"{word}: {Stretched.options(adaptive, word)}\n   survive: {adaptive.options(word)}")
+
+# %% [markdown]
+# ### Prediction 20.b: the same defence, known
+#
+# The adaptive attack stays in the threat model of section 2: one vowel, two to five times, a
+# quarter of the words.
+
+# %%
+guess = course.predict(
+    "20.b", "which share of the questions withstands it, with the defence on?", guess=None,
+    low=0, high=1)
+
+# %%
+patched_rows, _ = workshop.table(patched, data, {"control": control, "attack": attack,
+                                                 "adaptive": adaptive})
+by_name = {row["name"]: row["accuracy"] for row in patched_rows}
+guess.reveal(by_name["adaptive"])
+for row in patched_rows:
+    print(f"{row['name']:8} {row['accuracy']:6.1%} [{row['low']:.1%}, {row['high']:.1%}]")
+course.claim("20.adaptive", naive=by_name["attack"], adaptive=by_name["adaptive"],
+             undefended=plain["attack"]["accuracy"])
+
+# %% [markdown]
+# The defence did not make the model robust. It made the *first attack* weak, and that was never the
+# question. (`worst` is what to report: text by text, the worst of all attacks.)
+#
+# ### A defence that has no hole of this kind
+#
+# What would an attacker need? A stretched word that is read differently from the word. So leave
+# none: read **two or more** equal letters as one. Then "card" and every stretched "card" are the
+# same word to the model, "need" and "neeed" are both "ned", and the threat model is empty. That is
+# the canonical form of lesson 11, and whether a survivor is left can be counted, for every word
+# and every candidate:
+
+# %%
+defended = workshop.squeezed(victim, 2)
+known = sorted({word for text in data["text"] for word in words(text)})
+left = {least: sum(len(surviving(word, threat.options(word), workshop.read_as(least)))
+                   for word in known) for least in (3, 2)}
+readings = sum(workshop.read_as(2)(text) == defended.tokenizer.backend_tokenizer.normalizer
+               .normalize_str(text) for text in data["text"])
+print(f"{len(known)} words; survivors when 3 letters are one: {left[3]}, when 2 are: {left[2]}")
+print(f"our rule reads like the tokenizer on {readings} of {n} questions")
+course.claim("20.nothing", left=left, readings=readings, n=n)
+
+# %%
+defended_rows, defended_outcomes = workshop.table(
+    defended, data, {"control": control, "attack": attack,
+                     "adaptive": Stretched(times=(2,), max_changed=0.25)})
+same = (defended_outcomes["adaptive"].attacked == defended_outcomes["clean"].clean).mean()
+models = {"plain": rows, "3 letters are one": patched_rows, "2 letters are one": defended_rows}
+typos = Typos(max_changed=0.25, per_kind=1)
+other = {name: attack_all(model, data, typos).robust.mean()
+         for name, model in (("plain", victim), ("2 letters are one", defended))}
+print(f"same answer with and without the attack: {same:.1%} of the questions")
+print("outside the threat model, slips of the keys:",
+      ", ".join(f"{name} {share:.0%}" for name, share in other.items()))
+course.claim("20.defended", rows=[row["accuracy"] for row in defended_rows], same=same, other=other,
+             clean=plain["clean"]["accuracy"])
+figures.bars(models)
+
+# %% [markdown]
+# *The figure: the share of texts that withstand, for the three models, without attack, under the
+# control, under the first attack and under the adaptive one; lines are 95 % intervals. The adaptive
+# attack is the one for the model on which it stands.*
+#
+# <details><summary>What you should see</summary>
+#
+# Plain: the attack takes most texts. Three letters: the first attack takes nothing and the adaptive
+# one as much as before. Two letters: nothing takes anything.
+#
+# </details>
+#
+# And here is what it does *not* do. Against slips of the keys the defended model stands where the
+# plain one stood. It holds for this threat model, exactly, and for no other. And on real English it
+# has a price: "to" and "too", "of" and "off", "lose" and "loose" become one word. In this invented
+# language that costs next to nothing; section 7 says what it cost on real questions.
+#
+# ## 5 · A result that somebody else gets, too
+#
+# Numbers are believed when another process finds them again. A **digest** makes the comparison
+# short: 64 digits of everything that should be equal, and of nothing that may differ. What may
+# differ: seconds, names of folders, versions, and the number of queries where two scores are equal
+# up to rounding.
+
+# %% [markdown]
+# ### Exercise 20.4: a digest that repeats · ●●○ · 8 min
+#
+# Write `seal(card, leave_out)`. `card` is a dictionary of strings, numbers, None, lists and
+# dictionaries, in each other at any depth. Take out every key that is in `leave_out` (a set),
+# wherever it stands, also in dictionaries inside lists. Write the rest as JSON with sorted keys and
+# otherwise the defaults of `json.dumps`, and return the SHA-256 of that text as 64 hexadecimal
+# digits. Leave the card as it is.
+#
+# <details><summary>Hint</summary>
+#
+# `json.loads(json.dumps(card), object_hook=f)` calls `f` for every dictionary, the inner ones
+# first, and puts what `f` returns in its place. `hashlib.sha256(text.encode()).hexdigest()`.
+# Python's own `hash` will not do: for strings it differs from process to process.
+#
+# </details>
+
+
+# %%
+def seal(card, leave_out):
+    """SHA-256 of the card without some keys, as 64 hexadecimal digits."""
+    # SOLUTION
+
+
+seal = course.exercise("20.4", seal)
+
+# %% [markdown]
+# Save the defended model, measure it here and in a new Python that knows nothing of this page, and
+# compare. (`again` gets the folder, the attack's settings and the number of texts.)
+
+# %%
+folder = Path(tempfile.mkdtemp()) / "defended"
+defended.save(folder)
+few = profile.pick(30, 100)
+here = workshop.measure(folder, few, attack.times, attack.max_changed)
+again = workshop.in_a_fresh_process(folder, few, attack.times, attack.max_changed)
+may_differ = {"seconds", "queries"}
+first, second = seal(here, may_differ), seal(again, may_differ)
+raw = seal(here, set()) == seal(again, set())
+print(f"here  {first[:16]}…\nagain {second[:16]}…\nwith the seconds sealed, too: equal is {raw}")
+course.claim("20.repeat", equal=first == second, raw=raw, seconds=(here["seconds"],
+                                                                   again["seconds"]))
+
+# %% [markdown]
+# The library's `advlib evaluate` writes such a card for a fixed protocol, and `advlib gate` reads
+# it. A digest is no signature: who edits a card can make a new digest. What proves a number is that
+# it is found again.
+#
+# ## 6 · Fifty pairs, read by people
+#
+# Everything so far rests on a hope: that "my caaard" still asks for what "my card" asks for. Only
+# people can say so. Take **fifty pairs** of original and changed text on which the attack
+# *succeeded* (these are the ones that count), hide what the model said, and let at least two people
+# write yes or no without seeing each other's answers.
+#
+# The **share kept**, with its interval, says what the attack was worth: 50 of 50 is "at least
+# 93 %", no more. It also corrects the robust accuracy. A text that was turned and lost its label
+# was not attacked, it was *replaced*, and the model may have been right. Let `clean` of `n` texts
+# be right before the attack and `robust` after it. If only the share $s$ of the turned texts
+# counts, then
+#
+# $$\text{value}=\frac{\texttt{robust}+(\texttt{clean}-\texttt{robust})\,(1-s)}{\texttt{n}},$$
+#
+# and the interval of $s$ gives an interval of the value. (It is only the judges' part of the doubt.
+# The `n` texts add theirs, as always.)
+
+# %% [markdown]
+# ### Exercise 20.5: what the judges give back · ●●○ · 10 min
+#
+# Write `corrected(first, second, clean, robust, n)`. `first` and `second` are lists of booleans of
+# equal length, True where that judge calls the label kept; the pairs were drawn from the turned
+# texts. A pair counts as kept where *both* say so. Return a tuple `(value, low, high)`: the
+# corrected robust accuracy, and its lowest and highest value over the 95 % Wilson interval of the
+# share kept. Leave the lists as they are.
+#
+# <details><summary>Hint</summary>
+#
+# `sum(a and b for a, b in zip(first, second))`; booleans add up as 0 and 1. More labels kept means
+# that more attacks count, so the *upper* end of the share gives `low`.
+#
+# </details>
+
+
+# %%
+def corrected(first, second, clean, robust, n):
+    """(value, low, high): robust accuracy when only attacks that keep the label count."""
+    # SOLUTION
+
+
+corrected = course.exercise("20.5", corrected)
+
+# %%
+hits = {name: plain[name]["hits"] for name in ("clean", "attack")}
+spans = {}
+for kept in (50, 45, 25):
+    judge = [True] * kept + [False] * (50 - kept)
+    spans[kept] = corrected(judge, judge, hits["clean"], hits["attack"], n)
+    print(f"{kept} of 50 kept: robust accuracy {spans[kept][0]:.1%} "
+          f"[{spans[kept][1]:.1%}, {spans[kept][2]:.1%}]")
+course.claim("20.corrected", spans=spans, plain=hits["attack"] / n)
+
+# %% [markdown]
+# With half of the labels lost, the attack's number means something else. This is why the pairs come
+# *before* the defence: a defence against attacks that were none is easy.
+#
+# ### Do two people agree?
+#
+# One judge alone is an opinion. With two there is Cohen's kappa, which you wrote in lesson 06: the
+# share of equal answers beyond what chance would give.
+#
+# ### Prediction 20.c: 48 of 50
+#
+# Two careful readers judge fifty pairs. Each says no once, and not to the same pair: they agree on
+# 48 of 50, which is 96 %.
+
+# %%
+guess = course.predict("20.c", "what is kappa?", guess=None, low=-1, high=1)
+
+# %%
+ann, ben = ["yes"] * 49 + ["no"], ["no"] + ["yes"] * 49
+kappa = capstone.kappa(ann, ben)
+guess.reveal(round(kappa, 3))
+print(f"agreement {np.mean(np.equal(ann, ben)):.0%}, kappa {kappa:.3f}")
+print("fifty times yes, twice:", capstone.kappa(["yes"] * 50, ["yes"] * 50))
+course.claim("20.kappa", kappa=kappa)
+figures.kappas()
+
+# %% [markdown]
+# *The figure: two judges who each err on 4 % of fifty pairs, independently, simulated. Agreement
+# and kappa, over the share of pairs that really keep their label.*
+#
+# <details><summary>What you should see</summary>
+#
+# Agreement does not depend on the share. Kappa falls towards 0 as nearly all labels are kept, with
+# the same judges: chance alone would then agree nearly always, and little is left to agree *beyond*
+# it. The band shows how little fifty pairs say about it.
+#
+# </details>
+#
+# So give both numbers, and the table of answers. A kappa near 0 beside 49 of 50 kept is no scandal;
+# a kappa near 0 beside 30 of 50 is. And **put pairs among the fifty whose label is surely lost**,
+# if you want to know whether your judges are awake. In the widget, move how often judges err:
+
+# %%
+figures.explore_kappa()
+
+# %% [markdown]
+# ## 7 · The worked example, on real questions
+#
+# The same project on the questions about cards in Banking77 (Casanueva et al. 2020), with an
+# encoder of 22 million weights: [examples/capstone/](../examples/capstone/README.md), made by
+# `benchmarks/capstone.py`. These are its numbers, from the file that the script wrote:
+
+# %%
+worked = workshop.WORKED
+print(f"{worked['own']['threat model']}, {worked['own']['training texts']} texts to train on")
+for name, found in worked["own"]["models"].items():
+    print(f"{name:9}" + "  ".join(f"{row['name']} {row['accuracy']:.1%}" for row in found))
+judged = worked["own"]["pairs"]
+print(f"pairs: {judged['hits']} of {judged['n']} kept [{judged['low']:.0%}, {judged['high']:.0%}], "
+      f"judges: {judged['judges']}, kappa: {judged['kappa']}")
+for name, card in worked["cards"].items():
+    print(f"{name:9}" + "  ".join(f"{attack} {share:.0%}" for attack, share in card.items()))
+course.claim("20.worked", models=worked["own"]["models"], judged=judged)
+
+# %% [markdown]
+# The story repeats itself. The first defence (`patched`, three letters are one) looks finished
+# until the adaptive attack comes; the second (`defended`, trained with two letters read as one)
+# holds, as it must, and costs nothing that 200 texts could show. Then the honest part. In the last
+# lines of the output, `Typos` leaves both models half of the texts: whoever slips, and does not
+# stretch, is not stopped at all. One reader judged the fifty pairs, once, and not blind. That
+# reader found no changed word that hid the meaning; the three that got a no have a label in the
+# data that does not fit the original either. A second judge is missing, and `course capstone check`
+# says so. Each card has 100 texts, so its intervals reach up to 10 points to each side.
+#
+# ## 8 · Your own
+#
+# ```
+# course capstone start my_project       makes the folder, with a form to fill in
+# course capstone check my_project       says what is missing, a sentence each
+# ```
+#
+# The check is not a teacher. It computes every interval again, compares digests, and asks whether
+# the worst case is one. Let us see what it says of a new folder, and of one with this page's
+# numbers in it:
+
+# %%
+project = capstone.start(Path(tempfile.mkdtemp()) / "my_project")
+empty, _ = capstone.check(project)
+turned = workshop.pairs(outcomes["attack"], victim.labels, 50)
+capstone.write_pairs(project, turned)
+capstone.write_own(project, {
+    "threat model": repr(threat),
+    "sentence": "Whoever writes may write one vowel two to five times in a quarter of the words.",
+    "models": {"plain": rows, "defended": defended_rows}, "keep best": best, "pairs": {},
+    "cost": {"training": 0, "both measurements": here["seconds"] + again["seconds"]}})
+missing, _ = capstone.check(project)
+print(f"new: {len(empty)} sentences. With this page's numbers: {len(missing)}")
+for sentence in missing:
+    print("-", sentence)
+course.claim("20.check", empty=empty, missing=missing)
+
+# %% [markdown]
+# What is left is what only you can do: evaluate both models, one of them twice; let people judge
+# the pairs; write the report. The order that works:
+#
+# 1. **Data and labels.** A file with `text` and `label`, whose licence you have read. Set the test
+#    texts aside first. `advlib run --data FILE` trains a plain and an adversarially trained model.
+# 2. **Threat model.** The sentence first. Ask somebody whether it is what a real attacker would do.
+# 3. **Control and attack** on the plain model, on 100 texts or more. No lead over the control: stop
+#    and mend the attack.
+# 4. **Pairs**, now. If a third of the labels are lost, all later numbers are about something else.
+# 5. **Defence**, then the **adaptive attack**. Give it as much time as the defence had.
+# 6. **Cards.** `advlib evaluate MODEL --data … --test … --protocol text --out my_project/plain`,
+#    the same for `defended`, and once more into `again`. These attacks are not yours, which is the
+#    point: they show what your defence does elsewhere.
+# 7. **Report**: use, threat model, data, result, limits, **an honest failure** with its number.
+#    There always is one.
+#
+# Weights stay out of the folder, and nothing in it may be a pickle. A defended model that is only
+# weights and a tokenizer, like the one above, can be handed on to others and attacked by them.
+#
+# ## Recap
+#
+# - A threat model is an object whose repr says it, and a sentence. An attack is a part of it.
+# - The control has the same budget; an attack must beat it by more than the control's interval. An
+#   attack keeps the best, so its curve over the budget never rises.
+# - A defence is judged by the attack of somebody who has read it. Look for what gets through. Where
+#   nothing can, count and say so: that is a certificate, for this threat model.
+# - A digest seals what should be equal. Another process must find it again.
+# - People judge fifty pairs: the share kept, with its interval, corrects the number. Kappa falls
+#   where nearly all is kept, so give agreement beside it.
+#
+# ## What could go wrong
+#
+# - **The adaptive attack is an afterthought.** Ten minutes for the attack and ten weeks for the
+#   defence is no test. Let somebody else attack.
+# - **The threat model shrinks with the results.** "Two letters" quietly leaves it, because the
+#   defence cannot do that. Write it down before you measure, with the date.
+# - **The control is weaker than it need be**: fewer words, other candidates. Then everything beats
+#   it.
+# - **The test texts taught the defence.** Choosing among ten defences by the test accuracy is
+#   training on it. Use the validation texts.
+# - **Judges see the model's answer, or each other's.** People tend to agree with what they see.
+# - **Pairs chosen because they look good.** Take the first fifty successes, or draw them.
+# - **One digest, two things.** A digest over seconds never repeats; one that leaves out too much
+#   always does.
+#
+# ## Further reading
+#
+# - F. Croce et al., *RobustBench: A Standardized Adversarial Robustness Benchmark*, NeurIPS 2021
+#   Datasets and Benchmarks, arXiv 2010.09670. One threat model, one evaluation, a form to enter.
+# - F. Tramèr, N. Carlini, W. Brendel, A. Madry, *On Adaptive Attacks to Adversarial Example
+#   Defenses*, NeurIPS 2020, arXiv 2002.08347.
+# - M. Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019, arXiv 1810.03993.
+# - I. Casanueva, T. Temčinas, D. Gerz, M. Henderson, I. Vulić, *Efficient Intent Detection with
+#   Dual Sentence Encoders*, NLP for ConvAI 2020, arXiv 2003.04807. Banking77, CC BY 4.0.
+# - J. Cohen, *A Coefficient of Agreement for Nominal Scales*, Educational and Psychological
+#   Measurement 20 (1960), 37–46.
+# - A. R. Feinstein, D. V. Cicchetti, *High Agreement but Low Kappa: I. The Problems of Two
+#   Paradoxes*, Journal of Clinical Epidemiology 43 (1990), 543–549.
+#
+# > **Ethics** The threat model of this page: whoever writes to a bank may stretch one vowel in a
+# > quarter of the words and sees the answers. Nobody is hurt by a "caaard" in a test; somebody is
+# > by a question that goes to the wrong desk. For your own project: attack models that are yours or
+# > that you may attack, keep other people's texts private, tell a maker before you tell the world,
+# > and pay those who judge your pairs, or thank them by name if they like that.
+
+# %%
+course.progress("20")

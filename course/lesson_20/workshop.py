@@ -1,0 +1,159 @@
+"""The parts of the project of lesson 20 that are not its exercises: the defence, the control, the
+rows of a table, the same measurement in a fresh process. `benchmarks/capstone.py` runs the same on
+real text."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import string
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, normalizers
+from transformers import PreTrainedTokenizerFast
+
+from advlib.app.protocol import weights_hash
+from advlib.attacks import WordAttack
+from advlib.attacks.search import Query
+from advlib.data import load_text, texts_hash
+from advlib.evaluation import Outcome, attack_all, worst_case
+from advlib.models import Classifier, load_classifier
+from advlib.statistics import wilson
+
+
+def squeezed(victim: Classifier, least: int) -> Classifier:
+    """The same model with a tokenizer that reads `least` equal letters in a row, or more, as one.
+
+    The habit is saved with the tokenizer, as text: it needs no code when the model is loaded.
+    """
+    old = victim.tokenizer
+    backend = Tokenizer.from_str(old.backend_tokenizer.to_str())
+    runs = [normalizers.Replace(Regex(f"{letter}{{{least},}}"), letter)
+            for letter in string.ascii_letters]  # fmt: skip
+    before = [backend.normalizer] if backend.normalizer else []
+    backend.normalizer = normalizers.Sequence([*before, *runs])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_max_length=victim.max_length,
+        model_input_names=old.model_input_names, **old.special_tokens_map,
+    )  # fmt: skip
+    return Classifier(victim.model, tokenizer, read=victim.read)
+
+
+@dataclass(frozen=True, repr=False)
+class Random(WordAttack):
+    """The control of an attack on words: as many words as may change are drawn at random, and for
+    each a random one of the attack's candidates. Nothing is tried twice and nothing is chosen."""
+
+    attack: WordAttack = None
+
+    def propose(self, victim, texts, labels):
+        return self.attack.propose(victim, texts, labels)
+
+    def scored(self, victim, state, most):
+        places = [i for i, options in enumerate(state.options) if options]
+        if not places or not most:
+            return
+        rng = random.Random(state.text)
+        chosen = rng.sample(places, min(most, len(places)))
+        state.changes = {i: rng.choice(state.options[i]) for i in chosen}
+        (state.score,) = yield Query([state.with_changes(state.changes)])
+
+    def __repr__(self) -> str:
+        return f"Random({self.attack!r})"
+
+
+def control(attack: WordAttack) -> Random:
+    """Random changes from the same candidates, in as many words."""
+    return Random(attack=attack, max_changed=attack.max_changed)
+
+
+def row(name: str, attack, outcome: Outcome) -> dict:
+    """A row of a project's table: as in the card of `advlib evaluate`, with the queries."""
+    hits, n = int(outcome.robust.sum()), len(outcome.labels)
+    low, high = wilson(hits, n)
+    return {"name": name, "attack": "none" if attack is None else type(attack).__name__,
+            "threat model": "none" if attack is None else repr(attack), "n": n, "hits": hits,
+            "accuracy": hits / n, "low": low, "high": high,
+            "queries": round(outcome.forward, 2)}  # fmt: skip
+
+
+def table(victim: Classifier, data, attacks: dict) -> tuple[list[dict], dict]:
+    """(rows, outcomes) without attack, under each attack, and in the worst case, by name."""
+    outcomes = {name: attack_all(victim, data, attack)
+                for name, attack in {"clean": None, **attacks}.items()}  # fmt: skip
+    rows = [row(name, attacks.get(name), found) for name, found in outcomes.items()]
+    worst = row("worst", None, worst_case(list(outcomes.values())))
+    more = {"attack": "worst case", "threat model": "any of these attacks"}
+    return [*rows, worst | more], outcomes
+
+
+def read_as(least: int) -> Callable[[str], str]:
+    """What a tokenizer of `squeezed` makes of a text before it cuts it into tokens: small letters,
+    and `least` equal ones in a row, or more, are one."""
+    runs = re.compile(rf"([a-z])\1{{{least - 1},}}")
+    return lambda text: runs.sub(r"\1", text.lower())
+
+
+def kept_best(victim: Classifier, data, attack, budgets=(5, 10, 20, 40, 80)) -> list[dict]:
+    """How many texts withstand an attacker who may ask so often, and keeps the best of all he
+    tried with less: [{"queries", "hits"}]."""
+    stands, found = np.ones(len(data), bool), []
+    with warnings.catch_warnings(action="ignore"):  # that few queries buy no try is the point here
+        for budget in budgets:
+            stands &= attack_all(victim, data, replace(attack, max_queries=budget)).robust
+            found.append({"queries": budget, "hits": int(stands.sum())})
+    return found
+
+
+def pairs(outcome: Outcome, names: list[str], most: int, first: int = 0) -> list[dict]:
+    """Attacked texts that the model gets wrong, beside their originals: so many at most, from the
+    text number `first` on."""
+    turned = [i for i, result in enumerate(outcome.results or []) if i >= first
+              and outcome.clean[i] == outcome.labels[i] and not outcome.robust[i]]  # fmt: skip
+    return [{"original": outcome.results[i].original, "changed": outcome.results[i].text,
+             "label": names[outcome.labels[i]], "fooled into": names[outcome.attacked[i]],
+             "number": i} for i in turned[:most]]  # fmt: skip
+
+
+WORKED = json.loads((Path(__file__).parent / "worked.json").read_text("utf-8"))
+
+
+def shown(pairs: list[dict]) -> str:
+    """Pairs as lines of text."""
+    return "\n".join(f"  {p['original']}\n  {p['changed']}\n    {p['label']} -> {p['fooled into']}"
+                     for p in pairs)  # fmt: skip
+
+
+# ---------------------------------------------------------------------- the same once more
+
+
+def measure(folder: str | Path, n: int, times: tuple[int, ...], most: float) -> dict:
+    """A small card: what was measured on what, and how long it took."""
+    from course.lesson_20.checks import Stretched
+
+    attack, start = Stretched(times=tuple(times), max_changed=most), time.perf_counter()
+    victim = load_classifier(folder)
+    data = load_text("bank", train_size=1, test_size=n)["test"]
+    rows, _ = table(victim, data, {"control": control(attack), "attack": attack})
+    return {"weights": weights_hash(folder, victim.model), "texts": texts_hash(data), "rows": rows,
+            "seconds": time.perf_counter() - start}  # fmt: skip
+
+
+def in_a_fresh_process(folder: str | Path, n: int, times: tuple[int, ...], most: float) -> dict:
+    """`measure`, by a Python that has seen nothing of this page."""
+    command = [sys.executable, "-m", "course.lesson_20.workshop", str(folder),
+               json.dumps([n, times, most])]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], *json.loads(sys.argv[2]))))

@@ -1,0 +1,231 @@
+"""A project's folder: the worked example passes, and each way to break it is named."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from advlib.app.protocol import digest
+from advlib.statistics import wilson
+from course import capstone
+from course.cli import app
+
+WORKED = Path(__file__).parents[1] / "examples" / "capstone"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the worked example, to break."""
+    return shutil.copytree(WORKED, tmp_path / "project")
+
+
+def edit(folder: Path, name: str, change) -> None:
+    """Read JSON, change it in place, write it."""
+    found = json.loads((folder / name).read_text("utf-8"))
+    change(found)
+    (folder / name).write_text(json.dumps(found), "utf-8")
+
+
+def row(own: dict, model: str, name: str) -> dict:
+    return next(r for r in own["models"][model] if r["name"] == name)
+
+
+def counted(found: dict, hits: int, n: int | None = None) -> None:
+    """Other hits, with all that follows from them."""
+    n = n or found["n"]
+    low, high = wilson(hits, n)
+    found |= {"hits": hits, "n": n, "accuracy": hits / n, "low": low, "high": high}
+
+
+def own(change):
+    return lambda folder: edit(folder, "own.json", change)
+
+
+def pairs(change):
+    def broken(folder: Path) -> None:
+        rows = capstone.read_pairs(folder / "pairs.csv")
+        rows = change(rows) or rows
+        with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as out:
+            writer = csv.DictWriter(out, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    return broken
+
+
+def report(old: str, new: str):
+    def broken(folder: Path) -> None:
+        text = (folder / "README.md").read_text("utf-8")
+        assert old in text
+        (folder / "README.md").write_text(text.replace(old, new), "utf-8")
+
+    return broken
+
+
+def emptied(heading: str):
+    def broken(folder: Path) -> None:
+        text = (folder / "README.md").read_text("utf-8")
+        said = capstone.below(text, heading.lower())
+        assert said
+        (folder / "README.md").write_text(text.replace(said, "TODO"), "utf-8")
+
+    return broken
+
+
+def resealed(name: str, change):
+    """A card that somebody edited, with a new digest."""
+
+    def edited(card: dict) -> None:
+        change(card)
+        card["digest"] = digest(card)
+
+    return lambda folder: edit(folder, f"{name}/card.json", edited)
+
+
+def noise_is_worst(card: dict) -> None:
+    pgd = next(r for r in card["rows"] if r["attack"] == "PGD")
+    noise = next(r for r in card["rows"] if r["attack"] == "Noise")
+    counted(noise, pgd["hits"] - 1)
+    counted(card["worst case"], min(r["hits"] for r in card["rows"]))
+
+
+def copied(folder: Path) -> None:
+    shutil.copy(folder / "defended" / "card.json", folder / "again" / "card.json")
+
+
+def second_judge(rows) -> None:
+    for k, found in enumerate(rows):
+        found["judge B"] = "no" if k == 0 else "yes"
+
+
+def few_texts(found) -> None:
+    for rows in found["models"].values():
+        for r in rows:
+            counted(r, r["hits"] * 40 // r["n"], 40)
+
+
+BROKEN = [
+    (lambda f: (f / "own.json").unlink(), "The file own.json is missing"),
+    (lambda f: (f / "pairs.csv").unlink(), "The file pairs.csv is missing"),
+    (lambda f: (f / "README.md").unlink(), "The file README.md is missing"),
+    (lambda f: shutil.rmtree(f / "again"), "The file again/card.json is missing"),
+    (lambda f: (f / "own.json").write_text("{"), "no JSON"),
+    (lambda f: (f / "own.json").write_text('{"sentence": NaN}'), "NaN is no number"),
+    (own(lambda o: o.update({"threat model": "what people type"})), "not the repr of an attack"),
+    (own(lambda o: o.update({"threat model": "Stretched()"})), "not the repr of an attack"),
+    (own(lambda o: o.update({"threat model": "PGD(eps=0.1)"})), "attack of the stated kind"),
+    (own(lambda o: o.update({"sentence": "Anything goes."})), "needs a sentence"),
+    (own(lambda o: o["models"].pop("defended")), "row “clean” of the defended model is missing"),
+    (own(lambda o: row(o, "plain", "clean").pop("hits")), "does not say how many texts"),
+    (own(lambda o: row(o, "plain", "attack").update(low=0.1)), "not Wilson's"),
+    (own(lambda o: row(o, "defended", "worst").update(accuracy=0.99)), "not Wilson's"),
+    (own(lambda o: row(o, "patched", "worst").update(high=0.99)), "of the patched model has"),
+    (own(lambda o: row(o, "plain", "control").pop("threat model")), "not name its threat model"),
+    (own(lambda o: row(o, "defended", "attack").update({"threat model": "PGD(eps=0.1)"})),
+     "met different attacks"),
+    (own(lambda o: counted(row(o, "plain", "clean"), 90, 100)), "different numbers of texts"),
+    (own(few_texts), "40 texts are too few"),
+    (own(lambda o: counted(row(o, "plain", "attack"), row(o, "plain", "control")["hits"])),
+     "does not beat its control"),
+    (own(lambda o: counted(row(o, "defended", "attack"), row(o, "defended", "clean")["hits"] + 1)),
+     "right more often under the attack"),
+    (own(lambda o: counted(row(o, "defended", "attack"),
+                           row(o, "defended", "adaptive")["hits"] - 1)), "weaker than the plain"),
+    (own(lambda o: row(o, "defended", "adaptive").update(
+        {"threat model": row(o, "defended", "attack")["threat model"]})), "plain attack again"),
+    (own(lambda o: counted(row(o, "plain", "worst"), row(o, "plain", "attack")["hits"] + 1)),
+     "so it is none"),
+    (own(lambda o: o["keep best"][-1].update(hits=o["keep best"][0]["hits"] + 1)),
+     "does not keep its best"),
+    (own(lambda o: o["keep best"].reverse()), "do not rise"),
+    (own(lambda o: o.update({"keep best": o["keep best"][:2]})), "three budgets"),
+    (own(lambda o: o.pop("cost")), "cost is missing"),
+    (own(lambda o: o.update(cost={"training": "long"})), "cost is missing"),
+    (own(lambda o: o["pairs"].update(hits=o["pairs"]["hits"] - 1)), "else than pairs.csv"),
+    (pairs(lambda rows: rows[:49]), "has 49 pairs"),
+    (pairs(lambda rows: rows[:-1] + rows[:1]), "a pair twice"),
+    (pairs(lambda rows: rows[0].update(changed=rows[0]["original"])), "nothing was changed"),
+    (pairs(lambda rows: rows[3].update({"judge A": "maybe"})), "neither yes nor no"),
+    (pairs(lambda rows: [{k: v for k, v in r.items() if k != "judge A"} for r in rows]),
+     "judged by nobody"),
+    (pairs(lambda rows: [{k: v for k, v in r.items() if k != "label"} for r in rows]),
+     "column label is missing"),
+    (pairs(second_judge), "judges 2"),
+    (lambda f: edit(f, "plain/card.json", lambda c: counted(c["rows"][0], 99)), "it was edited"),
+    (resealed("plain", lambda c: c["rows"][0].update(low=0.0)), "do not fit together"),
+    (resealed("plain", lambda c: c.update(protocol="text, eps = 0.1", version=99)), "version 99"),
+    (resealed("plain", lambda c: c.pop("version")), "names no protocol and version"),
+    (resealed("plain", noise_is_worst), "noise does more harm"),
+    (resealed("plain", lambda c: c["data"].update(sha256="0" * 64)), "different texts"),
+    (resealed("again", lambda c: c["model"].update(sha256="0" * 64)), "did not repeat"),
+    (copied, "is a copy"),
+    (emptied("Limits"), "under the heading “Limits”"),
+    (emptied("Result"), "under “Result”"),
+    (emptied("An honest failure"), "3 sentences and 40 words"),
+    (lambda f: (f / "model.pt").write_bytes(b"PK"), "model.pt may be a pickle"),
+    (lambda f: (f / "plain" / "data").write_bytes(b"\x80\x04\x95"), "plain/data may be a pickle"),
+]  # fmt: skip
+
+
+def test_the_worked_example_passes_and_says_that_a_second_judge_is_missing():
+    missing, notes = capstone.check(WORKED)
+    assert missing == []
+    assert notes == ["One person judged the pairs, so nobody knows how far two would agree: a "
+                     "second judge is missing."]  # fmt: skip
+
+
+@pytest.mark.parametrize(("break_it", "said"), BROKEN, ids=[said for _, said in BROKEN])
+def test_each_broken_folder_is_told_what_is_missing(folder, break_it, said):
+    break_it(folder)
+    missing, _ = capstone.check(folder)
+    assert any(said in sentence for sentence in missing), missing
+
+
+def test_one_slip_is_not_called_ten(folder):
+    own(lambda o: o.pop("cost"))(folder)
+    assert len(capstone.check(folder)[0]) == 1
+
+
+def test_a_new_folder_has_a_form_and_everything_is_missing(tmp_path):
+    folder = capstone.start(tmp_path / "new")
+    missing, notes = capstone.check(folder)
+    assert {f.name for f in folder.iterdir()} == {"README.md", "own.json", "pairs.csv"}
+    assert len(missing) > 10 and notes == []
+    with pytest.raises(ValueError, match="there already"):
+        capstone.start(folder)
+
+
+def test_two_judges_are_compared(folder):
+    rows = capstone.read_pairs(folder / "pairs.csv")
+    second_judge(rows)
+    found = capstone.judged(rows)
+    assert found["judges"] == 2 and found["n"] == len(rows)
+    assert capstone.kappa(["yes", "no"], ["yes", "no"]) == 1
+    assert capstone.kappa(["yes", "no"], ["no", "yes"]) == -1
+    assert capstone.kappa(["yes"] * 3, ["yes"] * 3) is None
+
+
+def test_the_command_has_three_exit_codes(folder, tmp_path):
+    def run(*command):
+        return CliRunner().invoke(app, ["capstone", *map(str, command)])
+
+    assert run("check", folder).exit_code == 0
+    (folder / "own.json").unlink()
+    done = run("check", folder)
+    assert done.exit_code == 1 and "- The file own.json is missing." in done.output
+    done = run("check", tmp_path / "nowhere")
+    assert done.exit_code == 2 and "capstone start" in done.output
+    done = run("start", tmp_path / "mine")
+    assert done.exit_code == 0 and (tmp_path / "mine" / "README.md").is_file()
+    assert run("start", tmp_path / "mine").exit_code == 1
+
+
+def test_nothing_in_the_folder_is_run(folder):
+    own(lambda o: o.update({"threat model": "__import__('os').abort(x=1)"}))(folder)
+    assert any("not the repr" in said or "stated kind" in said
+               for said in capstone.check(folder)[0])  # fmt: skip
