@@ -453,7 +453,7 @@ def small_bert(
     )  # fmt: skip
     with torch.random.fork_rng([]):
         model = BertForSequenceClassification(config).double().eval()
-    g = torch.Generator().manual_seed(seeded(seed))
+    g = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for _, p in sorted(model.named_parameters()):
             if p.dim() > 1:
