@@ -1,4 +1,4 @@
-"""The command line, `advlib`: run, attack, evaluate, card, gate, review, export, doctor."""
+"""The command line, `advlib`: run, attack, evaluate, board, card, gate, review, export, doctor."""
 
 from __future__ import annotations
 
@@ -657,6 +657,50 @@ def export_labels(
         written, changed = queue.export(out)
     more = f", {changed:,} with an apostrophe in front, for spreadsheets" if changed else ""
     print(f"{out}: {_count(written, 'text')} with a label{more}")
+
+
+board = typer.Typer(
+    help="The board of defences and attacks, docs/board.md; without a command: show it.",
+    rich_markup_mode=None,
+)  # fmt: skip
+app.add_typer(board, name="board", short_help="Defences and attacks that others entered.")
+
+
+@board.callback(invoke_without_command=True)
+@plainly
+def show_board(
+    context: typer.Context,
+    home: Annotated[Path, typer.Option(help="The folder of the board.")] = Path("board"),
+) -> None:
+    """The defences, each with its worst case over all attacks on the board, the best first."""
+    if context.invoked_subcommand:
+        return
+    import pandas as pd
+
+    from advlib.app.board import Board, table
+
+    found = Board(home)
+    found.check_whole()
+    print(pd.DataFrame(table(found)).to_string(index=False))
+
+
+@board.command("verify", short_help="Check an entry, run it again, write results and page.")
+@plainly
+def verify_entry(
+    entry: Annotated[Path, typer.Argument(help="board/defences/NAME or board/attacks/NAME.")],
+) -> None:
+    """Check an entry of the board, run it against all others, and compare with what is on record
+    and with what it claims. Then write its results, a line for each number that is new, and
+    docs/board.md. Refused with one sentence where something does not hold; then nothing is written.
+
+    An attack is code, and it runs here: read it first.
+    """
+    from advlib.app.board import verify, write_page
+
+    found = verify(entry)
+    page = found.home / "../docs/board.md"
+    write_page(found, page)
+    print(f"verified: {entry.name}; {page.resolve()} is written")
 
 
 def main() -> None:

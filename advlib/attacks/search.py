@@ -21,7 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from advlib.corpora import replace, world
+from advlib.corpora import replace, words, world
 from advlib.corpora.engine import WORD, Text, parts_of
 from advlib.corpora.english import NEGATIONS, STOP_WORDS
 from advlib.embeddings import PARTS
@@ -147,6 +147,27 @@ class LabelRule(Constraint):
             return world(self.world).label(text)
         except ValueError:
             return None
+
+
+@dataclass(frozen=True)
+class NotAnotherWord(Constraint):
+    """No word becomes another one that a world knows: "speedy" with a letter dropped is "seedy",
+    and that is no slip that people read without trouble, but another opinion. For attacks that
+    misspell; a known substitute is another word, too."""
+
+    world: str = "reviews"
+
+    def __post_init__(self):
+        world(self.world)
+
+    def allows(self, victim: Classifier, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        return [self._fair(*map(words, pair)) for pair in pairs]
+
+    def _fair(self, old: list[str], new: list[str]) -> bool:
+        known = world(self.world).known
+        return len(old) == len(new) and not any(
+            a != b and b.lower() in known for a, b in zip(old, new, strict=True)
+        )
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,7 @@ def world(name: str = "reviews") -> World:
 def world_of(texts: Iterable[Text]) -> str:
     """The name of the world that knows the most words of these texts; of equals the first."""
     found = [word.lower() for text in texts for word in words(text)]
-    return max(WORLDS, key=lambda name: sum(map(_known(name).__contains__, found)))
-
-
-@cache
-def _known(name: str) -> frozenset[str]:
-    return frozenset(world(name).vocabulary)
+    return max(WORLDS, key=lambda name: sum(map(world(name).known.__contains__, found)))
 
 
 @cache

@@ -83,6 +83,11 @@ class World:
         return tuple(sorted({*self.group_of, *fixed} - {"p", "q", "r", "c"}))
 
     @cached_property
+    def known(self) -> frozenset[str]:
+        """The words of `vocabulary`, to look one up."""
+        return frozenset(self.vocabulary)
+
+    @cached_property
     def telling(self) -> frozenset[str]:
         """The groups whose words the reading rule reads."""
         opinions = (name for name in self.groups if name.endswith(("+", "-")))
