@@ -123,7 +123,7 @@ async function change(kind) {
   const cards = page.victims.map(() => make("div", { className: "card" }));
   $("changed").replaceChildren(...cards);
   page.victims.forEach((v, k) => cards[k].append(make("h3", {}, v.name)));
-  working(true);
+  $("stop").hidden = false;
   const said = [];
   for (const [k, victim] of page.victims.entries()) {
     const list = make("ol", { className: "queries", tabIndex: 0, role: "list" });
@@ -154,8 +154,9 @@ async function change(kind) {
     answer.after(make("p", {}, ...marked(asked, result.changes)));
     said.push(`${victim.name}: ${state}`);
   }
-  if (run === page.run) say(`${said.join(". ")}.`);
-  working(false);
+  if (run !== page.run) return;
+  say(`${said.join(". ")}.`);
+  idle(kind);
 }
 
 /** The text, each old word struck out and the new one underlined. */
@@ -170,9 +171,11 @@ function marked(old, changes) {
 
 // ---------------------------------------------------------------------- controls
 
-function working(on) {
-  $("stop").hidden = !on;
-  for (const id of ["push", "substitutes", "typos"]) $(id).disabled = on;
+/** No search runs. Whoever stands on the button that goes away is led to the one that began it. */
+function idle(kind) {
+  const here = document.activeElement === $("stop");
+  $("stop").hidden = true;
+  if (here) $(kind ?? "substitutes").focus();
 }
 
 /** Run it; what goes wrong is said in a sentence. */
@@ -181,7 +184,7 @@ const safely = (action) => async (...given) => {
   try {
     await action(...given);
   } catch (error) {
-    working(false);
+    idle();
     say("");
     trouble(`That did not work: ${error.message}.`);
   }
@@ -191,6 +194,7 @@ const safely = (action) => async (...given) => {
 function forget() {
   page.run += 1;
   page.pushes = null;
+  idle();
   for (const id of ["pushed", "changed"]) $(id).replaceChildren();
 }
 
@@ -236,6 +240,7 @@ function listen() {
   }
   $("stop").addEventListener("click", () => {
     page.run += 1;
+    idle();
     say("Stopped.");
   });
 }
@@ -262,7 +267,7 @@ async function start() {
   page.victims = await Promise.all(loaded);
   await predict();
   listen();
-  working(false);
+  for (const id of ["push", "substitutes", "typos"]) $(id).disabled = false;
   say("Both models are ready.");
   performance.mark("ready");
 }

@@ -21,7 +21,7 @@ async function climb(victim, ids, label, eps, steps) {
     const size = radius / Math.sqrt(step + 1);
     delta = projected(delta.map((d, k) => d + size * push[k]), radius);
   }
-  const { logits } = await victim.pass([ids], [label], delta);
+  const { logits } = await victim.pass([ids], null, delta);
   if (steps === 1) return { delta, logits: logits[0] }; // one point, nothing to choose from
   best.see(delta, logits[0], label);
   return best;
@@ -35,7 +35,7 @@ export async function noise(victim, ids, label, eps, draws) {
     const random = new Random(crc32(`${k}/${ids}`));
     const drawn = Float32Array.from({ length: ids.length * victim.hidden }, () => random.normal());
     const delta = onSurface(masked(drawn, victim.hidden), radius);
-    const { logits } = await victim.pass([ids], [label], delta);
+    const { logits } = await victim.pass([ids], null, delta);
     best.see(delta, logits[0], label);
   }
   return best;

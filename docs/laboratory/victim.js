@@ -1,4 +1,6 @@
-// A victim: a model with its backward pass (`advlib export --gradient`), and its tokenizer.
+// A victim: a model with its backward pass (`advlib export --gradient`) and its tokenizer. The
+// file of the export is cut into its weights and two graphs that read them, with and without the
+// backward pass, for a word attack needs none.
 
 import { Tokenizer } from "./tokenizer.js";
 
@@ -26,42 +28,54 @@ async function ready() {
 
 let runtime;
 
+/** Do it when all that was asked for before is done. */
+function inTurn(action) {
+  const done = busy.then(action);
+  busy = done.catch(() => {});
+  return done;
+}
+
 export class Victim {
-  /** about: labels, longest, unit (the mean norm of a token embedding) and norms, one a token. */
+  /** about: labels, longest, hidden, unit (the mean norm of a token embedding) and norms, one a
+   *  token. */
   static async load(name, about) {
     runtime ??= ready();
-    const files = [`${name}.onnx.gz`, `${name}.tokenizer.json`].map(fetched);
-    const [model, tokenizer] = await Promise.all([...files, runtime]);
-    const victim = new Victim();
-    Object.assign(victim, about, { name });
+    const files = [`${name}.weights.gz`, `${name}.tokenizer.json`].map(fetched);
+    const [weights, tokenizer] = await Promise.all([...files, runtime]);
     const json = JSON.parse(new TextDecoder().decode(tokenizer));
+    const victim = Object.assign(new Victim(), about, { name, weights, graphs: {} });
     victim.tokenizer = new Tokenizer(json, about.longest);
-    victim.session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
     return victim;
   }
 
-  /** One pass over texts of one length: logits and, with a label for each, the gradient on δ of
-   *  the log-odds of a wrong answer. ids: one array a text. delta: Float32Array or null for 0. */
-  pass(ids, labels, delta = null) {
-    const [batch, tokens] = [ids.length, ids[0].length];
+  /** One of its two graphs, "logits" or "gradient", which has its backward pass too. */
+  #graph(kind) {
+    this.graphs[kind] ??= fetched(`${this.name}.${kind}.onnx.gz`).then((graph) => inTurn(() =>
+      ort.InferenceSession.create(graph, {
+        executionProviders: ["wasm"],
+        externalData: [{ path: `${this.name}.weights`, data: this.weights }],
+      })));
+    return this.graphs[kind];
+  }
+
+  /** One pass over texts of one length: logits and, with a label for each and a δ, the gradient on
+   *  δ of the log-odds of a wrong answer. ids: one array a text. delta: Float32Array. */
+  async pass(ids, labels = null, delta = null) {
+    const session = await this.#graph(labels ? "gradient" : "logits");
+    const [batch, tokens, classes] = [ids.length, ids[0].length, this.labels.length];
     const whole = (values) => BigInt64Array.from(values, BigInt);
     const tensor = (kind, values, ...shape) => new ort.Tensor(kind, values, [batch, ...shape]);
     const moved = delta ?? new Float32Array(batch * tokens * this.hidden);
     const given = {
       delta: tensor("float32", moved, tokens, this.hidden),
-      labels: tensor("int64", whole(labels)),
       input_ids: tensor("int64", whole(ids.flat()), tokens),
       token_type_ids: tensor("int64", new BigInt64Array(batch * tokens), tokens),
       attention_mask: tensor("int64", new BigInt64Array(batch * tokens).fill(1n), tokens),
     };
-    const run = busy.then(async () => {
-      const { logits, gradient } = await this.session.run(given);
-      const classes = this.labels.length;
-      const rows = ids.map((_, i) => logits.data.slice(i * classes, (i + 1) * classes));
-      return { logits: rows, gradient: gradient.data };
-    });
-    busy = run.catch(() => {});
-    return run;
+    if (labels) given.labels = tensor("int64", whole(labels));
+    const { logits, gradient } = await inTurn(() => session.run(given));
+    const rows = ids.map((_, i) => logits.data.slice(i * classes, (i + 1) * classes));
+    return { logits: rows, gradient: gradient?.data };
   }
 
   /** The logits of each text. Texts of one length go together, so nothing is padded. */
@@ -76,7 +90,7 @@ export class Victim {
     for (const places of lengths.values()) {
       for (let k = 0; k < places.length; k += AT_ONCE) {
         const some = places.slice(k, k + AT_ONCE);
-        const { logits } = await this.pass(some.map((i) => ids[i]), some.map(() => 0));
+        const { logits } = await this.pass(some.map((i) => ids[i]));
         some.forEach((i, row) => (found[i] = logits[row]));
         await new Promise((resolve) => setTimeout(resolve)); // let the page answer in between
       }
