@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check lab checkpoints bench clean distclean
+.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check laboratory laboratory-check lab checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -61,6 +61,15 @@ browser-check: $(VENV)/.systems  ## Use the notebooks' widgets and the programs 
 	OMP_NUM_THREADS=1 $(PY) tools/browser_check.py
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -k browser tests/test_assistant.py tests/test_monitor.py tests/test_recommender.py
 
+laboratory: $(VENV)/.installed  ## Build the page that fools a model in the browser (needs npm)
+	OMP_NUM_THREADS=1 $(PY) tools/laboratory.py
+
+laboratory-check: laboratory  ## Build that page, use it in a real browser, compare it with the library
+	$(PIP) playwright
+	command -v chromium google-chrome >/dev/null || $(PY) -m playwright install --with-deps chromium
+	OMP_NUM_THREADS=1 $(PY) tools/laboratory_check.py
+	OMP_NUM_THREADS=1 $(PY) benchmarks/laboratory.py
+
 lab: $(VENV)/.installed  ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/ $(ARGS)
 
@@ -70,7 +79,7 @@ checkpoints: $(VENV)/.installed  ## Train the embedded models again (40 minutes)
 	$(PY) tools/writer.py
 
 bench: $(VENV)/.installed  ## Run the scripts in benchmarks/ that need no data of yours
-	set -e; for script in $(filter-out benchmarks/real.py benchmarks/common.py,$(wildcard benchmarks/*.py)); do \
+	set -e; for script in $(filter-out benchmarks/real.py benchmarks/common.py benchmarks/laboratory.py,$(wildcard benchmarks/*.py)); do \
 	  echo "== $$script"; $(PY) "$$script" $(ARGS); done
 
 clean:  ## Remove what running and building left, runs/ included; keeps .venv

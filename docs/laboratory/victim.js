@@ -10,7 +10,10 @@ let busy = Promise.resolve(); // one pass at a time
 /** The file's bytes, unpacked where they are packed. */
 export async function fetched(url) {
   const answer = await fetch(new URL(url, import.meta.url));
-  if (!answer.ok) throw new Error(`${url} could not be loaded (${answer.status})`);
+  if (!answer.ok) {
+    throw new Error(`${url} could not be loaded (${answer.status}); “make laboratory” puts all that `
+      + "this page needs into build/laboratory");
+  }
   const bytes = new Uint8Array(await answer.arrayBuffer());
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes; // the server has unpacked it
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
