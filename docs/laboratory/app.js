@@ -151,7 +151,9 @@ async function change(kind) {
       : result.success ? [`Fooled after ${queries}`, "wrong"]
       : [`Withstood ${queries}`, "right"];
     answer.replaceChildren(make("span", { className: how }, state));
-    answer.after(make("p", {}, ...marked(asked, result.changes)));
+    if (result.changes.size) {
+      answer.after(make("p", {}, "The strongest text found: ", ...marked(asked, result.changes)));
+    }
     said.push(`${victim.name}: ${state}`);
   }
   if (run !== page.run) return;
