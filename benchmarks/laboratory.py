@@ -127,7 +127,7 @@ def compare(page, name: str, texts: list[str], labels: list[int], odd: list[str]
         column[f"largest difference of an entry of δ, {NAMES[kind]}"] = f"{gap:.1g}"
         failed += [kind] * (not gap <= DELTA)
     for f in found["noise"] + found["fgm"]:
-        failed += ["size"] * (abs(np.linalg.norm(f["delta"]) / radius - 1) > 1e-3)
+        failed += ["size"] * bool(abs(np.linalg.norm(f["delta"]) / radius - 1) > 1e-3)
     for kind in ("clean", "noise", "fgm", "pgd"):
         logits = np.array([f if kind == "clean" else f["logits"] for f in found[kind]])
         column[f"right, {NAMES[kind]}"] = f"{(logits.argmax(1) == labels).sum()} of {len(texts)}"
@@ -182,8 +182,8 @@ def main(n: int, visits: int) -> None:
         "(models and runtime compressed); the first answer of both models "
         f"{middle:.1f} s after the address was opened (median of {visits} visits; {low:.1f} to "
         f"{high:.1f}), for {np.median(times[:, 1]):.1f} s of computing by the page's process on "
-        f"all its threads. Noise, FGM and PGD-{STEPS} on both took {np.median(times[:, 2]):.1f} s more. The network comes "
-        "on top, and whatever else ran on the machine is in these times."
+        f"all its threads. Noise, FGM and PGD-{STEPS} on both took {np.median(times[:, 2]):.1f} "
+        "s more. The network comes on top, and whatever else ran on the machine is in these times."
     )
     write("laboratory", "The laboratory in the browser", text, "make laboratory-check")
     if failed:

@@ -124,6 +124,9 @@ def use(page: Page) -> None:
     assert "reviews-robust" in said(page, "under PGD")
     tokens = page.locator("#pushed .card").first.locator("ul.tokens li")
     assert tokens.count() == 11, tokens.all_inner_texts()
+    marks = [page.locator("#pushed .card").nth(k).locator("td:last-child").all_inner_texts()
+             for k in range(2)]  # fmt: skip
+    assert [[m[0] for m in some] for some in marks] == [list("✓✓✗✗"), list("✓✓✓✓")], marks
     before = tokens.all_inner_texts()
     page.locator("#shown").select_option("Noise")
     assert tokens.all_inner_texts() != before
@@ -136,6 +139,8 @@ def use(page: Page) -> None:
         queries = page.locator("#changed .card").first.locator("ol.queries li")
         stated = page.locator("#changed .card").first.inner_text()
         assert f"{queries.count()} queries" in stated, stated
+        if kind == "substitutes":
+            assert "Fooled after 16 queries" in stated and "delectable" in stated, stated
 
 
 def names(page: Page) -> None:

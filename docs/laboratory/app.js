@@ -5,7 +5,7 @@ import { fetched, softmax, Victim } from "./victim.js";
 import { greedy, substitutes, typos, words } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const page = { victims: [], data: null, run: 0, pushes: null };
+const page = { victims: [], data: null, run: 0, pushes: null, typed: false };
 
 /** An element with its children; strings become text. */
 function make(kind, settings = {}, ...children) {
@@ -37,12 +37,14 @@ function verdict(victim, logits) {
 
 // ---------------------------------------------------------------------- what the models say
 
-/** What both say of the text as it is. follow: let the right answer be what reviews-clean says. */
-async function predict(follow = false) {
+/** What both say of the text as it is. Of a text that was typed, the right answer is taken to be
+ *  what reviews-clean says, until the reader says otherwise. */
+async function predict() {
   const asked = text();
   const found = await Promise.all(page.victims.map((v) => v.logits([asked])));
   if (asked !== text()) return; // typed on meanwhile
-  if (follow && asked) {
+  if (page.typed && asked) {
+    page.typed = false;
     const [z] = found[0];
     document.querySelectorAll("input[name=label]")[z.indexOf(Math.max(...z))].checked = true;
   }
@@ -59,6 +61,7 @@ async function predict(follow = false) {
 // ---------------------------------------------------------------------- embeddings
 
 async function push() {
+  if (page.typed) await predict();
   const [eps, steps, y] = [Number($("eps").value), Number($("steps").value), label()];
   const run = ++page.run;
   say("Pushing …");
@@ -114,6 +117,7 @@ const ATTACKS = {
 };
 
 async function change(kind) {
+  if (page.typed) await predict();
   const run = ++page.run;
   const [asked, y] = [text(), label()];
   const [options, share] = ATTACKS[kind](asked);
@@ -212,10 +216,12 @@ function listen() {
       timer = setTimeout(action, wait);
     };
   };
-  const typed = later(safely(() => predict(true)));
+  const answer = later(safely(predict));
   $("text").addEventListener("input", () => {
     forget();
-    typed();
+    page.typed = true;
+    $("example").selectedIndex = -1;
+    answer();
   });
   $("example").addEventListener("change", safely(() => {
     take($("example").selectedIndex);
@@ -224,6 +230,7 @@ function listen() {
   }));
   for (const radio of document.querySelectorAll("input[name=label]")) {
     radio.addEventListener("change", safely(() => {
+      page.typed = false;
       forget();
       return predict();
     }));
@@ -249,6 +256,7 @@ function listen() {
 
 function take(place) {
   const { text, label } = page.data.examples[place];
+  page.typed = false;
   $("text").value = text;
   document.querySelectorAll("input[name=label]")[label].checked = true;
 }
