@@ -185,7 +185,7 @@ def main() -> None:
                 assert not page.troubles, page.troubles
                 page.context.close()
                 print(f"{width} px, {scheme}: used by keyboard, no request left the host")
-        with chromium("--js-flags=--noexpose-wasm") as browser:
+        with chromium("--js-flags=--jitless") as browser:  # without a compiler no WebAssembly
             page = browser.new_page()
             page.goto(address)
             page.locator("#trouble:not([hidden])").wait_for(timeout=WAIT)

@@ -211,7 +211,7 @@ def export_onnx(victim: Classifier, folder: str | Path) -> float:
     example, file = _prepared(victim, folder)
     axes = _axes(victim)
     _write(victim, file, lambda: _Logits(victim.model, list(example)).eval(), example, ["logits"],
-           (axes,) * len(example))  # fmt: skip
+           ((axes,) * len(example),))  # fmt: skip
     return _compare(victim, load_onnx(folder), file)
 
 
