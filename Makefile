@@ -62,7 +62,7 @@ browser-check: $(VENV)/.systems  ## Use the notebooks' widgets and the programs 
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -k browser tests/test_assistant.py tests/test_monitor.py tests/test_recommender.py
 
 laboratory: $(VENV)/.installed  ## Build the page that fools a model in the browser (needs npm)
-	OMP_NUM_THREADS=1 $(PY) tools/laboratory.py
+	OMP_NUM_THREADS=1 $(PY) tools/build_laboratory.py
 
 laboratory-check: laboratory  ## Build that page, use it in a real browser, compare it with the library
 	$(PIP) playwright

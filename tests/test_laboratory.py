@@ -146,10 +146,10 @@ def test_the_page_names_no_other_host_and_puts_in_no_html():
 
 
 def test_the_page_says_which_runtime_and_which_attacks_it_has():
-    import laboratory
+    import build_laboratory
 
     text = re.sub(r"\s+", " ", (ROOT / "docs" / "laboratory" / "index.html").read_text("utf-8"))
-    assert f"ONNX Runtime Web {laboratory.RUNTIME.partition('@')[2]}" in text
+    assert f"ONNX Runtime Web {build_laboratory.RUNTIME.partition('@')[2]}" in text
     typos = Typos(max_changed=0.2, constraints=(KeepWords(),))
     assert typos in PROTOCOLS["standard"].attacks
     assert "Typos(max_changed=0.2, constraints=(KeepWords(),))" in text
@@ -158,27 +158,27 @@ def test_the_page_says_which_runtime_and_which_attacks_it_has():
 
 
 def test_the_examples_have_their_labels_and_the_victims_their_measures():
-    import laboratory
+    import build_laboratory
 
-    found = laboratory.examples()
+    found = build_laboratory.examples()
     reviews = world("reviews")
     assert [reviews.label(e["text"]) for e in found] == [e["label"] for e in found]
     assert len({e["text"] for e in found}) == len(found) > 10
     victim = advlib.load_classifier("reviews-robust", device="cpu")
-    about = json.loads(json.dumps(laboratory.about(victim)))
+    about = json.loads(json.dumps(build_laboratory.about(victim)))
     assert (about["labels"], about["longest"]) == (["negative", "positive"], 128)
     assert about["unit"] == pytest.approx(np.mean(about["norms"]), abs=1e-3)
     assert len(about["norms"]) == victim.model.config.vocab_size
 
 
 def test_weights_are_cut_off_and_both_halves_read_them(exported, tmp_path):
-    import laboratory
+    import build_laboratory
 
     victim, folder, _ = exported
     shutil.copy(folder / "gradient.onnx", tmp_path)
     batch = victim.encode(list(TEXTS), list(LABELS))
     wanted = run(exported, batch, torch.zeros(*batch["input_ids"].shape, 16))
-    for name, content in laboratory.halves(tmp_path / "gradient.onnx", "tiny").items():
+    for name, content in build_laboratory.halves(tmp_path / "gradient.onnx", "tiny").items():
         (tmp_path / name).write_bytes(content)
     for name, outputs in (("tiny.logits.onnx", 1), ("tiny.gradient.onnx", 2)):
         half = onnxruntime.InferenceSession(tmp_path / name)
@@ -190,16 +190,16 @@ def test_weights_are_cut_off_and_both_halves_read_them(exported, tmp_path):
 
 
 def test_another_package_than_the_checked_one_is_refused(tmp_path, monkeypatch):
-    import laboratory
+    import build_laboratory
 
     def npm(command, **rest):
         (tmp_path / "some.tgz").write_bytes(b"another")
         return type("Done", (), {"returncode": 0, "stderr": ""})
 
-    monkeypatch.setattr(laboratory.shutil, "which", lambda name: "/usr/bin/npm")
-    monkeypatch.setattr(laboratory.subprocess, "run", npm)
+    monkeypatch.setattr(build_laboratory.shutil, "which", lambda name: "/usr/bin/npm")
+    monkeypatch.setattr(build_laboratory.subprocess, "run", npm)
     with pytest.raises(SystemExit, match="is not the package that was checked"):
-        laboratory.runtime(tmp_path)
-    monkeypatch.setattr(laboratory.shutil, "which", lambda name: None)
+        build_laboratory.runtime(tmp_path)
+    monkeypatch.setattr(build_laboratory.shutil, "which", lambda name: None)
     with pytest.raises(SystemExit, match="needs npm"):
-        laboratory.runtime(tmp_path)
+        build_laboratory.runtime(tmp_path)
