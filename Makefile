@@ -11,7 +11,7 @@ VENV := .venv
 PY   := $(VENV)/bin/python
 PIP  := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check site site-check lab slides checkpoints bench clean distclean
+.PHONY: help run assistant monitor recommender test lint notebooks lesson notebooks-check colab-check browser-check laboratory laboratory-check site site-check lab slides checkpoints bench clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -61,7 +61,16 @@ browser-check: $(VENV)/.systems  ## Use the notebooks' widgets and the programs 
 	OMP_NUM_THREADS=1 $(PY) tools/browser_check.py
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -k browser tests/test_assistant.py tests/test_monitor.py tests/test_recommender.py
 
-site: $(VENV)/.site  ## Build the site into build/site/html (needs npm, for MathJax)
+laboratory: $(VENV)/.installed  ## Build the page that fools a model in the browser (needs npm)
+	OMP_NUM_THREADS=1 $(PY) tools/build_laboratory.py
+
+laboratory-check: laboratory  ## Build that page, use it in a real browser, compare it with the library
+	$(PIP) playwright
+	command -v chromium google-chrome >/dev/null || $(PY) -m playwright install --with-deps chromium
+	OMP_NUM_THREADS=1 $(PY) tools/laboratory_check.py
+	OMP_NUM_THREADS=1 $(PY) benchmarks/laboratory.py
+
+site: $(VENV)/.site laboratory  ## Build the site into build/site/html (needs npm, for MathJax)
 	$(PY) tools/build_site.py
 	OMP_NUM_THREADS=1 $(PY) -m sphinx -q -j auto $(ARGS) build/site/source build/site/html
 	@echo "The site is in build/site/html: $(PY) -m http.server -d build/site/html 8000"
@@ -84,7 +93,7 @@ checkpoints: $(VENV)/.installed  ## Train the embedded models again (40 minutes)
 	$(PY) tools/writer.py
 
 bench: $(VENV)/.installed  ## Run the scripts in benchmarks/ that need no data of yours
-	set -e; for script in $(filter-out benchmarks/real.py benchmarks/common.py,$(wildcard benchmarks/*.py)); do \
+	set -e; for script in $(filter-out benchmarks/real.py benchmarks/common.py benchmarks/laboratory.py,$(wildcard benchmarks/*.py)); do \
 	  echo "== $$script"; $(PY) "$$script" $(ARGS); done
 
 clean:  ## Remove what running and building left, runs/ included; keeps .venv

@@ -14,6 +14,7 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 FILE = "model.onnx"
+GRADIENT = "gradient.onnx"  # with its backward pass, for attacks outside Python
 
 
 class NoGradients(ValueError):

@@ -492,17 +492,24 @@ def gate(
 def export(
     model: Annotated[str, typer.Argument(help="An embedded checkpoint or a model folder.")],
     out: Annotated[Path, typer.Option(help="Folder of model.onnx.")] = Path("runs/export"),
-) -> None:
+    gradient: Annotated[
+        bool,
+        typer.Option("--gradient", help="Write gradient.onnx instead, which gives the gradient on "
+                     "the embeddings too, for attacks in a browser."),
+    ] = False,
+) -> None:  # fmt: skip
     """Write a model as ONNX, with its tokenizer, and check it against the original."""
-    from advlib.app.deploy import export_onnx
+    from advlib.app.deploy import export_gradient, export_onnx
     from advlib.app.experiment import check_folder
     from advlib.models import load_classifier
+    from advlib.onnx import FILE, GRADIENT
 
     victim = load_classifier(model, device="cpu")
     check_folder(out, need=5 * sum(p.numel() for p in victim.model.parameters()))
-    gap = export_onnx(victim, out)
-    print(f"{out / 'model.onnx'}: {(out / 'model.onnx').stat().st_size / 1e6:.1f} MB, "
-          f"largest difference of a logit from PyTorch's {gap:.1g}")  # fmt: skip
+    gap = (export_gradient if gradient else export_onnx)(victim, out)
+    file, what = out / (GRADIENT if gradient else FILE), " or gradient" * gradient
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB, "
+          f"largest difference of a logit{what} from PyTorch's {gap:.1g}")  # fmt: skip
 
 
 @app.command(short_help="Say what is installed and what is missing.")

@@ -17,14 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from advlib.app.in_words import in_words
 from advlib.app.protocol import verify, weights_hash
 from advlib.app.rows import cells, duration, line, some, templates
-from advlib.embeddings import attack_mode
+from advlib.attacks.embedding import wrong_margin
+from advlib.embeddings import attack_mode, perturbed_logits, shifted, zero_delta
 from advlib.evaluation import MAJORITY
 from advlib.models import Classifier, ModelError, load_onnx, quiet
-from advlib.onnx import OnnxModel, exported_file, needed
+from advlib.onnx import FILE, GRADIENT, OnnxModel, exported_file, needed
 
 TOLERANCE = 1e-4  # between two logits; float32 in another order of sums stays well below
 # What goes wrong first: words of several lengths, other scripts, nothing, and more than fits.
@@ -205,39 +208,77 @@ def export_onnx(victim: Classifier, folder: str | Path) -> float:
     Raises ValueError where a package is missing, where the model cannot be exported, and where two
     logits differ by more than 1e-4; no model.onnx is left then.
     """
+    example, file = _prepared(victim, folder)
+    axes = _axes(victim)
+    _write(victim, file, lambda: _Logits(victim.model, list(example)).eval(), example, ["logits"],
+           ((axes,) * len(example),))  # fmt: skip
+    return _compare(victim, load_onnx(folder), file)
+
+
+def export_gradient(victim: Classifier, folder: str | Path) -> float:
+    """Write FOLDER/gradient.onnx, config and tokenizer, and return the largest difference from
+    PyTorch's logits and gradients over `PROBES`: a model that brings its backward pass along, so
+    that embeddings can be attacked where there is no PyTorch, as in a browser.
+
+    Inputs are those of `export_onnx`, delta (batch, tokens, hidden) float32, which is added to the
+    token embeddings, and labels (batch,) int64; outputs are logits (batch, classes) and gradient,
+    of the shape of delta: that of what `FGM` and `PGD` climb, the log-odds of a wrong answer.
+
+    Raises ValueError as `export_onnx` does, and where the model has no embeddings that δ reaches.
+    """
+    example, file = _prepared(victim, folder, GRADIENT)
+    axes = _axes(victim)
+    given = dict(delta=zero_delta(victim.model, example),
+                 labels=torch.zeros(2, dtype=torch.int64)) | example  # fmt: skip
+    shapes = (axes, {0: axes[0]}) + (axes,) * len(example)
+    _write(victim, file, lambda: _with_gradient(victim.model, given, shapes), given,
+           ["logits", "gradient"], shapes)  # fmt: skip
+    return _compare_gradients(victim, file)
+
+
+def _prepared(victim: Classifier, folder: str | Path, name: str = FILE) -> tuple[dict, Path]:
+    """An example of the model's inputs, and the file to write, its folder made."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         needed(package)
     if isinstance(victim.model, OnnxModel):
         raise ModelError("this model is exported already: name the original")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "model.onnx"
+    Path(folder).mkdir(parents=True, exist_ok=True)
     example = victim.encode(["the film was good", "it"])  # two of each, for 1 would be a constant
     example.pop("special_tokens_mask")
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=victim.max_length)}
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)  # else it names what it could support if it were installed
+    return example, Path(folder) / name
+
+
+def _axes(victim: Classifier) -> dict:
+    """Which axes are free: the first two."""
+    return {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=victim.max_length)}
+
+
+def _write(victim: Classifier, file: Path, made, given: dict, outputs: list, shapes: tuple) -> None:
+    """Export what `made()` is, and put config and tokenizer beside it."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)  # else it names what it could support if it were installed
     try:
         with (attack_mode(victim.model, same_dropout=False), torch.no_grad(), quiet(),
               warnings.catch_warnings(action="ignore")):  # fmt: skip
             torch.onnx.export(
-                _Logits(victim.model, list(example)).eval(), tuple(example.values()), file,
-                input_names=list(example), output_names=["logits"], verbose=False, dynamo=True,
-                dynamic_shapes=((axes,) * len(example),), external_data=False,
+                made(), tuple(given.values()), file, input_names=list(given), output_names=outputs,
+                verbose=False, dynamo=True, dynamic_shapes=shapes, external_data=False,
             )  # fmt: skip
     except Exception as error:  # the exporter raises many kinds; the reader needs one sentence
         file.unlink(missing_ok=True)
         kind = victim.model.config.model_type
+        what = " with its gradient" if "gradient" in outputs else ""
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"this {kind} model cannot be exported to ONNX: {first}") from error
+        raise ModelError(f"this {kind} model cannot be exported to ONNX{what}: {first}") from error
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
     victim.tokenizer.model_max_length = victim.max_length  # many tokenizers do not know it
     with quiet():
-        victim.tokenizer.save_pretrained(folder)
-        victim.model.config.save_pretrained(folder)
-    return _compare(victim, load_onnx(folder), file)
+        victim.tokenizer.save_pretrained(file.parent)
+        victim.model.config.save_pretrained(file.parent)
 
 
 class _Logits(nn.Module):
@@ -249,6 +290,39 @@ class _Logits(nn.Module):
 
     def forward(self, *inputs):
         return self.model(**dict(zip(self.names, inputs, strict=True))).logits
+
+
+class _ShiftedLogits(_Logits):
+    """The same with δ on the embeddings."""
+
+    def forward(self, delta, *inputs):
+        with shifted(self.model, delta):
+            return super().forward(*inputs)
+
+
+def _with_gradient(model: nn.Module, given: dict, shapes: tuple) -> nn.Module:
+    """The graph of (logits, gradient on δ), its sizes free.
+
+    The forward pass is exported first, for the model's own code asks about masks and sizes; the
+    graph that comes out asks nothing, and is differentiated operation by operation.
+    """
+    delta, _, *inputs = given.values()
+    names = list(given)[2:]
+    graph = torch.export.export(_ShiftedLogits(model, names).eval(), (delta, *inputs),
+                                dynamic_shapes=(shapes[0], shapes[2:]))  # fmt: skip
+    forward = graph.module(check_guards=False)
+
+    # Not torch.func.grad: inside it every size is a constant.
+    def both(delta, labels, *inputs):
+        delta = delta.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = forward(delta, *inputs)
+            (grad,) = torch.autograd.grad(wrong_margin(logits, labels).sum(), delta)
+        return logits.detach(), grad
+
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no backward pass in ONNX
+        traced = make_fx(both, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+        return traced(*given.values()).eval()
 
 
 def _compare(victim: Classifier, exported: Classifier, file: Path) -> float:
@@ -268,3 +342,38 @@ def _compare(victim: Classifier, exported: Classifier, file: Path) -> float:
             f"{gap.max():.2g}, allowed is {TOLERANCE:g}; nothing was kept"
         )
     return float(gap.max())
+
+
+def _compare_gradients(victim: Classifier, file: Path) -> float:
+    """As `_compare`, with a δ that is not zero and every class as the label."""
+    names, classes = ["logits", "gradient"], len(victim.labels)
+    generator, gaps = torch.Generator().manual_seed(0), []
+    try:
+        session = needed("onnxruntime").InferenceSession(file, providers=["CPUExecutionProvider"])
+        for texts in (PROBES, *([text] for text in PROBES)):
+            labels = [i % classes for i in range(len(texts))]
+            batch = victim.encode(texts, labels)
+            delta = 0.1 * torch.randn(zero_delta(victim.model, batch).shape, generator=generator)
+            feed = batch | {"delta": delta}
+            found = session.run(names, {i.name: feed[i.name].numpy() for i in session.get_inputs()})
+            for ours, theirs in zip(found, _logits_and_gradient(victim, batch, delta), strict=True):
+                gaps.append(np.abs(ours - theirs).max() / max(1, np.abs(theirs).max()))
+    except Exception as error:
+        file.unlink()
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"what was exported does not run: {first}; nothing was kept") from error
+    gap = float(np.max(gaps))
+    if not gap <= TOLERANCE:  # or is no number
+        file.unlink()
+        raise ModelError(f"the exported gradient is not the original: logits or gradients differ "
+                         f"by {gap:.2g}, allowed is {TOLERANCE:g}; nothing was kept")  # fmt: skip
+    return gap
+
+
+def _logits_and_gradient(victim: Classifier, batch: dict, delta) -> tuple[np.ndarray, np.ndarray]:
+    """PyTorch's."""
+    delta = delta.clone().requires_grad_()
+    with attack_mode(victim.model, same_dropout=False), torch.enable_grad():
+        logits = perturbed_logits(victim.model, batch, delta)
+        (grad,) = torch.autograd.grad(wrong_margin(logits, batch["labels"]).sum(), delta)
+    return logits.detach().numpy(), grad.numpy()

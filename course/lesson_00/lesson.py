@@ -3,6 +3,9 @@
 #
 # {{BADGE}}
 #
+# With nothing installed, you can [fool a model in your browser](../docs/laboratory/index.html)
+# first: the course's site has that page ready, and `make laboratory` builds it.
+#
 # **You will**
 # - fool a sentiment model by changing one word, in the first minute and then with your own code
 # - decide what "the same meaning" is, and see who else could decide it
