@@ -1,6 +1,9 @@
 """A stream of news, an alarm when bad news surges, and somebody who hides, floods or fakes it.
 
-    python benchmarks/monitor.py --clean runs/victims/robust-?-1 --robust runs/monitor/robust-?
+    python tools/victims.py --only news-clean --seed 1 --out runs/monitor/clean-1            and 2
+    python tools/victims.py --only news-robust --seed 1 --out runs/monitor/robust-1          and 2
+    python tools/victims.py --only news-plain-long --seed 0 --out runs/monitor/long-0        to 2
+    python benchmarks/monitor.py --bad 100 --calm 200 --runs 200
     python benchmarks/monitor.py --data ../shared/data/financial_phrasebank/Sentences_AllAgree.txt
     python benchmarks/monitor.py --load
 
@@ -273,6 +276,11 @@ def report(name: str, title: str, about: list[str], sensors: dict[str, list[Seen
 
 # ---------------------------------------------------------------------- the embedded world
 
+SENSORS = (  # name, what of it advlib ships as seed 0, folders of the others in runs/monitor
+    ("clean", "news-clean", "clean"), ("plain, as long", None, "long"),
+    ("robust", "news-robust", "robust"),
+)  # fmt: skip
+
 
 def headlines(bad: int, calm: int) -> tuple[list[str], list[str]]:
     """Test headlines: bad ones, and others, 45 of 85 neutral as in the stream."""
@@ -288,15 +296,20 @@ def embedded(options) -> None:
     attacks = {"typos": TYPOS, "two slips": TWO_SLIPS,
                "reworded": WordSubstitution("news", **BUDGET)}  # fmt: skip
     sensors = {}
-    for name, folders in (("clean", options.clean), ("robust", options.robust)):
-        for folder in folders:
-            print(name, folder, flush=True)
-            victim = load_classifier(folder, device="cpu")
+    for name, embedded, folder in SENSORS:
+        for seed in range(3):
+            where = embedded if embedded and seed == 0 else f"runs/monitor/{folder}-{seed}"
+            if where != embedded and not Path(where, "model.safetensors").is_file():
+                print(f"left out: {where}", flush=True)
+                continue
+            print(name, where, flush=True)
+            victim = load_classifier(where, device="cpu")
             weights = b"".join(p.detach().numpy().tobytes() for p in victim.model.parameters())
             seen = kept(repr((bad, calm, attacks)).encode() + weights,
                         partial(seen_by, victim, bad, calm, near_miss, attacks))  # fmt: skip
             sensors.setdefault(name, []).append(seen)
             print({way: x.mean(0).round(3).tolist() for way, x in seen.ways.items()}, flush=True)
+    seeds = ", ".join(f"{name} {len(found)}" for name, found in sensors.items())
     about = [
         __doc__.split("\n\n", 3)[3].strip(),
         "Threat model: somebody rewrites bad news so that the model calls it something else; he "
@@ -304,13 +317,16 @@ def embedded(options) -> None:
         f"`{TYPOS!r}`. Two slips: the same with two slips in a word. Reworded: by words that the "
         "world knows to mean the same. Streams are drawn from what the model says of "
         f"{options.bad} bad and {options.calm} other test headlines of the world `news`. A flood "
-        "adds a harmless item for each item. `clean` and `robust` of one seed come from the same "
-        "training: bert-tiny, 2,500 headlines, 4 epochs, look-alike letters folded; then, for "
-        "`robust`, 2 epochs on typos and known substitutes in turn "
-        "(`news-robust` in tools/victims.py).",
+        "adds a harmless item for each item.",
+        "Three trainings of bert-tiny on 5,000 headlines (tools/victims.py). *clean*: "
+        "`news-clean`, plain, 6 epochs, 942 updates. *robust*: `news-robust`, 10 epochs, 1,570 "
+        "updates, with typos and known substitutes in turn: after 80 plain updates each update "
+        "reads its headlines as they are and changed. *plain, as long*: `news-plain-long`, the "
+        "control of robust, as many epochs and updates without the changed ones. Seed 0 of clean "
+        f"and robust is what advlib ships. Seeds: {seeds}.",
     ]
     report("monitor", "A news monitor under attack", about, sensors, options,
-           "python benchmarks/monitor.py --clean FOLDERS --robust FOLDERS")  # fmt: skip
+           "python benchmarks/monitor.py --bad 100 --calm 200 --runs 200")  # fmt: skip
 
 
 # ---------------------------------------------------------------------- Financial PhraseBank
@@ -473,11 +489,9 @@ def get(address: str, route: str):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clean", nargs="*", default=["news-clean"])
-    parser.add_argument("--robust", nargs="*", default=["news-robust"])
     parser.add_argument("--data", type=Path, help="Financial PhraseBank, lines text@label")
     parser.add_argument("--load", action="store_true", help="a server and ten requests a second")
-    parser.add_argument("--model", default="news-clean", help="of the load test")
+    parser.add_argument("--model", default="news-robust", help="of the load test")
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--bad", type=int, default=150, help="bad texts that are read")
     parser.add_argument("--calm", type=int, default=300, help="other texts that are read")
