@@ -290,6 +290,26 @@ def headlines(bad: int, calm: int) -> tuple[list[str], list[str]]:
     return by_label[0][:bad], by_label[1][:neutral] + by_label[2][: calm - neutral]
 
 
+def in_short(sensors: dict[str, list[Seen]]) -> str:
+    """What the control says: the gain of longer training, and that of the changed headlines."""
+    def mean(name: str, way: str) -> float:
+        return 100 * float(np.mean([s.rate(way) for s in sensors[name]]))
+
+    def gain(new: str, old: str) -> str:
+        return " and ".join(f"{mean(new, way) - mean(old, way):+.0f}"
+                            for way in ("typos", "reworded"))  # fmt: skip
+
+    clean, control, robust = (name for name, *_ in SENSORS)
+    read = "; ".join(f"{name} {mean(name, 'typos'):.0f} and {mean(name, 'reworded'):.0f} %"
+                     for name in sensors)  # fmt: skip
+    if not {clean, control, robust} <= sensors.keys():
+        return f"**In short.** Bad headlines are read as bad, after typos and reworded: {read}."
+    return (f"**In short.** Bad headlines are read as bad, after typos and reworded: {read} (means "
+            f"over seeds). Training as long without changed headlines changes that by "
+            f"{gain(control, clean)} points, the changed headlines by another "
+            f"{gain(robust, control)}.")  # fmt: skip
+
+
 def embedded(options) -> None:
     bad, calm = headlines(options.bad, options.calm)
     near_miss = NearMiss(frozenset(world("news").vocabulary), SLIPS)
@@ -309,8 +329,9 @@ def embedded(options) -> None:
                         partial(seen_by, victim, bad, calm, near_miss, attacks))  # fmt: skip
             sensors.setdefault(name, []).append(seen)
             print({way: x.mean(0).round(3).tolist() for way, x in seen.ways.items()}, flush=True)
-    seeds = ", ".join(f"{name} {len(found)}" for name, found in sensors.items())
+    seeds = ", ".join(f"{len(found)} of *{name}*" for name, found in sensors.items())
     about = [
+        in_short(sensors),
         __doc__.split("\n\n", 3)[3].strip(),
         "Threat model: somebody rewrites bad news so that the model calls it something else; he "
         "asks the model up to 40 times about a text and changes at most 30 % of its words. Typos: "
@@ -323,7 +344,7 @@ def embedded(options) -> None:
         "updates, with typos and known substitutes in turn: after 80 plain updates each update "
         "reads its headlines as they are and changed. *plain, as long*: `news-plain-long`, the "
         "control of robust, as many epochs and updates without the changed ones. Seed 0 of clean "
-        f"and robust is what advlib ships. Seeds: {seeds}.",
+        f"and robust is what advlib ships. Seeds measured: {seeds}.",
     ]
     report("monitor", "A news monitor under attack", about, sensors, options,
            "python benchmarks/monitor.py --bad 100 --calm 200 --runs 200")  # fmt: skip
