@@ -5,7 +5,7 @@
     python tools/victims.py --only news-plain-long --seed 0 --out runs/monitor/long-0        to 2
     python benchmarks/monitor.py --bad 100 --calm 200 --runs 200
     python benchmarks/monitor.py --data ../shared/data/financial_phrasebank/Sentences_AllAgree.txt
-    python benchmarks/monitor.py --load
+    python benchmarks/monitor.py --load --requests 200
 
 Writes docs/results/monitor.md, monitor-phrasebank.md and monitor-load.md.
 
@@ -498,9 +498,9 @@ def load(options) -> None:
         table(["answered", "p50, ms", "p95, ms", "longest, ms"],
               [[len(ms), *(f"{np.percentile(ms, q):.0f}" for q in (50, 95, 100))]]),
         f"After it the store holds {alive['items']} items. {os.cpu_count()} cores, whose load "
-        f"average was {os.getloadavg()[1]:.0f} (5 minutes): above the number of cores they are "
-        "shared with other programs.",
-    ]), "python benchmarks/monitor.py --load")  # fmt: skip
+        f"average was {os.getloadavg()[0]:.1f} (1 minute, the program itself among it): far above "
+        "the number of cores they are shared with other programs.",
+    ]), "python benchmarks/monitor.py --load --requests 200")  # fmt: skip
 
 
 def get(address: str, route: str):
