@@ -653,36 +653,40 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs a browser")
-@pytest.mark.parametrize("width, theme", [(1280, "light"), (400, "dark")])
-def test_the_page_in_a_browser(live, width, theme, tmp_path):
+def test_the_page_in_a_browser(live, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as started_one:
         browser = started_one.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.set_default_timeout(60_000)
-        outside = []
-        page.on("request", lambda r: outside.append(r.url)
-                if r.url.startswith("http") and not r.url.startswith(live.address) else None)
-        page.goto(f"{live.address}/?__theme={theme}")
-        page.wait_for_selector(".topic .bar")
-        page.wait_for_selector("svg.chart")
-        page.wait_for_selector(".alarm")
-        page.wait_for_selector(".news li")
-        before = page.locator("svg.chart").get_attribute("aria-label")
-        page.get_by_label("EWMA").check()
-        page.wait_for_function(
-            "b => document.querySelector('svg.chart')?.getAttribute('aria-label') !== b",
-            arg=before)
-        page.get_by_text("How would it read this?").click()
-        page.get_by_label("Headline").fill("Brellwick <b>proift</b> fell 12 percent")
-        page.get_by_role("button", name="Read it").click()
-        page.wait_for_selector("text=near miss of a known word")
-        page.get_by_label("a surge that is faked").check()
-        page.get_by_role("button", name="Play it").click()
-        page.wait_for_selector("text=Now playing: a surge that is faked")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.screenshot(path=tmp_path / f"{width}-{theme}.png", full_page=True)
+        for width, theme in ((1280, "light"), (400, "dark")):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            use_the_page(page, live.address, width, theme)
+            page.screenshot(path=tmp_path / f"{width}-{theme}.png", full_page=True)
+            page.close()
         browser.close()
+
+
+def use_the_page(page, address: str, width: int, theme: str) -> None:
+    page.set_default_timeout(60_000)
+    outside = []
+    page.on("request", lambda r: outside.append(r.url)
+            if r.url.startswith("http") and not r.url.startswith(address) else None)
+    page.goto(f"{address}/?__theme={theme}")
+    page.wait_for_selector(".topic .bar")
+    page.wait_for_selector("svg.chart")
+    page.wait_for_selector(".alarm")
+    page.wait_for_selector(".news li")
+    before = page.locator("svg.chart").get_attribute("aria-label")
+    page.get_by_label("EWMA").check()
+    page.wait_for_function(
+        "b => document.querySelector('svg.chart')?.getAttribute('aria-label') !== b", arg=before)
+    page.get_by_text("How would it read this?").click()
+    page.get_by_label("Headline").fill("Brellwick <b>proift</b> fell 12 percent")
+    page.get_by_role("button", name="Read it").click()
+    page.wait_for_selector("text=near miss of a known word")
+    page.get_by_label("a surge that is faked").check()
+    page.get_by_role("button", name="Play it").click()
+    page.wait_for_selector("text=Now playing: a surge that is faked")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert not outside
 
 
