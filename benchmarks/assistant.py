@@ -197,7 +197,8 @@ def bank(options) -> dict:
     ways = {"known substitutes": substitutes, "chosen typos": typos}
     found = kept("bank") or {"classifiers": [], "assistants": []}
     done = {row["model"] for row in found["classifiers"]}
-    for name, load in bank_models(rows):
+    models = dict(bank_models(rows))
+    for name, load in models.items():
         if name in done:
             continue
         model = load()
@@ -210,6 +211,8 @@ def bank(options) -> dict:
             assistant = around_store(rows, model)
             found["assistants"].append(around(name, assistant, cases, intents))
         keep("bank", found)
+    for rows_of_a_table in found.values():
+        rows_of_a_table.sort(key=lambda row: [*models].index(row["model"]))
     return found
 
 
@@ -507,8 +510,19 @@ def sections() -> dict[str, str]:
 
 
 def bank_section(found: dict) -> str:
-    return "\n\n".join([BANK, classifier_table(found), ASSISTANT, assistant_table(found), OTHER,
-                        other_table(found)])  # fmt: skip
+    return "\n\n".join([BANK, in_short(found), classifier_table(found), ASSISTANT,
+                        assistant_table(found), OTHER, other_table(found)])  # fmt: skip
+
+
+def in_short(found: dict) -> str:
+    """What the control says, in means over seeds."""
+    ways = ("clean", "random typos", "known substitutes", "chosen typos")
+    lines = []
+    for kind in ("bank-clean", "bank-plain-long", "bank-robust"):
+        seeds = [row for row in found["classifiers"] if row["model"].startswith(f"{kind}, ")]
+        means = (f"{100 * np.mean([row[way] for row in seeds]):.0f}" for way in ways)
+        lines += [f"{kind} {' / '.join(means)} ({len(seeds)} trainings)"] * bool(seeds)
+    return f"**In short.** Right, in %, {' / '.join(ways)}: {'; '.join(lines)}."
 
 
 def banking77_section(found: dict) -> str:
