@@ -142,15 +142,23 @@ def test_clicks_of_today_count_from_tomorrow_on(app, reader):
 
 
 def test_a_training_that_fails_leaves_the_last_ranker(app):
+    """In the background by an option that there is not, which costs no start of PyTorch."""
+    from typer.testing import CliRunner
+
+    from examples.recommender.__main__ import command
+
     before = app.store.rankers()
-    app.store.store.db.execute("UPDATE clicks SET clicked = 0")
-    app.arguments = ["--reader", "reviews-clean"]
+    app.arguments = ["--reeder", "reviews-clean"]
     app.start_training()
     with pytest.raises(ServingError, match="running already"):
         app.start_training()
     while app.training()["running"]:
         time.sleep(0.2)
-    assert app.training()["failed"].startswith("recommender: the log has no row")
+    assert "No such option: --reeder" in app.training()["failed"]
+    app.store.store.db.execute("UPDATE clicks SET clicked = 0")
+    arguments = ["--train", "--store", str(app.store.store.path), "--reader", "reviews-clean"]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code and done.exception.code.startswith("recommender: the log has no row")
     assert app.store.rankers() == before and app.top("user 1")
 
 
