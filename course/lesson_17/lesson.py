@@ -518,11 +518,12 @@ figures.seen(seen)
 #
 # Training brings much of the known words back. Chosen slips stay the harder attack: there are far
 # more of them than training can show. Or is it only the longer training? A control answers: as many
-# updates on the same headlines, none of them changed. Of 100 bad headlines it sees 16 after slips
-# and 44 after known words; `news-clean` sees 15 and 40, `news-robust` 42 and 91
-# ([docs/results/monitor.md](../docs/results/monitor.md), the attacker may ask 40 times). So it is
-# the changed headlines. What remains of the hit rate decides: as long as the attacked surge lies
-# above `p0`, the chart sees it, only later; below, it does not.
+# updates on the same headlines, none of them changed. In three trainings each, of 100 bad headlines
+# it sees 16 to 20 after slips and 44 to 52 after known words; sensors trained like `news-clean` see
+# 11 to 15 and 30 to 40, and those like `news-robust` 42 to 51 and 89 to 91
+# ([docs/results/monitor.md](../docs/results/monitor.md), the attacker may ask 40 times). So longer
+# training helps a little, and the changed headlines help much. What remains of the hit rate decides:
+# as long as the attacked surge lies above `p0`, the chart sees it, only later; below, it does not.
 #
 # ## 9 · A second thing to watch
 #
