@@ -522,8 +522,9 @@ figures.seen(seen)
 # it sees 16 to 20 after slips and 44 to 52 after known words; sensors trained like `news-clean` see
 # 11 to 15 and 30 to 40, and those like `news-robust` 42 to 51 and 89 to 91
 # ([docs/results/monitor.md](../docs/results/monitor.md), the attacker may ask 40 times). So longer
-# training helps a little, and the changed headlines help much. What remains of the hit rate decides:
-# as long as the attacked surge lies above `p0`, the chart sees it, only later; below, it does not.
+# training helps a little, and the changed headlines help much. What remains of the hit rate
+# decides: as long as the attacked surge lies above `p0`, the chart sees it, only later; below, it
+# does not.
 #
 # ## 9 · A second thing to watch
 #
