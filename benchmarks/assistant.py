@@ -302,7 +302,7 @@ def tuned(source: Path, rows: list[dict], typos_too: bool, where: Path) -> Class
     slips = RandomTypos(kinds=SLIPS, per_kind=12, max_changed=0.3, constraints=(KeepWords(),))
     began = time.process_time()
     trainer = finetune(victim, data, Words(slips, victim, data) if typos_too else None,
-                       out=MODELS / "training", epochs=EPOCHS, learning_rate=1e-4)  # fmt: skip
+                       out=MODELS / "training", epochs=EPOCHS, learning_rate=3e-4)  # fmt: skip
     print(where, trainer.recipe, f"{time.process_time() - began:.0f} s of CPU", flush=True)
     victim.save(where)
     return victim
@@ -591,9 +591,9 @@ labels too. Who answered is not known: five sources take turns."""
 ABOUT_ENCODER = f"""## {TITLES['encoder']}
 
 all-MiniLM-L6-v2 (22 M weights) with a new head, fine-tuned on twenty questions an intent (1,540),
-{EPOCHS} epochs of 49 updates, learning rate 1e-4, one seed. *plain*; *typos*: after three plain
-updates in ten, each update reads the texts as they are and with random slips in up to 30 % of the
-words. The other 8,463 training questions are stored, and thresholds are chosen on 400 of them."""
+{EPOCHS} epochs of 49 updates, learning rate 3e-4, one seed. (The rate is the second that was tried:
+at 1e-4 so few epochs left the model unsure.) *plain*; *typos*: after three plain updates in ten,
+each update reads the texts as they are and with random slips in up to 30 % of the words. The other 8,463 training questions are stored, and thresholds are chosen on 400 of them."""
 POISON = f"""## {TITLES['poison']}
 
 k real questions of an intent with a wrong answer, all by one source, beside the good ones:
