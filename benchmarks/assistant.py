@@ -591,9 +591,10 @@ labels too. Who answered is not known: five sources take turns."""
 ABOUT_ENCODER = f"""## {TITLES['encoder']}
 
 all-MiniLM-L6-v2 (22 M weights) with a new head, fine-tuned on twenty questions an intent (1,540),
-{EPOCHS} epochs of 49 updates, learning rate 3e-4, one seed. (The rate is the second that was tried:
-at 1e-4 so few epochs left the model unsure.) *plain*; *typos*: after three plain updates in ten,
-each update reads the texts as they are and with random slips in up to 30 % of the words. The other 8,463 training questions are stored, and thresholds are chosen on 400 of them."""
+{EPOCHS} epochs of 49 updates, learning rate 3e-4, one seed. (The rate is the second that was
+tried: at 1e-4 so few epochs left the model unsure.) *plain*; *typos*: after three plain updates
+in ten, each update reads the texts as they are and with random slips in up to 30 % of the words.
+The other 8,463 training questions are stored, and thresholds are chosen on 400 of them."""
 POISON = f"""## {TITLES['poison']}
 
 k real questions of an intent with a wrong answer, all by one source, beside the good ones:
