@@ -31,6 +31,17 @@ def write(name: str, title: str, text: str, command: str) -> None:
     print(page)
 
 
+def put(name: str, title: str, text: str) -> None:
+    """Put a section anew, and leave the rest of docs/results/NAME.md as it is."""
+    file = RESULTS / f"{name}.md"
+    page = file.read_text("utf-8")
+    start = page.index(f"\n## {title}\n") + 1
+    ends = [page.find(mark, start) for mark in ("\n## ", "\nRepeat with `")]
+    end = min(place for place in ends if place >= 0)
+    file.write_text(f"{page[:start]}## {title}\n\n{text}\n{page[end:]}", "utf-8")
+    print(text)
+
+
 def table(header: list[str], rows: list[list]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]

@@ -1,8 +1,11 @@
 """A stream of news, an alarm when bad news surges, and somebody who hides, floods or fakes it.
 
-    python benchmarks/monitor.py --clean runs/victims/robust-?-1 --robust runs/monitor/robust-?
+    python tools/victims.py --only news-clean --seed 1 --out runs/monitor/clean-1            and 2
+    python tools/victims.py --only news-robust --seed 1 --out runs/monitor/robust-1          and 2
+    python tools/victims.py --only news-plain-long --seed 0 --out runs/monitor/long-0        to 2
+    python benchmarks/monitor.py --bad 100 --calm 200 --runs 200
     python benchmarks/monitor.py --data ../shared/data/financial_phrasebank/Sentences_AllAgree.txt
-    python benchmarks/monitor.py --load
+    python benchmarks/monitor.py --load --requests 200
 
 Writes docs/results/monitor.md, monitor-phrasebank.md and monitor-load.md.
 
@@ -273,6 +276,11 @@ def report(name: str, title: str, about: list[str], sensors: dict[str, list[Seen
 
 # ---------------------------------------------------------------------- the embedded world
 
+SENSORS = (  # name, what of it advlib ships as seed 0, folders of the others in runs/monitor
+    ("clean", "news-clean", "clean"), ("plain, as long", None, "long"),
+    ("robust", "news-robust", "robust"),
+)  # fmt: skip
+
 
 def headlines(bad: int, calm: int) -> tuple[list[str], list[str]]:
     """Test headlines: bad ones, and others, 45 of 85 neutral as in the stream."""
@@ -282,35 +290,64 @@ def headlines(bad: int, calm: int) -> tuple[list[str], list[str]]:
     return by_label[0][:bad], by_label[1][:neutral] + by_label[2][: calm - neutral]
 
 
+def in_short(sensors: dict[str, list[Seen]]) -> str:
+    """What the control says: the gain of longer training, and that of the changed headlines."""
+    def mean(name: str, way: str) -> float:
+        return 100 * float(np.mean([s.rate(way) for s in sensors[name]]))
+
+    def gain(new: str, old: str) -> str:
+        return " and ".join(f"{mean(new, way) - mean(old, way):+.0f}"
+                            for way in ("typos", "reworded"))  # fmt: skip
+
+    clean, control, robust = (name for name, *_ in SENSORS)
+    read = "; ".join(f"{name} {mean(name, 'typos'):.0f} and {mean(name, 'reworded'):.0f} %"
+                     for name in sensors)  # fmt: skip
+    if not {clean, control, robust} <= sensors.keys():
+        return f"**In short.** Bad headlines are read as bad, after typos and reworded: {read}."
+    return (f"**In short.** Bad headlines are read as bad, after typos and reworded: {read} (means "
+            f"over seeds). Training as long without changed headlines changes that by "
+            f"{gain(control, clean)} points, the changed headlines by another "
+            f"{gain(robust, control)}.")  # fmt: skip
+
+
 def embedded(options) -> None:
     bad, calm = headlines(options.bad, options.calm)
     near_miss = NearMiss(frozenset(world("news").vocabulary), SLIPS)
     attacks = {"typos": TYPOS, "two slips": TWO_SLIPS,
                "reworded": WordSubstitution("news", **BUDGET)}  # fmt: skip
     sensors = {}
-    for name, folders in (("clean", options.clean), ("robust", options.robust)):
-        for folder in folders:
-            print(name, folder, flush=True)
-            victim = load_classifier(folder, device="cpu")
+    for name, embedded, folder in SENSORS:
+        for seed in range(3):
+            where = embedded if embedded and seed == 0 else f"runs/monitor/{folder}-{seed}"
+            if where != embedded and not Path(where, "model.safetensors").is_file():
+                print(f"left out: {where}", flush=True)
+                continue
+            print(name, where, flush=True)
+            victim = load_classifier(where, device="cpu")
             weights = b"".join(p.detach().numpy().tobytes() for p in victim.model.parameters())
             seen = kept(repr((bad, calm, attacks)).encode() + weights,
                         partial(seen_by, victim, bad, calm, near_miss, attacks))  # fmt: skip
             sensors.setdefault(name, []).append(seen)
             print({way: x.mean(0).round(3).tolist() for way, x in seen.ways.items()}, flush=True)
+    seeds = ", ".join(f"{len(found)} of *{name}*" for name, found in sensors.items())
     about = [
+        in_short(sensors),
         __doc__.split("\n\n", 3)[3].strip(),
         "Threat model: somebody rewrites bad news so that the model calls it something else; he "
         "asks the model up to 40 times about a text and changes at most 30 % of its words. Typos: "
         f"`{TYPOS!r}`. Two slips: the same with two slips in a word. Reworded: by words that the "
         "world knows to mean the same. Streams are drawn from what the model says of "
         f"{options.bad} bad and {options.calm} other test headlines of the world `news`. A flood "
-        "adds a harmless item for each item. `clean` and `robust` of one seed come from the same "
-        "training: bert-tiny, 2,500 headlines, 4 epochs, look-alike letters folded; then, for "
-        "`robust`, 2 epochs on typos and known substitutes in turn "
-        "(`news-robust` in tools/victims.py).",
+        "adds a harmless item for each item.",
+        "Three trainings of bert-tiny on 5,000 headlines (tools/victims.py). *clean*: "
+        "`news-clean`, plain, 6 epochs, 942 updates. *robust*: `news-robust`, 10 epochs, 1,570 "
+        "updates, with typos and known substitutes in turn: after 80 plain updates each update "
+        "reads its headlines as they are and changed. *plain, as long*: `news-plain-long`, the "
+        "control of robust, as many epochs and updates without the changed ones. Seed 0 of clean "
+        f"and robust is what advlib ships. Seeds measured: {seeds}.",
     ]
     report("monitor", "A news monitor under attack", about, sensors, options,
-           "python benchmarks/monitor.py --clean FOLDERS --robust FOLDERS")  # fmt: skip
+           "python benchmarks/monitor.py --bad 100 --calm 200 --runs 200")  # fmt: skip
 
 
 # ---------------------------------------------------------------------- Financial PhraseBank
@@ -461,9 +498,9 @@ def load(options) -> None:
         table(["answered", "p50, ms", "p95, ms", "longest, ms"],
               [[len(ms), *(f"{np.percentile(ms, q):.0f}" for q in (50, 95, 100))]]),
         f"After it the store holds {alive['items']} items. {os.cpu_count()} cores, whose load "
-        f"average was {os.getloadavg()[1]:.0f} (5 minutes): above the number of cores they are "
-        "shared with other programs.",
-    ]), "python benchmarks/monitor.py --load")  # fmt: skip
+        f"average was {os.getloadavg()[0]:.1f} (1 minute, the program itself among it): far above "
+        "the number of cores they are shared with other programs.",
+    ]), "python benchmarks/monitor.py --load --requests 200")  # fmt: skip
 
 
 def get(address: str, route: str):
@@ -473,11 +510,9 @@ def get(address: str, route: str):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clean", nargs="*", default=["news-clean"])
-    parser.add_argument("--robust", nargs="*", default=["news-robust"])
     parser.add_argument("--data", type=Path, help="Financial PhraseBank, lines text@label")
     parser.add_argument("--load", action="store_true", help="a server and ten requests a second")
-    parser.add_argument("--model", default="news-clean", help="of the load test")
+    parser.add_argument("--model", default="news-robust", help="of the load test")
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--bad", type=int, default=150, help="bad texts that are read")
     parser.add_argument("--calm", type=int, default=300, help="other texts that are read")

@@ -4,7 +4,7 @@
     python benchmarks/recommender.py --data ITEMS.csv CLICKS.csv  your own shop; prints NDCG alone
 
 Writes docs/results/recommender.md. What a seed gave is kept in runs/benchmark-recommender; take it
-away to measure anew. `--load` measures a running program only, and prints.
+away to measure anew. `--load` measures a running program only, and writes that section anew.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ from advlib.objectives import Adversarial, Words
 from advlib.systems.clicks import Known, Ranker, Reader
 from advlib.systems.ranking import extend, ndcg, promote, reword_at_random, seen
 
-from common import table, write
+from common import put, table, write
 
 K, TARGETS, SHARE = 10, 10, 0.3  # the first K; items attacked; of the words, how many may change
 STUFFED, LIES, DRAWS = 5, 2, 5  # words, sentences; random rewordings of a text
 TEXTS, EPOCHS, EPS = 1000, 6, 0.3  # of a reader's training
 WORLD = world("shop")
 NOTHING = "no defence: `reviews-clean` reads"
+LOAD = "Under load"
 KEPT = Path("runs/benchmark-recommender")
 
 
@@ -295,7 +296,7 @@ def report(seeds: list[tuple[dict, dict]], load: str) -> None:
         "## How good", QUALITY.format(n=n), table(["ranked by", "all items", "new items"], quality),
         "## What sellers earn", EARNED.format(n=n, users=users),
         table(["defence", *deeds, "reworded − random"], earned),
-        "## Under load", load,
+        f"## {LOAD}", load,
     ]), "python benchmarks/recommender.py")  # fmt: skip
 
 
@@ -422,7 +423,7 @@ def main() -> None:
     if options.data:
         own_data(*options.data)
     elif options.load:
-        print(load_test())
+        put("recommender", LOAD, load_test())
     else:
         report([kept_or_new(seed, options.train) for seed in range(options.seeds)], load_test())
 

@@ -27,6 +27,17 @@ def rows(page):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
+def test_a_section_is_put_anew_and_the_rest_stays(pages):
+    import common
+
+    page = pages / "page.md"
+    page.write_text("# Page\n\n## A\n\nold\n\n## B\n\nolder\n\nRepeat with `it`. Measured on: x.\n")
+    common.put("page", "A", "new")
+    common.put("page", "B", "newer")
+    assert page.read_text() == (
+        "# Page\n\n## A\n\nnew\n\n## B\n\nnewer\n\nRepeat with `it`. Measured on: x.\n")
+
+
 def test_gpu_measures_every_objective_in_every_precision(pages, monkeypatch):
     import gpu
 

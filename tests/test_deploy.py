@@ -341,6 +341,32 @@ def test_inputs_and_axes_are_named_and_free(exported):
         assert found.shape == (shape[0], 2)
 
 
+def test_exported_models_answer_customers_and_read_news(tmp_path, monkeypatch):
+    """`--model` of the programs in examples/ takes what `advlib export` wrote."""
+    pytest.importorskip("gradio")
+    from fastapi.testclient import TestClient
+
+    import examples.serving as serving
+    from examples.assistant.__main__ import app as assistant
+    from examples.monitor.__main__ import sensor_of
+
+    for name in ("bank-robust", "news-robust"):
+        export_onnx(advlib.load_classifier(name, device="cpu"), tmp_path / name)
+    served = []
+    monkeypatch.setattr(serving, "serve", lambda api, blocks, host, *_, **__: served.append(
+        serving.application(api, blocks, host)))  # fmt: skip
+    arguments = ["--model", tmp_path / "bank-robust", "--store", tmp_path / "store.sqlite"]
+    said = CliRunner().invoke(assistant, [str(a) for a in arguments], catch_exceptions=False)
+    assert said.exit_code == 0 and "bank-robust: answers from" in said.output
+    client = TestClient(served[0], base_url="http://127.0.0.1")
+    reply = client.post("/api/ask", json={"question": "I have lost my card."}).json()
+    assert (reply["by"], reply["intent"]) == ("intent", "card.lost")
+    sensor = sensor_of(str(tmp_path / "news-robust"), "negative", None, None)
+    assert isinstance(sensor.victim.model, advlib.onnx.OnnxModel)
+    read = sensor(["Brellwick profit fell", "Skovane profit rose"])
+    assert [r.bad for r in read] == [True, False] and read[0].topic == "earnings"
+
+
 def test_words_can_be_attacked_as_they_are_served_and_embeddings_cannot(exported, folder):
     served, victim = load_onnx(exported[0]), advlib.load_classifier(folder, device="cpu")
     texts = ["The soup was tasty, and the waiter was friendly."]

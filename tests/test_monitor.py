@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from monitor_stories import NOW, QUICK, calm, sensor, stories
 
 from advlib.corpora import news
 from advlib.models import load_classifier
@@ -28,7 +29,6 @@ from examples.monitor.sensor import OTHER, Reading, news_sensor, own_sensor
 from examples.serving import ServingError, open_store
 
 pytest.importorskip("feedparser")
-NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 def rss(*items: str) -> str:
@@ -226,27 +226,6 @@ def test_reads_an_address_and_gives_up_on_a_slow_one(loopback, monkeypatch):
 
 
 # ---------------------------------------------------------------------- the monitor
-
-
-def sensor(texts: list[str]) -> list[Reading]:
-    """A topic is the first word; "fell" is bad; "flel" is a near miss."""
-    return [Reading(t.split()[0], "negative" if "fell" in t else "neutral", 0.9, "fell" in t,
-                    "flel" in t) for t in texts]  # fmt: skip
-
-
-def stories(hits: list[str], source: str = "s", begin: int = 0, topic: str = "banks") -> list[Item]:
-    """One item a minute; no two of them resemble each other."""
-    start = NOW - timedelta(days=3)
-    words = [[f"w{j}x{k}" for k in range(9)] for j in range(begin, begin + len(hits))]
-    return [Item(source, str(j), start + timedelta(minutes=j), f"{topic} {hit} {' '.join(w)}")
-            for j, (hit, w) in enumerate(zip(hits, words, strict=True), begin)]  # fmt: skip
-
-
-def calm(n: int, p: float = 0.1, seed: int = 0) -> list[str]:
-    return ["fell" if x else "rose" for x in np.random.default_rng(seed).random(n) < p]
-
-
-QUICK = Settings(between=100, learn=50)
 
 
 @pytest.fixture
@@ -674,36 +653,40 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs a browser")
-@pytest.mark.parametrize("width, theme", [(1280, "light"), (400, "dark")])
-def test_the_page_in_a_browser(live, width, theme, tmp_path):
+def test_the_page_in_a_browser(live, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as started_one:
         browser = started_one.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.set_default_timeout(60_000)
-        outside = []
-        page.on("request", lambda r: outside.append(r.url)
-                if r.url.startswith("http") and not r.url.startswith(live.address) else None)
-        page.goto(f"{live.address}/?__theme={theme}")
-        page.wait_for_selector(".topic .bar")
-        page.wait_for_selector("svg.chart")
-        page.wait_for_selector(".alarm")
-        page.wait_for_selector(".news li")
-        before = page.locator("svg.chart").get_attribute("aria-label")
-        page.get_by_label("EWMA").check()
-        page.wait_for_function(
-            "b => document.querySelector('svg.chart')?.getAttribute('aria-label') !== b",
-            arg=before)
-        page.get_by_text("How would it read this?").click()
-        page.get_by_label("Headline").fill("Brellwick <b>proift</b> fell 12 percent")
-        page.get_by_role("button", name="Read it").click()
-        page.wait_for_selector("text=near miss of a known word")
-        page.get_by_label("a surge that is faked").check()
-        page.get_by_role("button", name="Play it").click()
-        page.wait_for_selector("text=Now playing: a surge that is faked")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.screenshot(path=tmp_path / f"{width}-{theme}.png", full_page=True)
+        for width, theme in ((1280, "light"), (400, "dark")):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            use_the_page(page, live.address, width, theme)
+            page.screenshot(path=tmp_path / f"{width}-{theme}.png", full_page=True)
+            page.close()
         browser.close()
+
+
+def use_the_page(page, address: str, width: int, theme: str) -> None:
+    page.set_default_timeout(60_000)
+    outside = []
+    page.on("request", lambda r: outside.append(r.url)
+            if r.url.startswith("http") and not r.url.startswith(address) else None)
+    page.goto(f"{address}/?__theme={theme}")
+    page.wait_for_selector(".topic .bar")
+    page.wait_for_selector("svg.chart")
+    page.wait_for_selector(".alarm")
+    page.wait_for_selector(".news li")
+    before = page.locator("svg.chart").get_attribute("aria-label")
+    page.get_by_label("EWMA").check()
+    page.wait_for_function(
+        "b => document.querySelector('svg.chart')?.getAttribute('aria-label') !== b", arg=before)
+    page.get_by_text("How would it read this?").click()
+    page.get_by_label("Headline").fill("Brellwick <b>proift</b> fell 12 percent")
+    page.get_by_role("button", name="Read it").click()
+    page.wait_for_selector("text=near miss of a known word")
+    page.get_by_label("a surge that is faked").check()
+    page.get_by_role("button", name="Play it").click()
+    page.wait_for_selector("text=Now playing: a surge that is faked")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert not outside
 
 
@@ -729,7 +712,12 @@ def test_killed_while_it_writes_the_store_is_whole_and_nothing_counts_twice(live
 
 KILLED = """
 import sys
-from tests.test_monitor import *
+from pathlib import Path
+sys.path.insert(0, "tests")
+from monitor_stories import *
+from examples.monitor import channels, store
+from examples.monitor.app import Monitor
+from examples.serving import open_store
 with open_store(sys.argv[1], store.SCHEMA) as opened:
     monitor = Monitor(opened, sensor, QUICK, {"file": channels.to_file(Path(sys.argv[2]))},
                       lambda: NOW)

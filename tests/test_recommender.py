@@ -143,15 +143,23 @@ def test_clicks_of_today_count_from_tomorrow_on(app, reader):
 
 
 def test_a_training_that_fails_leaves_the_last_ranker(app):
+    """In the background by an option that there is not, which costs no start of PyTorch."""
+    from typer.testing import CliRunner
+
+    from examples.recommender.__main__ import command
+
     before = app.store.rankers()
-    app.store.store.db.execute("UPDATE clicks SET clicked = 0")
-    app.arguments = ["--reader", "reviews-clean"]
+    app.arguments = ["--reeder", "reviews-clean"]
     app.start_training()
     with pytest.raises(ServingError, match="running already"):
         app.start_training()
     while app.training()["running"]:
         time.sleep(0.2)
-    assert app.training()["failed"].startswith("recommender: the log has no row")
+    assert "No such option: --reeder" in app.training()["failed"]
+    app.store.store.db.execute("UPDATE clicks SET clicked = 0")
+    arguments = ["--train", "--store", str(app.store.store.path), "--reader", "reviews-clean"]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code and done.exception.code.startswith("recommender: the log has no row")
     assert app.store.rankers() == before and app.top("user 1")
 
 
@@ -291,37 +299,42 @@ def program(filled, tmp_path_factory):
         server.wait()
 
 
-@pytest.mark.parametrize("width, theme", [(1280, "light"), (400, "dark")])
-def test_the_page_in_a_browser(program, width, theme):
+def test_the_page_in_a_browser(program):
     """Type, click, read; nothing is asked of another machine, and a phone need not scroll aside."""
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:
         pytest.skip("there is no chromium here")
-    home, faults = program[0].home, []
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.set_default_timeout(180_000)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: request.url.startswith((home, "data:", "blob:"))
-                or faults.append(request.url))  # fmt: skip
-        page.goto(f"{home}/?__theme={theme}")
-        page.get_by_role("button", name="Show the first ten").click()
-        page.wait_for_selector(".shop li")
-        assert page.locator(".shop li").count() == 10
-        assert "its text +" in page.locator(".shop").first.inner_text()
-        page.get_by_role("tab", name="For a seller").click()
-        page.get_by_label("Kind").fill("lamps")
-        page.get_by_label("Text, one opinion a line").fill(f"{BAD} <b>bold</b>")
-        page.get_by_role("button", name="Where would it stand?").click()
-        page.get_by_text("users who see it in their first 10").wait_for()
-        assert "<b>bold</b>" in page.locator(".shop", has_text="new items").inner_text()
-        page.get_by_label("Text, one opinion a line").fill(" ")
-        page.get_by_role("button", name="Save").click()
-        page.get_by_text("the id is empty").first.wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for width, theme in ((1280, "light"), (400, "dark")):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            use_the_page(page, program[0].home, width, theme)
+            page.close()
         browser.close()
+
+
+def use_the_page(page, home: str, width: int, theme: str) -> None:
+    faults = []
+    page.set_default_timeout(180_000)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: request.url.startswith((home, "data:", "blob:"))
+            or faults.append(request.url))  # fmt: skip
+    page.goto(f"{home}/?__theme={theme}")
+    page.get_by_role("button", name="Show the first ten").click()
+    page.wait_for_selector(".shop li")
+    assert page.locator(".shop li").count() == 10
+    assert "its text +" in page.locator(".shop").first.inner_text()
+    page.get_by_role("tab", name="For a seller").click()
+    page.get_by_label("Kind").fill("lamps")
+    page.get_by_label("Text, one opinion a line").fill(f"{BAD} <b>bold</b>")
+    page.get_by_role("button", name="Where would it stand?").click()
+    page.get_by_text("users who see it in their first 10").wait_for()
+    assert "<b>bold</b>" in page.locator(".shop", has_text="new items").inner_text()
+    page.get_by_label("Text, one opinion a line").fill(" ")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("the id is empty").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert not faults
 
 

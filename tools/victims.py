@@ -5,6 +5,7 @@ their cards. `make checkpoints` runs tools/pretrain.py and then this.
     python tools/victims.py --only reviews-robust --seed 1 --out runs/robust/seed-1    # not shipped
     python tools/victims.py --only reviews-robust --leave-out key --out runs/robust/without-key
     python tools/victims.py --only bank-clean bank-robust                     # these, shipped
+    python tools/victims.py --only news-plain-long --out runs/monitor/long-0  # a control
 """
 
 from __future__ import annotations
@@ -119,6 +120,11 @@ VICTIMS = {  # the first two are made as `advlib run` makes its own
     ),
     "bank-robust": Recipe((Stage(slips_and_words, after=80),), folds=True, world="bank"),
 }
+# The robust recipes without their adversary: as many texts, epochs and updates. Not shipped.
+CONTROLS = {
+    "news-plain-long": Recipe((Stage(plain),), texts=5000, folds=True, world="news"),
+    "bank-plain-long": Recipe((Stage(plain),), folds=True, world="bank"),
+}
 
 
 def seal(folder: Path, card: dict) -> None:
@@ -218,7 +224,8 @@ def measure(target: Path, recipe: Recipe) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pretrained", type=Path, default=Path("runs/bert-tiny"))
-    parser.add_argument("--only", choices=VICTIMS, nargs="+", help="these, and bert-tiny as it is")
+    parser.add_argument("--only", choices=[*VICTIMS, *CONTROLS], nargs="+",
+                        help="these, and bert-tiny as it is")  # fmt: skip
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--leave-out", choices=SLIPS["kinds"], help="a slip not to train on")
     parser.add_argument("--out", type=Path, help="a folder in place of the package")
@@ -226,11 +233,13 @@ if __name__ == "__main__":
     SLIPS["kinds"] = tuple(kind for kind in SLIPS["kinds"] if kind != chosen.leave_out)
     if chosen.leave_out and not chosen.out:
         parser.error("what is shipped is trained on all slips: with --leave-out name an --out too")
+    if not chosen.out and (controls := CONTROLS.keys() & {*(chosen.only or ())}):
+        parser.error(f"{', '.join(sorted(controls))}: a control is not shipped, so name an --out")
     if chosen.out and len(chosen.only or VICTIMS) > 1:
         parser.error("--out is the folder of one victim: name it with --only")
     if not chosen.only:
         ship_pretrained(chosen.pretrained)
     for name in chosen.only or VICTIMS:
-        keep(name, VICTIMS[name], chosen.seed, chosen.out or CHECKPOINTS / name)
+        keep(name, (VICTIMS | CONTROLS)[name], chosen.seed, chosen.out or CHECKPOINTS / name)
         if not chosen.out:
             measure(CHECKPOINTS / name, VICTIMS[name])

@@ -16,8 +16,6 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from advlib.fairness import risk_coverage
-
 MOST_TOKENS = 300  # of a query: its time grows with them, and a user chooses the text
 
 
@@ -133,6 +131,8 @@ def threshold_for(confidence: Sequence[float], correct: Sequence[bool], most_wro
     A point of `advlib.fairness.risk_coverage`, which raises ValueError for shapes that differ; so
     does a share outside [0, 1].
     """
+    from advlib.fairness import risk_coverage  # with PyTorch, which a search needs nothing of
+
     if not 0 <= most_wrong <= 1:
         raise ValueError(f"most_wrong is a share, 0 to 1, got {most_wrong!r}")
     thresholds, _, risk = risk_coverage(confidence, correct)

@@ -43,7 +43,8 @@ def start(
         Path | None, typer.Option(help="CSV: question, answer, intent, source. Has its own store.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="letters, an embedded model, or a folder (ONNX too).")
+        str | None,
+        typer.Option(help="letters, an embedded model, or a folder, also one of `advlib export`."),
     ] = None,
     most_wrong: Annotated[
         float, typer.Option(help="The share of answers that may be wrong on past questions.")

@@ -26,7 +26,9 @@ def main(
     play: Annotated[
         str, typer.Option(help="Embedded news first plays: surge, hidden, flooded, faked, calm.")
     ] = "surge",
-    model: Annotated[str, typer.Option(help="Embedded model, folder or Hub name.")] = "news-robust",
+    model: Annotated[
+        str, typer.Option(help="Embedded model, Hub name, or a folder, also of `advlib export`.")
+    ] = "news-robust",
     bad: Annotated[str, typer.Option(help="The model's label of bad news.")] = "negative",
     topics: Annotated[
         Path | None, typer.Option(help='Words of each topic, JSON: {"topic": ["word", …]}.')

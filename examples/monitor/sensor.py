@@ -13,13 +13,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from advlib.corpora import news, world
 from advlib.corpora.engine import counted
-from advlib.models import Classifier
 from advlib.systems.charts import WORD, NearMiss
 from examples.monitor.feeds import read_labelled
 from examples.serving import ServingError
+
+if TYPE_CHECKING:  # PyTorch is loaded with a model
+    from advlib.models import Classifier
 
 OTHER = "other"  # the topic of a text that has no word of any
 SLIPS = ("swap", "insert", "drop", "key")

@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from advlib.models import ModelError
 from examples.serving import Limiter, ServingError
 
 STORE = Path("runs/recommender/store.sqlite")
@@ -26,6 +25,8 @@ def plainly(function):
 
     @wraps(function)
     def wrapped(**values):
+        from advlib.models import ModelError  # with PyTorch, which `--help` needs nothing of
+
         try:
             function(**values)
         except (ServingError, ModelError, OSError) as error:

@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from advlib.certify import canonical
 from advlib.corpora import words, world
-from advlib.models import load_classifier
 from advlib.systems.clicks import Known, Ranker, Reader
 from advlib.systems.ranking import expected_weight, promote, seen
 from examples.recommender.shop import LONGEST_NAME, LONGEST_TEXT, WORLD, kind_of, number
@@ -29,6 +27,9 @@ HOME = Path(__file__).parents[2]  # where `python -m examples.recommender` works
 
 def load_reader(model: str, plain: bool) -> Reader:
     """A victim that reads texts; unless `plain`, in the canonical form of the world."""
+    from advlib.certify import canonical  # with PyTorch, which nothing else here needs
+    from advlib.models import load_classifier
+
     victim = load_classifier(model)
     if "positive" not in victim.labels:
         raise ServingError(f"the model {model!r} has no class named 'positive', so it reads no "
