@@ -1,5 +1,5 @@
 """What lesson 16 uses and does not teach: questions and classifiers, slips of the fingers, a greedy
-attacker, a speller, a crafted row, and a count by intent."""
+attacker, a speller, a store with wrong rows, a crafted row, and a count by intent."""
 
 from __future__ import annotations
 
@@ -186,6 +186,20 @@ class Speller:
                               and self.word(word.lower()) != word.lower()})  # fmt: skip
 
 
+def behind(speller: Speller, predict: Callable) -> Callable:
+    """The classifier behind a speller. Texts that are spelled alike are read once."""
+    known: dict[str, np.ndarray] = {}
+
+    def answers(texts: Sequence[str]) -> np.ndarray:
+        spelled = [speller(text) for text in texts]
+        new = list(dict.fromkeys(text for text in spelled if text not in known))
+        if new:
+            known.update(zip(new, np.asarray(predict(new)), strict=True))
+        return np.stack([known[text] for text in spelled])
+
+    return answers
+
+
 def _pairs(word: str) -> set[str]:
     word = f"^{word}$"
     return {word[i : i + 2] for i in range(len(word) - 1)}
@@ -197,6 +211,38 @@ def worst_intents(right: np.ndarray, intents: np.ndarray, names: Sequence[str],
     rows = [(names[k], int(right[intents == k].sum()), int((intents == k).sum()))
             for k in np.unique(intents)]  # fmt: skip
     return sorted(rows, key=lambda row: row[1] / row[2])[:n]
+
+
+class Poisoned:
+    """The store with k wrong rows in it: do other people's questions get the wrong answer?
+
+    people: so many have answered the past questions, in turn. vote: of sources, as exercise 16.3
+    has it. A row's score is its likeness squared: who is half as near counts a quarter.
+    """
+
+    def __init__(self, of: Bank, vote: Callable, nearest: int = 12):
+        self.of, self.vote, self.nearest = of, vote, nearest
+        self.good = likeness(of.asked.texts, of.past.texts)
+        self.wrong = likeness(of.asked.texts, of.spare.texts)
+
+    def captured(self, k: int, ballot: str, sources: int = 1, people: int = 5) -> float:
+        """The share that gets the wrong answer. ballot: "nearest row", "vote of rows" or "vote of
+        sources". sources: so many have entered the wrong rows, in turn."""
+        return float(np.mean([self._captures(j, k, ballot, sources, people)
+                              for j in range(len(self.of.asked))]))  # fmt: skip
+
+    def _captures(self, j: int, k: int, ballot: str, sources: int, people: int) -> bool:
+        past, intent = self.of.past, self.of.asked.intents[j]
+        rows = [(int(past.intents[i]), f"agent {i // len(self.of.names) % people}", self.good[j, i])
+                for i in np.argsort(-self.good[j])[: self.nearest]]  # fmt: skip
+        own = np.flatnonzero(self.of.spare.intents == intent)[:k]
+        rows += [("wrong", f"stranger {n % sources}", self.wrong[j, i]) for n, i in enumerate(own)]
+        rows = sorted((row for row in rows if row[2] > 0), key=lambda row: -row[2])[: self.nearest]
+        if ballot == "nearest row":
+            return rows[0][0] == "wrong"
+        if ballot == "vote of rows":  # each row a source of its own
+            rows = [(answer, n, like) for n, (answer, _, like) in enumerate(rows)]
+        return self.vote([(answer, who, like**2) for answer, who, like in rows])[0][0] == "wrong"
 
 
 def crafted(targets: Sequence[str], most: int = 40) -> str:
