@@ -92,7 +92,7 @@ BARE = "there are no quotes round the runs, so FTS5 reads them as its language: 
 
 def _query_mistake(query: str, text: str, missed: bool) -> str | None:
     """What the parts between double quotes tell of how the query was made."""
-    parts, runs = re.findall(r'"([^"]*)"', query), trigrams(text)
+    parts, runs = list(dict.fromkeys(re.findall(r'"([^"]*)"', query))), trigrams(text)
     if not any(parts):
         return BARE if '"' not in query else None
     if missed and len(parts) > 1 and " OR " not in query:

@@ -64,8 +64,10 @@ CLAIMS = {
     ),
     "16.poison": Claim(
         "Ten wrong rows of one source capture many questions by the nearest row or by a vote of "
-        "rows, and few by a vote of sources. As ten sources they capture many again.",
-        lambda captured: captured["vote of sources", 10] < captured["nearest row", 10] / 2
+        "rows, and few by a vote of sources. As ten sources they capture many again; as many as by "
+        "a vote of rows where each good row has a source of its own, too.",
+        lambda captured, many: abs(many - captured["vote of rows", 10]) < 0.02
+        and captured["vote of sources", 10] < captured["nearest row", 10] / 2
         and captured["vote of sources", 10] < captured["vote of rows", 10] / 2
         and captured["k sources", 10] > captured["vote of sources", 10] + 0.05,
     ),

@@ -11,9 +11,9 @@
 # - attack all of it with words, typos and wrong entries, and say which defence helps how much;
 # - let sources vote, not rows.
 #
-# **Time** {{TIME}} About 75 minutes for you: 41 of reading, 34 of exercises. The appendix (strange
-# questions, a crafted row, vectors, one ranking of two: exercises 16.4 and 16.5) is another 28
-# minutes and can be left out: nothing builds on it.
+# **Time** {{TIME}} About 75 minutes for you: 41 of reading, 34 of exercises. The appendix (five
+# parts, with exercises 16.4 and 16.5) is another 35 minutes and can be left out: nothing builds on
+# it.
 #
 # **Before** Lessons 06 and 08.
 
@@ -26,13 +26,11 @@ profile = course.setup()
 # %% [markdown]
 # ## 1 · Three decisions
 #
-# Somebody asks a bank: *"My card was stolen yesterday."* A program that answers makes three
-# decisions, and each can go wrong alone. What does he want? That is the **intent**, here
-# `card.stolen`. What do we **answer**? And are we sure enough to answer at all? That is the
-# **confidence**; below some threshold the question goes to a person, the **hand-over**.
-#
-# `make assistant` starts the whole program. Exercises 16.1 to 16.3 are its `match_query`,
-# `threshold_for` and `vote` (`advlib/systems/retrieval.py`).
+# Somebody asks a bank: *"My card was stolen yesterday."* A program makes three decisions. What does
+# he want? That is the **intent**, here `card.stolen`. What do we **answer**? And are we sure enough
+# to answer at all? That is the **confidence**; below some threshold the question goes to a person,
+# the **hand-over**. (`make assistant` starts the whole program. Exercises 16.1 to 16.3 are its
+# `match_query`, `threshold_for` and `vote`.)
 
 # %%
 import math
@@ -49,19 +47,14 @@ from course.lesson_16 import figures, workshop
 figures.assistant()
 
 # %% [markdown]
-# *The figure: the way of a question. Sure and like enough: the model is confident, and a past
-# question of that intent is like this one (appendix). Clear enough: the vote of the past questions'
-# sources. In red, what can be done to each part; the numbers are the sections.*
+# *The figure: the way of a question ("like enough": see the appendix). In red, what can be done to
+# each part; the numbers are the sections.*
 #
 # The questions are of the world `bank`: 28 intents, each a thing and a trouble. Its labels are
 # exact. We take short questions that speak of one thing. 560 stand in the store (`past`), on 560
 # others (`kept`) thresholds are chosen, and 280 more are asked (`asked`). Two models come with the
 # course: `bank-clean`, trained in the ordinary way and here called `plain`, and `bank-robust`
 # (section 5). Neither has read these questions.
-#
-# On a GPU (profile `colab`) the page takes real questions, Banking77, and fine-tunes two
-# DistilBERTs first. Mind its labels: more than 1,400 of the 10,003 of its training set, 14 %, may
-# be wrong (Ying and Thomas 2022). All numbers in the text are of the world.
 
 # %%
 bank = workshop.bank(profile.pick(smoke="bank", colab="legacy-datasets/banking77"))
@@ -195,10 +188,9 @@ figures.injection()
 # %% [markdown]
 # *The figure: how FTS5 reads `pin OR card`, as it is (above) and between double quotes (below).*
 #
-# A crash is the mild case. `pin OR card` runs, and its `OR` is taken for an order to SQLite.
-# Blacklists of signs are never complete. The way out: **build the query from parts that can only be
-# data.** In FTS5, what stands between double quotes is a string and nothing else, as long as it
-# holds no double quote itself.
+# A crash is the mild case: `pin OR card` runs, and its `OR` is obeyed. The way out: **build the
+# query from parts that can only be data.** In FTS5, what stands between double quotes is a string
+# and nothing else, as long as it holds no double quote itself.
 #
 # ### Exercise 16.1: a query that survives its user · ●●○ · 12 min
 #
@@ -272,7 +264,7 @@ threshold_for = course.exercise("16.2", threshold_for)
 # %% [markdown]
 # ### Prediction 16.b: a promise
 #
-# We choose the threshold for 5 % on the 560 clean questions in `kept`, and use it on *typed* ones.
+# We choose the threshold for 5 % on the clean questions in `kept`, and use it on *typed* ones.
 
 # %%
 guess = course.predict(
@@ -316,11 +308,10 @@ for (name, on), (coverage, wrong) in table.items():
           f"{wrong:5.1%} of these wrong")
 
 # %% [markdown]
-# `loose` was chosen on clean questions, `strict` on typed ones. On clean ones the model is always
-# right, so `loose` is only the lowest confidence that occurred: **a model that is wrong on under
-# 5 % answers everything, and the threshold does nothing.** Only where the model errs does a
-# threshold mean something. Does `strict` keep its promise? One draw of slips says little: 5 % of
-# 200 answers are 10, give or take 6. Here are more draws, and the worst intents of the first.
+# `loose` was chosen on clean questions, where the model is always right, so it is only the lowest
+# confidence that occurred: **a model that is wrong on under 5 % answers everything, and the
+# threshold does nothing.** `strict` was chosen on typed ones. Does it keep its promise? One draw of
+# slips says little: 5 % of 200 answers are 10, give or take 6. Here are five draws.
 
 # %%
 draws = [asked.written([workshop.slipped(text, seed) for text in asked.texts])
@@ -338,8 +329,8 @@ print("worst intents of those answered (right, answered):",
 # %% [markdown]
 # A threshold is a promise about questions *like those it was chosen on*. Together the draws lie
 # somewhat above 5 %: `asked` are other questions than `kept`, and of many thresholds the lowest was
-# taken, which favours luck. How much each of these does, the page does not measure. And the promise
-# is one on average: the last line shows those for whom it fails.
+# taken, which favours luck (how much each does is not measured here). And the promise is one on
+# average: the last line shows those for whom it fails.
 
 # %%
 by_day = {"clean": (read(plain.predict, asked)[1], right), "typed": (sure, ~wrong)}
@@ -347,15 +338,8 @@ figures.curves(by_day, thresholds)
 
 # %% [markdown]
 # *The figure: wrong answers over coverage, for clean and typed questions. The star is the loose
-# threshold, the ring the strict one; on clean questions they nearly coincide.*
-#
-# Which threshold leaves at most two wrong answers, and how many questions does it send to a person?
-# With a front end you can move it: below the curve stand the first of those that go to a person, ✗
-# where the model would have been wrong.
-
-# %%
-figures.explore_threshold(typed.texts, [names[k] for k in says],
-                          [names[k] for k in typed.intents], sure)
+# threshold, the ring the strict one; on clean questions they nearly coincide. (In the appendix you
+# can move the threshold.)*
 
 # %% [markdown]
 # ## 5 · Somebody chooses the words
@@ -368,8 +352,7 @@ figures.explore_threshold(typed.texts, [names[k] for k in says],
 # There are two defences. `trained` is `bank-robust`: it had ordinary adversarial training, on typos
 # and known substitutes, as in lesson 08. **Letters in front** trains nothing: a word that no past
 # question holds becomes the nearest one that does, by pairs of letters (`workshop.Speller`). Every
-# system is attacked anew, with the speller in it: an attack on the plain model alone would flatter
-# the others.
+# system is attacked anew, the speller included.
 #
 # ### Prediction 16.c: training or letters?
 
@@ -397,9 +380,8 @@ if bank.train is None:  # of real questions nobody knows substitutes that keep t
     options["substitutes"] = world("bank").substitutes
 sets, answers, correct = {}, {}, {}
 for name, predict in systems.items():
-    sets[name] = {"clean": asked, "typed": typed}
-    for way, option in options.items():
-        sets[name][way] = hard.written(workshop.attacked(predict, hard, option))
+    sets[name] = {"clean": asked, "typed": typed} | {
+        way: workshop.attacked(predict, hard, option) for way, option in options.items()}
     for way, questions in sets[name].items():
         answers[name, way] = read(predict, questions)
         correct[name, way] = float(np.mean(answers[name, way][0] == questions.intents))
@@ -429,9 +411,9 @@ figures.attacks(correct, {way: len(questions) for way, questions in sets["plain"
 #
 # </details>
 #
-# With 84 questions a share under attack is good to about ten points, so do not read small
-# differences; and an attacker who tries more than four typos a word finds more. Now to the promise:
-# each system gets its own threshold, chosen on the kept questions with slips.
+# With 84 questions a share under attack is good to about ten points; and an attacker who tries more
+# than four typos a word finds more. Now to the promise: each system gets its own threshold, chosen
+# on the kept questions with slips.
 
 # %%
 broken_promise = {}
@@ -456,11 +438,9 @@ figures.curves(shown, thresholds)
 #
 # Under chosen typos the plain model's curve stays above 5 % even far to the left: it is sure and
 # wrong, so no threshold that answers more than a few questions keeps the promise. The three other
-# systems are wrong on under 5 % of the kept questions with slips. So their thresholds are the
-# lowest confidence that occurred there, they answer nearly everything, and nothing stops the wrong
-# answers under attack. Compare `plain` and `letters + plain` under substitutes: the plain model
-# handed over what could be wrong, the other one answers it. A defence against one attack changed
-# what happens under another.
+# systems are wrong on under 5 % of the kept questions with slips. So their thresholds do nothing
+# (section 4): they answer nearly everything, and nothing stops the wrong answers under attack. See
+# `letters + plain` under substitutes: what the plain model handed over, it answers.
 #
 # </details>
 #
@@ -474,8 +454,7 @@ figures.curves(shown, thresholds)
 figures.ballots()
 
 # %% [markdown]
-# *The figure: five near rows, three of them wrong and all by one stranger. Counted as rows the
-# wrong answer wins, counted by source it loses. (The votes of this page have weights, too.)*
+# *The figure: five near rows, three of them wrong and all by one stranger.*
 #
 # ### Exercise 16.3: a vote of sources · ●●○ · 10 min
 #
@@ -504,21 +483,15 @@ vote = course.exercise("16.3", vote)
 
 # %% [markdown]
 # Who decides: the nearest row, a vote of the twelve nearest *rows*, or a vote of their *sources*?
-# And what if the attacker has `k` sources, one a row? A row's score is its similarity squared: who
-# is half as near counts a quarter. (`workshop.Poisoned` puts the wrong rows in and counts, with
-# your `vote`. Five people have answered the past questions.)
+# And what if the attacker has `k` sources, one a row? A row's score is its similarity squared, and
+# five people have answered the past questions. (`workshop.Poisoned` counts, with your `vote`.)
 
 # %%
-poisoned, captured = workshop.Poisoned(bank, vote), {}
-for k in (1, 3, 5, 10):
-    for ballot in ("nearest row", "vote of rows", "vote of sources"):
-        captured[ballot, k] = poisoned.captured(k, ballot)
-    captured["k sources", k] = poisoned.captured(k, "vote of sources", sources=k)
-    print(f"k = {k:2}:", ", ".join(f"{name} {share:.1%}" for (name, n), share in captured.items()
-                                   if n == k))
+poisoned = workshop.Poisoned(bank, vote)
+captured = poisoned.table(ks=(1, 3, 5, 10))
 many = poisoned.captured(10, "vote of sources", sources=10, people=20)
 print(f"k = 10, k sources, past questions answered by 20 people instead of 5: {many:.1%}")
-course.claim("16.poison", captured=captured)
+course.claim("16.poison", captured=captured, many=many)
 figures.poisoned(captured)
 
 # %% [markdown]
@@ -529,32 +502,15 @@ figures.poisoned(captured)
 #
 # By the nearest row the wrong answer grows with k, to about k/(k + 20) or less, its share of the
 # rows of that intent. Votes of rows help as long as the wrong rows are few. Votes of sources hold,
-# until somebody is k sources. Then they do *worse* than votes of rows: five people have answered
-# the past questions, so the good answer has at most five votes, and each wrong row has one. The
-# last line tests this: with 20 people each good row has a source of its own, and the difference is
-# gone.
+# until somebody is k sources. Then they do *worse* than votes of rows: five people give the good
+# answer at most five votes, and each wrong row has one. The last line tests this: with 20 people
+# each good row has a source of its own, and the difference is gone.
 #
 # </details>
 #
 # So sources must be people whom somebody has let in. And what a person answers stays in
-# **quarantine** until a *second* person has confirmed it. In SQL that is a column.
-
-# %%
-db = sqlite3.connect(":memory:")
-db.execute("CREATE TABLE entries (question, answer, source, state)")
-db.execute("INSERT INTO entries VALUES (?, ?, ?, 'quarantine')",
-           ("where is my card", "call this number", "stranger"))
-served = "SELECT count(*) FROM entries WHERE state = 'served'"
-before = db.execute(served).fetchone()[0]
-confirm = "UPDATE entries SET state = 'served' WHERE rowid = ? AND source <> ?"
-db.execute(confirm, (1, "stranger"))  # nobody confirms his own
-alone = db.execute(served).fetchone()[0]
-db.execute(confirm, (1, "agent 2"))
-after = db.execute(served).fetchone()[0]
-print(f"served: {before}, after the stranger's own yes: {alone}, after agent 2's: {after}")
-course.claim("16.quarantine", before=before + alone, after=after)
-
-# %% [markdown]
+# **quarantine** until a *second* person has confirmed it (in SQL a column: appendix).
+#
 # ## Recap
 #
 # - Intent, answer and confidence are three decisions. Report wrong answers *at a coverage*, the
@@ -574,10 +530,9 @@ course.claim("16.quarantine", before=before + alone, after=after)
 # - **`MATCH` with an f-string**: then the text is SQL as well. `MATCH ?` *and* a safe query.
 # - **Rows are stored as written and queries are folded**, or the other way round: commas make
 #   trigrams of their own.
-# - **The attack stops at the model**, and the speller in front of it is never attacked.
-# - **Long questions.** We took short ones. A search by letters reads side remarks as well.
-# - **Wrong labels set the threshold.** With 14 % of doubtful labels "at most 5 % wrong" asks for
-#   more than the labels can say.
+# - **Wrong labels set the threshold.** On a GPU (profile `colab`) the page takes real questions,
+#   Banking77. More than 1,400 of the 10,003 labels of its training set, 14 %, may be wrong (Ying
+#   and Thomas 2022), so there "at most 5 % wrong" asks for more than the labels can say.
 #
 # ## Further reading
 #
@@ -596,11 +551,10 @@ course.claim("16.quarantine", before=before + alone, after=after)
 #   arXiv 2310.19156.
 # - *SQLite FTS5 Extension*, sqlite.org/fts5.html: the query language, and "FTS5 Strings".
 #
-# > **Ethics** The threat model of this lesson: users who write whatever they like and may read
-# > probabilities, changing at most two words of a question; and one source that may enter `k` rows.
-# > Nobody sees the store or the thresholds. Who is hurt by a wrong answer about a stolen card is
-# > never the attacker of the store. So a person must be within reach, and must not be the place to
-# > which only some intents are sent.
+# > **Ethics** The threat model: users who write what they like, may read probabilities and change
+# > at most two words of a question; and one source that may enter `k` rows. Nobody sees the store
+# > or the thresholds. Who is hurt by a wrong answer about a stolen card is never the attacker. So a
+# > person must be within reach, for all intents alike.
 
 # %%
 course.progress("16")
@@ -608,9 +562,40 @@ course.progress("16")
 # %% [markdown]
 # ## Appendix
 #
-# Three parts; nothing builds on them. About 28 minutes, of which 16 are for the two exercises.
+# Five parts; nothing builds on them. About 35 minutes, of which 16 are for the two exercises.
 # Afterwards run the cell with `course.progress` once more.
 #
+# ### Move the threshold
+#
+# Which threshold leaves at most two wrong answers, and how many questions does it send to a person?
+# With a front end you can move it: below the curve stand the first of those that go to a person, ✗
+# where the model would have been wrong.
+
+# %%
+figures.explore_threshold(typed.texts, [names[k] for k in says],
+                          [names[k] for k in typed.intents], sure)
+
+# %% [markdown]
+# ### Quarantine
+#
+# What a person answers is served after a *second* person has confirmed it.
+
+# %%
+db = sqlite3.connect(":memory:")
+db.execute("CREATE TABLE entries (question, answer, source, state)")
+db.execute("INSERT INTO entries VALUES (?, ?, ?, 'quarantine')",
+           ("where is my card", "call this number", "stranger"))
+served = "SELECT count(*) FROM entries WHERE state = 'served'"
+before = db.execute(served).fetchone()[0]
+confirm = "UPDATE entries SET state = 'served' WHERE rowid = ? AND source <> ?"
+db.execute(confirm, (1, "stranger"))  # nobody confirms his own
+alone = db.execute(served).fetchone()[0]
+db.execute(confirm, (1, "agent 2"))
+after = db.execute(served).fetchone()[0]
+print(f"served: {before}, after the stranger's own yes: {alone}, after agent 2's: {after}")
+course.claim("16.quarantine", before=before + alone, after=after)
+
+# %% [markdown]
 # ### A second look at strange questions
 #
 # A model is sure of what it has never seen the like of, too. To questions that are no bank's

@@ -133,7 +133,7 @@ def slipped(text: str, seed: int, share: float = 0.3) -> str:
     return replace(text, {i: rng.choice(options[i]) for i in drawn})
 
 
-def attacked(predict: Callable, asked: Questions, options: Callable, changed: int = 2) -> list[str]:
+def attacked(predict: Callable, asked: Questions, options: Callable, changed: int = 2) -> Questions:
     """Greedy, all texts at once: of all versions with one more word changed, the one with the
     least margin of the true intent, until another intent wins or `changed` words are changed.
     predict: texts -> (n, intents), probabilities. options: text -> for each word its versions."""
@@ -153,7 +153,7 @@ def attacked(predict: Callable, asked: Questions, options: Callable, changed: in
             if margins[k] < best[j]:
                 best[j], texts[j] = margins[k], tried[k][2]
                 done[j].add(tried[k][1])
-    return texts
+    return asked.written(texts)
 
 
 def _margins(predict: Callable, texts: list[str], intents: np.ndarray) -> np.ndarray:
@@ -230,6 +230,17 @@ class Poisoned:
         sources". sources: so many have entered the wrong rows, in turn."""
         return float(np.mean([self._captures(j, k, ballot, sources, people)
                               for j in range(len(self.of.asked))]))  # fmt: skip
+
+    def table(self, ks: Sequence[int]) -> dict[tuple[str, int], float]:
+        """(vote, k) -> captured, printed by k; "k sources": each wrong row has one of its own."""
+        found = {}
+        for k in ks:
+            row = {name: self.captured(k, name)
+                   for name in ("nearest row", "vote of rows", "vote of sources")}  # fmt: skip
+            row["k sources"] = self.captured(k, "vote of sources", sources=k)
+            print(f"k = {k:2}:", ", ".join(f"{name} {share:.1%}" for name, share in row.items()))
+            found |= {(name, k): share for name, share in row.items()}
+        return found
 
     def _captures(self, j: int, k: int, ballot: str, sources: int, people: int) -> bool:
         past, intent = self.of.past, self.of.asked.intents[j]
