@@ -11,7 +11,7 @@
 # - attack all of it with words, typos and wrong entries, and say which defence helps how much;
 # - let sources vote, not rows.
 #
-# **Time** {{TIME}} About 75 minutes for you: 41 of reading, 34 of exercises. The appendix (five
+# **Time** {{TIME}} About 75 minutes for you: 43 of reading, 32 of exercises. The appendix (five
 # parts, with exercises 16.4 and 16.5) is another 35 minutes and can be left out: nothing builds on
 # it.
 #
@@ -82,9 +82,8 @@ course.claim("16.model", right=right.mean(), worst=worst[0][1] / worst[0][2],
              least=profile.pick(0.97, 0.75))
 
 # %% [markdown]
-# Look at the worst intents, too: a mean over 28 can hide one that never works. `typed` are the same
-# questions with a slip of the fingers in 30 % of the words, drawn at random: nobody attacks, people
-# type.
+# The worst intents count, too: a mean over 28 can hide one that never works. `typed` are the same
+# questions with a slip of the fingers in 30 % of the words, drawn at random.
 #
 # ## 2 · Look it up
 #
@@ -95,8 +94,8 @@ course.claim("16.model", right=right.mean(), worst=worst[0][1] / worst[0][2],
 #
 # ### Prediction 16.a: words or trigrams?
 #
-# Two stores hold the same 560 questions; only that word in `CREATE TABLE` differs. "Right" means
-# that the first row found has the intent that was asked.
+# Two stores hold the same 560 questions; only `tokenize` differs. "Right": the first row found has
+# the intent that was asked.
 
 # %%
 guess = course.predict(
@@ -145,8 +144,7 @@ course.claim("16.store", found=found)
 figures.stores(found)
 
 # %% [markdown]
-# *The figure: how often the first row found has the intent, for both stores (`unicode61` is the
-# tokenizer of words), as written and with typos.*
+# *The figure: both stores (`unicode61` is the tokenizer of words), as written and with typos.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -227,8 +225,7 @@ print(f"{len(yours)} of {len(nasty)} stop SQLite")
 course.claim("16.query", broken=len(broken), yours=len(yours))
 
 # %% [markdown]
-# The check was a **property test**: it drew hundreds of strings from quotes, stars and keywords,
-# and compared what SQLite finds with what two loops find.
+# The check was a **property test**: hundreds of random strings of quotes, stars and keywords.
 #
 # ## 4 · When to say nothing
 #
@@ -328,18 +325,16 @@ print("worst intents of those answered (right, answered):",
 
 # %% [markdown]
 # A threshold is a promise about questions *like those it was chosen on*. Together the draws lie
-# somewhat above 5 %: `asked` are other questions than `kept`, and of many thresholds the lowest was
-# taken, which favours luck (how much each does is not measured here). And the promise is one on
-# average: the last line shows those for whom it fails.
+# somewhat above 5 %; why is not measured here. (`asked` are other questions than `kept`, and the
+# lowest of many thresholds favours luck.) And the promise is one on average: see the last line.
 
 # %%
 by_day = {"clean": (read(plain.predict, asked)[1], right), "typed": (sure, ~wrong)}
 figures.curves(by_day, thresholds)
 
 # %% [markdown]
-# *The figure: wrong answers over coverage, for clean and typed questions. The star is the loose
-# threshold, the ring the strict one; on clean questions they nearly coincide. (In the appendix you
-# can move the threshold.)*
+# *The figure: the star is the loose threshold, the ring the strict one; on clean questions they
+# nearly coincide. (In the appendix you can move the threshold.)*
 
 # %% [markdown]
 # ## 5 · Somebody chooses the words
@@ -398,22 +393,20 @@ if "substitutes" in options:
 figures.attacks(correct, {way: len(questions) for way, questions in sets["plain"].items()})
 
 # %% [markdown]
-# *The figure: intents right, for four systems, without an attack, with random typos, and under both
-# attacks, each against the system itself.*
+# *The figure: intents right, for four systems. Both attacks are made against the system itself.*
 #
 # <details><summary>What you should see</summary>
 #
-# Chosen typos bring the plain model down. Training helps a lot. Letters in front help at least as
-# much, because they undo what the attacker does before the model sees it; both together leave
-# little. Two substitutes hurt less, and against them letters are no use: *revoke* is a word that
-# they know. (Letters have it easy here: this world has a few hundred words, and nearly all stand in
-# the store.)
+# Chosen typos bring the plain model down. Training helps a lot. Letters in front help more, because
+# they undo what the attacker does before the model sees it; both together leave little. Two
+# substitutes hurt less, and against them letters are no use: *revoke* is a word that they know.
+# (Letters have it easy: this world has a few hundred words, and nearly all stand in the store.)
 #
 # </details>
 #
-# With 84 questions a share under attack is good to about ten points; and an attacker who tries more
-# than four typos a word finds more. Now to the promise: each system gets its own threshold, chosen
-# on the kept questions with slips.
+# With 84 questions a share under attack is good to about ten points, and an attacker with more than
+# four typos a word finds more. Now to the promise: each system gets its own threshold, chosen on
+# the kept questions with slips.
 
 # %%
 broken_promise = {}
@@ -456,7 +449,7 @@ figures.ballots()
 # %% [markdown]
 # *The figure: five near rows, three of them wrong and all by one stranger.*
 #
-# ### Exercise 16.3: a vote of sources · ●●○ · 10 min
+# ### Exercise 16.3: a vote of sources · ●●○ · 8 min
 #
 # Write `vote(said)`. `said` is a list of triples `(answer, source, score)`, one a row, with scores
 # above 0; it may be empty. For each answer, every source that gave it counts once, with its *best*
@@ -495,8 +488,8 @@ course.claim("16.poison", captured=captured, many=many)
 figures.poisoned(captured)
 
 # %% [markdown]
-# *The figure: the share of other people's questions that get the wrong answer, over k. "k sources"
-# is the vote of sources where each wrong row has a source of its own.*
+# *The figure: the share of other people's questions that get the wrong answer. "k sources" is the
+# vote of sources where each wrong row has a source of its own.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -513,20 +506,18 @@ figures.poisoned(captured)
 #
 # ## Recap
 #
-# - Intent, answer and confidence are three decisions. Report wrong answers *at a coverage*, the
-#   hand-over rate and the worst intent, not the mean accuracy.
+# - Report wrong answers *at a coverage*, and the worst intent, not the mean accuracy.
 # - Trigrams instead of words: one word in `CREATE TABLE`, and typos lose their force.
-# - Users' text handed to FTS5 as a query is an injection. Build queries from parts that can only be
-#   data, and test the property on random strings.
+# - Users' text as a query is an injection. Build queries from parts that can only be data.
 # - A threshold holds for questions like those it was chosen on, and not under attack. A model that
 #   is wrong on fewer of them than you accept answers everything.
-# - Training helps against chosen typos, letters in front help at least as much in this small world,
-#   both most. Letters do nothing against substitutes.
+# - Training helps against chosen typos, letters in front help more in this small world, both most.
+#   Letters do nothing against substitutes.
 # - In a store rows are free and sources are not: let sources vote, and let a second person confirm.
 #
 # ## What could go wrong
 #
-# - **The threshold is chosen on the training texts**: the model is surer of them than of others.
+# - **The threshold is chosen on the training texts**: the model is surer of them.
 # - **`MATCH` with an f-string**: then the text is SQL as well. `MATCH ?` *and* a safe query.
 # - **Rows are stored as written and queries are folded**, or the other way round: commas make
 #   trigrams of their own.
@@ -567,9 +558,9 @@ course.progress("16")
 #
 # ### Move the threshold
 #
-# Which threshold leaves at most two wrong answers, and how many questions does it send to a person?
-# With a front end you can move it: below the curve stand the first of those that go to a person, ✗
-# where the model would have been wrong.
+# How many more questions go to a person when four wrong answers are left instead of ten? The lines
+# say it. Where something can be moved, the first of those that go to a person stand below the
+# curve, ✗ where the model would have been wrong.
 
 # %%
 figures.explore_threshold(typed.texts, [names[k] for k in says],
