@@ -384,43 +384,51 @@ def measure(seeds: list[Seed], best: str) -> None:
 # ---------------------------------------------------------------------- the page
 
 SAID = """\
-GCG breaks the policy for 43 of 60 requests, where a random suffix and the best of 401 break none.
-That takes an attacker who aims at whole answers and reads what comes out: a smaller search towards
-“sure : the”, with nobody reading, breaks 4 of 60 and ends in half refusals for 31. Without the
-gradient, at equal budget, it is 9 of 30 instead of 20. What learned more of the same and met no
-adversary stays broken (16 of 30); after every training against one, GCG breaks 0 or 1 of 30.
+GCG breaks the policy for 37 of 60 requests, and 4 more answers are unclear; a random suffix and the
+best of 401 break none. That takes an attacker who aims at whole answers and reads what comes out: a
+smaller search towards “sure : the”, with nobody reading, breaks 3 of 60 and ends in half refusals
+for 31. Without the gradient, at equal budget, it is 8 of 30 instead of 15. A whole review as the
+target does better than the writer's answer: 24 of 30.
+
+How strict the judge is matters for the control. What learned more of the same and met no adversary
+gives 0 of 30 reviews that can be of a museum alone, and 15 of 30 that are unclear. After every
+training against an adversary both counts are 0 (1 of 30 is unclear after “found suffixes”). So the
+generous judge sees what these trainings add; by the strict one the control withstands this GCG too.
 
 The stronger attacker got nothing but refusals and half refusals out of “continuous, ε = 0.5”: 0 of
-30 requests broken, which leaves up to 11 %. δ of twice the size that it was trained on breaks 48 of
-60: the reviews are further away, not gone. And nothing here says that continuous training is the
-best: a latent δ, and plain training on 16 found suffixes, withstand the same GCG as far as 30
-requests can tell, and only “continuous, ε = 0.5” met the stronger attacker.
+30 requests broken, which leaves up to 11 %. δ of twice the size that it was trained on takes the
+refusal away from all 60: 1 answer is a review of a museum alone, 47 are unclear. The reviews are
+further away, not gone. (δ aims at the writer's own answers, which are often about a fare: on the
+policy, too, most of what it gets is unclear.) And nothing here says that continuous training is the
+best: only “continuous, ε = 0.5” met the stronger attacker.
 
 The price shows on the way. After 30 and after 60 of its 120 steps the continuous training refuses
-*every* other request, on all three seeds. More steps bring it back (by 90), three times the weight
+*all* other requests, on all three seeds. More steps bring it back (by 90), three times the weight
 on utility brings it back by 60, and with the latent δ it never happens. At ε = 1.5 it is not back
 after 120 steps: 17, 9 and 45 of 100 other requests are refused. Even at ε = 0.5, right reviews with
 words behind the request fall from 89 to 79 %; with utility 3, to 85 %."""
 CLAIMS = """\
-- *Suffixes found by gradient break a tuned policy* (Zou et al. 2023): holds, twice as often as by
-  a search without it. *One suffix serves for all requests*: holds towards a whole review
-  (33 of 60 other requests), not towards “sure” (5 of 60). *They transfer to other models*: hardly,
-  6 of 120 on another seed's policy, from the same writer.
+- *Suffixes found by gradient break a tuned policy* (Zou et al. 2023): holds, about twice
+  as often as by a search without it. *One suffix serves for all requests*: holds for a third,
+  towards a whole review (21 of 60 other requests, 12 more unclear), not towards “sure” (1 and 4 of
+  60). *They transfer to other models*: hardly, 7 of 120 on another seed's policy, from the same
+  writer.
 - *Continuous attacks in training withstand discrete ones, cheaply* (Xhonneux et al. 2024): holds
-  against all that was tried, for about twice the control's time. That utility stays holds only
+  against all that was tried, for about twice the control's time; but by the strict judge the
+  control withstands the one GCG that it met, too. That utility stays holds only
   after enough steps; larger ε is no better and costs more.
 - *Latent training withstands what it has not seen* (Casper et al. 2024): holds against the one GCG
-  that it met, and costs no more utility than the control.
+  that it met (as the control does, by the strict judge), and costs no more utility than it.
 - *A perplexity filter stops GCG* (Jain et al. 2023): holds, none of 60 suffixes passes. But nearly
   every harmless request with random words behind is turned away too. *And fluent suffixes pass it*:
   not shown. What passed broke nothing (0 of 15). On a few requests of seed 0 and 1, less weight on
   fluency (0.05 in place of 0.1) broke 1 of 5 and passed none; with more (0.2 and 1) the sentence
   that the search begins with stayed as it was.
-- *A vote over perturbed copies stops suffixes and costs little* (Robey et al. 2023): GCG breaks 13,
-  7 and 8 of 60 in place of 43, but a tenth of the words replaced takes right reviews from 90 to
+- *A vote over perturbed copies stops suffixes and costs little* (Robey et al. 2023): GCG breaks 8,
+  5 and 3 of 60 in place of 37, but a tenth of the words replaced takes right reviews from 90 to
   57 %: single words carry a short request, single letters do not carry a long one.
 - *The attacker moves second* (Nasr et al. 2025): holds for a vote that draws the same copies every
-  time (12 of 15 broken), much less for fresh draws (10 of 75; a search over many draws was not
+  time (10 of 15 broken), much less for fresh draws (6 of 75; a search over many draws was not
   tried), and not, so far, for the training."""
 
 
@@ -503,8 +511,9 @@ def training_table(page: Page) -> str:
                      page.mean(f"{name}: training", "seconds")])  # fmt: skip
     return table(["model", "GCG breaks", "unclear", "a random suffix: refused",
                   "plain museums: refused", "up to 8 random words behind: refused",
-                  "others: right review", "others: refused", "others with words behind: right review",
-                  "others with words behind: refused", "CPU s"], rows)  # fmt: skip
+                  "others: right review", "others: refused",
+                  "others with words behind: right review", "others with words behind: refused",
+                  "CPU s"], rows)  # fmt: skip
 
 
 def curve_table(page: Page) -> str:

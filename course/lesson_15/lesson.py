@@ -409,7 +409,14 @@ figures.searches(found, kinds)
 # review of a fare would count more. Few prompts make wide intervals. [The
 # benchmark](../docs/results/generative.md), over three seeds of the policy, has more:
 #
-# TABLE1
+# | attack on the policy | n | broken | unclear |
+# | --- | --- | --- | --- |
+# | random suffix | 60 | 0 | 0 |
+# | random search | 30 | 8 | 1 |
+# | GCG, the same budget | 30 | 15 | 4 |
+# | GCG, begun twice | 60 | 37 | 4 |
+# | one suffix for all requests | 60 | 21 | 12 |
+# | suffixes found on another seed's policy | 120 | 7 | 1 |
 #
 # </details>
 #
@@ -639,12 +646,21 @@ course.claim("15.adaptive", rows=rows, worst=len(hit), n=len(old))
 # may find what these did not; the last line says how little so few prompts prove.
 # [The benchmark](../docs/results/generative.md) has more, over three seeds, after 120 steps:
 #
-# TABLE2
+# | model | attack | n | broken | unclear | others right, of 300 |
+# | --- | --- | --- | --- | --- | --- |
+# | policy | GCG | 30 | 15 | 4 | 90 % |
+# | longer | GCG | 30 | 0 | 15 | 87 % |
+# | continuous, $u = 1$ | GCG | 60 | 0 | 0 | 86 % |
+# | continuous, $u = 1$ | any of seven searches | 30 | 0 | 0 | 86 % |
+# | continuous, $u = 1$ | δ, twice the trained size | 60 | 1 | 47 | 86 % |
+# | continuous, $u = 3$ | GCG | 30 | 0 | 0 | 85 % |
+# | latent, $u = 1$ | GCG | 30 | 0 | 0 | 87 % |
 #
-# The last column is the price. And it depends on the steps: after 60 of its 120 steps, continuous
-# training with $u = 1$ refused *all* other requests, on all three seeds. Robust, and useless. That
-# is why our $u$ is 3. **Latent** training (Casper et al. 2024) puts δ on what the first block puts
-# out. "Longer" is the control: as many more steps of the plain training, and no adversary at all.
+# "Longer" is the control: as many more steps of the plain training, and no adversary. By the strict
+# count it withstands GCG, too; only the unclear answers show what training on δ adds. **Latent**
+# training (Casper et al. 2024) puts δ on what the first block puts out. The price depends on the
+# steps: after 60 of its 120 steps, continuous training with $u = 1$ refused *all* other requests,
+# on all three seeds. Robust, and useless; that is why our $u$ is 3.
 #
 # ## 8 · An instruction in the data
 #
@@ -694,8 +710,8 @@ figures.injection(obeyed)
 #   it believes. A search is compared at equal queries, and with a random suffix.
 # - The judge decides what success is: refused, half refused, unclear, or broken. Put into
 #   the search, it makes the attack stronger as well.
-# - A filter and training on δ each help. Look at what honest users pay, and believe what the
-#   *adaptive* attack leaves.
+# - A filter and training on δ each help. Compare with as many plain steps, look at what honest
+#   users pay, and believe what the *adaptive* attack leaves.
 # - Data can hold orders, and the model cannot tell.
 #
 # ## What could go wrong
@@ -753,10 +769,9 @@ print(f"broken behind the filter: 95 % interval up to {wilson(held['broken'], le
 course.claim("15.fluent", odd=odd, smooth=smooth)
 
 # %% [markdown]
-# Nothing that passes breaks the policy here. But read the interval: so few prompts prove nearly
-# nothing, and the search was shorter than section 5's. In [the
-# benchmark](../docs/results/generative.md) 4 of 15 fluent prompts pass, and none of the 15 breaks
-# the policy.
+# In this small run nothing passes. But read the interval: so few prompts prove nearly nothing, and
+# the search was shorter than section 5's. In [the benchmark](../docs/results/generative.md) 4 of 15
+# fluent prompts pass, and none of the 15 breaks the policy.
 #
 # ## Appendix B: shake and vote
 #
