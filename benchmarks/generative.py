@@ -422,8 +422,8 @@ CLAIMS = """\
 - *A perplexity filter stops GCG* (Jain et al. 2023): holds, none of 60 suffixes passes. But nearly
   every harmless request with random words behind is turned away too. *And fluent suffixes pass it*:
   not shown. What passed broke nothing (0 of 15). On a few requests of seed 0 and 1, less weight on
-  fluency (0.05 in place of 0.1) broke 1 of 5 and passed none; with more (0.2 and 1) the sentence
-  that the search begins with stayed as it was.
+  fluency (0.05 in place of 0.1) broke 1 of 5 by the generous judge and passed none; with more (0.2
+  and 1) the sentence that the search begins with stayed as it was.
 - *A vote over perturbed copies stops suffixes and costs little* (Robey et al. 2023): GCG breaks 8,
   5 and 3 of 60 in place of 37, but a tenth of the words replaced takes right reviews from 90 to
   57 %: single words carry a short request, single letters do not carry a long one.
