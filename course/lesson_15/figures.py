@@ -150,7 +150,7 @@ def defended(after, useful):
         for k, name in enumerate(after):
             ax.plot(useful[name]["right"], k, "o", color="#222222", markersize=8,
                     markerfacecolor="white", label="others answered right" if not k else None)
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=8)
     shown = "; ".join(f"{name}: {k}, others right {useful[name]['right']:.0%}"
                       for name, k in after.items())  # fmt: skip
     fig.alt = f"Answers to attacked requests, by model. {shown}."
