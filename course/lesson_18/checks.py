@@ -189,8 +189,8 @@ _LEAKS = [
     (dict(early=_where(lambda day: day <= 3), clicks=_honest, late=_where(lambda day: day > 3)),
      ["early", "late"]),  # who looks at the rows of one day sees one of them
     (dict(clicks=_honest, whole=_whole, rate=_rate), ["whole"]),
-    (dict(zeal=_evening, clicks=_honest, again=_next), ["zeal", "again"]),
     (dict(shown=_shown, last=_last, rate=_rate), ["shown"]),
+    (dict(zeal=_evening, clicks=_honest, again=_next), ["zeal", "again"]),
 ]
 
 

@@ -31,8 +31,9 @@ CLAIMS = {
     ),
     "18.reword": Claim(
         "Reworded bad items are seen by several times as many users as with random synonyms of "
-        "the same number, by at least 3 per cent more, and by more than with one lie. `promote_text` "
-        "reaches, in every item, the opinion of the library's `promote`, or at most 0.02 less.",
+        "the same number, by at least 3 per cent more, and by more than with one lie. "
+        "`promote_text` reaches, in every item, the opinion of the library's `promote`, or at most "
+        "0.02 less.",
         lambda earned, reached: all(a > b - 0.02 for a, b in reached)
         and earned["reworded"] > earned["random synonyms"] + 3
         and earned["reworded"] > 2.5 * earned["random synonyms"]
@@ -70,8 +71,10 @@ CLAIMS = {
     "18.start": Claim(
         "One lie gives an item without praise the same opinion from each reader, within 0.05. But "
         "the standard reader, and with equal words too, begins with praise in one bad item, where "
-        "`robust` reads none; and at the opinion 0.4 the trees of `robust` give the lowest P(click).",
-        lambda lied, worth: worth["robust"] < min(worth["clean"], worth["equal"]) and max(row[1] for row in lied["clean"]) > 0.4
+        "`robust` reads none; and at the opinion 0.4 the trees of `robust` give the lowest "
+        "P(click).",
+        lambda lied, worth: worth["robust"] < min(worth["clean"], worth["equal"])
+        and max(row[1] for row in lied["clean"]) > 0.4
         and all(max(row[0] for row in lied[name]) > 0.2 for name in ("clean", "equal"))
         and max(row[0] for row in lied["robust"]) < 0.1
         and all(abs(row[1] - 0.25) < 0.05 for rows in lied.values() for row in rows

@@ -11,7 +11,7 @@
 # - be a seller who rewords, stuffs or lies, and count how many users see the item then;
 # - prove by counting what a defence stops; tell what it makes rarer, and what it cannot see.
 #
-# **Time** {{TIME}} About 73 minutes for you: 29 of reading, 44 of exercises. The appendix (a budget
+# **Time** {{TIME}} About 75 minutes for you: 29 of reading, 46 of exercises. The appendix (a budget
 # of words, and real shops) is 8 minutes more and optional.
 #
 # **Before** Lesson 06 (word substitution) and lesson 08 (adversarial training). Lesson 11
@@ -64,8 +64,8 @@ figures.parts()
 # - \text{thrift}\cdot\log(\text{price}/20)/0.5 - 2.5.$$
 #
 # The bracket is 1 where the user likes this kind of item, else 0; *thrift* is how much a high price
-# repels this user. The ranker sees no quality, no taste and no thrift. It has texts, kinds, prices, and a **log** of
-# what was shown on which day, and whether it was clicked.
+# repels this user. The ranker sees no quality, no taste and no thrift. It has texts, kinds, prices,
+# and a **log** of what was shown on which day, and whether it was clicked.
 
 # %%
 shop = market(seed=0)
@@ -291,12 +291,12 @@ for quality in (1, 0):
 #
 # Whoever rewords says the same as before. So a ranking that moves made a mistake.
 #
-# ### Exercise 18.3: a seller who rewords · ●●○ · 12 min
+# ### Exercise 18.3: a seller who rewords · ●●○ · 14 min
 #
 # Complete `promote_text(score, text, options, most)`. `score(texts)` takes a *list* of texts and
 # returns what each would earn, one number per text. `options[i]` has what may stand in place of
-# word `i`, perhaps nothing: a word without options stays. The result is `(text, score)`: a rewording
-# in which at most `most` words have changed, and what it earns.
+# word `i`, perhaps nothing: a word without options stays. The result is `(text, score)`: a
+# rewording in which at most `most` words have changed, and what it earns.
 #
 # 1. Ask for each replacement alone, in the text as it was.
 # 2. The words take turns, from the one whose best replacement earns most to the one whose best
@@ -310,7 +310,7 @@ for quality in (1, 0):
 # <details><summary>Hint</summary>
 #
 # `replace(text, {i: new})` is the text with word `i` replaced, and it takes several at once:
-# `replace(text, chosen | {i: new})` tries one more. `np.argmax(earned)` is where the highest stands.
+# `replace(text, chosen | {i: new})` tries one more. `np.argmax(earned)`: where the highest stands.
 #
 # </details>
 
@@ -532,7 +532,7 @@ print(f"{tried} replacements, of which {changed} change the form")
 course.claim("18.invariant", changed=changed, tried=tried)
 
 # %% [markdown]
-# And the limits stand in the same sentence. A lie leads to a text with another form: it *says*
+# The limits are as exact. A lie leads to a text with another form: it *says*
 # something else. So does a synonym that the groups do not have, and a typo. **Invariance stops what
 # means the same. A lie does not mean the same, and a reader that ignored it would ignore honest
 # praise too.** What stops lies is somebody who checks: moderation, or the clicks of buyers later.
@@ -551,17 +551,17 @@ for name in every:
 course.claim("18.start", lied=lied, worth=worth)
 
 # %% [markdown]
-# All believe the lie. But the item that begins with praise, because a reader takes one of its lines
-# for praise, ends higher; `robust` makes no such mistake. And the trees of `robust` give one opinion
-# between the honest ones less than the others do.
+# All believe the lie. But an item of which a reader takes one line for praise begins higher, and so
+# ends higher; `robust` makes no such mistake here. And the trees of `robust` give less for the same
+# opinion, which is what two lies reach, so that these too earn less.
 #
 # ## 8 · The program
 #
 # `make recommender` starts the program on this market: a page where a user gets a list and sees
 # why, where a seller tries a text and sees its place before and after, and where the ranker is
 # trained anew. Its reader is `reviews-robust` with words made equal, so the seller's button *Reword
-# it*, which is `promote`, finds nothing to change. With `reviews-clean` and the words as they are it
-# does: `make recommender ARGS="--reader reviews-clean --plain"`.
+# it*, which is `promote`, finds nothing to change. With `reviews-clean` and the words as they are
+# it does: `make recommender ARGS="--reader reviews-clean --plain"`.
 #
 # ## Recap
 #
@@ -573,8 +573,8 @@ course.claim("18.start", lied=lied, worth=worth)
 # - **Rewording, stuffing and lying** are three things. The control of rewording is random synonyms
 #   of the same number.
 # - **Adversarial training** takes a part of the gain (FGM: most of it here, about three fifths over
-#   three markets) or nearly all (`robust`, trained against words); **words made equal** stop rewording exactly, and
-#   a lie not at all.
+#   three markets) or nearly all (`robust`, trained against words); **words made equal** stop
+#   rewording exactly, and a lie not at all.
 #
 # ## What could go wrong
 #
