@@ -8,11 +8,11 @@
 # - write a search for words that break the policy of a language model (GCG), and check it against
 #   brute force, a random search and a random suffix;
 # - write a judge that is not fooled by an answer that begins with "sure", and use it in the attack;
-# - defend the model by a filter and by adversarial training, and attack the defences;
+# - defend the model by adversarial training, and attack the defence;
 # - see why an instruction in the data is an attack.
 #
-# **Time** {{TIME}} About 80 minutes for you: reading 42, exercises 38. The appendices (fluent
-# suffixes, a vote with exercise 15.5, a real model) take about 25 more; nothing builds on them.
+# **Time** {{TIME}} About 73 minutes for you: reading 35, exercises 38. The appendices (a
+# filter, a vote with exercise 15.5, a real model) take about 30 more; nothing builds on them.
 #
 # **Before** Lessons 02, 04, 06 and 08.
 
@@ -420,57 +420,15 @@ figures.searches(found, kinds)
 #
 # </details>
 #
-# ## 6 · First defence: does the prompt look odd?
+# ## 6 · A defence: train against it
 #
-# A language model can tell how odd a prompt is, by its **perplexity**: $e$ to the mean loss of the
-# prompt's own words. A **filter** (Jain et al. 2023) turns away what is above a limit. The limit is
-# chosen on harmless prompts, for a share of false alarms. Here half of them are a bare request,
-# half have a sentence of the world behind it; `writer` without a policy is the reader.
-#
-# ### Prediction 15.b: through the filter
-
-# %%
-guess = course.predict("15.b", "share of GCG's prompts that pass a filter with 5 % false alarms",
-                       low=0, high=1)
-
-# %%
-from advlib.generative import PerplexityFilter
-
-usual = [r.text for kind in (None, "sentence") for r in requests(100, seed=21, behind=kind)]
-look = PerplexityFilter.fit(writer, usual, 0.05)
-guess.reveal(sum(look.passes(attacked)) / n)
-alarms = {}
-for kind in (None, "sentence", "words"):
-    fresh = [r.text for r in requests(100, seed=22, behind=kind)]
-    alarms[kind or "nothing"] = round(1 - sum(look.passes(fresh)) / len(fresh), 3)
-print(f"limit {look.limit:.1f}; false alarms by what stands behind a request: {alarms}")
-
-# %% [markdown]
-# Suffixes are word salad, and a language model knows. The 5 % hold for the mixture of both kinds of
-# harmless prompts together: the bare requests raise fewer alarms, those with a sentence more.
-#
-# Behind harmless prompts with random *words* the filter is useless, for there everything looks odd:
-# a filter knows what its harmless prompts looked like.
-
-# %%
-odd = look.perplexity(attacked)
-course.claim("15.filter", odd=odd, alarms=alarms, limit=look.limit)
-figures.perplexities(look.perplexity(usual), odd, look.limit)
-
-# %% [markdown]
-# *The figure: perplexity of harmless prompts and of attacked ones; the line is the filter's limit.*
-#
-# <details><summary>What you should see</summary>
-#
-# GCG's prompts lie far to the right of all harmless ones.
-#
-# </details>
-#
-# An attacker who knows the filter makes it a part of his search, and looks for *fluent* suffixes:
-# an **adaptive** attack, made for the defence that it meets. Appendix A does that, and appendix B
-# has a third defence.
-#
-# ## 7 · Second defence: train against it
+# The first idea is a **filter**: turn away the prompts that look odd to a language model. It stops
+# these suffixes: in [the benchmark](../docs/results/generative.md) none of 60 passes. But that is
+# not enough. The same filter turns away 98 % of the harmless requests with random words behind. Of
+# 15 suffixes that were searched for with the filter in mind 4 pass (none of the 15 got a review of
+# a museum). And the model behind the filter is as weak as before.
+# <a href="#Appendix-A:-the-perplexity-filter">Appendix A</a> measures a filter, and appendix B a
+# vote over changed copies of the prompt. Here we change the model.
 #
 # Adversarial training (lesson 08) needs an attack on every batch, and GCG takes a thousand queries
 # for *one* prompt. The way out: attack the **embeddings**, where the gradient is exact and a few
@@ -565,12 +523,12 @@ for name, model in (("policy", policy), ("continuous", strong)):
 # Read both columns. The trained model writes better than before; why was not tested. Perhaps it is
 # because `rows_to_learn` keeps only answers that the judge calls right, so it has practised those.
 #
-# ### Prediction 15.c: GCG against the trained model
+# ### Prediction 15.b: GCG against the trained model
 #
 # Search again, on the trained model, with the same budget.
 
 # %%
-guess = course.predict("15.c", "share of requests that GCG breaks on the trained model",
+guess = course.predict("15.b", "share of requests that GCG breaks on the trained model",
                        low=0, high=1)
 
 # %%
@@ -606,11 +564,11 @@ figures.defended(after, useful)
 # ### An attack made for the defence
 #
 # Before you believe it: what would an attacker do who knows this defence? He changes the attack
-# until it fits, and many a published defence has fallen to just that. He tries the suffixes that
-# broke the policy (do they **transfer**?), and starts GCG from them instead of from "! ! !"; **one
-# suffix for all** requests; and, because a masked gradient stops GCG and not a search without one
-# (lesson 07), random search. Each has fewer steps, to save time. A prompt counts as broken if *any*
-# attack breaks it.
+# until it fits (an **adaptive** attack), and many a published defence has fallen to just that. He
+# tries the suffixes that broke the policy (do they **transfer**?), and starts GCG from them instead
+# of from "! ! !"; **one suffix for all** requests; and, because a masked gradient stops GCG and not
+# a search without one (lesson 07), random search. Each has fewer steps, to save time. A prompt
+# counts as broken if *any* attack breaks it.
 
 # %%
 less = budget | dict(steps=profile.pick(10, 60))
@@ -662,7 +620,7 @@ course.claim("15.adaptive", rows=rows, worst=len(hit), n=len(old))
 # steps: after 60 of its 120 steps, continuous training with $u = 1$ refused *all* other requests,
 # on all three seeds. Robust, and useless; that is why our $u$ is 3.
 #
-# ## 8 · An instruction in the data
+# ## 7 · An instruction in the data
 #
 # So far the user was the attacker. Now the user is honest, and asks about a text that somebody else
 # wrote: a web page, a mail. A language model reads one row of words. Nothing in it says which words
@@ -710,8 +668,8 @@ figures.injection(obeyed)
 #   it believes. A search is compared at equal queries, and with a random suffix.
 # - The judge decides what success is: refused, half refused, unclear, or broken. Put into
 #   the search, it makes the attack stronger as well.
-# - A filter and training on δ each help. Compare with as many plain steps, look at what honest
-#   users pay, and believe what the *adaptive* attack leaves.
+# - Training on δ helps. Compare with as many plain steps, look at what honest users pay, and
+#   believe what the *adaptive* attack leaves.
 # - Data can hold orders, and the model cannot tell.
 #
 # ## What could go wrong
@@ -742,16 +700,65 @@ figures.injection(obeyed)
 #   Applications with Indirect Prompt Injection*, 2023, arXiv 2302.12173.
 #
 # > **Ethics** Threat model: the attacker knows the weights, adds words to the prompt, and wants a
-# > review of a museum; in section 8 he writes a text that the model will read. The policy is
+# > review of a museum; in section 7 he writes a text that the model will read. The policy is
 # > harmless on purpose, and the attack is old and public. The same code on a deployed model can
 # > make it say what hurts people. Use it on models that are yours, or whose owner asked you to;
 # > report what you find to the owner first; publish the defence with the attack.
 
 # %% [markdown]
-# ## Appendix A: through the filter
+# <a id="Appendix-A:-the-perplexity-filter"></a>
 #
-# `fluency` is the weight of the prompt's loss under the reader, and now the attacker's judge sees
-# the model *behind* the filter, which refuses what looks odd.
+# ## Appendix A: the perplexity filter
+#
+# A language model can tell how odd a prompt is, by its **perplexity**: $e$ to the mean loss of the
+# prompt's own words. A **filter** (Jain et al. 2023) turns away what is above a limit. The limit is
+# chosen on harmless prompts, for a share of false alarms. Here half of them are a bare request,
+# half have a sentence of the world behind it; `writer` without a policy is the reader.
+#
+# ### Prediction 15.c: through the filter
+
+# %%
+guess = course.predict("15.c", "share of GCG's prompts that pass a filter with 5 % false alarms",
+                       low=0, high=1)
+
+# %%
+from advlib.generative import PerplexityFilter
+
+usual = [r.text for kind in (None, "sentence") for r in requests(100, seed=21, behind=kind)]
+look = PerplexityFilter.fit(writer, usual, 0.05)
+guess.reveal(sum(look.passes(attacked)) / n)
+alarms = {}
+for kind in (None, "sentence", "words"):
+    fresh = [r.text for r in requests(100, seed=22, behind=kind)]
+    alarms[kind or "nothing"] = round(1 - sum(look.passes(fresh)) / len(fresh), 3)
+print(f"limit {look.limit:.1f}; false alarms by what stands behind a request: {alarms}")
+
+# %% [markdown]
+# Suffixes are word salad, and a language model knows. The 5 % hold for the mixture of both kinds of
+# harmless prompts together: the bare requests raise fewer alarms, those with a sentence more.
+#
+# Behind harmless prompts with random *words* the filter is useless, for there everything looks odd:
+# a filter knows what its harmless prompts looked like.
+
+# %%
+odd = look.perplexity(attacked)
+course.claim("15.filter", odd=odd, alarms=alarms, limit=look.limit)
+figures.perplexities(look.perplexity(usual), odd, look.limit)
+
+# %% [markdown]
+# *The figure: perplexity of harmless prompts and of attacked ones; the line is the filter's limit.*
+#
+# <details><summary>What you should see</summary>
+#
+# GCG's prompts lie far to the right of all harmless ones.
+#
+# </details>
+#
+# ### Fluent suffixes
+#
+# An attacker who knows the filter makes it a part of his search, and looks for *fluent* suffixes:
+# an adaptive attack again. `fluency` is the weight of the prompt's loss under the reader, and now
+# the attacker's judge sees the model *behind* the filter, which refuses what looks odd.
 
 # %%
 from course.lesson_15.frames import Filtered
