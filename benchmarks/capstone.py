@@ -101,7 +101,7 @@ def own(data, seconds: dict[str, float]) -> None:
     attacks = {"control": control(ATTACK), "attack": ATTACK, "adaptive": ADAPTIVE}
     rows, outcomes = {}, {}
     for name, victim in {"plain": plain, "patched": patched, "defended": defended}.items():
-        rows[name], outcomes[name] = measured(victim, test, attacks)
+        rows[name], outcomes[name] = measured(victim, test, attacks, search=name == "plain")
         print(name, [(row["name"], row["hits"]) for row in rows[name]], flush=True)
     names = data["test"].features["label"].names
     if not (OUT / "pairs.csv").is_file():
@@ -139,8 +139,11 @@ def publish(command: str) -> None:
              for name, card in cards.items()}  # fmt: skip
     (ROOT / "course" / "lesson_20" / "worked.json").write_text(
         json.dumps({"own": own, "cards": shown}, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    names = [row["name"] for row in own["models"]["defended"]]
-    rows = [[name, *(interval(row) for row in found)] for name, found in own["models"].items()]
+    names = ["clean", "control", "random search", "attack", "adaptive", "worst"]
+    found = {model: {row["name"]: row for row in rows} for model, rows in own["models"].items()}
+    rows = [[model, *(interval(row[name]) if name in row else "–" for name in names)]
+            for model, row in found.items()]  # fmt: skip
+    asked = found["plain"]["attack"]["queries"]
     attacks = [*cards["plain"]["rows"], cards["plain"]["worst case"]]
     others = [[name, *(interval(row) for row in [*card["rows"], card["worst case"]])]
               for name, card in cards.items()]  # fmt: skip
@@ -153,7 +156,9 @@ read as one, `defended` a model trained with two or more read as one.
 
 {table(["model", *names], rows)}
 
-n = {own["models"]["plain"][0]["n"]} test texts, 95 % Wilson intervals. Plain model, texts that \
+n = {own["models"]["plain"][0]["n"]} test texts, 95 % Wilson intervals. `control` is one random \
+change of as many words; `random search`, on the plain model only, tries such changes with as many \
+queries as the attack takes on average ({asked:.1f}, rounded up). Plain model, texts that \
 withstand so many queries: {", ".join(f"{b['queries']}: {b['hits']}" for b in best)}. \
 {kept["hits"]} of {kept["n"]} pairs keep their label \
 [{kept["low"]:.1%}, {kept["high"]:.1%}], by {kept["judges"]} judge. CPU seconds: \

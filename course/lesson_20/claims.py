@@ -28,8 +28,14 @@ CLAIMS = {
         lambda again, unchecked: again and unchecked,
     ),
     "20.control": Claim(
-        "The attack beats chance by more than 20 points, and by more than the control's interval.",
+        "The attack beats one random change by more than 20 points, and by more than the control's "
+        "interval.",
         lambda gain, clear: gain > 0.2 and clear,
+    ),
+    "20.search": Claim(
+        "It does not beat random search with as many queries; the worst of both, text by text, is "
+        "lower than each.",
+        lambda gain, clear, both: not clear and abs(gain) < 0.15 and both[2] < min(both[:2]),
     ),
     "20.best": Claim(
         "With more queries never more texts withstand; few queries do little, and 80 about as much "
