@@ -19,7 +19,7 @@ ROWS = {"clean": ("#444444", ""), "control": (GREY, "//"), "attack": (RED, ""),
 def steps():
     """The parts of a project in their order, and the file that each one fills."""
     parts = [("threat model", "an object and\na sentence", "own.json"),
-             ("control", "chance with\nthe same budget", "own.json"),
+             ("control", "chance, with\nas many queries", "own.json"),
              ("attack", "keeps the best,\nbeats the control", "own.json"),
              ("pairs", "fifty, read\nby people", "pairs.csv"),
              ("defence", "attacked by who\nhas read it", "own.json"),
@@ -75,7 +75,8 @@ def budgets(best, control, search, queries, n):
     with plots.style():
         fig, ax = plots.figure(5.6, 3.0)
         ax.axhspan(control["low"], control["high"], color=GREY, alpha=0.25, lw=0)
-        ax.axhline(control["accuracy"], color=GREY, linestyle="--", label="control, one random change")
+        ax.axhline(control["accuracy"], color=GREY, linestyle="--",
+                   label="control, one random change")
         ax.plot([b["queries"] for b in best], [b["hits"] / n for b in best], marker="o",
                 color=RED, label="attack, the best of all so far")
         ax.plot([queries], [search["accuracy"]], marker="X", markersize=10, color=BLUE,

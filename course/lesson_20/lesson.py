@@ -238,8 +238,8 @@ figures.budgets(best, plain["control"], plain["random search"],
 # ## 4 · A defence, and somebody who has read it
 #
 # The attack writes letters three times or more. English does not. So let the tokenizer read **three
-# or more equal letters in a row as one**. It needs no training, and as a rule of the tokenizer it is
-# saved as text with the model and works in whatever loads it.
+# or more equal letters in a row as one**. That needs no training, and as a rule of the tokenizer it
+# is saved as text with the model and works in whatever loads it.
 
 # %%
 patched = workshop.squeezed(victim, 3)
@@ -543,7 +543,8 @@ figures.explore_kappa()
 
 # %%
 worked = workshop.WORKED
-print(f"{worked['own']['threat model']}, {worked['own']['training texts']} texts to train on")
+print(f"{worked['own']['threat model']}, {worked['own']['training texts']} texts to train "
+      f"on, {worked['own']['models']['plain'][0]['n']} to attack")
 for name, found in worked["own"]["models"].items():
     print(f"{name:9}" + "  ".join(f"{row['name']} {row['accuracy']:.1%}" for row in found))
 judged = worked["own"]["pairs"]
@@ -570,9 +571,21 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # course capstone check my_project       says what is missing, a sentence each
 # ```
 #
-# The check is not a teacher. It computes every interval again, compares digests, and asks whether
-# the worst case is one. Let us see what it says of a new folder, and of one with this page's
-# numbers in it:
+# The check computes every interval again, compares digests, and asks whether the worst case is one.
+# The numbers are in `own.json`: for each model a list of rows, and each row has `name`, `threat
+# model`, `n`, `hits` (right texts), `accuracy`, and `low` and `high` of Wilson's interval. You need
+# not write them by hand. For your own model and file, with your own `attack` and `adaptive`:
+#
+# ```python
+# model = advlib.load_classifier("FOLDER OF THE MODEL")
+# data = advlib.load_text("train.csv", test="test.csv", test_size=200)["test"]
+# rows, outcomes = workshop.table(model, data, {"control": workshop.control(attack),
+#                                               "attack": attack}, search=True)
+# ```
+#
+# The defended model's dictionary has `"adaptive": adaptive`, too. `workshop.control` and `search`
+# work for every attack that inherits from `WordAttack`. Here is a new folder, and one with this
+# page's numbers in it:
 
 # %%
 project = capstone.start(Path(tempfile.mkdtemp()) / "my_project")
@@ -592,13 +605,15 @@ course.claim("20.check", empty=empty, missing=missing)
 
 # %% [markdown]
 # What is left is what only you can do: evaluate both models, one of them twice; let people judge
-# the pairs; write the report. The order that works:
+# the pairs; write the report. When the column "judge NAME" is filled in,
+# `capstone.judged(capstone.read_pairs(project / "pairs.csv"))` is what belongs under `pairs` in
+# `own.json`. The order that works:
 #
 # 1. **Data and labels.** A file with `text` and `label`, whose licence you have read. Set the test
 #    texts aside first. `advlib run --data FILE` trains a plain and an adversarially trained model.
 # 2. **Threat model.** The sentence first. Ask somebody whether it is what a real attacker would do.
-# 3. **Control and attack** on the plain model, on 100 texts or more. No lead over the control: stop
-#    and mend the attack.
+# 3. **Controls and attack** on the plain model, on 100 texts or more. No lead over the control: stop
+#    and mend the attack. None over random search: look for a better search, and say so.
 # 4. **Pairs**, now. If a third of the labels are lost, all later numbers are about something else.
 # 5. **Defence**, then the **adaptive attack**. Give it as much time as the defence had.
 # 6. **Cards.** `advlib evaluate MODEL --data … --test … --protocol text --out my_project/plain`,
@@ -608,15 +623,18 @@ course.claim("20.check", empty=empty, missing=missing)
 #    There always is one.
 #
 # Weights stay out of the folder, and nothing in it may be a pickle. A defended model that is only
-# weights and a tokenizer, like the one above, can be handed on to others and attacked by them.
+# weights and a tokenizer, like the one above, can be handed on to others and attacked by them: the
+# course keeps a [board](../docs/board.md) of defences and attacks, which `advlib board verify`
+# computes again from their files.
 #
 # ## Recap
 #
 # - A threat model is an object whose repr says it, and a sentence. An attack is a part of it.
-# - The control has the same budget; an attack must beat it by more than the control's interval. An
-#   attack keeps the best, so its curve over the budget never rises.
+# - One random change shows what chance does, random search with as many queries what the search is
+#   worth. A lead counts beyond the control's interval. An attack keeps the best, so its curve over
+#   the budget never rises.
 # - A defence is judged by the attack of somebody who has read it. Look for what gets through. Where
-#   nothing can, count and say so: that is a certificate, for this threat model.
+#   nothing can, count and say so: a certificate, for this threat model.
 # - A digest seals what should be equal. Another process must find it again.
 # - People judge fifty pairs: the share kept, with its interval, corrects the number. Kappa falls
 #   where nearly all is kept, so give agreement beside it.
