@@ -324,8 +324,8 @@ def _order(model: str, rows: dict[str, dict]) -> list[str]:
 def _searched(rows: dict[str, dict]) -> list[str]:
     """Whether chance with as many queries does as much as the attack: no fault, but to be known."""
     if not {"attack", "random search"} <= {name for name, row in rows.items() if _whole(row)}:
-        return ["Random search with as many queries as the attack was not measured, so nobody knows "
-                "what the attack's search is worth."]  # fmt: skip
+        return ["Random search with as many queries as the attack was not measured, so it is not "
+                "known what the attack's search is worth."]  # fmt: skip
     attack, chance = rows["attack"], rows["random search"]
     if attack["hits"] / attack["n"] >= wilson(chance["hits"], chance["n"])[0]:
         return ["The attack does not beat random search with as many queries by more than its "

@@ -17,6 +17,8 @@ def _worked(models, judged):
            for name, found in rows.items()}  # fmt: skip
     return (intervals and judged["n"] >= 50
             and acc["plain"]["attack"] < rows["plain"]["control"]["low"]
+            and (rows["plain"]["random search"]["low"] < acc["plain"]["attack"]
+                 < acc["plain"]["random search"] < acc["plain"]["attack"] + 0.1)
             and acc["patched"]["adaptive"] < acc["patched"]["attack"] - 0.2
             and acc["defended"]["worst"] > acc["patched"]["worst"] + 0.2)  # fmt: skip
 
@@ -85,9 +87,9 @@ CLAIMS = {
         and all(low <= value <= high for value, low, high in spans.values()),
     ),
     "20.worked": Claim(
-        "On real questions, too: the attack beats its control; the adaptive attack takes more than "
-        "20 points that the first one left to the patched model; and the model trained on squeezed "
-        "text keeps more than 20 points above that.",
+        "On real questions, too: the attack beats one random change, random search not clearly; "
+        "the adaptive attack takes more than 20 points that the first one left to the patched "
+        "model; and the model trained on squeezed text keeps more than 20 points above that.",
         lambda models, judged: _worked(models, judged),
     ),
     "20.check": Claim(

@@ -557,12 +557,14 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # %% [markdown]
 # The story repeats itself. The first defence (`patched`, three letters are one) looks finished
 # until the adaptive attack comes; the second (`defended`, trained with two letters read as one)
-# holds, as it must, and costs nothing that 200 texts could show. Then the honest part. In the last
-# lines of the output, `Typos` leaves both models half of the texts: whoever slips, and does not
-# stretch, is not stopped at all. One reader judged the fifty pairs, once, and not blind. That
-# reader found no changed word that hid the meaning; the three that got a no have a label in the
-# data that does not fit the original either. A second judge is missing, and `course capstone check`
-# says so. Each card has 100 texts, so its intervals reach up to 10 points to each side.
+# holds, as it must, and costs nothing that 200 texts could show. Then the honest part. The attack
+# is less than 10 points ahead of random search, which is within the interval, so its search is
+# worth little here, too. In the last lines of the output, `Typos` leaves both models half of the
+# texts: whoever slips, and does not stretch, is not stopped at all. One reader judged the fifty
+# pairs, once, and not blind. That reader found no changed word that hid the meaning; the three
+# that got a no have a label in the data that does not fit the original either. A second judge is
+# missing, and `course capstone check` says so. Each card has 100 texts, so its intervals reach up
+# to 10 points to each side.
 #
 # ## 8 · Your own
 #
@@ -612,8 +614,8 @@ course.claim("20.check", empty=empty, missing=missing)
 # 1. **Data and labels.** A file with `text` and `label`, whose licence you have read. Set the test
 #    texts aside first. `advlib run --data FILE` trains a plain and an adversarially trained model.
 # 2. **Threat model.** The sentence first. Ask somebody whether it is what a real attacker would do.
-# 3. **Controls and attack** on the plain model, on 100 texts or more. No lead over the control: stop
-#    and mend the attack. None over random search: look for a better search, and say so.
+# 3. **Controls and attack** on the plain model, on 100 texts or more. No lead over one random
+#    change: stop and mend the attack. None over random search: try a better search, and say so.
 # 4. **Pairs**, now. If a third of the labels are lost, all later numbers are about something else.
 # 5. **Defence**, then the **adaptive attack**. Give it as much time as the defence had.
 # 6. **Cards.** `advlib evaluate MODEL --data … --test … --protocol text --out my_project/plain`,
@@ -645,8 +647,8 @@ course.claim("20.check", empty=empty, missing=missing)
 #   defence is no test. Let somebody else attack.
 # - **The threat model shrinks with the results.** "Two letters" quietly leaves it, because the
 #   defence cannot do that. Write it down before you measure, with the date.
-# - **The control is weaker than it need be**: fewer words, other candidates. Then everything beats
-#   it.
+# - **The control is weaker than it need be**: fewer words, other candidates, fewer queries. Then
+#   everything beats it.
 # - **The test texts taught the defence.** Choosing among ten defences by the test accuracy is
 #   training on it. Use the validation texts.
 # - **Judges see the model's answer, or each other's.** People tend to agree with what they see.
