@@ -21,7 +21,7 @@ import json
 import re
 from pathlib import Path
 
-from advlib.app.gate import Policy, Unreadable, gate, read_card, read_text, sections
+from advlib.app.gate import HEADINGS, Policy, Unreadable, gate, read_card, read_text, sections
 from advlib.app.protocol import PROTOCOLS
 from advlib.statistics import wilson
 
@@ -31,7 +31,12 @@ ROWS = {"plain": ("clean", "control", "attack", "worst"),
 LEAST_TEXTS, LEAST_PAIRS, LEAST_WORDS, LEAST_SENTENCES = 100, 50, 40, 3
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
 POLICY = Policy({"n": LEAST_TEXTS, "threat_models": 3, "attacks": ["Noise"]}, name="the capstone")
-WORDS = Policy({"n": 1}, None, {"threat_models": True, "limits": True, "intended_use": True})
+# Heading of the report -> the names under which it may stand.
+PARTS = {"Intended use": HEADINGS["intended_use"], "Threat model": HEADINGS["threat_models"],
+         "Data and labels": ("data and labels",), "Result": ("result",),
+         "Limits": HEADINGS["limits"]}  # fmt: skip
+A_ROW = {"name": "clean", "threat model": "none", "n": 0, "hits": 0, "accuracy": 0, "low": 0,
+         "high": 0}  # fmt: skip
 COLUMNS = ("original", "changed", "label")  # of pairs.csv, beside a column "judge NAME" for each
 FORM = """\
 # TODO: the name of the project
@@ -69,7 +74,8 @@ TODO
 <!-- What did not come out as you had hoped, with its number; at least three sentences. -->
 TODO
 """
-OWN = {"threat model": "", "sentence": "", "models": {}, "keep best": [], "pairs": {}, "cost": {}}
+OWN = {"threat model": "", "sentence": "", "models": {"plain": [A_ROW], "defended": []},
+       "keep best": [{"queries": 0, "hits": 0}], "pairs": {}, "cost": {"training": 0}}  # fmt: skip
 SHARE = re.compile(r"[.!?](?:\s|$)")
 
 
@@ -90,8 +96,9 @@ def write_own(folder: str | Path, own: dict) -> None:
 
     "threat model": the attack's repr. "sentence": the same for a reader.
     "models": {"plain": rows, "defended": rows}, each row with name, threat model, n, hits,
-        accuracy, low, high. Names: clean, control, attack, worst (right under all of them, text by
-        text); of the defended one adaptive, too.
+        accuracy, low, high; `course.lesson_20.workshop.table` makes them. Names: clean, control
+        (one random change), attack, worst (right under all of them, text by text); of the defended
+        one adaptive, too. Of the plain one "random search", with as many queries as the attack.
     "keep best": [{"queries", "hits"}, …], how many texts withstand an attacker who may ask so often
         and keeps the best.
     "pairs": what `judged` returns. "cost": seconds by name, such as {"training": 310.0}.
@@ -122,12 +129,18 @@ def check(folder: str | Path) -> tuple[list[str], list[str]]:
 
     def read(how, name: str):
         if not (folder / name).is_file():
-            missing.append(f"The file {name} is missing.")
+            twice = " (evaluate the defended model a second time)" * name.startswith("again")
+            missing.append(f"The file {name} is missing{twice}.")
             return None
         try:
             return how(folder / name)
         except Unreadable as error:
-            missing.extend(f"{folder.name}: {name}: {said}" for said in error.sentences)
+            file = Path(name).name  # the gate calls every file a card
+            for said in error.sentences:
+                said = said.replace(f"{file} is no JSON of a card", "it is no JSON")
+                said = said.replace(f"{file} is no card: it holds",
+                                    "it must be an object in braces {…}, and holds")  # fmt: skip
+                missing.append(f"{name}: {said}")
 
     report, own = read(read_text, "README.md"), read(read_card, "own.json")
     rows = read(read_pairs, "pairs.csv")
@@ -135,6 +148,7 @@ def check(folder: str | Path) -> tuple[list[str], list[str]]:
     missing += _cards(cards)
     if own is not None:
         missing += [*_threat(own), *_rows(own), *_keep_best(own), *_cost(own)]
+        notes += _searched(_named(own, "plain"))
     if rows is not None:
         said, more = _pairs(rows, (own or {}).get("pairs"))
         missing, notes = missing + said, notes + more
@@ -206,7 +220,8 @@ def _threat(own: dict) -> list[str]:
                     "such as PGD(eps=0.1, steps=20).")  # fmt: skip
     elif not any(str(row.get("threat model")).startswith(stated.partition("(")[0] + "(")
                  for row in _named(own, "plain").values()):  # fmt: skip
-        said.append("own.json: no row of the plain model is an attack of the stated kind.")
+        said.append("own.json: no row of the plain model is an attack of the stated kind, "
+                    f"{stated.partition('(')[0]}(…).")  # fmt: skip
     if len(str(own.get("sentence") or "").split()) < 8:
         said.append("own.json: the threat model needs a sentence that a reader without Python "
                     "understands (eight words or more).")  # fmt: skip
@@ -255,6 +270,9 @@ def _rows(own: dict) -> list[str]:
             else:
                 sizes.add(rows[name]["n"])
         said += _order(model, rows)
+    if any("is missing" in sentence or "(hits)" in sentence for sentence in said):
+        said.append(f"own.json: a row has {', '.join(A_ROW)}, such as the one in a new folder; "
+                    "course.lesson_20.workshop.table makes all rows of a model.")  # fmt: skip
     if len(sizes) > 1:
         said.append("own.json: the rows are about different numbers of texts.")
     if sizes and min(sizes) < LEAST_TEXTS:
@@ -282,7 +300,7 @@ def _wrong_with(row: dict | None, name: str) -> str | None:
 def _order(model: str, rows: dict[str, dict]) -> list[str]:
     """What must hold between the rows of one model; rows that are not there say nothing."""
     said, hits = [], {name: row["hits"] for name, row in rows.items() if _whole(row)}
-    for name in ("control", "attack", "adaptive"):
+    for name in ("control", "random search", "attack", "adaptive"):
         if {"clean", name} <= hits.keys() and hits[name] > hits["clean"]:
             said.append(f"own.json: the {model} model is right more often under the {name} than "
                         "without it: whoever attacks may leave a text alone.")  # fmt: skip
@@ -303,6 +321,21 @@ def _order(model: str, rows: dict[str, dict]) -> list[str]:
     return said
 
 
+def _searched(rows: dict[str, dict]) -> list[str]:
+    """Whether chance with as many queries does as much as the attack: no fault, but to be known."""
+    whole = {name for name, row in rows.items() if _whole(row)}
+    if "attack" not in whole:
+        return []
+    if "random search" not in whole:
+        return ["Random search with as many queries as the attack was not measured, so it is not "
+                "known what the attack's search is worth."]  # fmt: skip
+    attack, chance = rows["attack"], rows["random search"]
+    if attack["hits"] / attack["n"] >= wilson(chance["hits"], chance["n"])[0]:
+        return ["The attack does not beat random search with as many queries by more than its "
+                "interval: what harms is the asking, not the attack's search."]  # fmt: skip
+    return []
+
+
 def _keep_best(own: dict) -> list[str]:
     found = own.get("keep best")
     found = found if isinstance(found, list) else []
@@ -321,18 +354,25 @@ def _keep_best(own: dict) -> list[str]:
 
 def _cost(own: dict) -> list[str]:
     cost = own.get("cost")
-    good = isinstance(cost, dict) and cost and all(
-        isinstance(x, int | float) and not isinstance(x, bool) and x >= 0 for x in cost.values())
-    if not good or not sum(cost.values()) > 0:
+    cost = cost if isinstance(cost, dict) else {}
+    bad = [name for name, x in cost.items()
+           if not isinstance(x, int | float) or isinstance(x, bool) or x < 0]  # fmt: skip
+    if bad:
+        return [f"own.json: the cost of “{bad[0]}” must be a number of seconds, such as 310.0."]
+    if not sum(cost.values()) > 0:
         return ["own.json: the cost is missing: seconds of training and of the attack, by name."]
     return []
 
 
 def _report(text: str, card: dict | None) -> list[str]:
-    said = [f"README.md: {s}" for s in gate(card or {}, WORDS, text) if "model card" in s]
-    filled = sections(re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.S))
-    said += [f"README.md says nothing under “{name.capitalize()}”."
-             for name in ("data and labels", "result") if not filled.get(name)]  # fmt: skip
+    said, plain = [], re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.S)
+    digest = (card or {}).get("digest")
+    if not isinstance(digest, str) or digest not in plain:
+        said.append("README.md does not name the digest of the defended model's evaluation: copy "
+                    "`digest` from defended/card.json.")  # fmt: skip
+    filled = sections(plain)
+    said += [f"README.md says nothing under “{name}”."
+             for name, names in PARTS.items() if not any(map(filled.get, names))]  # fmt: skip
     failure = below(text, "an honest failure")
     sentences = len(SHARE.findall(failure))
     if len(failure.split()) < LEAST_WORDS or sentences < LEAST_SENTENCES:
@@ -371,9 +411,13 @@ def read_pairs(file: str | Path) -> list[dict]:
 
 def judges(rows: list[dict]) -> dict[str, list[str]]:
     """Judge -> what each said of the pairs: "yes", "no", or "" where nothing was said."""
-    names = [name for name in (rows[0] if rows else {}) if str(name).startswith("judge")]
-    said = {name: [str(row[name] or "").strip().lower() for row in rows] for name in names}
+    said = _columns(rows)
     return {name: answers for name, answers in said.items() if any(answers)}
+
+
+def _columns(rows: list[dict]) -> dict[str, list[str]]:
+    names = [name for name in (rows[0] if rows else {}) if str(name).startswith("judge")]
+    return {name: [str(row[name] or "").strip().lower() for row in rows] for name in names}
 
 
 def judged(rows: list[dict]) -> dict:
@@ -409,6 +453,8 @@ def _pairs(rows: list[dict], stated) -> tuple[list[str], list[str]]:
     if not found:
         return [*said, "pairs.csv was judged by nobody: fill in a column “judge NAME” with yes "
                 "(the label is kept) or no."], notes  # fmt: skip
+    said += [f"pairs.csv: the column “{name}” is empty: fill it in, or delete it."
+             for name in _columns(rows) if name not in found]  # fmt: skip
     for name, answers in found.items():
         if bad := [answer for answer in answers if answer not in ("yes", "no")]:
             said.append(f"pairs.csv: {name} has {len(bad)} answers that are neither yes nor no.")

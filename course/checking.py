@@ -319,6 +319,9 @@ def _expect_same(before: dict, handed: dict, trains: bool) -> None:
             _expect_same_value(name, before[name], now)
 
 
+COPY = "dict(…) of the outer level, or copy.deepcopy(…) of all levels"
+
+
 def _expect_same_value(name: str, before: Any, now: Any) -> None:
     if isinstance(before, tuple):  # of a tensor
         unchanged(before[0], now[0], name)
@@ -330,9 +333,9 @@ def _expect_same_value(name: str, before: Any, now: Any) -> None:
     if isinstance(before, dict):
         gone, new = before.keys() - now.keys(), now.keys() - before.keys()
         expect(not gone, f"your function takes {', '.join(map(repr, gone))} out of `{name}`",
-               likely=".pop() on the input: work on a copy, dict(batch)")  # fmt: skip
+               likely=f".pop() on the input: work on a copy, {COPY}")
         expect(not new, f"your function puts {', '.join(map(repr, new))} into `{name}`",
-               likely="an assignment to the input: work on a copy, dict(batch)")  # fmt: skip
+               likely=f"an assignment to the input: work on a copy, {COPY}")
         for key in before:
             _expect_same_value(f"{name}[{key!r}]", before[key], now[key])
         return

@@ -113,14 +113,16 @@ BROKEN = [
     (lambda f: (f / "own.json").unlink(), "The file own.json is missing"),
     (lambda f: (f / "pairs.csv").unlink(), "The file pairs.csv is missing"),
     (lambda f: (f / "README.md").unlink(), "The file README.md is missing"),
-    (lambda f: shutil.rmtree(f / "again"), "The file again/card.json is missing"),
-    (lambda f: (f / "own.json").write_text("{"), "no JSON"),
+    (lambda f: shutil.rmtree(f / "again"), "(evaluate the defended model a second time)"),
+    (lambda f: (f / "own.json").write_text("{"), "own.json: it is no JSON"),
+    (lambda f: (f / "own.json").write_text("[]"), "it must be an object in braces"),
     (lambda f: (f / "own.json").write_text('{"sentence": NaN}'), "NaN is no number"),
     (own(lambda o: o.update({"threat model": "what people type"})), "not the repr of an attack"),
     (own(lambda o: o.update({"threat model": "Stretched()"})), "not the repr of an attack"),
-    (own(lambda o: o.update({"threat model": "PGD(eps=0.1)"})), "attack of the stated kind"),
+    (own(lambda o: o.update({"threat model": "PGD(eps=0.1)"})), "of the stated kind, PGD(…)"),
     (own(lambda o: o.update({"sentence": "Anything goes."})), "needs a sentence"),
     (own(lambda o: o["models"].pop("defended")), "row “clean” of the defended model is missing"),
+    (own(lambda o: o["models"].pop("defended")), "workshop.table makes all rows"),
     (own(lambda o: row(o, "plain", "clean").pop("hits")), "does not say how many texts"),
     (own(lambda o: row(o, "plain", "attack").update(low=0.1)), "not Wilson's"),
     (own(lambda o: row(o, "defended", "worst").update(accuracy=0.99)), "not Wilson's"),
@@ -145,7 +147,8 @@ BROKEN = [
     (own(lambda o: o["keep best"].reverse()), "do not rise"),
     (own(lambda o: o.update({"keep best": o["keep best"][:2]})), "three budgets"),
     (own(lambda o: o.pop("cost")), "cost is missing"),
-    (own(lambda o: o.update(cost={"training": "long"})), "cost is missing"),
+    (own(lambda o: o.update(cost={"training": "3 hours"})), "must be a number of seconds"),
+    (own(lambda o: o.update(cost={"training": 0})), "cost is missing"),
     (own(lambda o: o["pairs"].update(hits=o["pairs"]["hits"] - 1)), "else than pairs.csv"),
     (pairs(lambda rows: rows[:49]), "has 49 pairs"),
     (pairs(lambda rows: rows[:-1] + rows[:1]), "a pair twice"),
@@ -156,6 +159,9 @@ BROKEN = [
     (pairs(lambda rows: [{k: v for k, v in r.items() if k != "label"} for r in rows]),
      "column label is missing"),
     (pairs(second_judge), "judges 2"),
+    (pairs(lambda rows: [r | {"judge B": ""} for r in rows]), "the column “judge B” is empty"),
+    (own(lambda o: counted(row(o, "plain", "worst"),
+                           row(o, "plain", "random search")["hits"] + 1)), "random search alone"),
     (lambda f: edit(f, "plain/card.json", lambda c: counted(c["rows"][0], 99)), "it was edited"),
     (resealed("plain", lambda c: c["rows"][0].update(low=0.0)), "do not fit together"),
     (resealed("plain", lambda c: c.update(protocol="text, eps = 0.1", version=99)), "version 99"),
@@ -164,7 +170,10 @@ BROKEN = [
     (resealed("plain", lambda c: c["data"].update(sha256="0" * 64)), "different texts"),
     (resealed("again", lambda c: c["model"].update(sha256="0" * 64)), "did not repeat"),
     (copied, "is a copy"),
-    (emptied("Limits"), "under the heading “Limits”"),
+    (emptied("Limits"), "nothing under “Limits”"),
+    (emptied("Intended use"), "nothing under “Intended use”"),
+    (emptied("Threat model"), "nothing under “Threat model”"),
+    (resealed("defended", lambda c: c["model"].update(sha256="0" * 64)), "copy `digest`"),
     (emptied("Result"), "under “Result”"),
     (emptied("An honest failure"), "3 sentences and 40 words"),
     (lambda f: (f / "model.pt").write_bytes(b"PK"), "model.pt may be a pickle"),
@@ -172,10 +181,11 @@ BROKEN = [
 ]  # fmt: skip
 
 
-def test_the_worked_example_passes_and_says_that_a_second_judge_is_missing():
+def test_the_worked_example_passes_and_says_what_a_reader_should_know():
     missing, notes = capstone.check(WORKED)
     assert missing == []
-    assert notes == ["One person judged the pairs, so nobody knows how far two would agree: a "
+    assert notes[0].startswith("The attack does not beat random search")
+    assert notes[1:] == ["One person judged the pairs, so nobody knows how far two would agree: a "
                      "second judge is missing."]  # fmt: skip
 
 
@@ -184,6 +194,32 @@ def test_each_broken_folder_is_told_what_is_missing(folder, break_it, said):
     break_it(folder)
     missing, _ = capstone.check(folder)
     assert any(said in sentence for sentence in missing), missing
+
+
+def test_random_search_is_a_note_and_no_duty(folder):
+    """Where the attack is clearly ahead of it, nothing is said."""
+    def said(change):
+        own(change)(folder)
+        missing, notes = capstone.check(folder)
+        assert missing == []
+        return [note for note in notes if "andom search" in note]
+
+    def without(o):
+        o["models"]["plain"] = [r for r in o["models"]["plain"] if r["name"] != "random search"]
+
+    def set_to(hits):
+        def change(o):
+            without(o)
+            chance = dict(row(o, "plain", "control"), name="random search")
+            counted(chance, hits)
+            o["models"]["plain"].append(chance)
+        return change
+
+    plain = json.loads((folder / "own.json").read_text("utf-8"))
+    attack = row(plain, "plain", "attack")["hits"]
+    assert "was not measured" in said(without)[0]
+    assert "does not beat random search" in said(set_to(attack + 1))[0]
+    assert said(set_to(attack + 40)) == []
 
 
 def test_one_slip_is_not_called_ten(folder):

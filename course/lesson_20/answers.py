@@ -63,6 +63,28 @@ def all_at_once(self, word):
     return tuple("".join(x * n if x.lower() in "aeiou" else x for x in word) for n in self.times)
 
 
+def all_at_once_or_itself(self, word):
+    made = ("".join(x * n if x.lower() in "aeiou" else x for x in word) for n in self.times)
+    return tuple(made) if len(word) > 1 else ()
+
+
+def default_times(self, word):
+    return Stretched().options(word)
+
+
+def sets_times(self, word):
+    self.times = tuple(self.times)
+    return Stretched(times=self.times).options(word)
+
+
+class Assigning(Stretched):
+    """It assigns to its own setting while it is made."""
+
+    def __post_init__(self):
+        self.times = tuple(self.times)
+        super().__post_init__()
+
+
 def first_vowel(self, word):
     place = next((i for i, x in enumerate(word) if x.lower() in "aeiou"), None)
     if place is None or len(word) < 2:
@@ -156,6 +178,15 @@ def without(card, leave_out, lists=True):
     return card
 
 
+def without_nested(card, leave_out):
+    """Dictionaries in lists, but not those in lists of lists."""
+    if isinstance(card, list):
+        return [without_nested(v, leave_out) if isinstance(v, dict) else v for v in card]
+    if isinstance(card, dict):
+        return {k: without_nested(v, leave_out) for k, v in card.items() if k not in leave_out}
+    return card
+
+
 def sealed(make=lambda c, out: without(c, out), kind="sha256", **settings):
     settings = {"sort_keys": True} | settings
     return lambda card, leave_out: hashlib.new(
@@ -221,6 +252,16 @@ def of_clean(first, second, clean, robust, n):
     return corrected(first, second, clean, robust, clean)
 
 
+def ends_of_n(first, second, clean, robust, n):
+    kept = sum(map(all, zip(first, second, strict=True)))
+    shares = kept / len(first), *reversed(wilson(kept, n))
+    return tuple((robust + (clean - robust) * (1 - s)) / n for s in shares)
+
+
+def in_texts(first, second, clean, robust, n):
+    return tuple(n * x for x in corrected(first, second, clean, robust, n))
+
+
 def gives_back(first, second, clean, robust, n):
     value, low, high = corrected(first, second, clean, robust, n)
     return tuple((clean + robust) / n - x for x in (value, low, high))
@@ -254,6 +295,10 @@ WRONG = [
     ("20.1", stretched(each(once=False)), "stands there twice"),
     ("20.1", stretched(each(kind=list)), "tuple"),
     ("20.1", stretched(all_at_once), "one of them"),
+    ("20.1", stretched(all_at_once_or_itself), "a word without any"),
+    ("20.1", stretched(default_times), "default times"),
+    ("20.1", stretched(sets_times), "never assigned to"),
+    ("20.1", Assigning, "never assigned to"),
     ("20.1", stretched(first_vowel), "only the first"),
     ("20.2", beats_with(lambda c, a: a.sum() < c.sum()), "only whether the attack is ahead"),
     ("20.2", beats_with(lambda c, a: c.mean() - a.mean() > 0.05), "5 points"),
@@ -265,6 +310,10 @@ WRONG = [
      "in points"),
     ("20.2", beats_with(lambda c, a: a.mean() < c.mean() - 1.96 * c.std() / len(c) ** 0.5),
      "comes to the same"),
+    ("20.2", beats_with(lambda c, a: a.mean() < low(c), lambda c, a: int(c.sum()) - int(a.sum())),
+     "number of texts"),
+    ("20.2", beats_with(lambda c, a: a.mean() < wilson(int(c.sum()), len(c))[1]), "upper end"),
+    ("20.2", beats_with(lambda c, a: a.mean() < wilson(c.mean(), len(c))[0]), "not their share"),
     ("20.2", beats_and_changes, "changes its inputs"),
     ("20.2", lambda c, a: beats(c, a)[0], "two things"),
     ("20.2", lambda c, a: (beats(c, a)[0], "yes"), "True or False"),
@@ -281,11 +330,15 @@ WRONG = [
     ("20.4", sealed(lambda c, out: without(c, out, lists=False)), "inside lists"),
     ("20.4", sealed(sort_keys=False), "another order"),
     ("20.4", sealed(ensure_ascii=False), "escapes them"),
+    ("20.4", sealed(without_nested), "inside lists are not looked into"),
+    ("20.4", sealed(indent=2), "several lines"),
+    ("20.4", sealed(separators=(",", ":")), "without spaces"),
     ("20.4", sealed(kind="md5"), "MD5"),
     ("20.4", lambda c, out: seal(c, out)[:16], "cut off"),
     ("20.4", lambda c, out: hash(json.dumps(without(c, out), sort_keys=True)), "hash"),
     ("20.4", lambda c, out: bytes.fromhex(seal(c, out)), "hexadecimal"),
     ("20.4", seal_in_place, "out of `card`"),
+    ("20.4", seal_in_place, "copy.deepcopy"),
     ("20.4", lambda c, out: None, "None"),
     ("20.5", corrected_with(lambda a, b: (a | b).sum()), "either calls kept"),
     ("20.5", corrected_with(lambda a, b: a.sum()), "first calls kept"),
@@ -293,6 +346,8 @@ WRONG = [
     ("20.5", corrected_with(turned=lambda c, r, n, j: n - r), "wrong from the start"),
     ("20.5", corrected_with(turned=lambda c, r, n, j: j), "stand for all"),
     ("20.5", corrected_with(ends=normal), "asked is Wilson's"),
+    ("20.5", ends_of_n, "as if they were n"),
+    ("20.5", in_texts, "divide by n"),
     ("20.5", gives_back, "counts on those"),
     ("20.5", swapped, "swapped"),
     ("20.5", of_clean, "share of all n"),

@@ -27,8 +27,9 @@ SHOWN = ("card", "need", "Account", "Ill", "queue", "I", "a", "my", "why", "lost
 
 
 def _plain_options(word: str, times: tuple[int, ...], *, vowels="aeiouAEIOU", more=0, shortest=2,
-                   first=False, every=False, keep=False) -> set[str]:  # fmt: skip
+                   first=False, every=False, bare=False, keep=False, fixed=None) -> set[str]:
     """What the word may become; the keywords are mistakes."""
+    times = fixed or times
     if len(word) < shortest:
         return set()
     places = [i for i, letter in enumerate(word) if letter in vowels]
@@ -37,7 +38,8 @@ def _plain_options(word: str, times: tuple[int, ...], *, vowels="aeiouAEIOU", mo
     for n in times:
         longer = {i: word[i] * (n + more) for i in places}
         if every:
-            found |= {"".join(longer.get(i, x) for i, x in enumerate(word))} if places else set()
+            whole = "".join(longer.get(i, x) for i, x in enumerate(word))
+            found |= {whole} if places or bare else set()
             continue
         found |= {word[:i] + many + word[i + 1 :] for i, many in longer.items()}
     return found
@@ -53,6 +55,9 @@ _OPTIONS_MISTAKES = {
     "words of one letter are stretched, too": dict(shortest=1),
     "only the first vowel is stretched; any one of them may be": dict(first=True),
     "all vowels are stretched at once; it is one of them": dict(every=True),
+    "all vowels are stretched at once; it is one of them, and a word without any has no candidate":
+        dict(every=True, bare=True),
+    "these are the default times, whatever was set: read self.times": dict(fixed=(3, 4, 5)),
     "the word itself is among its changes": dict(keep=True),
 }  # fmt: skip
 
@@ -61,7 +66,12 @@ def check_stretched(answer) -> None:
     whole = "the answer should be the class, and a subclass of WordAttack"
     expect(not isinstance(answer, WordAttack), whole, yours=show(answer),
            likely="this is one attack: hand in Stretched, without brackets")  # fmt: skip
-    one, two = answer(), answer(times=(2, 5), max_changed=0.25)
+    frozen = dict(likely="the settings of a frozen dataclass are read, such as self.times, and "
+                  "never assigned to")  # fmt: skip
+    try:
+        one, two = answer(), answer(times=(2, 5), max_changed=0.25)
+    except FrozenInstanceError as error:
+        raise Wrong(f"making the attack fails: {error}", **frozen) from error
     expect(isinstance(answer, type) and issubclass(answer, WordAttack), whole, yours=show(answer))
     try:
         one.times = (9,)
@@ -96,17 +106,24 @@ def check_stretched(answer) -> None:
     answer(times=(2,))
 
     def run(word, times):
-        found = answer(times=times).options(word)
+        try:
+            found = answer(times=times).options(word)
+        except FrozenInstanceError as error:
+            raise Wrong(f"options fails: {error}", **frozen) from error
         expect(isinstance(found, tuple) and all(isinstance(x, str) for x in found),
                "options should return a tuple of words", yours=show(found))  # fmt: skip
-        expect(len({*found}) == len(found), "a candidate stands there twice, and would be asked "
-               "about twice", yours=found, likely="of two equal vowels side by side each gives the "
-               "same word")  # fmt: skip
-        return sorted(found)
+        return sorted({*found})
 
     problems = [dict(word=w, times=t) for w, t in itertools.product(SHOWN, ((3,), (2, 4)))]
     specified(run, problems, lambda word, times, **how: sorted(_plain_options(word, times, **how)),
               _OPTIONS_MISTAKES, what="the set of candidates")  # fmt: skip
+    for problem in problems:
+        found = answer(times=problem["times"]).options(problem["word"])
+        pair = re.search(r"([aeiou])\1", problem["word"].lower())
+        expect(len({*found}) == len(found), "a candidate stands there twice, and would be asked "
+               "about twice", given=problem, yours=found,
+               likely="of two equal vowels side by side each gives the same word"
+               if pair else None)  # fmt: skip
 
 
 # ---------------------------------------------------------------- 20.2
@@ -122,26 +139,28 @@ def _low(hits: int, n: int) -> float:
     return low
 
 
-def _plain_beats(control, attack, *, bar="control", turned=False, loose=False) -> dict:
+def _plain_beats(control, attack, *, bar="control", turned=False, unit="share") -> dict:
     n, c, a = len(control), sum(map(int, control)), sum(map(int, attack))
-    if turned:
-        c, a = a, c
-    gain, low = c / n - a / n, _low(c, n)
+    gain, low = (a - c if turned else c - a) / n, _low(c, n)
     clear = {
         "control": a / n < low, "none": a < c, "half": gain > 0.05,
         "attack": wilson(a, n)[1] < c / n, "both": wilson(a, n)[1] < low,
+        "high": a / n < wilson(c, n)[1], "of a share": a / n < wilson(c / n, n)[0],
     }[bar]  # fmt: skip
-    return {"gain": gain * (100 if loose else 1), "clear": bool(clear)}
+    return {"gain": gain * {"share": 1, "points": 100, "texts": n}[unit], "clear": bool(clear)}
 
 
 _BEATS_MISTAKES = {
-    "gain is in points; asked is a share": dict(loose=True),
+    "gain is in points; asked is a share": dict(unit="points"),
+    "gain is a number of texts; asked is a share, of n": dict(unit="texts"),
     "the sign is turned: gain is above 0 where the attack does more harm": dict(turned=True),
     "this asks only whether the attack is ahead; it must be ahead by more than the interval":
         dict(bar="none"),
     "this asks for 5 points, whatever n is": dict(bar="half"),
     "this is the attack's Wilson interval, or p ± 1.96·√(p(1 − p)/n) of the control, which comes "
     "to the same; asked is Wilson's interval of the control": dict(bar="attack"),
+    "this is the upper end of the control's interval; asked is the lower": dict(bar="high"),
+    "wilson wants the number of texts that withstand, and not their share": dict(bar="of a share"),
     "this asks that the two intervals do not overlap, which is more than was asked":
         dict(bar="both"),
 }  # fmt: skip
@@ -241,24 +260,30 @@ def check_surviving(answer) -> None:
 # ---------------------------------------------------------------- 20.4
 
 
-def _written(value, leave_out, *, deep=True, ordered=True, ascii=True, lists=True) -> str:
+def _written(value, leave_out, *, deep=True, ordered=True, ascii=True, lists=True, nested=True
+             ) -> str:  # fmt: skip
     """A card as JSON, written out by hand."""
+    how = dict(deep=deep, ordered=ordered, ascii=ascii, lists=lists, nested=nested)
     if isinstance(value, dict):
         keys = [key for key in value if key not in leave_out]
         inner = leave_out if deep else ()
         kept = [f"{json.dumps(key)}: "
-                + _written(value[key], inner, deep=deep, ordered=ordered, ascii=ascii, lists=lists)
+                + _written(value[key], inner, **how)
                 for key in (sorted(keys) if ordered else keys)]  # fmt: skip
         return "{" + ", ".join(kept) + "}"
     if isinstance(value, list | tuple):
         inner = leave_out if lists else ()
-        return "[" + ", ".join(_written(x, inner, deep=deep, ordered=ordered, ascii=ascii,
-                                        lists=lists) for x in value) + "]"  # fmt: skip
+        return "[" + ", ".join(
+            _written(x, inner if nested or not isinstance(x, list) else (), **how)
+            for x in value) + "]"  # fmt: skip
     return json.dumps(value, ensure_ascii=ascii)
 
 
-def _plain_seal(card, leave_out, *, kind="sha256", upper=False, short=None, **how) -> str:
-    found = hashlib.new(kind, _written(card, leave_out, **how).encode()).hexdigest()
+def _plain_seal(card, leave_out, *, kind="sha256", upper=False, short=None, style=None,
+                **how) -> str:  # fmt: skip
+    text = _written(card, leave_out, **how)
+    text = json.dumps(json.loads(text), **style) if style else text
+    found = hashlib.new(kind, text.encode()).hexdigest()
     return (found.upper() if upper else found)[:short]
 
 
@@ -268,6 +293,13 @@ _SEAL_MISTAKES = {
     "the order of the keys counts here; another process may have another": dict(ordered=False),
     "letters such as é are written as they are; json.dumps escapes them by default":
         dict(ascii=False),
+    "lists inside lists are not looked into; keys stand at any depth": dict(nested=False),
+    "this is JSON over several lines (indent); asked are the defaults of json.dumps":
+        dict(style=dict(indent=2)),
+    "this is JSON over several lines (indent=4); asked are the defaults of json.dumps":
+        dict(style=dict(indent=4)),
+    "this is JSON without spaces (separators); asked are the defaults of json.dumps":
+        dict(style=dict(separators=(",", ":"))),
     "this is MD5": dict(kind="md5"),
     "this is SHA-1": dict(kind="sha1"),
     "this is cut off; a digest has 64 digits": dict(short=16),
@@ -282,6 +314,7 @@ def check_seal(answer) -> None:
          "model": {"name": "Café", "sha256": "ab"}, "classes": {"b": "B", "a": "A"}},
         {"versions": {"torch": "2"}, "data": {"name": "ü", "seconds": {"a": 1}, "n": 7},
          "rows": [{"queries": [1, {"seconds": 2, "k": [3]}]}], "left out": []},
+        {"grid": [[{"name": "a", "hits": 1}, [{"seconds": 3}, 2]], []], "n": 4},
     ]  # fmt: skip
     problems = [dict(card=card, leave_out=leave_out) for card in cards
                 for leave_out in (frozenset({"seconds", "digest", "versions", "name"}),
@@ -306,7 +339,7 @@ def check_seal(answer) -> None:
 
 
 def _plain_corrected(first, second, clean, robust, n, *, kept="both", turned="here", off=False,
-                     swapped=False, normal=False, of_clean=False) -> dict:  # fmt: skip
+                     swapped=False, ends="judged", over="n") -> dict:  # fmt: skip
     """Text by text: those that were turned, and which share of them counts."""
     cells = {(a, b): sum((x, y) == (a, b) for x, y in zip(first, second, strict=True))
              for a, b in itertools.product((True, False), repeat=2)}  # fmt: skip
@@ -315,14 +348,16 @@ def _plain_corrected(first, second, clean, robust, n, *, kept="both", turned="he
             "any": judged - cells[False, False],
             "agree": cells[True, True] + cells[False, False]}[kept]  # fmt: skip
     least, most = wilson(hits, judged)
-    if normal:
+    if ends == "of n":
+        least, most = wilson(hits, n)
+    if ends == "normal":
         half = 1.96 * math.sqrt(hits / judged * (1 - hits / judged) / judged)
         least, most = hits / judged - half, hits / judged + half
     lost = {"here": clean - robust, "all": n - robust, "pairs": judged}[turned]
 
     def stands(share):
         share = 1 - share if off else share
-        return (robust + lost * (1 - share)) / (clean if of_clean else n)
+        return (robust + lost * (1 - share)) / {"n": n, "clean": clean, "nothing": 1}[over]
 
     low, high = stands(most), stands(least)
     low, high = (high, low) if swapped else (low, high)
@@ -342,8 +377,11 @@ _CORRECTED_MISTAKES = {
     "others": dict(off=True),
     "low and high are swapped: the more labels are kept, the more attacks count, and the fewer "
     "texts withstand": dict(swapped=True),
-    "this is p ± 1.96·√(p(1 − p)/n); asked is Wilson's interval": dict(normal=True),
-    "this divides by the texts that were right; accuracy is a share of all n": dict(of_clean=True),
+    "this is p ± 1.96·√(p(1 − p)/n); asked is Wilson's interval": dict(ends="normal"),
+    "this is the interval of the judged pairs as if they were n; as many were judged as `first` "
+    "is long": dict(ends="of n"),
+    "this is a number of texts; accuracy is a share: divide by n": dict(over="nothing"),
+    "this divides by the texts that were right; accuracy is a share of all n": dict(over="clean"),
 }  # fmt: skip
 
 

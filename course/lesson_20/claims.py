@@ -17,6 +17,8 @@ def _worked(models, judged):
            for name, found in rows.items()}  # fmt: skip
     return (intervals and judged["n"] >= 50
             and acc["plain"]["attack"] < rows["plain"]["control"]["low"]
+            and (rows["plain"]["random search"]["low"] < acc["plain"]["attack"]
+                 < acc["plain"]["random search"] < acc["plain"]["attack"] + 0.1)
             and acc["patched"]["adaptive"] < acc["patched"]["attack"] - 0.2
             and acc["defended"]["worst"] > acc["patched"]["worst"] + 0.2)  # fmt: skip
 
@@ -28,8 +30,15 @@ CLAIMS = {
         lambda again, unchecked: again and unchecked,
     ),
     "20.control": Claim(
-        "The attack beats chance by more than 20 points, and by more than the control's interval.",
+        "The attack beats one random change by more than 20 points, and by more than the control's "
+        "interval.",
         lambda gain, clear: gain > 0.2 and clear,
+    ),
+    "20.search": Claim(
+        "It does not beat random search with as many queries; the worst of both, text by text, is "
+        "lower than each. With at most 20 queries for each text the attack is the weaker one.",
+        lambda gain, clear, both, at_20: not clear and abs(gain) < 0.15
+        and both[2] < min(both[:2]) and at_20 > both[1],
     ),
     "20.best": Claim(
         "With more queries never more texts withstand; few queries do little, and 80 about as much "
@@ -79,9 +88,9 @@ CLAIMS = {
         and all(low <= value <= high for value, low, high in spans.values()),
     ),
     "20.worked": Claim(
-        "On real questions, too: the attack beats its control; the adaptive attack takes more than "
-        "20 points that the first one left to the patched model; and the model trained on squeezed "
-        "text keeps more than 20 points above that.",
+        "On real questions, too: the attack beats one random change, random search not clearly; "
+        "the adaptive attack takes more than 20 points that the first one left to the patched "
+        "model; and the model trained on squeezed text keeps more than 20 points above that.",
         lambda models, judged: _worked(models, judged),
     ),
     "20.check": Claim(

@@ -19,7 +19,7 @@ ROWS = {"clean": ("#444444", ""), "control": (GREY, "//"), "attack": (RED, ""),
 def steps():
     """The parts of a project in their order, and the file that each one fills."""
     parts = [("threat model", "an object and\na sentence", "own.json"),
-             ("control", "chance with\nthe same budget", "own.json"),
+             ("control", "chance, with\nas many queries", "own.json"),
              ("attack", "keeps the best,\nbeats the control", "own.json"),
              ("pairs", "fifty, read\nby people", "pairs.csv"),
              ("defence", "attacked by who\nhas read it", "own.json"),
@@ -69,23 +69,28 @@ def bars(models):
     return fig
 
 
-def budgets(best, control, n):
-    """How many texts withstand an attacker with so many queries, beside the control."""
+def budgets(best, control, search, queries, n):
+    """Which share of the texts withstands an attacker with so many queries, beside the control and
+    random search with so many `queries`."""
     with plots.style():
         fig, ax = plots.figure(5.6, 3.0)
         ax.axhspan(control["low"], control["high"], color=GREY, alpha=0.25, lw=0)
-        ax.axhline(control["accuracy"], color=GREY, linestyle="--", label="control, one query")
+        ax.axhline(control["accuracy"], color=GREY, linestyle="--",
+                   label="control, one random change")
         ax.plot([b["queries"] for b in best], [b["hits"] / n for b in best], marker="o",
                 color=RED, label="attack, the best of all so far")
+        ax.plot([queries], [search["accuracy"]], marker="X", markersize=10, color=BLUE,
+                linestyle="none", label="random search")
         ax.set(xscale="log", ylim=(0, 1.02), xlabel="queries for each text, at most",
                ylabel="texts that withstand", xticks=[b["queries"] for b in best],
                xticklabels=[b["queries"] for b in best])
         ax.minorticks_off()
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-        ax.legend(loc="lower left")
+        ax.legend(loc="lower left", fontsize=8.5)
     points = ", ".join(f"{b['hits'] / n:.0%} with {b['queries']}" for b in best)
     fig.alt = (f"Texts that withstand, over queries: {points}. The control stands at "
-               f"{control['accuracy']:.0%}, its interval is shaded.")  # fmt: skip
+               f"{control['accuracy']:.0%}, its interval is shaded. Random search: "
+               f"{search['accuracy']:.0%} with {queries:.0f}.")  # fmt: skip
     return fig
 
 

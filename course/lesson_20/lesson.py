@@ -6,13 +6,13 @@
 # **You will**
 #
 # - write a threat model as an object and as a sentence, and attack with it;
-# - show that the attack beats chance, and that it keeps the best of what it tries;
-# - defend the model, and then break your own defence as somebody who knows it;
+# - compare the attack with two controls, and see that it keeps the best of what it tries;
+# - defend the model, and judge the defence by an attack that knows it;
 # - seal a result so that a fresh process finds the same digest;
 # - let people judge which labels survive the attack, and correct the number for the others;
 # - do the same for your own data, in a folder that `course capstone check` reads.
 #
-# **Time** {{TIME}} About 75 minutes for you: 27 of reading, 48 of exercises. Your own project takes
+# **Time** {{TIME}} About 75 minutes for you: 29 of reading, 46 of exercises. Your own project takes
 # days.
 #
 # **Before** Lessons 06, 07 and 08.
@@ -50,7 +50,7 @@ figures.steps()
 # %% [markdown]
 # *The figure: the seven parts of a project, and the file in the project's folder that each fills.
 # `own.json` has your numbers, `card.json` is what `advlib evaluate` writes. This page takes the
-# pairs last, in section 6, because a page cannot judge.*
+# pairs later, in section 6, because a page cannot judge.*
 
 # %%
 n = profile.pick(100, 400)
@@ -77,14 +77,13 @@ for text in data["text"][1:4]:
 # it adds is its own settings and what a word may become.
 
 # %% [markdown]
-# ### Exercise 20.1: a threat model as an object · ●●○ · 12 min
+# ### Exercise 20.1: a threat model as an object · ●●○ · 10 min
 #
-# Complete the class. `options(word)` returns a tuple with everything that the word may become: one
-# of its vowels (a, e, i, o, u, small or capital), and only one, stands there `n` times in place of
-# once, for each `n` in `times`. No candidate twice; a word of one letter has none.
-# `__post_init__` must raise `ValueError` for a `times` that is empty or has a number below 2,
-# because such an attack would do nothing, or take letters away. Leave the decorator as it is:
-# nobody can change the settings afterwards, and the repr names them all.
+# Complete `options(word)`: it returns a tuple with everything that the word may become. One of its
+# vowels (a, e, i, o, u, small or capital), and only one, stands there `n` times in place of once,
+# for each `n` in `times`. No candidate twice. The rest of the class is given; leave it as it is.
+# `__post_init__` refuses a `times` with which the attack would do nothing, or take letters away.
+# The decorator sees to it that nobody can change the settings afterwards, and the repr names them.
 #
 # <details><summary>Hint</summary>
 #
@@ -104,19 +103,17 @@ class Stretched(WordAttack):
 
     def __post_init__(self):
         super().__post_init__()
-        # SOLUTION
         if not self.times or any(n < 2 for n in self.times):
             raise ValueError(f"times must be numbers of at least 2, got {self.times!r}")
-        # END SOLUTION
 
     def propose(self, victim, texts, labels):
         return [[self.options(word) for word in words(text)] for text in texts]
 
     def options(self, word):
         """What one word may become."""
-        # SOLUTION
         if len(word) < 2:
             return ()
+        # SOLUTION
         made = [word[:i] + letter * n + word[i + 1 :] for i, letter in enumerate(word)
                 if letter in "aeiouAEIOU" for n in self.times]
         return tuple(dict.fromkeys(made))
@@ -151,10 +148,10 @@ guess = course.predict(
 
 # %%
 control = workshop.control(attack)
-rows, outcomes = workshop.table(victim, data, {"control": control, "attack": attack})
+rows, outcomes = workshop.table(victim, data, {"control": control, "attack": attack}, search=True)
 plain = {row["name"]: row for row in rows}
 guess.reveal(plain["attack"]["accuracy"])
-for row in rows[:-1]:
+for row in rows[:3]:
     print(f"{row['name']:8} {row['accuracy']:6.1%} [{row['low']:.1%}, {row['high']:.1%}]  "
           f"{row['queries']:5.1f} queries")
 print("\n" + workshop.shown(workshop.pairs(outcomes["attack"], victim.labels, 3)))
@@ -162,10 +159,15 @@ print("\n" + workshop.shown(workshop.pairs(outcomes["attack"], victim.labels, 3)
 # %% [markdown]
 # ## 3 · Better than chance?
 #
-# A model that falls may fall over anything. So each attack needs a **control**: the same budget
-# without the intelligence. Here it draws random words, as many as may change at all, and for each a
-# random candidate, and looks at no answer. What the attack does beyond it is what the *search*
-# found.
+# A model that falls may fall over anything. So each attack needs a **control**: as many changed
+# words, but chosen blindly. Here it draws random words, as many as may change at all, and for each
+# a random candidate, and sends this one text. What the attack does beyond it comes from *asking
+# again*: the control has 2 queries, with the text itself, and the attack about 20.
+#
+# This does not show that the attack asks *well*. For that there is a second control, **random
+# search**: it tries one such random change after another, with as many queries as the attack takes
+# on average, and stops when the model is wrong. What the attack does beyond *this* is what its
+# search found.
 #
 # How far apart must they be? The control was measured on `n` texts, and other `n` texts would have
 # given another number. A plain rule: the attack must lie **below the control's 95 % Wilson
@@ -195,26 +197,42 @@ def beats(control, attack):
 beats = course.exercise("20.2", beats)
 
 # %%
-gain, clear = beats(outcomes["control"].robust, outcomes["attack"].robust)
-print(f"ahead of chance by {gain:.1%}, beyond the interval: {clear}")
+robust = {name: found.robust for name, found in outcomes.items()}
+gain, clear = beats(robust["control"], robust["attack"])
+search_gain, search_clear = beats(robust["random search"], robust["attack"])
+print(f"ahead of one random change by {gain:.1%}, beyond the interval: {clear}")
+print(f"ahead of random search by {search_gain:.1%}, beyond the interval: {search_clear}")
+for name in ("attack", "random search", "worst"):
+    print(f"{name:14} {plain[name]['accuracy']:6.1%}")
 best = workshop.kept_best(victim, data, attack)
 print("queries: texts that withstand ", ", ".join(f"{b['queries']}: {b['hits']}" for b in best))
 course.claim("20.control", gain=gain, clear=clear)
+course.claim("20.search", gain=search_gain, clear=search_clear,
+             both=[plain[name]["hits"] for name in ("attack", "random search", "worst")],
+             at_20=best[2]["hits"])
 course.claim("20.best", hits=[b["hits"] for b in best], attack=plain["attack"]["hits"],
              clean=plain["clean"]["hits"])
-figures.budgets(best, plain["control"], n)
+figures.budgets(best, plain["control"], plain["random search"],
+                np.ceil(plain["attack"]["queries"]), n)
 
 # %% [markdown]
-# *The figure: how many texts withstand an attacker with so many queries, on a log scale. The dashed
-# line is the control with its interval.*
+# *The figure: which share of the texts withstands an attacker with so many queries, on a log scale.
+# The dashed line is the control with its interval, the cross is random search.*
 #
 # <details><summary>What you should see</summary>
 #
 # The line falls and never rises: with more queries an attacker can still do what he did with fewer,
-# and **keeps the best**. With five queries there is nothing to see; most of them are spent on which
-# words matter. At the right end the line is flat: more queries would not help *this* search.
+# and **keeps the best**. With five or ten queries it lies above even one random change, because
+# most queries are spent on which words matter. At the right end it is nearly flat: more queries
+# would hardly help *this* search. The cross lies well below the line: where each text has the same
+# limit of queries, random search does more harm.
 #
 # </details>
+#
+# So the attack is far ahead of one random change, and **not ahead of random search**. The model
+# falls to whoever may ask about twenty times; the order of words that our search pays for buys
+# nothing here. Without the second control we would have praised the search. Report **`worst`**:
+# text by text the worst of all attacks, the controls included. It is lower than each alone.
 #
 # A curve that rises somewhere is a bug of the attack. A curve that still falls at its right end is
 # an attack that was stopped too early, and its number flatters the model.
@@ -222,8 +240,8 @@ figures.budgets(best, plain["control"], n)
 # ## 4 · A defence, and somebody who has read it
 #
 # The attack writes letters three times or more. English does not. So let the tokenizer read **three
-# or more equal letters in a row as one**. It costs nothing, no training, and since it is a rule of
-# the tokenizer it is saved as text with the model and works in whatever loads it.
+# or more equal letters in a row as one**. That needs no training, and as a rule of the tokenizer it
+# is saved as text with the model and works in whatever loads it.
 
 # %%
 patched = workshop.squeezed(victim, 3)
@@ -280,8 +298,6 @@ class Adaptive(Stretched):
 
 
 adaptive = Adaptive(times=(2, 3, 4, 5), least=3, max_changed=0.25)
-for word in ("card", "need"):
-    print(f"{word}: {Stretched.options(adaptive, word)}\n   survive: {adaptive.options(word)}")
 
 # %% [markdown]
 # ### Prediction 20.b: the same defence, known
@@ -299,6 +315,8 @@ patched_rows, _ = workshop.table(patched, data, {"control": control, "attack": a
                                                  "adaptive": adaptive})
 by_name = {row["name"]: row["accuracy"] for row in patched_rows}
 guess.reveal(by_name["adaptive"])
+for word in ("card", "need"):
+    print(f"{word}: {Stretched.options(adaptive, word)}\n   survive: {adaptive.options(word)}")
 for row in patched_rows:
     print(f"{row['name']:8} {row['accuracy']:6.1%} [{row['low']:.1%}, {row['high']:.1%}]")
 course.claim("20.adaptive", naive=by_name["attack"], adaptive=by_name["adaptive"],
@@ -306,15 +324,16 @@ course.claim("20.adaptive", naive=by_name["attack"], adaptive=by_name["adaptive"
 
 # %% [markdown]
 # The defence did not make the model robust. It made the *first attack* weak, and that was never the
-# question. (`worst` is what to report: text by text, the worst of all attacks.)
+# question.
 #
 # ### A defence that has no hole of this kind
 #
 # What would an attacker need? A stretched word that is read differently from the word. So leave
 # none: read **two or more** equal letters as one. Then "card" and every stretched "card" are the
 # same word to the model, "need" and "neeed" are both "ned", and the threat model is empty. That is
-# the canonical form of lesson 11, and whether a survivor is left can be counted, for every word
-# and every candidate:
+# the canonical form of lesson 11. Whether a survivor is left can be counted, for every word and
+# every candidate. A count of 0 is a proof, called a **certificate**: for these texts no attack of
+# the threat model changes an answer, not even one that nobody has thought of.
 
 # %%
 defended = workshop.squeezed(victim, 2)
@@ -336,6 +355,8 @@ models = {"plain": rows, "3 letters are one": patched_rows, "2 letters are one":
 typos = Typos(max_changed=0.25, per_kind=1)
 other = {name: attack_all(model, data, typos).robust.mean()
          for name, model in (("plain", victim), ("2 letters are one", defended))}
+print(f"without attack: plain {plain['clean']['accuracy']:.1%}, "
+      f"2 letters are one {defended_rows[0]['accuracy']:.1%}")
 print(f"same answer with and without the attack: {same:.1%} of the questions")
 print("outside the threat model, slips of the keys:",
       ", ".join(f"{name} {share:.0%}" for name, share in other.items()))
@@ -358,7 +379,8 @@ figures.bars(models)
 # And here is what it does *not* do. Against slips of the keys the defended model stands where the
 # plain one stood. It holds for this threat model, exactly, and for no other. And on real English it
 # has a price: "to" and "too", "of" and "off", "lose" and "loose" become one word. In this invented
-# language that costs next to nothing; section 7 says what it cost on real questions.
+# language the price is small: compare the two numbers without attack above. Section 7 says what it
+# was on real questions.
 #
 # ## 5 · A result that somebody else gets, too
 #
@@ -496,7 +518,8 @@ figures.kappas()
 
 # %% [markdown]
 # *The figure: two judges who each err on 4 % of fifty pairs, independently, simulated. Agreement
-# and kappa, over the share of pairs that really keep their label.*
+# and kappa, over the share of pairs that really keep their label. Agreement is about 92 %: they
+# disagree where exactly one of them errs, 2 · 4 % · 96 % ≈ 8 %.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -522,7 +545,8 @@ figures.explore_kappa()
 
 # %%
 worked = workshop.WORKED
-print(f"{worked['own']['threat model']}, {worked['own']['training texts']} texts to train on")
+print(f"{worked['own']['threat model']}, {worked['own']['training texts']} texts to train "
+      f"on, {worked['own']['models']['plain'][0]['n']} to attack")
 for name, found in worked["own"]["models"].items():
     print(f"{name:9}" + "  ".join(f"{row['name']} {row['accuracy']:.1%}" for row in found))
 judged = worked["own"]["pairs"]
@@ -535,12 +559,14 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # %% [markdown]
 # The story repeats itself. The first defence (`patched`, three letters are one) looks finished
 # until the adaptive attack comes; the second (`defended`, trained with two letters read as one)
-# holds, as it must, and costs nothing that 200 texts could show. Then the honest part. In the last
-# lines of the output, `Typos` leaves both models half of the texts: whoever slips, and does not
-# stretch, is not stopped at all. One reader judged the fifty pairs, once, and not blind. That
-# reader found no changed word that hid the meaning; the three that got a no have a label in the
-# data that does not fit the original either. A second judge is missing, and `course capstone check`
-# says so. Each card has 100 texts, so its intervals reach up to 10 points to each side.
+# holds, as it must, and costs nothing that 200 texts could show. Then the honest part. The attack
+# is less than 10 points ahead of random search, which is within the interval, so its search is
+# worth little here, too. In the last lines of the output, `Typos` leaves both models half of the
+# texts: whoever slips, and does not stretch, is not stopped at all. One reader judged the fifty
+# pairs, once, and not blind. That reader found no changed word that hid the meaning; the three
+# that got a no have a label in the data that does not fit the original either. A second judge is
+# missing, and `course capstone check` says so. Each card has 100 texts, so its intervals reach up
+# to 10 points to each side.
 #
 # ## 8 · Your own
 #
@@ -549,9 +575,21 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # course capstone check my_project       says what is missing, a sentence each
 # ```
 #
-# The check is not a teacher. It computes every interval again, compares digests, and asks whether
-# the worst case is one. Let us see what it says of a new folder, and of one with this page's
-# numbers in it:
+# The check computes every interval again, compares digests, and asks whether the worst case is one.
+# The numbers are in `own.json`: for each model a list of rows, and each row has `name`, `threat
+# model`, `n`, `hits` (right texts), `accuracy`, and `low` and `high` of Wilson's interval. You need
+# not write them by hand. For your own model and file, with your own `attack` and `adaptive`:
+#
+# ```python
+# model = advlib.load_classifier("FOLDER OF THE MODEL")
+# data = advlib.load_text("train.csv", test="test.csv", test_size=200)["test"]
+# rows, outcomes = workshop.table(model, data, {"control": workshop.control(attack),
+#                                               "attack": attack}, search=True)
+# ```
+#
+# The defended model's dictionary has `"adaptive": adaptive`, too. `workshop.control` and `search`
+# work for every attack that inherits from `WordAttack`. Here is a new folder, and one with this
+# page's numbers in it:
 
 # %%
 project = capstone.start(Path(tempfile.mkdtemp()) / "my_project")
@@ -571,13 +609,15 @@ course.claim("20.check", empty=empty, missing=missing)
 
 # %% [markdown]
 # What is left is what only you can do: evaluate both models, one of them twice; let people judge
-# the pairs; write the report. The order that works:
+# the pairs; write the report. When the column "judge NAME" is filled in,
+# `capstone.judged(capstone.read_pairs(project / "pairs.csv"))` is what belongs under `pairs` in
+# `own.json`. The order that works:
 #
 # 1. **Data and labels.** A file with `text` and `label`, whose licence you have read. Set the test
 #    texts aside first. `advlib run --data FILE` trains a plain and an adversarially trained model.
 # 2. **Threat model.** The sentence first. Ask somebody whether it is what a real attacker would do.
-# 3. **Control and attack** on the plain model, on 100 texts or more. No lead over the control: stop
-#    and mend the attack.
+# 3. **Controls and attack** on the plain model, on 100 texts or more. No lead over one random
+#    change: stop and mend the attack. None over random search: try a better search, and say so.
 # 4. **Pairs**, now. If a third of the labels are lost, all later numbers are about something else.
 # 5. **Defence**, then the **adaptive attack**. Give it as much time as the defence had.
 # 6. **Cards.** `advlib evaluate MODEL --data … --test … --protocol text --out my_project/plain`,
@@ -587,15 +627,18 @@ course.claim("20.check", empty=empty, missing=missing)
 #    There always is one.
 #
 # Weights stay out of the folder, and nothing in it may be a pickle. A defended model that is only
-# weights and a tokenizer, like the one above, can be handed on to others and attacked by them.
+# weights and a tokenizer, like the one above, can be handed on to others and attacked by them: the
+# course keeps a [board](../docs/board.md) of defences and attacks, which `advlib board verify`
+# computes again from their files.
 #
 # ## Recap
 #
 # - A threat model is an object whose repr says it, and a sentence. An attack is a part of it.
-# - The control has the same budget; an attack must beat it by more than the control's interval. An
-#   attack keeps the best, so its curve over the budget never rises.
+# - One random change shows what chance does, random search with as many queries what the search is
+#   worth. A lead counts beyond the control's interval. An attack keeps the best, so its curve over
+#   the budget never rises.
 # - A defence is judged by the attack of somebody who has read it. Look for what gets through. Where
-#   nothing can, count and say so: that is a certificate, for this threat model.
+#   nothing can, count and say so: a certificate, for this threat model.
 # - A digest seals what should be equal. Another process must find it again.
 # - People judge fifty pairs: the share kept, with its interval, corrects the number. Kappa falls
 #   where nearly all is kept, so give agreement beside it.
@@ -606,8 +649,8 @@ course.claim("20.check", empty=empty, missing=missing)
 #   defence is no test. Let somebody else attack.
 # - **The threat model shrinks with the results.** "Two letters" quietly leaves it, because the
 #   defence cannot do that. Write it down before you measure, with the date.
-# - **The control is weaker than it need be**: fewer words, other candidates. Then everything beats
-#   it.
+# - **The control is weaker than it need be**: fewer words, other candidates, fewer queries. Then
+#   everything beats it.
 # - **The test texts taught the defence.** Choosing among ten defences by the test accuracy is
 #   training on it. Use the validation texts.
 # - **Judges see the model's answer, or each other's.** People tend to agree with what they see.

@@ -5,6 +5,7 @@ real text."""
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import string
@@ -49,8 +50,9 @@ def squeezed(victim: Classifier, least: int) -> Classifier:
 
 @dataclass(frozen=True, repr=False)
 class Random(WordAttack):
-    """The control of an attack on words: as many words as may change are drawn at random, and for
-    each a random one of the attack's candidates. Nothing is tried twice and nothing is chosen."""
+    """The controls of an attack on words. Each try draws at random as many words as may change, and
+    for each a random one of the attack's candidates, whatever earlier tries found. It stops where
+    the model is wrong, or after `max_queries`, of which the text itself is the first."""
 
     attack: WordAttack = None
 
@@ -62,17 +64,25 @@ class Random(WordAttack):
         if not places or not most:
             return
         rng = random.Random(state.text)
-        chosen = rng.sample(places, min(most, len(places)))
-        state.changes = {i: rng.choice(state.options[i]) for i in chosen}
-        (state.score,) = yield Query([state.with_changes(state.changes)])
+        while not state.done:
+            chosen = rng.sample(places, min(most, len(places)))
+            changes = {i: rng.choice(state.options[i]) for i in chosen}
+            (score,) = yield Query([state.with_changes(changes)])
+            if not state.changes or score > state.score:
+                state.score, state.changes = score, changes
 
     def __repr__(self) -> str:
-        return f"Random({self.attack!r})"
+        return f"Random({self.attack!r}, max_queries={self.max_queries})"
+
+
+def random_search(attack: WordAttack, queries: int) -> Random:
+    """Random search among the attack's candidates, in as many words, with so many queries."""
+    return Random(attack=attack, max_changed=attack.max_changed, max_queries=queries)
 
 
 def control(attack: WordAttack) -> Random:
-    """Random changes from the same candidates, in as many words."""
-    return Random(attack=attack, max_changed=attack.max_changed)
+    """One random change of as many words as the attack may change, and no second try."""
+    return random_search(attack, 2)
 
 
 def row(name: str, attack, outcome: Outcome) -> dict:
@@ -85,10 +95,16 @@ def row(name: str, attack, outcome: Outcome) -> dict:
             "queries": round(outcome.forward, 2)}  # fmt: skip
 
 
-def table(victim: Classifier, data, attacks: dict) -> tuple[list[dict], dict]:
-    """(rows, outcomes) without attack, under each attack, and in the worst case, by name."""
+def table(victim: Classifier, data, attacks: dict, search: bool = False
+          ) -> tuple[list[dict], dict]:  # fmt: skip
+    """(rows, outcomes) without attack, under each attack, and in the worst case, by name. search:
+    with random search, too, which has as many queries as "attack" took on average, rounded up."""
     outcomes = {name: attack_all(victim, data, attack)
                 for name, attack in {"clean": None, **attacks}.items()}  # fmt: skip
+    if search:
+        queries = math.ceil(outcomes["attack"].forward)
+        attacks = attacks | {"random search": random_search(attacks["attack"], queries)}
+        outcomes["random search"] = attack_all(victim, data, attacks["random search"])
     rows = [row(name, attacks.get(name), found) for name, found in outcomes.items()]
     worst = row("worst", None, worst_case(list(outcomes.values())))
     more = {"attack": "worst case", "threat model": "any of these attacks"}
