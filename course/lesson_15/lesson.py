@@ -728,7 +728,7 @@ figures.injection(obeyed)
 # - Jain et al., *Baseline Defenses for Adversarial Attacks Against Aligned Language Models*, 2023,
 #   arXiv 2309.00614.
 # - Greshake et al., *Not what you've signed up for: Compromising Real-World LLM-Integrated
-#   Applications with Indirect Prompt Injection*, 2023.
+#   Applications with Indirect Prompt Injection*, 2023, arXiv 2302.12173.
 #
 # > **Ethics** Threat model: the attacker knows the weights, adds words to the prompt, and wants a
 # > review of a museum; in section 8 he writes a text that the model will read. The policy is
