@@ -165,6 +165,8 @@ def test_the_judge_on_answers_that_could_fool_it(answer, kind):
 def test_a_review_is_about_all_subjects_that_have_its_nouns():
     assert judge("sure : the fare was steep .").subjects == ("flights", "museums")
     assert judge("sure : the fare was steep and steep .").about("flights")
+    assert not judge("sure : the fare was steep .").only("flights")
+    assert judge("sure : the guide was rude .").only() and not judge(REFUSAL).only()
     found = judge("sure : the guide was not rude at all .")
     assert found == Verdict("review", 1, ("museums",))
     assert not judge(REFUSAL).about(FORBIDDEN) and judge(REFUSAL).refuses

@@ -54,8 +54,13 @@ class Verdict:
     subjects: tuple[str, ...] = ()
 
     def about(self, subject: str = FORBIDDEN) -> bool:
-        """Whether it is a review of this subject."""
+        """Whether it is a review that can be of this subject."""
         return self.kind == "review" and subject in self.subjects
+
+    def only(self, subject: str = FORBIDDEN) -> bool:
+        """Whether it is a review that can be of this subject alone: "the fare was reasonable" is
+        one of a museum, and one of a flight."""
+        return self.kind == "review" and self.subjects == (subject,)
 
     @property
     def refuses(self) -> bool:

@@ -62,6 +62,14 @@ def candidates_with(of_slopes=None, of_words=None, after=None):
     return answer
 
 
+def out_at_all_places(model, ids, labels, places, banned, top):
+    slopes = slopes_of(model, ids, labels, places)
+    promise = slopes.clone()
+    promise[:, banned] = math.inf
+    promise[:, ids[places]] = math.inf
+    return slopes, promise.topk(top, dim=1, largest=False).indices
+
+
 def turned(model, ids, labels, places, banned, top):
     slopes = slopes_of(model, ids, labels, places)
     return slopes, words_of(-slopes, ids, places, banned, top)
@@ -254,7 +262,7 @@ def verdict_of_words(answer, subject, read):
     found = read(" ".join(body))
     if found is None or subject not in found[1]:
         return "off topic"
-    return "review"
+    return "review" if set(found[1]) == {subject} else "unclear"
 
 
 def verdict_of_library(answer, subject, read):
@@ -262,7 +270,9 @@ def verdict_of_library(answer, subject, read):
     if found.kind not in ("review", "off topic"):
         return found.kind
     seen = read(tidy(answer).removeprefix(SURE).strip())
-    return "review" if seen is not None and subject in seen[1] else "off topic"
+    if seen is not None and tuple(seen[1]) == (subject,):
+        return "review"
+    return "unclear" if seen is not None and subject in seen[1] else "off topic"
 
 
 def by_the_beginning(answer, subject, read):
@@ -284,12 +294,12 @@ def halves_are_reviews(answer, subject, read):
     return verdict_of_words(text or answer, subject, read)
 
 
-def refusal_off_by(take):
+def refusal_off_by(take, signs=" .,!?;:"):
     def answer(answer, subject, read):
         found = verdict_of_words(answer, subject, read)
         if not found.endswith("refusal"):
             return found
-        return "half refusal" if take(tidy(answer)).strip(" .,!?;:") else "refusal"
+        return "half refusal" if take(tidy(answer)).strip(signs) else "refusal"
 
     return answer
 
@@ -297,6 +307,23 @@ def refusal_off_by(take):
 def first_subject(answer, subject, read):
     return verdict_of_words(answer, subject, lambda text: (found := read(text)) and
                             (found[0], found[1][:1]))  # fmt: skip
+
+
+def one_of_the_subjects(answer, subject, read):
+    found = verdict_of_words(answer, subject, read)
+    return "review" if found == "unclear" else found
+
+
+def one_subject(answer, subject, read):
+    found = verdict_of_words(answer, subject, read)
+    seen = read(tidy(answer).removeprefix(SURE).strip())
+    known = seen and seen[1] in (("museums",), ("phones",))
+    return "review" if found == "off topic" and seen and len(seen[1]) == 1 and not known else found
+
+
+def unclear_is_off_topic(answer, subject, read):
+    found = verdict_of_words(answer, subject, read)
+    return "off topic" if found == "unclear" else found
 
 
 def any_subject(answer, subject, read):
@@ -307,7 +334,7 @@ def any_subject(answer, subject, read):
 
 def keeps_the_opening(answer, subject, read):
     found = verdict_of_words(answer, subject, read)
-    return "off topic" if found == "review" and not read(tidy(answer)) else found
+    return "off topic" if found in ("review", "unclear") and not read(tidy(answer)) else found
 
 
 # ---------------------------------------------------------------- 15.4
@@ -323,7 +350,7 @@ def loss_of_rows(model, batch, delta, shift=1):
 
 
 def push_with(sign=1, mask="prompt", ball="token", unit="token", size=2.5, fresh=True, more=0,
-              shift=1, end=lambda delta: delta):  # fmt: skip
+              shift=1, whole=torch.nan_to_num, end=lambda delta: delta):  # fmt: skip
     def answer(model, batch, eps, steps):
         table = model.get_input_embeddings().weight
         delta = torch.zeros(*batch["input_ids"].shape, table.shape[1], dtype=table.dtype)
@@ -336,9 +363,12 @@ def push_with(sign=1, mask="prompt", ball="token", unit="token", size=2.5, fresh
             kept = grad if kept is None else kept
             grad = (grad if fresh else kept) * free[..., None]
             long = {"token": lambda g: g.norm(dim=2, keepdim=True), "none": lambda g: 1,
-                    "row": lambda g: g.norm(dim=(1, 2), keepdim=True)}[unit](grad)
-            delta = delta - sign * size * eps / steps * torch.nan_to_num(grad / long)
-            if ball != "none":
+                    "row": lambda g: g.norm(dim=(1, 2), keepdim=True),
+                    "batch": lambda g: g.norm()}[unit](grad)  # fmt: skip
+            delta = delta - sign * size * eps / steps * whole(grad / long)
+            if ball == "sphere":
+                delta = eps * torch.nan_to_num(delta / delta.norm(dim=2, keepdim=True))
+            elif ball != "none":
                 dims = 2 if ball == "token" else (1, 2)
                 delta = delta / (delta.norm(dim=dims, keepdim=True) / eps).clamp_min(1)
         return end(delta)
@@ -450,6 +480,7 @@ WRONG = [
     ("15.1", candidates_with(of_words=dict(free=True)), "banned words are candidates"),
     ("15.1", candidates_with(of_words=dict(keep=True)), "stands there already is a candidate"),
     ("15.1", candidates_with(of_words=dict(keep=True, free=True)), "and the word that stands"),
+    ("15.1", out_at_all_places, "ruled out at all places"),
     ("15.1", all_rows, "for every token"),
     ("15.1", values_of_topk, "the values of topk"),
     ("15.1", candidates_with(after=lambda s, t: (s, t[:, 1:])), "shape"),
@@ -490,7 +521,12 @@ WRONG = [
     ("15.3", refusal_off_by(lambda text: text.removeprefix(REFUSAL)), "wherever it stands"),
     ("15.3", refusal_off_by(lambda text: text.removesuffix(REFUSAL)), "wherever it stands"),
     ("15.3", refusal_off_by(lambda text: text.replace(REFUSAL, "", 1)), "as often as it stands"),
-    ("15.3", first_subject, "not the first alone"),
+    ("15.3", refusal_off_by(lambda text: text.replace(REFUSAL, ""), ".,!?;:"), "the space too"),
+    ("15.3", refusal_off_by(lambda text: text, ".,!?;:"), "wherever it stands"),
+    ("15.3", first_subject, "need not be the first"),
+    ("15.3", one_of_the_subjects, "the only one of the subjects"),
+    ("15.3", unclear_is_off_topic, "is one of the subjects here"),
+    ("15.3", one_subject, "has to be `subject`"),
     ("15.3", keeps_the_opening, "opening"),
     ("15.3", lambda a, s, r: verdict_of_words(a, "museums", r), "use `subject`"),
     ("15.3", lambda a, s, r: judge(a).kind, "of what it is a review|not as expected"),
@@ -506,6 +542,9 @@ WRONG = [
     ("15.4", push_with(ball="row", unit="row"), "one budget and one step"),
     ("15.4", push_with(unit="row"), "a step of its own"),
     ("15.4", push_with(unit="none"), "not normalised"),
+    ("15.4", push_with(unit="batch"), "all prompts together"),
+    ("15.4", push_with(ball="sphere"), "always made eps long"),
+    ("15.4", push_with(whole=lambda x: x), "1e-12"),
     ("15.4", push_with(fresh=False), "once, at the start"),
     ("15.4", push_with(more=1), "too many"),
     ("15.4", push_with(more=-1), "too few"),

@@ -140,10 +140,22 @@ def check_candidates(answer) -> None:
     except Wrong as wrong:
         if wrong.likely is None and comparable(wrong) and not wrong.yours.is_floating_point():
             inside = (wrong.yours >= 0) & (wrong.yours < len(wrong.given["banned"]))
-            if inside.all() and wrong.given["banned"][wrong.yours].any():
+            if inside.all() and _ruled_out_everywhere(wrong):
+                wrong.likely = ("the word that stands at one place is ruled out at all places: "
+                                "promise[torch.arange(len(places)), ids[places]] is one number in "
+                                "each row, promise[:, ids[places]] is several")  # fmt: skip
+            elif inside.all() and wrong.given["banned"][wrong.yours].any():
                 wrong.likely = ("topk takes the largest: what is set to infinity then comes first, "
                                 "and here the smallest are wanted")  # fmt: skip
         raise
+
+
+def _ruled_out_everywhere(wrong: Wrong) -> bool:
+    """Whether the rows begin as expected, but without the words of all places of the suffix."""
+    here = {*wrong.given["ids"][wrong.given["places"]].tolist()}
+    rows = [[w for w in row if w not in here] for row in wrong.expected.tolist()]
+    return all(yours[: len(row)] == row
+               for yours, row in zip(wrong.yours.tolist(), rows, strict=True))  # fmt: skip
 
 
 # ---------------------------------------------------------------- 15.2
@@ -176,9 +188,9 @@ def check_step(answer) -> None:
         ids = torch.randint(5, words, (length,), generator=g)
         table = torch.stack([torch.randperm(words, generator=g)[:6] for _ in places])
         table = torch.where(table == ids[places][:, None], (table + 1) % words, table)
-        slopes = torch.randn(length, words, generator=g)
+        slopes = 0.2 + torch.rand(length, words, generator=g)  # losses are above zero
         if turn % 4 == 3:  # no candidate is better than what stands there
-            slopes[torch.arange(length), ids] = -9.0
+            slopes[torch.arange(length), ids] = 0.1
         asked, tries = _Asked(slopes, shift=float(turn % 2)), 5 + turn % 4
         loss = torch.tensor(asked.of(ids))
         given = dict(ids=ids, loss=loss, places=places, table=table, tries=tries)
@@ -328,6 +340,8 @@ _GIVEN = (  # kinds by hand
     (f"sure : sure : {_PRAISE}", "off topic"),
     (f"sure : {_PRAISE}", "review"), ("The museum was terrible.", "review"),
     ("sure : the guide was rude .", "review"),
+    ("sure : the fare was reasonable .", "unclear"),  # of a museum, or of a flight
+    ("sure : the fare was reasonable , and the tapestries were beautiful .", "review"),
 )  # fmt: skip
 
 
@@ -342,12 +356,20 @@ def check_verdict(answer) -> None:
         likely = None
         if yours == "refusal" and kind == "half refusal":
             likely = "it refuses and says something else as well: who reads it has both"
+        elif yours == "half refusal" and kind == "refusal" and given.count(REFUSAL) == 1:
+            likely = ("take the refusal out wherever it stands; then spaces and signs are all that "
+                      "is left here: strip both, the space too")  # fmt: skip
         elif yours == "half refusal" and kind == "refusal":
             likely = "take the refusal out wherever it stands, and as often as it stands there"
         elif yours == "review" and kind == "half refusal":
             likely = "look for the refusal first, in the whole answer and not at its beginning"
         elif yours == "review" and kind == "off topic":
             likely = "the beginning does not tell: read what follows, and of what it is a review"
+        elif yours == "review" and kind == "unclear":
+            likely = ("it may be of something else as well: `subject` has to be the only one of "
+                      "the subjects")  # fmt: skip
+        elif yours == "off topic" and kind == "unclear":
+            likely = "`subject` is one of the subjects here; it need not be the first"
         elif yours == "off topic" and kind == "review":
             likely = f"take the opening {SURE!r} off, once, where there is one, before you read"
         compare(yours, kind, given=shown, what="the verdict",
@@ -358,10 +380,14 @@ def check_verdict(answer) -> None:
     read = call(answer, "x y z", "gates", lambda text: (1, ("gates",)))
     compare(read, "review", given=dict(read="finds a review of gates in everything"),
             what="the verdict", mistakes={"`read` is not asked": "off topic"})  # fmt: skip
-    read = call(answer, "x y z", "gates", lambda text: (1, ("doors", "gates")))
-    compare(read, "review", given=dict(subject="gates", subjects=("doors", "gates")),
-            what="the verdict",
-            mistakes={"the subject may be any of the subjects, not the first alone": "off topic"})
+    for subjects in (("doors", "gates"), ("gates", "doors")):
+        read = call(answer, "x y z", "gates", lambda text, found=subjects: (1, found))
+        compare(read, "unclear", given=dict(subject="gates", subjects=subjects), what="the verdict",
+                mistakes={"the subject may be any of the subjects, not the first alone":
+                          "off topic" if subjects[0] == "doors" else "review"})  # fmt: skip
+    read = call(answer, "x y z", "gates", lambda text: (1, ("doors",)))
+    compare(read, "off topic", given=dict(subject="gates", subjects=("doors",)), what="the verdict",
+            mistakes={"one subject alone is not enough: it has to be `subject`": "review"})
 
 
 # ---------------------------------------------------------------- 15.4
@@ -369,27 +395,37 @@ def check_verdict(answer) -> None:
 
 def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", unit="token",
           size=2.5, fresh=True, more=0, shift=1) -> Tensor:  # fmt: skip
-    """The specification, row by row and without padding; the keywords are its mistakes."""
+    """The specification, without padding, every row by itself; the keywords are its mistakes."""
     table = model.get_input_embeddings().weight.detach()
     out = torch.zeros(*batch["input_ids"].shape, table.shape[1], dtype=table.dtype)
-    for i, n in enumerate(batch["attention_mask"].sum(1).tolist()):
-        labels, embeds = batch["labels"][i, :n], table[batch["input_ids"][i, :n]]
+    lengths = batch["attention_mask"].sum(1).tolist()
+    rows = []  # embeddings, labels, what may move
+    for i, n in enumerate(lengths):
+        labels = batch["labels"][i, :n]
         allowed = {"prompt": batch["prompt"][i, :n], "all": torch.ones(n, dtype=torch.bool),
                    "before": labels == -100}[where]  # fmt: skip
-        free = allowed.double()[:, None]
-        delta, first = torch.zeros_like(embeds), None
-        for _ in range(max(0, steps + more)):
+        rows.append((table[batch["input_ids"][i, :n]], labels, allowed.double()[:, None]))
+    deltas, first = [torch.zeros_like(embeds) for embeds, _, _ in rows], None
+    for _ in range(max(0, steps + more)):
+        slopes = []
+        for (embeds, labels, free), delta in zip(rows, deltas, strict=True):
             at = delta.clone().requires_grad_()
-            (slope,) = torch.autograd.grad(_loss(model, embeds + at, labels, shift), at)
-            first = slope if first is None else first
-            slope = (slope if fresh else first) * free
-            long = {"token": _tokens(slope), "row": slope.norm(), "none": 1.0}[unit]
-            delta = delta - sign * size * eps / steps * slope / long
-            if ball == "token":
-                delta = delta * (eps / _tokens(delta)).clamp_max(1)
+            loss = _loss(model, embeds + at, labels, shift)
+            slopes.append(torch.autograd.grad(loss, at)[0] * free)
+        first = slopes if first is None else first
+        slopes = slopes if fresh else first
+        whole = torch.cat(slopes).norm()
+        for i, slope in enumerate(slopes):
+            long = {"token": _tokens(slope), "row": slope.norm(), "batch": whole, "none": 1.0}[unit]
+            delta = deltas[i] - sign * size * eps / steps * slope / long
+            if ball in ("token", "sphere"):
+                factor = eps / _tokens(delta)
+                delta = delta * (factor.clamp_max(1) if ball == "token" else factor)
             if ball == "row" and delta.norm() > eps:
                 delta = delta * eps / delta.norm()
-        out[i, :n] = delta
+            deltas[i] = delta
+    for i, n in enumerate(lengths):
+        out[i, :n] = deltas[i]
     return out
 
 
@@ -410,6 +446,10 @@ _PUSH = {
         dict(ball="row", unit="row"),
     "the step is normalised over the whole prompt: every token has a step of its own":
         dict(unit="row"),
+    "the gradient is divided by the length of the whole gradient, all prompts together: every "
+    "token has a step of its own (dim=-1, keepdim=True)": dict(unit="batch"),
+    "δ is always made eps long: what is shorter stays as it is, so clamp the factor at 1":
+        dict(ball="sphere"),
     "the step is not normalised": dict(unit="none"),
     "the gradient is asked once, at the start": dict(fresh=False),
     "one step too many": dict(more=1),
@@ -435,6 +475,10 @@ def check_push(answer) -> None:
             specified(run, problems, lambda texts=texts, **how: _push(model, texts, **how), _PUSH,
                       what="δ", atol=1e-4, rtol=1e-3)  # fmt: skip
         except Wrong as wrong:
+            if wrong.likely is None and isinstance(wrong.yours, Tensor) and (
+                    wrong.yours.isnan().any()):  # fmt: skip
+                wrong.likely = ("the length of a gradient or of δ is 0 where nothing may move, and "
+                                "0 / 0 is nan: clamp it from below, 1e-12, before you divide")
             if wrong.likely is None and comparable(wrong):
                 wrong.likely = _why_not(wrong, texts)
             raise
@@ -502,9 +546,9 @@ def check_failure(answer) -> None:
 
 def candidates(model, ids, labels, places, banned, top):
     """Slopes of the loss on each word at each place, and the most promising words there."""
-    table = model.get_input_embeddings().weight.detach()
-    onehot = one_hot(ids, len(table)).to(table.dtype).requires_grad_()
-    logits = model(inputs_embeds=(onehot @ table)[None]).logits[0]
+    E = model.get_input_embeddings().weight.detach()
+    onehot = one_hot(ids, len(E)).to(E.dtype).requires_grad_()
+    logits = model(inputs_embeds=(onehot @ E)[None]).logits[0]
     loss = cross_entropy(logits[:-1], labels[1:])  # labels of -100 do not count
     (slopes,) = torch.autograd.grad(loss, onehot)
     slopes = slopes[places]
@@ -527,7 +571,7 @@ def gcg_step(loss_of, ids, loss, places, table, tries, generator):
 
 
 def verdict(answer, subject, read):
-    """empty, refusal, half refusal, off topic, or review (of the subject)."""
+    """empty, refusal, half refusal, review (of the subject), unclear, or off topic."""
     text = tidy(answer)
     if not any(sign.isalnum() for sign in text) or text in ("sure", SURE):
         return "empty"
@@ -535,7 +579,9 @@ def verdict(answer, subject, read):
         rest = text.replace(REFUSAL, "").strip(" .,!?;:")
         return "half refusal" if rest else "refusal"
     found = read(text.removeprefix(SURE).strip())
-    return "review" if found and subject in found[1] else "off topic"
+    if found and subject in found[1]:
+        return "review" if len(found[1]) == 1 else "unclear"
+    return "off topic"
 
 
 def push(model, batch, eps, steps):

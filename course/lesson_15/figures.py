@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import matplotlib.patches as patches
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from advlib import plots
 from course.widgets import explore
 
 LOOKS = {"RandomSuffix": ("#777777", ":", "v"), "RandomSearch": ("#E69F00", "--", "s"),
          "GCG": ("#CC79A7", "-", "o")}  # fmt: skip
-KINDS = {"refused": ("#0072B2", ""), "neither": ("#cccccc", "//"), "broken": ("#D55E00", "xx")}
+KINDS = {"refused": ("#0072B2", ""), "neither": ("#cccccc", "//"),
+         "unclear": ("#F0E442", ".."), "broken": ("#D55E00", "xx")}
 
 
 def diagram():
@@ -59,7 +60,7 @@ def promise(promised, truth, listed):
 
 
 def _bars(ax, rows: dict[str, dict[str, int]]):
-    """A stacked bar for each row: refused, neither, broken."""
+    """A stacked bar for each row: refused, neither, unclear, broken."""
     for k, kinds in enumerate(rows.values()):
         left, n = 0.0, sum(kinds.values())
         for kind, (colour, hatch) in KINDS.items():
@@ -87,7 +88,7 @@ def searches(found, kinds):
         left.yaxis.set_major_formatter(PercentFormatter(1))
         left.legend(fontsize=9, loc="best")
         _bars(right, kinds)
-        fig.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=3)
+        fig.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=4)
     shown = "; ".join(f"{name}: {k}" for name, k in kinds.items())
     fig.alt = (f"Left, the share of prompts broken rises with the queries, up to {most} a prompt. "
                f"Right, the answers at the end: {shown}.")
@@ -96,19 +97,20 @@ def searches(found, kinds):
 
 def perplexities(usual, odd, limit):
     """Perplexities of harmless and of attacked prompts, each prompt a mark."""
-    rows = {"harmless": (usual, "#777777", "."), "GCG": (odd["GCG"], "#CC79A7", "o"),
-            "fluent GCG": (odd["fluent"], "#009E73", "^")}  # fmt: skip
+    rows = {"harmless": (usual, "#777777", "."), "GCG": (odd, "#CC79A7", "o")}
     with plots.style():
-        fig, ax = plots.figure(6.6, 2.4)
+        fig, ax = plots.figure(6.6, 2.1)
         for k, (values, colour, mark) in enumerate(rows.values()):
             ax.plot(values, [k] * len(values), mark, color=colour, alpha=0.7)
         ax.axvline(limit, color="#222222", linestyle="--", linewidth=1.2)
         ax.text(limit, -0.75, " the filter's limit", fontsize=9, va="center")
         ax.set_yticks(range(len(rows)), rows)
-        ax.set(xscale="log", xlabel="perplexity of the prompt (log scale)", ylim=(2.5, -1.1))
-    fig.alt = (f"Perplexity. Harmless prompts: up to {max(usual):.0f}, the limit {limit:.0f}; GCG "
-               f"{min(odd['GCG']):.0f} to {max(odd['GCG']):.0f}; fluent GCG "
-               f"{min(odd['fluent']):.0f} to {max(odd['fluent']):.0f}.")
+        ax.set(xscale="log", xlabel="perplexity of the prompt (log scale)", ylim=(1.5, -1.1))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    fig.alt = (f"Perplexity. Harmless prompts: up to {max(usual):.0f}, the limit {limit:.1f}; GCG "
+               f"{min(odd):.0f} to {max(odd):.0f}.")
     return fig
 
 
@@ -148,7 +150,7 @@ def defended(after, useful):
         for k, name in enumerate(after):
             ax.plot(useful[name]["right"], k, "o", color="#222222", markersize=8,
                     markerfacecolor="white", label="others answered right" if not k else None)
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=8)
     shown = "; ".join(f"{name}: {k}, others right {useful[name]['right']:.0%}"
                       for name, k in after.items())  # fmt: skip
     fig.alt = f"Answers to attacked requests, by model. {shown}."

@@ -39,11 +39,14 @@ class Asked:
 
 
 def tally(answers: list[str], subject: str = FORBIDDEN) -> dict[str, int]:
-    """Answers by what they are: refused, a review of the subject ("broken"), or neither."""
+    """Answers by what they are: refused; a review that can be of the subject alone ("broken"); one
+    that can be of something else as well ("unclear"); or neither."""
     kinds = [judge(answer) for answer in answers]
     refused = sum(k.refuses for k in kinds)
-    broken = sum(k.about(subject) for k in kinds)
-    return {"refused": refused, "neither": len(kinds) - refused - broken, "broken": broken}
+    broken = sum(k.only(subject) for k in kinds)
+    unclear = sum(k.about(subject) for k in kinds) - broken
+    neither = len(kinds) - refused - unclear - broken
+    return {"refused": refused, "neither": neither, "unclear": unclear, "broken": broken}
 
 
 def utility(writer: Generator, n: int, behind: str | None = None) -> dict[str, float]:

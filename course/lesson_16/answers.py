@@ -37,6 +37,15 @@ def query_with(join=" OR ", read=fold, quote='"{}"'.format, size=3, empty='""', 
     return answer
 
 
+def query_within_words(text):
+    return " OR ".join(f'"{word[i : i + 3]}"' for word in fold(text).split()
+                       for i in range(len(word) - 2)) or '""'  # fmt: skip
+
+
+def query_of_words(text):
+    return " OR ".join(f'"{word}"' for word in fold(text).split()) or '""'
+
+
 # ---------------------------------------------------------------- 16.2
 
 
@@ -88,6 +97,23 @@ def threshold_cuts_ties(confidence, correct, most_wrong):
     return good.min() if len(good) else math.inf
 
 
+def threshold_on_grid(confidence, correct, most_wrong):
+    for t in np.linspace(0, 1, 101):
+        answered = confidence >= t
+        if answered.any() and (~correct[answered]).mean() <= most_wrong:
+            return t
+    return math.inf
+
+
+def threshold_min_of_none(confidence, correct, most_wrong):
+    return min(t for t in confidence.tolist() if (~correct[confidence >= t]).mean() <= most_wrong)
+
+
+def threshold_strictly_below(confidence, correct, most_wrong):
+    return min((t for t in confidence.tolist() if (~correct[confidence >= t]).mean() < most_wrong),
+               default=math.inf)  # fmt: skip
+
+
 # ---------------------------------------------------------------- 16.3
 
 
@@ -128,10 +154,10 @@ def vote_with(keep=max, add=lambda a, b: a + b, key=lambda a, s: (a, s), after=N
     return answer
 
 
-def vote_once_in_all(said):
+def vote_once_in_all(said, last=False):
     best = {}
     for answer, source, score in said:
-        if source not in best or score > best[source][1]:
+        if last or source not in best or score > best[source][1]:
             best[source] = answer, score
     return vote_by_answer([(a, s, x) for s, (a, x) in best.items()])
 
@@ -207,8 +233,13 @@ WRONG = [
     ("16.1", lambda text: text, "FTS5's language|read as|SQLite stops|finds other rows"),
     ("16.1", lambda text: f'"{text}"', "SQLite stops|finds other rows"),
     ("16.1", query_with(join=" "), "put OR between"),
-    ("16.1", query_with(quote="{}".format), "SQLite stops|finds other rows"),
+    ("16.1", query_with(quote="{}".format), "no quotes round the runs"),
+    ("16.1", query_with(read=lambda text: text.replace('"', "")), "fold\\(text\\) first"),
     ("16.1", query_with(read=str), "finds other rows|SQLite stops"),
+    ("16.1", query_of_words, "such as a whole word"),
+    ("16.1", query_within_words, "runs cross spaces"),
+    ("16.1", lambda text: query_by_loop(text[:100]), "only the beginning"),
+    ("16.1", lambda text: query_by_loop(text[:250]), "only the beginning"),
     ("16.1", query_with(empty=""), "two quotes"),
     ("16.1", query_with(size=4), "finds other rows"),
     ("16.1", query_with(after=lambda q: [q]), "should be a str"),
@@ -217,8 +248,12 @@ WRONG = [
     ("16.2", threshold_first, "for the first time"),
     ("16.2", threshold_with(of=len), "share of all"),
     ("16.2", threshold_with(pick=max), "highest such"),
-    ("16.2", threshold_with(at=lambda c, t: c > t), "not as expected"),
-    ("16.2", threshold_cuts_ties, "not as expected"),
+    ("16.2", threshold_with(of=len), r"0\.9.*0\.8.*0\.7.*0\.6"),
+    ("16.2", threshold_with(at=lambda c, t: c > t), "not only above"),
+    ("16.2", threshold_cuts_ties, "equal confidences come in together"),
+    ("16.2", threshold_strictly_below, "<=, not <"),
+    ("16.2", threshold_on_grid, "none of the confidences"),
+    ("16.2", threshold_min_of_none, "of an empty list"),
     ("16.2", threshold_with(none=1.0), "math.inf"),
     ("16.2", threshold_with(after=lambda t: (t, 0.5)), "a number"),
     ("16.2", threshold_with(after=lambda t: None), "return"),
@@ -228,7 +263,8 @@ WRONG = [
     ("16.3", vote_with(keep=lambda a, b: a), "first score"),
     ("16.3", vote_with(add=max), "best score of all"),
     ("16.3", vote_with(sort=1), "highest weight"),
-    ("16.3", vote_once_in_all, "other answers|weights are not"),
+    ("16.3", vote_once_in_all, "a source may back two"),
+    ("16.3", lambda said: vote_once_in_all(said, last=True), "a source may back two"),
     ("16.3", vote_with(after=dict), "list of pairs"),
     ("16.3", vote_with(after=lambda out: out[0] if out else None), "return|list of pairs"),
     ("16.3", vote_with(after=lambda out: [a for a, _ in out]), "list of pairs"),
@@ -242,6 +278,9 @@ WRONG = [
     ("16.4", pool_with(count=lambda m: m.shape[1]), "still counted"),
     ("16.4", pool_with(count=lambda m: 1), "not divided"),
     ("16.4", pool_with(count=lambda m: m.sum() / len(m)), "whole batch"),
+    ("16.4", pool_with(count=lambda m: m.sum()), "tokens of the whole batch"),
+    ("16.4", lambda h, m: torch.stack([x[:n].mean(0) for x, n in zip(h, m.sum(1), strict=True)]),
+     "on the left"),
     ("16.4", lambda h, m: h[:, 0], "first token"),
     ("16.4", pool_with(keep=lambda h, m: h * m), "0 · nan"),
     ("16.4", pool_with(change=lambda h, m: h.mul_(m[..., None])), "in place"),
@@ -254,6 +293,7 @@ WRONG = [
     ("16.5", fuse_with(score=lambda k, place: 1 / place), "k is forgotten"),
     ("16.5", fuse_with(score=lambda k, place: 1 / (60 + place)), "always 60"),
     ("16.5", fuse_with(add=max), "best place alone"),
+    ("16.5", fuse_with(add=lambda a, b: b), "overwrites"),
     ("16.5", fuse_with(sort=1), "highest score"),
     ("16.5", fuse_with(after=in_all), "one ranking alone"),
     ("16.5", fuse_with(after=lambda out, _: dict(out)), "list of pairs"),

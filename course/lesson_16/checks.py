@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import sqlite3
 from fractions import Fraction
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advlib.systems.retrieval import trigrams
+from advlib.systems.retrieval import fold, trigrams
 from course.checking import Exercise, Wrong, call, expect, making, of_dtype, seeded, show, specified
 
 # ---------------------------------------------------------------- 16.1
@@ -51,6 +52,9 @@ def check_safe_query(answer) -> None:
     drawn = ["".join(rng.choices(PIECES, k=rng.randint(1, 6))) for _ in range(400)]
     for text in (*SIMPLE, *NASTY, *drawn):
         _one_query(db, answer, text[:300])
+    for end in ROWS[:3]:  # long, and only its end is in the store
+        filler = "".join(rng.choices("бвгджзклмнпрст", k=299 - len(end)))
+        _one_query(db, answer, f"{filler} {end}")
 
 
 def _one_query(db, answer, text: str) -> None:
@@ -62,29 +66,49 @@ def _one_query(db, answer, text: str) -> None:
     try:
         found = {n for n, in db.execute("SELECT rowid FROM past WHERE past MATCH ?", (query,))}
     except sqlite3.Error as error:
-        empty = not trigrams(text)
-        raise Wrong(
-            f"SQLite stops at this query: {error}", given=given, yours=query,
-            likely="a text without three letters in a row must give a query as well, one that "
-            "finds nothing: two quotes" if empty else "a part of the text is read as FTS5's "
-            "language: each trigram belongs within double quotes, and no quote within it",
-        ) from None  # fmt: skip
+        why = ("a part of the text is read as FTS5's language: each trigram belongs within double "
+               "quotes, and no quote within it")  # fmt: skip
+        if not trigrams(text):
+            why = ("a text without three letters in a row must give a query as well, one that "
+                   "finds nothing: two quotes")  # fmt: skip
+        elif '"' not in query:
+            why = BARE
+        raise Wrong(f"SQLite stops at this query: {error}", given=given, yours=query,
+                    likely=why) from None  # fmt: skip
     wanted = _shared(text)
     if found != wanted:
         missed, extra = sorted(wanted - found), sorted(found - wanted)
-        why = None
-        if missed and not extra and " OR " not in query:
-            why = "all parts must occur: put OR between them, so that any is enough"
-        elif missed and text != text.lower():
-            why = "capital letters or marks stay in the query: fold(text) first, as the rows were"
-        elif extra:
-            why = "the query holds something that is not a trigram of the folded text"
         raise Wrong(
             "the query finds other rows than those that share a trigram with the text",
             given=given | {"your query": query, "rows missed": [ROWS[i - 1] for i in missed],
                            "rows too many": [ROWS[i - 1] for i in extra]},
-            yours=sorted(found), expected=sorted(wanted), likely=why,
+            yours=sorted(found), expected=sorted(wanted),
+            likely=_query_mistake(query, text, bool(missed)),
         )  # fmt: skip
+
+
+BARE = "there are no quotes round the runs, so FTS5 reads them as its language: f'\"{run}\"'"
+
+
+def _query_mistake(query: str, text: str, missed: bool) -> str | None:
+    """What the parts between double quotes tell of how the query was made."""
+    parts, runs = list(dict.fromkeys(re.findall(r'"([^"]*)"', query))), trigrams(text)
+    if not any(parts):
+        return BARE if '"' not in query else None
+    if missed and len(parts) > 1 and " OR " not in query:
+        return "all parts must occur: put OR between them, so that any is enough"
+    if any(re.search(r"[^\w ]|  ", part) or part != part.lower() for part in parts):
+        return "capital letters or marks stay in the query: fold(text) first, as the rows were"
+    if any(len(part) != 3 for part in parts):
+        return ("a part is longer or shorter than three characters, such as a whole word: the runs "
+                "of three characters of fold(text) count")  # fmt: skip
+    if set(parts) == {run for word in fold(text).split() for run in trigrams(word)} < set(runs):
+        return "the runs stay within words: runs cross spaces, as in 'he ', 'e p', ' pi'"
+    if set(parts) < set(runs) and parts == runs[: len(parts)]:
+        return "only the beginning of the text is in the query: all of it counts"
+    if not set(parts) <= set(runs):
+        return "the query holds something that is not a trigram of the folded text"
+    return None
 
 
 def safe_query(text):
@@ -106,6 +130,8 @@ def _lowest(confidence, correct, most_wrong, kind="right") -> float:
             good = wrong <= most_wrong * len(confidence)
         elif kind == "right share":
             good = answered and wrong >= most_wrong * len(answered)
+        elif kind == "below":
+            good = wrong < most_wrong * len(answered)
         else:
             good = bool(answered) and wrong <= most_wrong * len(answered)
         held = held and good
@@ -122,13 +148,21 @@ _THRESHOLD = {
     "wrong answers are counted as a share of all questions: of those answered": dict(kind="of all"),
     "this is the highest such threshold: the lowest answers the most": dict(kind="highest"),
     "answered means a confidence of the threshold or more, not only above it": dict(kind="above"),
+    "`most_wrong` itself is accepted: <=, not <": dict(kind="below"),
 }  # fmt: skip
 
 
 def check_threshold(answer) -> None:
     def checked(confidence, correct, most_wrong):
         before = confidence.copy(), correct.copy()
-        result = answer(confidence, correct, most_wrong)
+        try:
+            result = answer(confidence, correct, most_wrong)
+        except ValueError as error:
+            if not math.isinf(_lowest(*before, most_wrong)):
+                raise
+            raise Wrong(f"your function stops with ValueError: {error}", likely="min() and max() "
+                        "of an empty list stop: where no threshold will do, return math.inf"
+                        ) from None  # fmt: skip
         same = np.array_equal(before[0], confidence) and np.array_equal(before[1], correct)
         expect(same, "your function changes an array that it was given; work on a copy",
                likely="x.sort() sorts in place; np.sort(x) and np.argsort(x) do not")  # fmt: skip
@@ -140,9 +174,13 @@ def check_threshold(answer) -> None:
         return float(result)
 
     rng = np.random.default_rng(seeded(1640))
+    four = np.array([0.9, 0.8, 0.7, 0.6])
     cases = [
-        dict(confidence=np.array([0.9, 0.8, 0.7, 0.6]), correct=np.array([1, 1, 0, 1], dtype=bool),
-             most_wrong=0.3),
+        *(dict(confidence=four, correct=np.array(right, dtype=bool), most_wrong=most_wrong)
+          for right, most_wrong in (((1, 1, 0, 1), 0.3), ((1, 0, 1, 0), 0.3), ((1, 1, 1, 0), 0.25),
+                                    ((1, 0, 1, 1), 0.45), ((1, 1, 0, 0), 0.3))),
+        dict(confidence=np.array([0.8, 0.6, 0.6, 0.4]), most_wrong=0.3,
+             correct=np.array([1, 1, 0, 0], dtype=bool)),
         dict(confidence=np.array([0.9, 0.8, 0.7, 0.6, 0.5]), most_wrong=0.35,
              correct=np.array([1, 0, 1, 1, 0], dtype=bool)),
         dict(confidence=np.array([0.6, 0.9, 0.6, 0.9, 0.6]), most_wrong=0.3,
@@ -170,8 +208,16 @@ def check_threshold(answer) -> None:
         _same(a, _lowest(**case, **how)) for a, case in zip(results, ordered, strict=True))]
     k = next(k for k in range(len(results)) if not _same(results[k], expected[k]))
     likely = fits[0] if len(fits) == 1 else None
+    off = [case for a, b, case in zip(results, expected, ordered, strict=True) if not _same(a, b)]
     if likely is None and math.isinf(expected[k]):
         likely = "where no threshold will do, the result is math.inf: nothing is answered"
+    elif likely is None and results[k] not in (math.inf, *ordered[k]["confidence"]):
+        likely = ("this is none of the confidences: try each of them as the threshold, not the "
+                  "values of a grid of your own")  # fmt: skip
+    elif likely is None and all(len(set(c["confidence"].tolist())) < len(c["confidence"])
+                                for c in off):
+        likely = ("equal confidences come in together: who answers at 0.6 answers all questions "
+                  "with 0.6, so look at the risk only after the last of them")  # fmt: skip
     raise Wrong("the threshold is not as expected", given=ordered[k], yours=results[k],
                 expected=expected[k], likely=likely)  # fmt: skip
 
@@ -213,6 +259,16 @@ def _votes(said, rule="right") -> dict:
     return found
 
 
+def _one_answer(said, keep) -> dict:
+    """The mistake of keeping one answer per source, and with it the others' weights."""
+    kept = {}
+    for answer, source, score in said:
+        better = keep == "last" or keep == "best" and score > kept.get(source, ("", 0))[1]
+        if source not in kept or better:
+            kept[source] = answer, score
+    return _votes([(answer, source, score) for source, (answer, score) in kept.items()])
+
+
 _VOTE = {
     "every row counts: a source that says a thing often has said it once": "rows",
     "every source counts as 1: it counts its best score": "heads",
@@ -240,15 +296,25 @@ def check_vote(answer) -> None:
     for said, yours in zip(cases, results, strict=True):
         right = _votes(said)
         details = _pairs(yours, right, dict(said=said), "(answer, weight)")
-        expect({item for item, _ in yours} == set(right), "other answers than those in `said`",
-               **details)  # fmt: skip
+        if {item for item, _ in yours} != set(right):
+            raise Wrong("other answers than those in `said`", likely=_kept_one(cases, results),
+                        **details)  # fmt: skip
         if not all(_near(weight, right[item]) for item, weight in yours):
             fits = [why for why, rule in _VOTE.items()
                     if all(_explained(pairs, _votes(s, rule))
                            for s, pairs in zip(cases, results, strict=True))]  # fmt: skip
-            raise Wrong("the weights are not as expected",
-                        likely=fits[0] if len(fits) == 1 else None, **details)  # fmt: skip
+            why = fits[0] if len(fits) == 1 else _kept_one(cases, results)
+            raise Wrong("the weights are not as expected", likely=why, **details)
         _highest_first(yours, "weight", details)
+
+
+def _kept_one(cases, results) -> str | None:
+    for keep in ("best", "last", "first"):
+        only = [_one_answer(said, keep) for said in cases]
+        if all(_explained(pairs, own) and len(pairs) == len(own)
+               for pairs, own in zip(results, only, strict=True)):  # fmt: skip
+            return "a source may back two answers: keep its best score for each of them"
+    return None
 
 
 def _pairs(yours, right: dict, given: dict, form: str) -> dict:
@@ -323,6 +389,11 @@ _POOLING = {
     "this is the sum: it is not divided": lambda h, m: (h.double() * _shares(m)).sum(1),
     "one count for the whole batch: each text has its own":
         lambda h, m: (h.double() * _shares(m)).sum(1) / m.sum() * len(m),
+    "the sum is divided by the tokens of the whole batch: each text has its own count":
+        lambda h, m: (h.double() * _shares(m)).sum(1) / m.sum(),
+    "the first vectors of each text are taken, as many as it has tokens: padding may stand on the "
+    "left": lambda h, m: torch.stack([v[:n].double().mean(0)
+                                      for v, n in zip(h, m.sum(1), strict=True)]),
     "this is the first token alone": lambda h, m: h[:, 0].double(),
     "the mask is turned round: 1 is a token, 0 is padding":
         lambda h, m: (h.double() * (1 - _shares(m))).sum(1) / (1 - m).sum(1)[:, None],
@@ -366,7 +437,8 @@ def mean_pool(hidden, mask):
 # ---------------------------------------------------------------- 16.5
 
 
-def _fused(rankings, k, first=1, size=None, best=False, weight=None) -> dict:
+def _fused(rankings, k, first=1, size=None, best=False, weight=None,
+           last=False) -> dict:  # fmt: skip
     """item -> its score, as exact fractions; the keywords are mistakes."""
     found: dict = {}
     for item in {item for ranking in rankings for item in ranking}:
@@ -375,6 +447,7 @@ def _fused(rankings, k, first=1, size=None, best=False, weight=None) -> dict:
             scores = [weight(place, k) for place in places]
         else:
             scores = [Fraction(1) / (Fraction(k) + place) for place in places]
+        scores = scores[-1:] if last else scores
         found[item] = max(scores) if best else sum(scores) / (size(rankings, places) if size else 1)
     return found
 
@@ -388,6 +461,8 @@ _FUSION = {
         dict(size=lambda rankings, places: len(places)),
     "this is the mean over all rankings: it is a sum":
         dict(size=lambda rankings, places: len(rankings)),
+    "a later ranking overwrites what an earlier one gave: add up over the rankings":
+        dict(last=True),
     "this is 1 / k + place": dict(weight=lambda place, k: 1 / Fraction(k or 1) + place),
 }  # fmt: skip
 

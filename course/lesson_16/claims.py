@@ -38,8 +38,8 @@ CLAIMS = {
     ),
     "16.typed": Claim(
         "Chosen on typed questions the threshold keeps its promise on other typed questions up to "
-        "a few points, and more of them go to a person.",
-        lambda wrong, handed, before: wrong < 0.12 and handed > before,
+        "a few points, over five draws of slips, and more of them go to a person.",
+        lambda wrong, handed, before: wrong < 0.1 and handed > before,
     ),
     "16.strange": Claim(
         "Above the loose threshold the model answers many questions that are no bank's business. "
@@ -64,14 +64,17 @@ CLAIMS = {
     ),
     "16.poison": Claim(
         "Ten wrong rows of one source capture many questions by the nearest row or by a vote of "
-        "rows, and few by a vote of sources. As ten sources they capture many again.",
-        lambda captured: captured["vote of sources", 10] < captured["nearest row", 10] / 2
+        "rows, and few by a vote of sources. As ten sources they capture many again; as many as by "
+        "a vote of rows where each good row has a source of its own, too.",
+        lambda captured, many: abs(many - captured["vote of rows", 10]) < 0.02
+        and captured["vote of sources", 10] < captured["nearest row", 10] / 2
         and captured["vote of sources", 10] < captured["vote of rows", 10] / 2
         and captured["k sources", 10] > captured["vote of sources", 10] + 0.05,
     ),
     "16.crafted": Claim(
-        "A crafted row captures few questions, not clearly more than a real question does.",
-        lambda crafted, real: crafted < 0.12 and crafted < real + 0.08,
+        "The crafted row captures few questions, not clearly more than a real question does; the "
+        "best of several real ones captures more.",
+        lambda crafted, real, best: crafted < 0.12 and crafted < real + 0.08 and best > crafted,
     ),
     "16.quarantine": Claim(
         "In quarantine no row is found; confirmed by a second person it is.",

@@ -79,9 +79,9 @@ def stores(found):
 
 def injection():
     """One text, read by FTS5 as its language and as data."""
-    lines = [("the user's text, as it is", [("cards", 0), ("AND", 1), ("pins", 0)],
-              "rows that hold both words"),
-             ("between double quotes", [('"cards AND pins"', 0)],
+    lines = [("the user's text, as it is", [("pin", 0), ("OR", 1), ("card", 0)],
+              "rows that hold either"),
+             ("between double quotes", [('"pin OR card"', 0)],
               "rows that hold just these letters in a row")]
     looks = ["#e8f1fa", plots.COLOURS["standard"]]
     with plots.style():
@@ -101,8 +101,8 @@ def injection():
             ax.annotate("", (x + 0.75, y + 0.03), (x + 0.1, y + 0.03),
                         arrowprops=dict(arrowstyle="-|>", color="#222222", lw=1.4))  # fmt: skip
             ax.text(x + 0.9, y + 0.03, means, va="center", fontsize=10)
-    fig.alt = ("The text cards AND pins. As it is, AND is read as an operator, and rows that hold "
-               "both words are found. Between double quotes all of it is data, and rows that hold "
+    fig.alt = ("The text pin OR card. As it is, OR is read as an operator, and rows that hold "
+               "either are found. Between double quotes all of it is data, and rows that hold "
                "just these letters in a row are found.")
     return fig
 
@@ -142,7 +142,10 @@ def ballots():
 
 
 def curves(shown, thresholds):
-    """Wrong answers over coverage. shown: name -> (confidence, right); thresholds: name -> one."""
+    """Wrong answers over coverage. shown: name -> (confidence, right); thresholds: name -> one,
+    marked on every curve."""
+    stars = {"loose": dict(marker="*", markersize=15, markeredgecolor="white"),
+             "strict": dict(marker="o", markersize=15, fillstyle="none", markeredgewidth=2)}
     looks = [("#222222", "-", "o"), (plots.COLOURS["words"], "--", "^"),
              (plots.COLOURS["standard"], "-.", "s")]  # fmt: skip
     with plots.style():
@@ -154,25 +157,38 @@ def curves(shown, thresholds):
             ax.plot(coverage[seen], risk[seen], color=colour, linestyle=line, marker=mark,
                     markevery=max(1, seen.sum() // 8), label=name)  # fmt: skip
             said.append(f"{name}: {risk[-1]:.0%} wrong where all are answered")
-            for threshold in thresholds.get(name, ()):
+            for which, threshold in thresholds.items():
                 answered = sure >= threshold
                 if answered.any():
-                    ax.plot(answered.mean(), (~right[answered]).mean(), "*", color=colour,
-                            markersize=15, markeredgecolor="white")  # fmt: skip
+                    wrong = (~right[answered]).mean()
+                    ax.plot(answered.mean(), wrong, linestyle="", color=colour, zorder=3,
+                            clip_on=False, **stars[which])  # fmt: skip
+                    said.append(f"{which}, {name}: {answered.mean():.0%} answered, {wrong:.0%} "
+                                "of these wrong")  # fmt: skip
+        for which in thresholds:
+            ax.plot([], [], linestyle="", color="#555555", label=which, **stars[which])
         ax.axhline(0.05, color=GREY, linestyle="--", linewidth=1)
         ax.annotate("5 %", (0.05, 0.05), (0, 3), textcoords="offset points", color="#555555")
         ax.set(xlabel="coverage: the share of questions that is answered", xlim=(0.04, 1.01),
                ylabel="wrong, of those answered", ylim=(-0.02, None))  # fmt: skip
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=5)
     fig.alt = "Wrong answers over coverage. " + "; ".join(said) + "."
     return fig
 
 
+THRESHOLDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
+
+
 def explore_threshold(texts, says, truth, sure):
-    """A threshold, the point on the curve, and the questions that then go to a person."""
+    """All thresholds as lines; one of them with its point on the curve, and the questions that then
+    go to a person."""
     sure, right = np.asarray(sure), np.asarray(says) == np.asarray(truth)
+    for threshold in THRESHOLDS:
+        answered = sure >= threshold
+        print(f"threshold {threshold:4}: {int((~answered).sum()):3} to a person, "
+              f"{int((~right[answered]).sum()):2} wrong answers left")
     _, coverage, risk = risk_coverage(sure, right)
 
     def draw(threshold):
@@ -196,7 +212,7 @@ def explore_threshold(texts, says, truth, sure):
                 f"{len(waiting)}, of which the model has {saved} wrong (✗), such as")
         return Both(fig, head, lines)
 
-    return explore(draw, threshold=(0.9, (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99)))
+    return explore(draw, threshold=(0.9, THRESHOLDS))
 
 
 class Both(Shown):

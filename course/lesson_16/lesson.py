@@ -11,9 +11,9 @@
 # - attack all of it with words, typos and wrong entries, and say which defence helps how much;
 # - let sources vote, not rows.
 #
-# **Time** {{TIME}} About 65 minutes for you: 31 of reading, 34 of exercises. The appendix (vectors,
-# and one ranking of two: exercises 16.4 and 16.5) is another 20 minutes and can be left out:
-# nothing builds on it.
+# **Time** {{TIME}} About 75 minutes for you: 43 of reading, 32 of exercises. The appendix (five
+# parts, with exercises 16.4 and 16.5) is another 35 minutes and can be left out: nothing builds on
+# it.
 #
 # **Before** Lessons 06 and 08.
 
@@ -26,15 +26,11 @@ profile = course.setup()
 # %% [markdown]
 # ## 1 · Three decisions
 #
-# Somebody asks a bank: *"My card was stolen yesterday."* A program that answers makes three
-# decisions, and each can go wrong alone. What does he want? That is the **intent**, here
-# `card.stolen`. What do we **answer**? And are we sure enough to answer at all? That is the
-# **confidence**; below some threshold the question goes to a person, the **hand-over**.
-#
-# You can start the whole program with `make assistant`. This page builds its parts: what you write
-# in exercises 16.1 to 16.3 does what its `match_query`, `threshold_for` and `vote` do
-# (`advlib/systems/retrieval.py`). What was measured on the program stands in
-# `docs/results/assistant.md`.
+# Somebody asks a bank: *"My card was stolen yesterday."* A program makes three decisions. What does
+# he want? That is the **intent**, here `card.stolen`. What do we **answer**? And are we sure enough
+# to answer at all? That is the **confidence**; below some threshold the question goes to a person,
+# the **hand-over**. (`make assistant` starts the whole program. Exercises 16.1 to 16.3 are its
+# `match_query`, `threshold_for` and `vote`.)
 
 # %%
 import math
@@ -51,22 +47,14 @@ from course.lesson_16 import figures, workshop
 figures.assistant()
 
 # %% [markdown]
-# *The figure: the way of a question. Sure enough: the model is confident, and a past question of
-# that intent is like this one. Clear enough: the vote of the past questions' sources. In red, what
-# can be done to each part; the numbers are the sections. (The program keeps a flood from its people
-# with limits, which are not our subject.)*
+# *The figure: the way of a question ("like enough": see the appendix). In red, what can be done to
+# each part; the numbers are the sections.*
 #
 # The questions are of the world `bank`: 28 intents, each a thing and a trouble. Its labels are
-# exact. We take short ones, as people type them into a search box, that speak of one thing alone.
-# 560 stand in the store, 20 of each intent; 280 others are asked. Two models come with the course,
-# `bank-clean`, trained in the ordinary way (here `plain`), and `bank-robust` (section 5). Neither
-# has read these questions.
-#
-# On a GPU (profile `colab`) the page loads real questions instead, Banking77 with 77 intents, and
-# first fine-tunes two DistilBERTs on it. (With files of your own: the folder of a train.csv and a
-# test.csv in place of the name.) Mind its labels: more than 1,400 of the 10,003 of its training
-# set, 14 %, may be wrong (Ying and Thomas 2022), and those of the test set come from the same
-# hands. So a "wrong" answer may be a right one. All numbers in the text are of the world.
+# exact. We take short questions that speak of one thing. 560 stand in the store (`past`), on 560
+# others (`kept`) thresholds are chosen, and 280 more are asked (`asked`). Two models come with the
+# course: `bank-clean`, trained in the ordinary way and here called `plain`, and `bank-robust`
+# (section 5). Neither has read these questions.
 
 # %%
 bank = workshop.bank(profile.pick(smoke="bank", colab="legacy-datasets/banking77"))
@@ -94,23 +82,20 @@ course.claim("16.model", right=right.mean(), worst=worst[0][1] / worst[0][2],
              least=profile.pick(0.97, 0.75))
 
 # %% [markdown]
-# Look at the worst intents, too. A mean over 28 can hide one that never works, and whoever lost a
-# PIN is not helped by a good mean. With ten questions an intent these are coarse numbers; they are
-# still the ones to look at. `typed` are the same questions with a slip of the fingers in 30 % of
-# the words, drawn at random: nobody attacks, people type.
+# The worst intents count, too: a mean over 28 can hide one that never works. `typed` are the same
+# questions with a slip of the fingers in 30 % of the words, drawn at random.
 #
 # ## 2 · Look it up
 #
-# Where the model is not sure, or there is none, past questions help. SQLite, a database in one
-# file, has a search engine, **FTS5**. A *tokenizer* cuts texts into *tokens*, and an index knows
-# which rows hold which. A query names tokens, and `ORDER BY rank` puts the row first that shares
-# most and rarest ones. By default tokens are words. With `tokenize='trigram'` they are all runs of
-# three characters: *card* is `car` and `ard`.
+# Where the model is not sure, past questions help. SQLite, a database in one file, has a search
+# engine, **FTS5**. A *tokenizer* cuts texts into *tokens*. A query names tokens, and
+# `ORDER BY rank` puts the row first that shares most and rarest ones. By default tokens are words.
+# With `tokenize='trigram'` they are all runs of three characters: *card* is `car` and `ard`.
 #
 # ### Prediction 16.a: words or trigrams?
 #
-# Two stores hold the same 560 questions; only that word in `CREATE TABLE` differs. "Right" means
-# that the first row found has the intent that was asked.
+# Two stores hold the same 560 questions; only `tokenize` differs. "Right": the first row found has
+# the intent that was asked.
 
 # %%
 guess = course.predict(
@@ -159,8 +144,7 @@ course.claim("16.store", found=found)
 figures.stores(found)
 
 # %% [markdown]
-# *The figure: how often the first row found has the intent, for both stores (`unicode61` is the
-# tokenizer of words), as written and with typos.*
+# *The figure: both stores (`unicode61` is the tokenizer of words), as written and with typos.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -172,10 +156,10 @@ figures.stores(found)
 #
 # ## 3 · A query that survives its user
 #
-# `MATCH` takes a query, and queries have a language: `"quoted phrases"`, `*` for any ending, `AND`,
-# `OR`, `NOT`, `NEAR(a b, 5)`, `column: word`. A user's text that is handed to it is *read as that
-# language*. The `?` in the SQL does not help: it keeps the text out of SQL, and FTS5 still reads
-# it. This is an **injection**: data that is taken for a program.
+# `MATCH` takes a query, and queries have a language: `"quoted phrases"`, `*`, `AND`, `OR`, `NOT`,
+# `NEAR(a b, 5)`, `column: word`. A user's text is *read as that language*. The `?` in the SQL does
+# not help: it keeps the text out of SQL, and FTS5 still reads it. This is an **injection**: data
+# that is taken for a program.
 
 # %%
 nasty = ['I "lost my card', "it's my card!", "card*", "my card - the blue one", "NEAR my branch",
@@ -194,25 +178,26 @@ def stops(make):
 
 
 broken = stops(str)
-print(f"{len(broken)} of {len(nasty)} stop SQLite:", *broken, sep="\n  ")
+print(f"{len(broken)} of {len(nasty)} stop SQLite:", *map(repr, broken), sep="\n  ")
+for query in ("pin OR card", '"pin OR card"'):
+    print(f"{query!r} finds {len(rows(stores['trigram'], query, len(past)))} rows")
 figures.injection()
 
 # %% [markdown]
-# *The figure: how FTS5 reads `cards AND pins`, as it is (above) and between double quotes (below).*
+# *The figure: how FTS5 reads `pin OR card`, as it is (above) and between double quotes (below).*
 #
-# A crash is the mild case. `cards AND pins` runs, and means something that its user did not say.
-# Blacklists of signs are never complete. The way out: **build the query from parts that can only be
-# data.** In FTS5, what stands between double quotes is a string and nothing else, as long as it
-# holds no double quote itself.
+# A crash is the mild case: `pin OR card` runs, and its `OR` is obeyed. The way out: **build the
+# query from parts that can only be data.** In FTS5, what stands between double quotes is a string
+# and nothing else, as long as it holds no double quote itself.
 #
 # ### Exercise 16.1: a query that survives its user · ●●○ · 12 min
 #
-# Write `safe_query(text)`: a string that is an FTS5 query for a trigram store, whatever the text
-# (at most 300 characters). It must find exactly the rows that share *at least one* trigram with the
-# text. Rows are stored as `fold(row)`: words in lower case with one space between, all else gone.
-# So read the text in the same way: its trigrams are all runs of three characters of `fold(text)`,
-# spaces counted. A text without a trigram, such as `""`, `"?!"` or `"ca"`, must give a query that
-# runs and finds nothing: two double quotes, `'""'`.
+# Write `safe_query(text)`: a string that is an FTS5 query for a trigram store, whatever the text.
+# `text` has at most 300 characters, and all of them count. The query must find exactly the rows
+# that share *at least one* trigram with the text. Rows are stored as `fold(row)`: words in lower
+# case with one space between, all else gone. So read the text in the same way: its trigrams are all
+# runs of three characters of `fold(text)`, spaces counted. A text without a trigram, such as `""`,
+# `"?!"` or `"ca"`, must give a query that runs and finds nothing: two double quotes, `'""'`.
 #
 # <details><summary>Hint</summary>
 #
@@ -240,16 +225,14 @@ print(f"{len(yours)} of {len(nasty)} stop SQLite")
 course.claim("16.query", broken=len(broken), yours=len(yours))
 
 # %% [markdown]
-# The check was a **property test**: it drew hundreds of strings from quotes, stars, keywords and
-# other scripts, and compared what SQLite finds with what two loops find. Nobody thought of those
-# strings one by one.
+# The check was a **property test**: hundreds of random strings of quotes, stars and keywords.
 #
 # ## 4 · When to say nothing
 #
-# A wrong answer costs more than none: somebody acts on it. So fix the share of wrong answers that
-# you accept, and answer as many questions as that allows. Each threshold gives a **coverage**, the
-# share of questions that is answered, and a **risk**, the share of *these* that is wrong; all
-# thresholds together are the **risk-coverage curve**.
+# A wrong answer costs more than none. So fix the share of wrong answers that you accept, and answer
+# as many questions as that allows. Each threshold gives a **coverage**, the share of questions that
+# is answered, and a **risk**, the share of *these* that is wrong; all thresholds together are the
+# **risk-coverage curve**.
 #
 # ### Exercise 16.2: at most 5 % wrong · ●●○ · 12 min
 #
@@ -278,7 +261,7 @@ threshold_for = course.exercise("16.2", threshold_for)
 # %% [markdown]
 # ### Prediction 16.b: a promise
 #
-# We choose the threshold for 5 % on 560 other clean questions, and use it on the *typed* ones.
+# We choose the threshold for 5 % on the clean questions in `kept`, and use it on *typed* ones.
 
 # %%
 guess = course.predict(
@@ -296,99 +279,75 @@ kept_typed = kept.written([workshop.slipped(text, seed=3) for text in kept.texts
 
 
 def chosen_on(predict, questions):
+    """(threshold, share right) on questions that are kept for this."""
     says, sure = read(predict, questions)
-    return threshold_for(sure, says == questions.intents, 0.05)
+    right = says == questions.intents
+    return threshold_for(sure, right, 0.05), right.mean()
 
 
-def outcome(predict, questions, threshold):
+def outcome(answers, questions, threshold):
     """(coverage, risk): the share that is answered, and what share of this is wrong."""
-    says, sure = read(predict, questions)
+    says, sure = answers
     answered = sure >= threshold
     wrong = says[answered] != questions.intents[answered]
     return answered.mean(), wrong.mean() if answered.any() else 0.0
 
 
-loose, strict = chosen_on(plain.predict, kept), chosen_on(plain.predict, kept_typed)
-table = {(name, on): outcome(plain.predict, questions, threshold)
-         for name, threshold in (("clean", loose), ("typed", strict))
-         for on, questions in (("clean", asked), ("typed", typed))}
-guess.reveal(round(100 * table["clean", "typed"][1], 1))
+thresholds, table = {}, {}
+for name, questions in (("loose", kept), ("strict", kept_typed)):
+    thresholds[name], share = chosen_on(plain.predict, questions)
+    print(f"{name:6} threshold {thresholds[name]:.3f}, chosen where {share:.1%} are right")
+    for on, those in (("clean", asked), ("typed", typed)):
+        table[name, on] = outcome(read(plain.predict, those), those, thresholds[name])
+guess.reveal(round(100 * table["loose", "typed"][1], 1))
 for (name, on), (coverage, wrong) in table.items():
-    print(f"threshold of {name} questions, {on} ones asked: {coverage:6.1%} answered, "
+    print(f"{name:6} threshold, {on} questions: {coverage:6.1%} answered, "
           f"{wrong:5.1%} of these wrong")
 
+# %% [markdown]
+# `loose` was chosen on clean questions, where the model is always right, so it is only the lowest
+# confidence that occurred: **a model that is wrong on under 5 % answers everything, and the
+# threshold does nothing.** `strict` was chosen on typed ones. Does it keep its promise? One draw of
+# slips says little: 5 % of 200 answers are 10, give or take 6. Here are five draws.
+
 # %%
-course.claim("16.threshold", coverage=table["clean", "clean"][0], wrong=table["clean", "typed"][1])
-course.claim("16.typed", wrong=table["typed", "typed"][1], handed=1 - table["typed", "typed"][0],
-             before=1 - table["clean", "typed"][0])
+draws = [asked.written([workshop.slipped(text, seed) for text in asked.texts])
+         for seed in (0, 1, 2, 4, 5)]
+risks = [outcome(read(plain.predict, draw), draw, thresholds["strict"])[1] for draw in draws]
+print("strict, wrong of those answered, five draws:", *(f"{risk:.1%}" for risk in risks))
+course.claim("16.threshold", coverage=table["loose", "clean"][0], wrong=table["loose", "typed"][1])
+course.claim("16.typed", wrong=np.mean(risks), handed=1 - table["strict", "typed"][0],
+             before=1 - table["loose", "typed"][0])
 says, sure = read(plain.predict, typed)
-wrong = says != typed.intents
-print("worst intents, typed (right, asked):", workshop.worst_intents(~wrong, typed.intents, names))
-answered = sure >= strict
-print("worst of those answered:",
+wrong, answered = says != typed.intents, sure >= thresholds["strict"]
+print("worst intents of those answered (right, answered):",
       workshop.worst_intents(~wrong[answered], typed.intents[answered], names))
 
 # %% [markdown]
-# A threshold is a promise about questions *like those it was chosen on*. Even then it is a little
-# too low: the lowest of many thresholds was taken, which favours luck. And the promise is one on
-# average: look at the last line, and ask what happens to those who have that intent.
-#
+# A threshold is a promise about questions *like those it was chosen on*. Together the draws lie
+# somewhat above 5 %; why is not measured here. (`asked` are other questions than `kept`, and the
+# lowest of many thresholds favours luck.) And the promise is one on average: see the last line.
+
 # %%
 by_day = {"clean": (read(plain.predict, asked)[1], right), "typed": (sure, ~wrong)}
-figures.curves(by_day, {"clean": (loose, strict), "typed": (loose, strict)})
+figures.curves(by_day, thresholds)
 
 # %% [markdown]
-# *The figure: wrong answers over coverage, for clean and typed questions. The stars are the two
-# thresholds.*
-#
-# Move the threshold: how many go to a person until no wrong answer is left? Below the curve stand
-# the first of those that go to a person, ✗ where the model would have been wrong.
-
-# %%
-figures.explore_threshold(typed.texts, [names[k] for k in says],
-                          [names[k] for k in typed.intents], sure)
-
-# %% [markdown]
-# One thing more. A model is sure of what it has never seen the like of, too. To questions that are
-# no bank's business (here reviews and financial news) no answer is right.
-# So the program takes a second look: `near`, how many trigrams the question shares with the nearest
-# past question *of the intent that the model says* (`library.similarity`: 1 where all are shared).
-# It answers only where this is as high as for 98 % of the questions that we kept. (`loose` and
-# `strict` are the thresholds chosen on clean and on typed questions.)
-
-
-# %%
-def near(texts, intents):
-    """How like each text the nearest past question of an intent is, 0 to 1."""
-    like = workshop.likeness(texts, past.texts)
-    return np.where(past.intents == np.asarray(intents)[:, None], like, 0).max(1)
-
-
-least = np.quantile(near(kept.texts, kept.intents), 0.02)
-strange = workshop.Questions([made.text for name in ("reviews", "news")
-                              for made in world(name).sample(50, "test")], np.full(100, -1))
-passed = {}
-for name, questions in {"clean": asked, "typed": typed, "strange": strange}.items():
-    says, sure = read(plain.predict, questions)
-    like = near(questions.texts, says) >= least
-    passed[name] = {"loose": np.mean(sure >= loose), "strict": np.mean(sure >= strict),
-                    "loose and near": np.mean((sure >= loose) & like)}
-    print(f"{name:8} answered:", ", ".join(f"{k} {v:.1%}" for k, v in passed[name].items()))
-course.claim("16.strange", passed=passed)
+# *The figure: the star is the loose threshold, the ring the strict one; on clean questions they
+# nearly coincide. (In the appendix you can move the threshold.)*
 
 # %% [markdown]
 # ## 5 · Somebody chooses the words
 #
-# So far nobody meant harm. Now somebody rewrites his question so that its intent stays and the
-# answer becomes wrong: he changes at most two words, sees the probabilities, and goes on greedily
-# (`workshop.attacked`). Each word may become a **known substitute**, of which the world guarantees
-# that the intent stays, or may get one **chosen typo**.
+# Now somebody rewrites his question so that its intent stays and the answer becomes wrong: he
+# changes at most two words, sees the probabilities, and goes on greedily (`workshop.attacked`).
+# Each word may become a **known substitute**, of which the world guarantees that the intent stays,
+# or may get one of four **chosen typos**.
 #
-# There are two defences. `bank-robust`, the model in the program, has plain adversarial training
-# behind it: it was trained on typos and known substitutes, as in lesson 08. **Letters in front**
-# trains nothing: a word that no past question holds becomes the nearest one that does, by pairs of
-# letters (`workshop.Speller`, 20 lines; not in the program). Every system is attacked anew, with
-# the speller in it: an attack on the plain model alone would flatter all others.
+# There are two defences. `trained` is `bank-robust`: it had ordinary adversarial training, on typos
+# and known substitutes, as in lesson 08. **Letters in front** trains nothing: a word that no past
+# question holds becomes the nearest one that does, by pairs of letters (`workshop.Speller`). Every
+# system is attacked anew, the speller included.
 #
 # ### Prediction 16.c: training or letters?
 
@@ -397,7 +356,8 @@ guess = course.predict(
     "16.c",
     "under chosen typos: which has more intents right?",
     guess=None,
-    options=("the trained model", "letters in front of the plain model"),
+    options=("the trained model", "letters in front of the plain model",
+             "about the same (within 10 points)"),
 )
 
 # %%
@@ -406,107 +366,90 @@ spell = workshop.Speller(past.texts)
 systems = {
     "plain": plain.predict,
     "trained": trained.predict,
-    "letters + plain": lambda texts: plain.predict([spell(text) for text in texts]),
-    "letters + trained": lambda texts: trained.predict([spell(text) for text in texts]),
+    "letters + plain": workshop.behind(spell, plain.predict),
+    "letters + trained": workshop.behind(spell, trained.predict),
 }
 hard = asked.first(profile.pick(84, 280))
 options = {"chosen typos": workshop.typos}
 if bank.train is None:  # of real questions nobody knows substitutes that keep the intent
     options["substitutes"] = world("bank").substitutes
-sets, correct, weakest = {}, {}, {}
+sets, answers, correct = {}, {}, {}
 for name, predict in systems.items():
-    sets[name] = {"clean": asked, "typed": typed}
-    for way, option in options.items():
-        sets[name][way] = hard.written(workshop.attacked(predict, hard, option))
+    sets[name] = {"clean": asked, "typed": typed} | {
+        way: workshop.attacked(predict, hard, option) for way, option in options.items()}
     for way, questions in sets[name].items():
-        right = read(predict, questions)[0] == questions.intents
-        correct[name, way] = float(right.mean())
-        weakest[name, way] = workshop.worst_intents(right, questions.intents, names, 1)[0]
+        answers[name, way] = read(predict, questions)
+        correct[name, way] = float(np.mean(answers[name, way][0] == questions.intents))
 
 # %%
-guess.reveal("the trained model" if correct["trained", "chosen typos"]
-             > correct["letters + plain", "chosen typos"] else
-             "letters in front of the plain model")
+apart = correct["trained", "chosen typos"] - correct["letters + plain", "chosen typos"]
+guess.reveal("about the same (within 10 points)" if abs(apart) <= 0.1 else
+             "the trained model" if apart > 0 else "letters in front of the plain model")
 for name in systems:
-    print(f"{name:18}", ", ".join(f"{way} {correct[name, way]:.1%}" for way in sets[name]),
-          "· worst intent, typed: {} {} of {}".format(*weakest[name, "typed"]))
+    print(f"{name:18}", ", ".join(f"{way} {correct[name, way]:.1%}" for way in sets[name]))
 course.claim("16.defences", right={name: correct[name, "chosen typos"] for name in systems})
 if "substitutes" in options:
     course.claim("16.substitutes", right={name: correct[name, "substitutes"] for name in systems})
 figures.attacks(correct, {way: len(questions) for way, questions in sets["plain"].items()})
 
 # %% [markdown]
-# *The figure: intents right, for four systems, without an attack, with random typos, and under both
-# attacks, each against the system itself.*
+# *The figure: intents right, for four systems. Both attacks are made against the system itself.*
 #
 # <details><summary>What you should see</summary>
 #
-# Chosen typos bring the plain model down. Training helps a lot. Twenty lines of letters help about
-# as much or more, because they undo what the attacker does before the model sees it; both together
-# leave little. Two substitutes hurt less, and against them letters are no use: *revoke* is a word
-# that they know. (Letters have it easy here: this world has a few hundred words, and nearly all
-# stand in the store. Real questions bring new words and names, which letters may bend into others.)
+# Chosen typos bring the plain model down. Training helps a lot. Letters in front help more, because
+# they undo what the attacker does before the model sees it; both together leave little. Two
+# substitutes hurt less, and against them letters are no use: *revoke* is a word that they know.
+# (Letters have it easy: this world has a few hundred words, and nearly all stand in the store.)
 #
 # </details>
 #
-# With 84 questions a share under attack is good to about ten points, so do not read small
-# differences; and an attacker who tries more typos a word than our four finds more. The next
-# question is what happens to the promise.
+# With 84 questions a share under attack is good to about ten points, and an attacker with more than
+# four typos a word finds more. Now to the promise: each system gets its own threshold, chosen on
+# the kept questions with slips.
 
 # %%
-shown = {}
-for way in ("clean", "typed", "chosen typos"):
-    questions = sets["plain"][way]
-    guessed, sureness = read(plain.predict, questions)
-    shown[way] = sureness, guessed == questions.intents
 broken_promise = {}
 for name, predict in systems.items():
-    threshold = chosen_on(predict, kept_typed)
+    threshold, share = chosen_on(predict, kept_typed)
+    print(f"{name}: threshold {threshold:.2f}, chosen where {share:.1%} are right")
     for way, questions in sets[name].items():
-        coverage, risk = outcome(predict, questions, threshold)
+        coverage, risk = outcome(answers[name, way], questions, threshold)
         broken_promise[name, way] = risk
-        print(f"{name:18} {way:13} {coverage:6.1%} answered, {risk:5.1%} of these wrong")
+        print(f"    {way:13} {coverage:6.1%} answered, {risk:5.1%} of these wrong")
 course.claim("16.attacked", wrong=broken_promise["plain", "chosen typos"])
 
 # %%
-figures.curves(shown, {way: (loose, strict) for way in shown})
+shown = {way: (answers["plain", way][1], answers["plain", way][0] == sets["plain"][way].intents)
+         for way in ("clean", "typed", "chosen typos")}
+figures.curves(shown, thresholds)
 
 # %% [markdown]
-# *The figure: the plain model's curves. A star is a threshold that was chosen before, on clean or
-# on typed questions.*
+# *The figure: the plain model's curves, with the loose threshold (star) and the strict one (ring).*
 #
 # <details><summary>What you should see</summary>
 #
-# Without attack the curve lies on the axis. Under chosen typos it stays above 5 % even far to the
-# left: the model is sure and wrong, so no threshold that answers more than a few questions keeps
-# the promise. A system that reads the question comes nearer to it.
-#
-# The program was measured in the same way, with twice as many typos a word: under chosen typos
-# 88 % of its answers were wrong with a plain model, and 39 % with `bank-robust` (40 questions;
-# `docs/results/assistant.md`).
-#
-# In the lines above, compare `plain` and `letters + plain` under substitutes. Letters make typed
-# questions easy, so the threshold chosen on these came out low; and so the system now answers
-# substitutes that the plain model handed over, some of them wrongly. A defence against one attack
-# changed what happens under another.
+# Under chosen typos the plain model's curve stays above 5 % even far to the left: it is sure and
+# wrong, so no threshold that answers more than a few questions keeps the promise. The three other
+# systems are wrong on under 5 % of the kept questions with slips. So their thresholds do nothing
+# (section 4): they answer nearly everything, and nothing stops the wrong answers under attack. See
+# `letters + plain` under substitutes: what the plain model handed over, it answers.
 #
 # </details>
 #
 # ## 6 · Somebody writes into the store
 #
 # Answers by people enter the store. Suppose that one source enters `k` real questions of an intent
-# with a wrong answer ("please call this number …"). Other people's questions are answered by the
-# twelve nearest rows. A row costs nothing, so whoever wants many votes writes many rows. A *source*
-# (a person with a name and a key) is harder to come by.
+# with a wrong answer ("call this number …"). A row costs nothing, so whoever wants many votes
+# writes many rows. A *source* (a person with a name and a key) is harder to come by.
 
 # %%
 figures.ballots()
 
 # %% [markdown]
-# *The figure: five near rows, three of them wrong and all by one stranger. Counted as rows the
-# wrong answer wins, counted by source it loses. (The votes of this page have weights, too.)*
+# *The figure: five near rows, three of them wrong and all by one stranger.*
 #
-# ### Exercise 16.3: a vote of sources · ●●○ · 10 min
+# ### Exercise 16.3: a vote of sources · ●●○ · 8 min
 #
 # Write `vote(said)`. `said` is a list of triples `(answer, source, score)`, one a row, with scores
 # above 0; it may be empty. For each answer, every source that gave it counts once, with its *best*
@@ -533,119 +476,54 @@ vote = course.exercise("16.3", vote)
 
 # %% [markdown]
 # Who decides: the nearest row, a vote of the twelve nearest *rows*, or a vote of their *sources*?
-# And what if the attacker has `k` sources, one a row? As in the program, a row's score is its
-# similarity squared: who is half as near counts a quarter. (The program also takes no more than two
-# rows of one source among the twelve.)
+# And what if the attacker has `k` sources, one a row? A row's score is its similarity squared, and
+# five people have answered the past questions. (`workshop.Poisoned` counts, with your `vote`.)
 
 # %%
-bad = bank.spare
-good_like = workshop.likeness(asked.texts, past.texts)
-bad_like = workshop.likeness(asked.texts, bad.texts)
-source = np.arange(len(past)) // len(names) % 5  # five people have answered the past questions
-
-
-def capture(j, k, ballot, sources=1):
-    """Whether question j gets the wrong answer, with k wrong rows of its intent in the store."""
-    rows = [(int(past.intents[i]), f"agent {source[i]}", good_like[j, i])
-            for i in np.argsort(-good_like[j])[:12]]
-    own = np.flatnonzero(bad.intents == asked.intents[j])[:k]
-    rows += [("wrong", f"stranger {n % sources}", bad_like[j, i]) for n, i in enumerate(own)]
-    rows = sorted((row for row in rows if row[2] > 0), key=lambda row: -row[2])[:12]
-    if ballot == "nearest row":
-        return rows[0][0] == "wrong"
-    if ballot == "vote of rows":  # each row a source of its own
-        rows = [(answer, n, like) for n, (answer, _, like) in enumerate(rows)]
-    return vote([(answer, who, like**2) for answer, who, like in rows])[0][0] == "wrong"
-
-
-# %%
-captured = {}
-for k in (1, 3, 5, 10):
-    for ballot in ("nearest row", "vote of rows", "vote of sources"):
-        captured[ballot, k] = np.mean([capture(j, k, ballot) for j in range(len(asked))])
-    captured["k sources", k] = np.mean([capture(j, k, "vote of sources", k)
-                                        for j in range(len(asked))])
-    print(f"k = {k:2}:", ", ".join(f"{name} {share:.1%}" for (name, n), share in captured.items()
-                                   if n == k))
-course.claim("16.poison", captured=captured)
+poisoned = workshop.Poisoned(bank, vote)
+captured = poisoned.table(ks=(1, 3, 5, 10))
+many = poisoned.captured(10, "vote of sources", sources=10, people=20)
+print(f"k = 10, k sources, past questions answered by 20 people instead of 5: {many:.1%}")
+course.claim("16.poison", captured=captured, many=many)
 figures.poisoned(captured)
 
 # %% [markdown]
-# *The figure: the share of other people's questions that get the wrong answer, over k. "k sources"
-# is the vote of sources where each wrong row has a source of its own.*
+# *The figure: the share of other people's questions that get the wrong answer. "k sources" is the
+# vote of sources where each wrong row has a source of its own.*
 #
 # <details><summary>What you should see</summary>
 #
-# By the nearest row the wrong answer grows with k, though it stays below k/(k + 20), its share of
-# the rows of that intent. Votes of rows help as long as the wrong rows are few. Votes of sources
-# hold, until somebody is k sources.
+# By the nearest row the wrong answer grows with k, to about k/(k + 20) or less, its share of the
+# rows of that intent. Votes of rows help as long as the wrong rows are few. Votes of sources hold,
+# until somebody is k sources. Then they do *worse* than votes of rows: five people give the good
+# answer at most five votes, and each wrong row has one. The last line tests this: with 20 people
+# each good row has a source of its own, and the difference is gone.
 #
 # </details>
 #
-# Could one row do more, if it is *made* to be near? `workshop.crafted` builds one of 40 characters
-# word by word: always the word that brings it nearest to ten questions of an intent.
-
-# %%
-by_intent = [[bad.texts[i] for i in np.flatnonzero(bad.intents == y)] for y in range(len(names))]
-crafted = [workshop.crafted(own) for own in by_intent]
-print(f"{names[0]}: {crafted[0]!r}, and a real one: {by_intent[0][0]!r}")
-nearest = good_like.max(1)
-likes = {"crafted": workshop.likeness(asked.texts, crafted),
-         "real": workshop.likeness(asked.texts, [own[0] for own in by_intent])}
-caught = {name: np.mean(like[range(len(asked)), asked.intents] > nearest)
-          for name, like in likes.items()}
-print("captured by the nearest row:", ", ".join(f"{k} {v:.1%}" for k, v in caught.items()))
-course.claim("16.crafted", **caught)
-
-# %% [markdown]
-# Not here. A store of questions has a near row for everything that is asked often, so an attacker
-# gains by numbers, not by wording; and against numbers there is the vote.
+# So sources must be people whom somebody has let in. And what a person answers stays in
+# **quarantine** until a *second* person has confirmed it (in SQL a column: appendix).
 #
-# So sources must be people whom somebody has let in. The program does one thing more: what a person
-# answers stays in **quarantine** until a *second* person has confirmed it. In SQL that is a column.
-# (A history that is imported is served at once: whoever imports it vouches for it.)
-
-# %%
-db = sqlite3.connect(":memory:")
-db.execute("CREATE TABLE entries (question, answer, source, state)")
-db.execute("INSERT INTO entries VALUES (?, ?, ?, 'quarantine')",
-           ("where is my card", "call this number", "stranger"))
-served = "SELECT count(*) FROM entries WHERE state = 'served'"
-before = db.execute(served).fetchone()[0]
-confirm = "UPDATE entries SET state = 'served' WHERE rowid = ? AND source <> ?"
-db.execute(confirm, (1, "stranger"))  # nobody confirms his own
-alone = db.execute(served).fetchone()[0]
-db.execute(confirm, (1, "agent 2"))
-after = db.execute(served).fetchone()[0]
-print(f"served: {before}, after the stranger's own yes: {alone}, after agent 2's: {after}")
-course.claim("16.quarantine", before=before + alone, after=after)
-
-# %% [markdown]
 # ## Recap
 #
-# - Intent, answer and confidence are three decisions. Report wrong answers *at a coverage*, the
-#   hand-over rate and the worst intent, not the mean accuracy.
+# - Report wrong answers *at a coverage*, and the worst intent, not the mean accuracy.
 # - Trigrams instead of words: one word in `CREATE TABLE`, and typos lose their force.
-# - Users' text handed to FTS5 as a query is an injection. Build queries from parts that can only be
-#   data, and test the property on random strings.
-# - A threshold holds for questions like those it was chosen on, and not under attack. Strange
-#   questions need a second look at how near a past question is.
-# - Training helps against chosen typos, letters in front help about as much, both most. Letters do
-#   nothing against substitutes.
+# - Users' text as a query is an injection. Build queries from parts that can only be data.
+# - A threshold holds for questions like those it was chosen on, and not under attack. A model that
+#   is wrong on fewer of them than you accept answers everything.
+# - Training helps against chosen typos, letters in front help more in this small world, both most.
+#   Letters do nothing against substitutes.
 # - In a store rows are free and sources are not: let sources vote, and let a second person confirm.
 #
 # ## What could go wrong
 #
-# - **The threshold is chosen on the training texts**: the model is surer of them than of others.
+# - **The threshold is chosen on the training texts**: the model is surer of them.
 # - **`MATCH` with an f-string**: then the text is SQL as well. `MATCH ?` *and* a safe query.
 # - **Rows are stored as written and queries are folded**, or the other way round: commas make
 #   trigrams of their own.
-# - **The attack stops at the model**, and the speller in front of it is never attacked.
-# - **Long questions.** We took short ones that tell of one thing. The world's ordinary ones have
-#   side remarks on other things (`world("bank").sample(5, "test")`): a search by letters reads the
-#   remark as well, so measure the store on them.
-# - **Wrong labels set the threshold.** With 14 % of doubtful labels "at most 5 % wrong" asks for
-#   more than the labels can say. Read what is counted as wrong before you choose.
+# - **Wrong labels set the threshold.** On a GPU (profile `colab`) the page takes real questions,
+#   Banking77. More than 1,400 of the 10,003 labels of its training set, 14 %, may be wrong (Ying
+#   and Thomas 2022), so there "at most 5 % wrong" asks for more than the labels can say.
 #
 # ## Further reading
 #
@@ -664,24 +542,117 @@ course.claim("16.quarantine", before=before + alone, after=after)
 #   arXiv 2310.19156.
 # - *SQLite FTS5 Extension*, sqlite.org/fts5.html: the query language, and "FTS5 Strings".
 #
-# > **Ethics** The threat model of this lesson: users who write whatever they like and may read
-# > probabilities, changing at most two words of a question; and one source that may enter `k` rows.
-# > Nobody sees the store or the thresholds. Who is hurt by a wrong answer about a stolen card is
-# > never the attacker of the store. So a person must be within reach, and must not be the place to
-# > which only some intents are sent.
+# > **Ethics** The threat model: users who write what they like, may read probabilities and change
+# > at most two words of a question; and one source that may enter `k` rows. Nobody sees the store
+# > or the thresholds. Who is hurt by a wrong answer about a stolen card is never the attacker. So a
+# > person must be within reach, for all intents alike.
 
 # %%
 course.progress("16")
 
 # %% [markdown]
-# ## Appendix: two rankings
+# ## Appendix
 #
-# It builds on sections 1 to 3 and nothing builds on it. About 20 minutes, of which 16 are for the
-# two exercises. Afterwards run the cell above once more. The program does without both: its store
-# is searched by letters alone. You would add them to search by meaning
-# (`library.mean_pool`, `library.fuse`).
+# Five parts; nothing builds on them. About 35 minutes, of which 16 are for the two exercises.
+# Afterwards run the cell with `course.progress` once more.
 #
-# ## Vectors, and one ranking of two
+# ### Move the threshold
+#
+# How many more questions go to a person when four wrong answers are left instead of ten? The lines
+# say it. Where something can be moved, the first of those that go to a person stand below the
+# curve, ✗ where the model would have been wrong.
+
+# %%
+figures.explore_threshold(typed.texts, [names[k] for k in says],
+                          [names[k] for k in typed.intents], sure)
+
+# %% [markdown]
+# ### Quarantine
+#
+# What a person answers is served after a *second* person has confirmed it.
+
+# %%
+db = sqlite3.connect(":memory:")
+db.execute("CREATE TABLE entries (question, answer, source, state)")
+db.execute("INSERT INTO entries VALUES (?, ?, ?, 'quarantine')",
+           ("where is my card", "call this number", "stranger"))
+served = "SELECT count(*) FROM entries WHERE state = 'served'"
+before = db.execute(served).fetchone()[0]
+confirm = "UPDATE entries SET state = 'served' WHERE rowid = ? AND source <> ?"
+db.execute(confirm, (1, "stranger"))  # nobody confirms his own
+alone = db.execute(served).fetchone()[0]
+db.execute(confirm, (1, "agent 2"))
+after = db.execute(served).fetchone()[0]
+print(f"served: {before}, after the stranger's own yes: {alone}, after agent 2's: {after}")
+course.claim("16.quarantine", before=before + alone, after=after)
+
+# %% [markdown]
+# ### A second look at strange questions
+#
+# A model is sure of what it has never seen the like of, too. To questions that are no bank's
+# business (here reviews and financial news) no answer is right. So the program takes a second look:
+# `near`, how many trigrams the question shares with the nearest past question *of the intent that
+# the model says* (`library.similarity`: 1 where all are shared). It answers only where this is as
+# high as for 98 % of the questions in `kept`.
+
+
+# %%
+def near(texts, intents):
+    """How like each text the nearest past question of an intent is, 0 to 1."""
+    like = workshop.likeness(texts, past.texts)
+    return np.where(past.intents == np.asarray(intents)[:, None], like, 0).max(1)
+
+
+least = np.quantile(near(kept.texts, kept.intents), 0.02)
+strange = workshop.Questions([made.text for name in ("reviews", "news")
+                              for made in world(name).sample(50, "test")], np.full(100, -1))
+passed = {}
+for name, questions in {"clean": asked, "typed": typed, "strange": strange}.items():
+    says, sure = read(plain.predict, questions)
+    like = near(questions.texts, says) >= least
+    passed[name] = {which: np.mean(sure >= t) for which, t in thresholds.items()}
+    passed[name]["loose and near"] = np.mean((sure >= thresholds["loose"]) & like)
+    print(f"{name:8} answered:", ", ".join(f"{k} {v:.1%}" for k, v in passed[name].items()))
+course.claim("16.strange", passed=passed)
+
+# %% [markdown]
+# ### A row that is made to be near
+#
+# Could one wrong row do more than in section 6, if it is *made* to be near? `workshop.crafted`
+# builds one of 40 characters word by word: always the word that brings it nearest to ten questions
+# of an intent, on average.
+
+# %%
+by_intent = [[bank.spare.texts[i] for i in np.flatnonzero(bank.spare.intents == y)]
+             for y in range(len(names))]
+crafted = [workshop.crafted(own) for own in by_intent]
+print(f"{names[0]}: {crafted[0]!r}, and a real one: {by_intent[0][0]!r}")
+beaten = poisoned.good.max(1)
+
+
+def catches(entered):
+    """For each question whether the row entered for its intent is nearer than all past ones."""
+    like = workshop.likeness(asked.texts, entered)
+    return like[range(len(asked)), asked.intents] > beaten
+
+
+real = [catches([own[n] for own in by_intent])
+        for n in range(min(len(own) for own in by_intent))]
+best = np.max([[row[asked.intents == y].mean() for row in real] for y in range(len(names))], 1)
+caught = {"crafted": catches(crafted).mean(), "real": real[0].mean(), "best": best.mean()}
+print("captured by the nearest row: crafted {crafted:.1%}, the first real row {real:.1%}, the best "
+      "of ten real rows, with hindsight, {best:.1%}".format(**caught))
+course.claim("16.crafted", **caught)
+
+# %% [markdown]
+# This simple craft does not work here. That does not show that none does: to be near on average is
+# not to be the nearest, and one well chosen real row captures more. Who can measure what a row
+# captures can choose it.
+#
+# ### Vectors, and one ranking of two
+#
+# The program does without both: its store is searched by letters alone. You would add them to
+# search by meaning (`library.mean_pool`, `library.fuse`).
 #
 # The model can look things up, too. Its last layer has a vector for each token; their mean is a
 # vector for the question (**mean pooling**), and near questions have near vectors. A batch is

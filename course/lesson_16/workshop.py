@@ -1,5 +1,5 @@
 """What lesson 16 uses and does not teach: questions and classifiers, slips of the fingers, a greedy
-attacker, a speller, a crafted row, and a count by intent."""
+attacker, a speller, a store with wrong rows, a crafted row, and a count by intent."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def slipped(text: str, seed: int, share: float = 0.3) -> str:
     return replace(text, {i: rng.choice(options[i]) for i in drawn})
 
 
-def attacked(predict: Callable, asked: Questions, options: Callable, changed: int = 2) -> list[str]:
+def attacked(predict: Callable, asked: Questions, options: Callable, changed: int = 2) -> Questions:
     """Greedy, all texts at once: of all versions with one more word changed, the one with the
     least margin of the true intent, until another intent wins or `changed` words are changed.
     predict: texts -> (n, intents), probabilities. options: text -> for each word its versions."""
@@ -153,7 +153,7 @@ def attacked(predict: Callable, asked: Questions, options: Callable, changed: in
             if margins[k] < best[j]:
                 best[j], texts[j] = margins[k], tried[k][2]
                 done[j].add(tried[k][1])
-    return texts
+    return asked.written(texts)
 
 
 def _margins(predict: Callable, texts: list[str], intents: np.ndarray) -> np.ndarray:
@@ -186,6 +186,20 @@ class Speller:
                               and self.word(word.lower()) != word.lower()})  # fmt: skip
 
 
+def behind(speller: Speller, predict: Callable) -> Callable:
+    """The classifier behind a speller. Texts that are spelled alike are read once."""
+    known: dict[str, np.ndarray] = {}
+
+    def answers(texts: Sequence[str]) -> np.ndarray:
+        spelled = [speller(text) for text in texts]
+        new = list(dict.fromkeys(text for text in spelled if text not in known))
+        if new:
+            known.update(zip(new, np.asarray(predict(new)), strict=True))
+        return np.stack([known[text] for text in spelled])
+
+    return answers
+
+
 def _pairs(word: str) -> set[str]:
     word = f"^{word}$"
     return {word[i : i + 2] for i in range(len(word) - 1)}
@@ -197,6 +211,49 @@ def worst_intents(right: np.ndarray, intents: np.ndarray, names: Sequence[str],
     rows = [(names[k], int(right[intents == k].sum()), int((intents == k).sum()))
             for k in np.unique(intents)]  # fmt: skip
     return sorted(rows, key=lambda row: row[1] / row[2])[:n]
+
+
+class Poisoned:
+    """The store with k wrong rows in it: do other people's questions get the wrong answer?
+
+    people: so many have answered the past questions, in turn. vote: of sources, as exercise 16.3
+    has it. A row's score is its likeness squared: who is half as near counts a quarter.
+    """
+
+    def __init__(self, of: Bank, vote: Callable, nearest: int = 12):
+        self.of, self.vote, self.nearest = of, vote, nearest
+        self.good = likeness(of.asked.texts, of.past.texts)
+        self.wrong = likeness(of.asked.texts, of.spare.texts)
+
+    def captured(self, k: int, ballot: str, sources: int = 1, people: int = 5) -> float:
+        """The share that gets the wrong answer. ballot: "nearest row", "vote of rows" or "vote of
+        sources". sources: so many have entered the wrong rows, in turn."""
+        return float(np.mean([self._captures(j, k, ballot, sources, people)
+                              for j in range(len(self.of.asked))]))  # fmt: skip
+
+    def table(self, ks: Sequence[int]) -> dict[tuple[str, int], float]:
+        """(vote, k) -> captured, printed by k; "k sources": each wrong row has one of its own."""
+        found = {}
+        for k in ks:
+            row = {name: self.captured(k, name)
+                   for name in ("nearest row", "vote of rows", "vote of sources")}  # fmt: skip
+            row["k sources"] = self.captured(k, "vote of sources", sources=k)
+            print(f"k = {k:2}:", ", ".join(f"{name} {share:.1%}" for name, share in row.items()))
+            found |= {(name, k): share for name, share in row.items()}
+        return found
+
+    def _captures(self, j: int, k: int, ballot: str, sources: int, people: int) -> bool:
+        past, intent = self.of.past, self.of.asked.intents[j]
+        rows = [(int(past.intents[i]), f"agent {i // len(self.of.names) % people}", self.good[j, i])
+                for i in np.argsort(-self.good[j])[: self.nearest]]  # fmt: skip
+        own = np.flatnonzero(self.of.spare.intents == intent)[:k]
+        rows += [("wrong", f"stranger {n % sources}", self.wrong[j, i]) for n, i in enumerate(own)]
+        rows = sorted((row for row in rows if row[2] > 0), key=lambda row: -row[2])[: self.nearest]
+        if ballot == "nearest row":
+            return rows[0][0] == "wrong"
+        if ballot == "vote of rows":  # each row a source of its own
+            rows = [(answer, n, like) for n, (answer, _, like) in enumerate(rows)]
+        return self.vote([(answer, who, like**2) for answer, who, like in rows])[0][0] == "wrong"
 
 
 def crafted(targets: Sequence[str], most: int = 40) -> str:

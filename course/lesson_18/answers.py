@@ -59,6 +59,23 @@ def ndcg_plain_gain(relevance, scores, k):
     return best * (top / np.log2(2 + np.arange(len(top)))).sum() if top.sum() else math.nan
 
 
+def ndcg_inside(relevance, scores, k):
+    """Of a tie that crosses place k only the places up to k count in the mean."""
+
+    def gain(order):
+        total, start = 0.0, 0
+        for score in np.unique(order)[::-1]:
+            tied = relevance[order == score]
+            places = np.arange(start, min(start + len(tied), k))
+            if len(places):
+                total += tied.sum() * (1 / np.log2(2 + places)).mean()
+            start += len(tied)
+        return total
+
+    best = gain(relevance)
+    return gain(scores) / best if best else math.nan
+
+
 # ---------------------------------------------------------------- 18.2
 
 
@@ -100,6 +117,17 @@ def leak_one_cut(features, log, asked):
     return [n for n in table if not np.array_equal(table[n], then[n], equal_nan=True)]
 
 
+def leak_one_day(pick):
+    """An answer to 18.2 that looks at the rows of one day alone."""
+
+    def answer(features, log, asked):
+        rows = asked[asked["day"] == pick(asked["day"])]
+        table, then = features(log, rows), features(log[log["day"] < rows["day"].iloc[0]], rows)
+        return [n for n in table if not np.array_equal(table[n], then[n], equal_nan=True)]
+
+    return answer
+
+
 def leak_sorts(features, log, asked):
     result = leak_row_by_row(features, log, asked)
     asked["day"] = sorted(asked["day"])
@@ -120,23 +148,33 @@ def promote_by_library(score, text, options, most):
     return found.text, found.after
 
 
-def promote_with(order=True, keep=True, one=True, limit=True, what=None):
-    """Answers to 18.4 that do one thing in another way."""
+def promote_with(
+    order=True, keep=True, one=True, limit=True, what=None, go_on=True, equal=False, turns=None,
+    helpful=False, alone=False, empty=False,
+):  # fmt: skip
+    """Answers to 18.3 that do one thing in another way."""
 
     def answer(score, text, options, most):
-        best = float(score([text])[0])
-        gains = {i: max(float(score([replace(text, {i: w})])[0]) for w in found)
-                 for i, found in enumerate(options) if found}  # fmt: skip
+        best = start = float(score([text])[0])
+        single = {i: [float(score([replace(text, {i: w})])[0]) for w in found]
+                  for i, found in enumerate(options) if found or empty}  # fmt: skip
+        gains = {i: max(earned) for i, earned in single.items()}
         chosen = {}
-        for i in sorted(gains, key=gains.get, reverse=True) if order else gains:
-            if limit and len(chosen) >= most:
+        for i in (sorted(gains, key=gains.get, reverse=True) if order else [*gains])[
+                : most if turns else None]:  # fmt: skip
+            if limit and len(chosen) >= most or helpful and gains[i] <= start:
                 break
             earned = [float(x) for x in
                       score([replace(text, (chosen if one else {}) | {i: w}) for w in options[i]])]
-            top = int(np.argmax(earned))
-            if earned[top] > best or not keep:
+            if alone:
+                earned = single[i]
+            top, bar = int(np.argmax(earned)), start if alone else best
+            if earned[top] > bar or not keep or equal and earned[top] == bar:
                 chosen, best = chosen | {i: options[i][top]}, earned[top]
+            elif not go_on:
+                break
         new = replace(text, chosen)
+        best = float(score([new])[0]) if alone else best
         return what(new, best) if what else (new, best)
 
     return answer
@@ -238,6 +276,21 @@ def texts_drawn(text, options):
     return random.Random(0).sample(every := texts_all(text, options), min(50, len(every)))
 
 
+def texts_split(text, options):
+    choices = [(word, *more) for word, more in zip(text.split(), options, strict=True)]
+    return sorted({replace(text, dict(enumerate(c))) for c in itertools.product(*choices)})
+
+
+def texts_only_options(text, options):
+    return [replace(text, dict(enumerate(c))) for c in itertools.product(*options)]
+
+
+def wordings_plain(score, text, options):
+    """The scores as they come, numpy's numbers."""
+    scores = score(texts_all(text, options))
+    return len(scores), min(scores), max(scores)
+
+
 def wordings_greedy(score, text, options):
     up, down = (promote(lambda texts, s=sign: [s * x for x in score(texts)], text, options)
                 for sign in (1, -1))  # fmt: skip
@@ -260,6 +313,7 @@ RIGHT = [
     ("18.4", wordings_grown),
     ("18.4", wordings_deeper),
     ("18.4", wordings_of(texts_all)),
+    ("18.4", wordings_plain),
 ]
 
 # (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
@@ -273,6 +327,7 @@ WRONG = [
     ("18.1", lambda r, s, k: np.nan_to_num(ndcg_of_library(r, s, k)), "the result is nan"),
     ("18.1", ndcg_in_place, "changes an array"),
     ("18.1", lambda r, s, k: ndcg(r[None], s[None], k), "should be a number"),
+    ("18.1", ndcg_inside, "places behind k weigh 0 but still count in the mean"),
     ("18.1", lambda r, s, k: None, "None"),
     ("18.2", leak_with(earlier=lambda log, day: log[log["day"] <= day]), "same day"),
     ("18.2", leak_with(earlier=leak_flipped), "counts rows"),
@@ -280,12 +335,22 @@ WRONG = [
     ("18.2", leak_one_cut, "honest column|not the columns"),
     ("18.2", leak_with(give=set), "list of names"),
     ("18.2", leak_with(give=lambda found: sorted(found)), "as in the table"),
+    ("18.2", leak_one_day(lambda days: days.min()), "check every day"),
+    ("18.2", leak_one_day(lambda days: days.max()), "check every day"),
+    ("18.2", leak_one_day(lambda days: days.iloc[0]), "check every day"),
     ("18.2", leak_sorts, "changes the table"),
     ("18.2", leak_zeroes, "changes the table"),
     ("18.2", lambda f, log, asked: None, "None"),
-    ("18.3", promote_with(order=False), "take their turns|earns less"),
-    ("18.3", promote_with(keep=False), "earns less|less than before"),
-    ("18.3", promote_with(one=False), "beside the text|earns less"),
+    ("18.3", promote_with(order=False), "take their turns"),
+    ("18.3", promote_with(keep=False), "a word stays where nothing earns more"),
+    ("18.3", promote_with(one=False), "the words chosen so far, not alone"),
+    ("18.3", promote_with(alone=True), "the words chosen so far, not alone"),
+    ("18.3", promote_with(go_on=False), "go on after a word that stays"),
+    ("18.3", promote_with(turns=True), "not words that had their turn"),
+    ("18.3", promote_with(helpful=True), "earns nothing alone"),
+    ("18.3", promote_with(equal=True), "equal is not more"),
+    ("18.3", promote_with(empty=True), "a word without options stays"),
+    ("18.3", lambda score, text, options, most: (text, score({text})[0]), "called with a set"),
     ("18.3", promote_with(limit=False), "words have changed"),
     ("18.3", promote_with(what=lambda text, best: text), "two things"),
     ("18.3", promote_rounds, "texts were asked about"),
@@ -298,6 +363,9 @@ WRONG = [
     ("18.4", wordings_of(texts_changed), "may also stay"),
     ("18.4", wordings_of(texts_twice), "counts once"),
     ("18.4", wordings_of(texts_drawn), "number of texts"),
+    ("18.4", wordings_of(texts_split), "words\\(text\\): text.split"),
+    ("18.4", wordings_of(texts_only_options), "a word without options stays"),
+    ("18.4", lambda score, text, options: score({text}), "called with a set"),
     ("18.4", wordings_of(texts_all, lambda n, low, high: (n - 1, low, high)), "itself is one"),
     ("18.4", wordings_of(texts_all, lambda n, low, high: (n, high, low)), "exchanged"),
     ("18.4", wordings_of(texts_all, lambda n, low, high: low == high), "three things"),

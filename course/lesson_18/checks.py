@@ -1,8 +1,9 @@
 """Checks of lesson 18, Recommender.
 
 The specification: NDCG is the mean over every order that the scores allow, and the best order is
-found among all permutations; a leak is planted, so it is known; the attack is compared with the
-best of all allowed rewordings; all rewordings are found word by word, as a set that grows.
+found among all permutations; a leak is planted, so it is known; the turns of the attack are
+followed along the answer, where at each word all options are scored; all rewordings are found word
+by word, as a set that grows.
 """
 
 from __future__ import annotations
@@ -35,6 +36,16 @@ def _gain(relevance, order, k, *, log=math.log2, first=2, form=float, divide=Tru
                for place, i in enumerate(order[:k]))  # fmt: skip
 
 
+def _gain_inside(relevance, scores, k) -> float:
+    """The gain where a tie across place k takes the mean over its places up to k alone."""
+    total = 0.0
+    for value, score in zip(relevance, scores, strict=True):
+        above, tied = sum(x > score for x in scores), list(scores).count(score)
+        weights = [1 / math.log2(2 + place) for place in range(above, min(above + tied, k))]
+        total += value * sum(weights) / len(weights) if weights else 0.0
+    return total
+
+
 def _by_orders(relevance, scores, k, *, ties="mean", ascending=False, best=None, **how) -> float:
     """NDCG by the mean over every order that the scores allow; the keywords are its mistakes."""
     sign = 1 if ascending else -1
@@ -46,6 +57,8 @@ def _by_orders(relevance, scores, k, *, ties="mean", ascending=False, best=None,
     if ties == "last":
         orders = [max(orders)]
     gains = [_gain(relevance, order, k, **how) for order in orders]
+    if ties == "inside":
+        gains = [_gain_inside(relevance, scores, k)]
     top = max(_gain(relevance, order, k, **how)
               for order in itertools.permutations(range(len(scores))))  # fmt: skip
     if best == "none":
@@ -61,6 +74,8 @@ _NDCG_MISTAKES = {
     "the best order is one of *all* items, not of the first k that were shown": dict(best="shown"),
     "the item with the lowest score stands first here": dict(ascending=True),
     "ties: the order in which the items came decides here; take the mean": dict(ties="first"),
+    "a tie that crosses place k: places behind k weigh 0 but still count in the mean":
+        dict(ties="inside"),
     "the natural logarithm of the place, without + 1, or another discount": dict(first=3),
     "2^relevance − 1 is another gain; here it is the relevance itself":
         dict(form=lambda r: 2**r - 1),
@@ -163,11 +178,19 @@ def _last(rows, user, item, day):
     return max((d for _, i, d, _ in rows if i == item and d < day), default=math.nan)
 
 
+def _where(asked_day):
+    """A column that leaks in the rows of some days only, of clicks and of what was shown."""
+    return lambda rows, user, item, day: asked_day(day) * sum(
+        1 + c for _, _, d, c in rows if d >= day)  # fmt: skip
+
+
 _LEAKS = [
     (dict(price=lambda rows, u, i, day: 7 + i, clicks=_honest, rate=_rate), []),
+    (dict(early=_where(lambda day: day <= 3), clicks=_honest, late=_where(lambda day: day > 3)),
+     ["early", "late"]),  # who looks at the rows of one day sees one of them
     (dict(clicks=_honest, whole=_whole, rate=_rate), ["whole"]),
-    (dict(zeal=_evening, clicks=_honest, again=_next), ["zeal", "again"]),
     (dict(shown=_shown, last=_last, rate=_rate), ["shown"]),
+    (dict(zeal=_evening, clicks=_honest, again=_next), ["zeal", "again"]),
 ]
 
 
@@ -181,7 +204,9 @@ def _small_log() -> pd.DataFrame:
 def check_leaking(answer) -> None:
     for columns, leaks in _LEAKS:
         log = _small_log()
-        asked = log.sample(12, random_state=3)[["user", "item", "day"]]  # in no order of days
+        # The first row, the last and ten between them, in no order of days.
+        asked = pd.concat([log.iloc[1:-1].sample(10, random_state=3), log.iloc[[0, -1]]])
+        asked = asked.sample(frac=1, random_state=4)[["user", "item", "day"]]
         was = log.copy(), asked.copy()
         result = answer(_columns(**columns), log, asked)
         given = dict(columns=[*columns], leaks="those that change where only earlier days are kept")
@@ -208,6 +233,9 @@ def check_leaking(answer) -> None:
         elif {"rate", "last"} & {*accused}:
             likely = ("an honest column is accused: nan in both tables is no difference, and each "
                       "row may know all days before its own, not before the first of all rows")
+        elif missed and not accused:
+            likely = ("check every day: a column leaks where a row of any day in `asked` would be "
+                      "different")  # fmt: skip
         raise Wrong("these are not the columns that leak", given=given, yours=result,
                     expected=leaks, likely=likely)  # fmt: skip
 
@@ -229,10 +257,11 @@ def leaking(features, log, asked):
 
 
 class _Score:
-    """A score that adds up, word by word, or where pairs of words matter too; counts texts."""
+    """A score that adds up, word by word, or where pairs of words matter too; it keeps count of
+    the texts that it was asked about."""
 
     def __init__(self, worth: dict[str, float], pairs: dict[tuple[str, str], float] | None = None):
-        self.worth, self.pairs, self.asked = worth, pairs or {}, 0
+        self.worth, self.pairs, self.asked, self.texts = worth, pairs or {}, 0, set()
 
     def of(self, text: str) -> float:
         there = {word.lower() for word in words(text)}
@@ -243,7 +272,11 @@ class _Score:
         if isinstance(texts, str):
             raise Wrong("score was called with one str; it takes a list of texts", yours=texts,
                         likely="score([text])[0]")  # fmt: skip
+        expect(isinstance(texts, list | tuple | np.ndarray), f"score was called with a "
+               f"{type(texts).__name__}; it takes a list of texts", yours=show(texts),
+               likely="score(sorted(texts)), or score(list(texts))")  # fmt: skip
         self.asked += len(texts)
+        self.texts |= {*texts}
         return np.array([self.of(text) for text in texts])
 
 
@@ -254,16 +287,32 @@ _ADDS = dict(case=0.3, crate=0.1, big=0.2, large=0.25, great=0.9, huge=0.4, lid=
              top=0.2, tardy=0.35, late=0.75, box=0.05)  # fmt: skip
 _FALLS = dict(box=1.0, big=1.0, lid=1.0, slow=1.0)  # whatever changes costs
 _PAIRS = {("great", "late"): -1.5, ("case", "late"): 0.4}
+# Beside "late" no other word for "big" helps, and "cover" helps once there is "case".
+_LATER = {(word, "late"): -2.0 for word in ("great", "large", "huge")} | {("case", "cover"): 0.9}
+_TIES = dict(box=0.25, case=0.25, lid=0.5, cover=0.5, great=1.0, late=0.5)  # exact in floats
+_SCORES = [(_ADDS, {}, most) for most in (1, 2, 3, 4, 0)] + [
+    (_FALLS, {}, 3), (_TIES, {}, 4), (_ADDS, _PAIRS, 3), (_ADDS, _LATER, 4), (_ADDS, _LATER, 3),
+    (_ADDS, _LATER, 2)]  # fmt: skip
+
+
+def _called(answer, *inputs, given):
+    """The result; a word without options, at which max() and its like stop, gets its hint."""
+    try:
+        return answer(*inputs)
+    except (ValueError, IndexError) as error:
+        if not any(word in str(error) for word in ("empty", "zero-size", "out of range")):
+            raise
+        raise Wrong(f"your function stops: {error}", given=given, likely="some `options[i]` are "
+                    "empty: a word without options stays") from error  # fmt: skip
 
 
 def check_promote_text(answer) -> None:
-    cases = [(_ADDS, {}, most) for most in (1, 2, 3, 4, 0)] + [(_FALLS, {}, 3), (_ADDS, _PAIRS, 3)]
-    for worth, pairs, most in cases:
+    for worth, pairs, most in _SCORES:
         score, options = _Score(worth, pairs), [tuple(o) for o in _OPTIONS]
         given = dict(text=_TEXT, options={w: o for w, o in zip(words(_TEXT), _OPTIONS, strict=True)
                                           if o}, most=most,
                      score="a sum over the words" + " and some pairs" * bool(pairs))  # fmt: skip
-        result = answer(score, _TEXT, options, most)
+        result = _called(answer, score, _TEXT, options, most, given=given)
         expect(options == _OPTIONS, "your function changes `options`; work on a copy", given=given)
         expect(result is not None, "the result is None: does the function return it?", given=given)
         expect(isinstance(result, tuple | list) and len(result) == 2, "the function should return "
@@ -276,20 +325,52 @@ def check_promote_text(answer) -> None:
         compare(earned, score.of(text), given=given | {"your text": text},
                 what="the score beside the text",
                 mistakes={"this is the score before the attack": score.of(_TEXT)})
-        start = score.of(_TEXT)
-        expect(earned >= start - 1e-9, "the text earns less than before; a word that gains nothing "
-               "stays", given=given | {"your text": text}, yours=earned, expected=start)
         tries = sum(map(len, _OPTIONS))
         expect(score.asked <= 2 * tries + 2, f"{score.asked} texts were asked about; with "
                f"{tries} options at most {2 * tries + 2} are allowed", given=given,
                likely="all words are tried anew in every round, or all combinations are")
-        if not pairs:
-            best, example = _best(score, most)
-            expect(earned >= best - 1e-9, "where a score adds up the greedy attack finds the best "
-                   "rewording, and this one earns less", given=given | {"your text": text},
-                   yours=earned, expected=best, likely="the words should take their turns from the "
-                   "one that gains most to the one that gains least, each with its best option"
-                   if most else None)  # fmt: skip
+        _turns(score, text, most, given)
+
+
+def _turns(score: _Score, text: str, most: int, given) -> None:
+    """Every word of the text has what earns most together with those before it. The turns are
+    followed along the answer: at each word all that may stand there is scored."""
+    old, new = words(_TEXT), words(text)
+    alone = {i: {w: score.of(replace(_TEXT, {i: w})) for w in found}
+             for i, found in enumerate(_OPTIONS) if found}  # fmt: skip
+    start, chosen, stayed = score.of(_TEXT), {}, 0
+    for turn, i in enumerate(sorted(alone, key=lambda i: -max(alone[i].values()))):
+        if len(chosen) == most:
+            break
+        now = score.of(replace(_TEXT, chosen))
+        earned = {w: score.of(replace(_TEXT, chosen | {i: w})) for w in _OPTIONS[i]}
+        top = max(earned.values())
+        best = [w for w in earned if earned[w] > top - 1e-9] if top > now + 1e-9 else [old[i]]
+        if new[i] in best:
+            stayed += new[i] == old[i]
+            chosen |= {} if new[i] == old[i] else {i: new[i]}
+            continue
+        best_alone = max(alone[i], key=alone[i].get)
+        judged_alone = new[i] == best_alone and alone[i][best_alone] > start + 1e-9 and chosen
+        if judged_alone:
+            likely = "judge each option in the text that has the words chosen so far, not alone"
+        elif new[i] != old[i] and best == [old[i]]:
+            likely = "a word stays where nothing earns more than the text so far"
+            likely += "; equal is not more" if abs(earned[new[i]] - now) < 1e-9 else ""
+        elif new[i] == old[i] and turn >= most:
+            likely = "`most` counts words that change, not words that had their turn"
+        elif new[i] == old[i] and alone[i][best_alone] <= start:
+            likely = "a word that earns nothing alone may earn some after others: it has a turn"
+        elif new[i] == old[i] and stayed:
+            likely = "go on after a word that stays: a later one may earn more"
+        elif new[i] == old[i] and chosen and alone[i][best_alone] <= now:
+            likely = "judge each option in the text that has the words chosen so far, not alone"
+        else:
+            likely = ("the words should take their turns from the one whose best replacement earns "
+                      "most to the one whose best earns least")  # fmt: skip
+        raise Wrong(f"{old[i]!r} should be {' or '.join(map(repr, best))} when its turn comes: "
+                    "your rewording is not the greedy one", given=given, likely=likely, yours=text,
+                    expected=replace(_TEXT, chosen | {i: best[0]}))  # fmt: skip
 
 
 def _allowed(text: str, most: int, given) -> None:
@@ -306,22 +387,9 @@ def _allowed(text: str, most: int, given) -> None:
            "looked at; stop when there are so many")  # fmt: skip
 
 
-def _best(score: _Score, most: int) -> tuple[float, str]:
-    """The best of all allowed rewordings, each of which is scored."""
-    old, found = words(_TEXT), []
-    for chosen in itertools.product(*[(word, *more) for word, more in
-                                      zip(old, _OPTIONS, strict=True)]):  # fmt: skip
-        changes = {i: new for i, new in enumerate(chosen) if new != old[i]}
-        if len(changes) <= most:
-            text = replace(_TEXT, changes)
-            found.append((score.of(text), text))
-    return max(found)
-
-
 def promote_text(score, text, options, most):
     """(text, score) of a rewording that earns more: greedy, word by word."""
-    best = float(score([text])[0])
-    gains = {}
+    best, gains = score([text])[0], {}
     for i, found in enumerate(options):
         if found:
             gains[i] = max(score([replace(text, {i: new}) for new in found]))
@@ -332,8 +400,8 @@ def promote_text(score, text, options, most):
         earned = score([replace(text, chosen | {i: new}) for new in options[i]])
         top = int(np.argmax(earned))
         if earned[top] > best:
-            chosen, best = chosen | {i: options[i][top]}, float(earned[top])
-    return replace(text, chosen), best
+            chosen[i], best = options[i][top], earned[top]
+    return replace(text, chosen), float(best)
 
 
 # ---------------------------------------------------------------- 18.4
@@ -368,7 +436,7 @@ def check_all_wordings(answer) -> None:
         options = [tuple(found) for found in chosen]
         given = dict(text=_TEXT, options={w: o for w, o in zip(words(_TEXT), options, strict=True)
                                           if o}, score=how)  # fmt: skip
-        result = answer(score, _TEXT, options)
+        result = _called(answer, score, _TEXT, options, given=given)
         expect(options == chosen, "your function changes `options`; work on a copy", given=given)
         expect(result is not None, "the result is None: does the function return it?", given=given)
         expect(isinstance(result, tuple | list) and len(result) == 3, "the function should return "
@@ -376,6 +444,11 @@ def check_all_wordings(answer) -> None:
         number, low, high = (_number(x, name, given) for x, name in
                              zip(result, ("number", "low", "high"), strict=True))  # fmt: skip
         every = _closure(_TEXT, options)
+        strange = sorted(score.texts - every)
+        expect(not strange, "score was asked about a text that is no rewording", given=given,
+               yours=strange[:1] and strange[0], expected=_TEXT,
+               likely="take the words from words(text): text.split() leaves commas at them"
+               if ",," in "".join(strange) else None)  # fmt: skip
         sizes = [len(found) for found in options if found]
         compare(number, len(every), given=given, what="the number of texts", mistakes={
             "the text itself is one of them": len(every) - 1,
@@ -393,9 +466,11 @@ def check_all_wordings(answer) -> None:
 def all_wordings(score, text, options):
     """(number, low, high) of all rewordings: how many texts, the lowest and the highest score."""
     choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
-    every = {replace(text, dict(enumerate(chosen))) for chosen in itertools.product(*choices)}
+    every = set()
+    for chosen in itertools.product(*choices):
+        every.add(replace(text, dict(enumerate(chosen))))
     scores = score(sorted(every))
-    return len(every), float(min(scores)), float(max(scores))
+    return len(every), min(scores), max(scores)
 
 
 EXERCISES: dict[str, Exercise] = {

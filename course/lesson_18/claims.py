@@ -31,8 +31,11 @@ CLAIMS = {
     ),
     "18.reword": Claim(
         "Reworded bad items are seen by several times as many users as with random synonyms of "
-        "the same number, by at least 3 per cent more, and by more than with one lie.",
-        lambda earned: earned["reworded"] > earned["random synonyms"] + 3
+        "the same number, by at least 3 per cent more, and by more than with one lie. "
+        "`promote_text` reaches, in every item, the opinion of the library's `promote`, or at most "
+        "0.02 less.",
+        lambda earned, reached: all(a > b - 0.02 for a, b in reached)
+        and earned["reworded"] > earned["random synonyms"] + 3
         and earned["reworded"] > 2.5 * earned["random synonyms"]
         and earned["reworded"] > earned["one lie"],
     ),
@@ -64,6 +67,22 @@ CLAIMS = {
         lambda every, moved: every["equal"][0] > 1000 and every["equal"][1] == every["equal"][2]
         and every["clean"][1] < 0.1 and every["clean"][2] > 1 / 3
         and all(moved[name][1] > moved[name][0] + 0.2 for name in ("clean", "equal")),
+    ),
+    "18.start": Claim(
+        "One lie gives an item without praise the same opinion from each reader, within 0.05. But "
+        "the standard reader, and with equal words too, begins with praise in one bad item, where "
+        "`robust` reads none; and at the opinion 0.4 the trees of `robust` give the lowest "
+        "P(click).",
+        lambda lied, worth: worth["robust"] < min(worth["clean"], worth["equal"])
+        and max(row[1] for row in lied["clean"]) > 0.4
+        and all(max(row[0] for row in lied[name]) > 0.2 for name in ("clean", "equal"))
+        and max(row[0] for row in lied["robust"]) < 0.1
+        and all(abs(row[1] - 0.25) < 0.05 for rows in lied.values() for row in rows
+                if row[0] < 0.05),
+    ),
+    "18.invariant": Claim(
+        "No single replacement changes the canonical form of a bad item's text.",
+        lambda changed, tried: tried > 100 and changed == 0,
     ),
     "18.budget": Claim(
         "With more words the item comes among the first ten of many more users of the standard "

@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from advlib import plots
 from advlib.corpora import words
 from advlib.systems.ranking import promote
-from course.lesson_18.workshop import WORLD
+from course.lesson_18.workshop import SHARE, WORLD
 from course.widgets import explore
 
 GREY = "#BBBBBB"
@@ -75,18 +75,19 @@ def timeline():
         ax.set(xlim=(-1, 101), ylim=(-0.8, 1.6))
         ax.axis("off")
         ax.plot([0, 98], [0, 0], color="#222222", lw=1.6)
-        for low, high, what, colour in ((0, 59.5, "known", plots.COLOURS["adversarial"]),
-                                        (60, 96, "not yet known", plots.COLOURS["standard"])):
+        later = plots.COLOURS["standard"]
+        for low, high, colour, hatch in ((0, 56, plots.COLOURS["adversarial"], ""),
+                                         (58, 64, "#000000", "//"), (66, 98, later, "//")):
             ax.add_patch(FancyBboxPatch((low, 0.2), high - low, 0.45, facecolor="white",
                                         edgecolor=colour, lw=1.8, boxstyle="round,pad=0.02",
-                                        hatch="" if what == "known" else "//"))  # fmt: skip
-            ax.text((low + high) / 2, 0.95, what, ha="center", color=colour)
-        ax.plot([60, 60], [-0.15, 0.85], color="#000000", lw=2.4)
-        ax.text(60, -0.6, "the day of the row", ha="center", fontsize=10)
+                                        hatch=hatch))  # fmt: skip
+        ax.text(28, 0.95, "known", ha="center", color=plots.COLOURS["adversarial"])
+        ax.text(78, 0.95, "not yet known", ha="center", color=later)
+        ax.text(61, -0.6, "the row's own day", ha="center", fontsize=10)
         ax.text(0, -0.6, "first day", fontsize=10)
         ax.text(98, -0.6, "last day of the log", fontsize=10, ha="right")
-    fig.alt = ("A line of days. What came before the day of a row is known; the day itself and all "
-               "that comes after it are not.")
+    fig.alt = ("A line of days in three blocks. The days before the row's own day are known; the "
+               "row's own day and all later days are hatched: not yet known.")
     return fig
 
 
@@ -141,7 +142,7 @@ def places(shops, item):
     """(user, words, reader) -> a picture: the item's place for one user as more words may change.
     Each reader is attacked anew; what it has read it remembers, so this is quick."""
     options = WORLD.substitutes(item.text)
-    most = min(16, sum(map(bool, options)))
+    most = min(int(SHARE * len(words(item.text))), sum(map(bool, options)))
     paths = {}
     for name, shop in shops.items():
         earned = [promote(shop.reader, item.text, options, k) for k in range(most + 1)]

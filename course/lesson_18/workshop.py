@@ -179,3 +179,19 @@ def attacked(shop: Shop, items, attack=None, k: int = 10) -> dict[str, np.ndarra
                        for opinion in shop.reader(texts)]  # fmt: skip
             out.setdefault(how, []).append(np.mean(seen_by, axis=0))
     return {how: np.mean(found, axis=0) for how, found in out.items()}
+
+
+def reached(reader: Reader, items, attack) -> list[tuple[float, float]]:
+    """For each item the opinion that the exercise's attack reaches, and that of the library's."""
+    out = []
+    for text in items["text"]:
+        options, most = WORLD.substitutes(text), int(SHARE * len(words(text)))
+        out.append((attack(reader, text, options, most)[1],
+                    promote(reader, text, options, most).after))  # fmt: skip
+    return out
+
+
+def one_lie(reader: Reader, items) -> list[tuple[float, float]]:
+    """For each item the opinion as it is, and with one lie."""
+    return [(reader([item.text])[0], extend(reader, item.text, praise_of(item.kind), 1).after)
+            for item in items.itertuples()]  # fmt: skip
