@@ -239,13 +239,17 @@ def test_a_broken_cell_stops_the_build(tmp_path):
         execute(nb, tmp_path)
 
 
-def test_a_fork_points_all_its_badges_to_itself(tmp_path):
-    (tmp_path / "pyproject.toml").write_text('[tool.advlib]\nrepository = "a/b"\n')
+def test_a_fork_points_all_its_badges_and_the_sites_address_to_itself(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.advlib]\nrepository = "OWNER/REPOSITORY"\n')  # fmt: skip
     badge = "https://colab.research.google.com/github/{}/blob/main/notebooks/00.ipynb"
-    (tmp_path / "README.md").write_text(badge.format("a/b"))
-    point_to("me/my-fork", tmp_path)
-    assert 'repository = "me/my-fork"' in (tmp_path / "pyproject.toml").read_text()
-    assert (tmp_path / "README.md").read_text() == badge.format("me/my-fork")
+    text = badge + " [Site](https://{}/), `https://{}/laboratory/`, https://x.github.io/other/"
+    readme, of = tmp_path / "README.md", text.format
+    readme.write_text(of("OWNER/REPOSITORY", *["OWNER.github.io/REPOSITORY"] * 2))
+    for owner, name in (("me", "my-fork"), ("you", "yours")):  # and once more, from there
+        point_to(f"{owner}/{name}", tmp_path)
+        assert f'repository = "{owner}/{name}"' in (tmp_path / "pyproject.toml").read_text()
+        assert readme.read_text() == of(f"{owner}/{name}", *[f"{owner}.github.io/{name}"] * 2)
     with pytest.raises(Refused, match="owner/name"):
         point_to("https://github.com/me/my-fork", tmp_path)
 

@@ -4,7 +4,8 @@
 `notebooks/NN_title.ipynb`, the exercise copy without solutions and outputs, and
 `solutions/NN_title.ipynb`, solved and executed. `--check` makes both in memory and fails where the
 files on disk have other sources; nothing is executed then. Nor is with `--keep`, after a change of
-text alone, or with `--repo owner/name`, which leads all badges to a fork.
+text alone, or with `--repo owner/name`, which leads all badges to a fork, and README's links to the
+site too.
 
 The course's own answers stand once, in the lesson's `checks.py`: where a page has the line
 `# SOLUTION` alone, the body of that exercise's answer is put in.
@@ -90,16 +91,25 @@ def repository() -> str:
 
 
 def point_to(repo: str, root: Path = ROOT) -> None:
-    """Make `owner/name` the repository that all badges lead to. Raises Refused for other forms."""
+    """Make `owner/name` the repository that all badges lead to, and its GitHub Pages the site that
+    README names. Raises Refused for other forms."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise Refused(f"{repo!r} is no repository: give owner/name, as in REPO=me/my-fork")
-    places = {
-        "pyproject.toml": r'(?<=^repository = ")[^"]*',
-        "README.md": r"(?<=colab\.research\.google\.com/github/)[^/]+/[^/]+",
-    }
-    for name, pattern in places.items():
-        file = root / name
-        file.write_text(re.sub(pattern, repo, file.read_text(), flags=re.M))
+    project, readme = (root / name for name in ("pyproject.toml", "README.md"))
+    settings, text = project.read_text(), readme.read_text()
+    field = r'(?<=^repository = ")[^"]*'
+    before = re.search(field, settings, re.M)[0]
+    project.write_text(re.sub(field, repo, settings, flags=re.M))
+    text = re.sub(r"(?<=colab\.research\.google\.com/github/)[^/]+/[^/]+", repo, text)
+    for old in (before, PLACEHOLDER):  # a line may have been added with the placeholder
+        text = text.replace(site_of(old), site_of(repo))
+    readme.write_text(text)
+
+
+def site_of(repo: str) -> str:
+    """The address of a repository's GitHub Pages."""
+    owner, name = repo.split("/")
+    return f"https://{owner}.github.io/{name}/"
 
 
 def make(source: Path, repo: str, seconds: dict[str, float]) -> tuple[NotebookNode, NotebookNode]:
@@ -329,7 +339,10 @@ def main() -> None:
     if options.repo:
         if options.lesson:
             sys.exit("--repo changes all lessons: leave --lesson out")
-        point_to(options.repo)
+        try:
+            point_to(options.repo)
+        except Refused as refused:
+            sys.exit(str(refused))
     repo = repository()
     seconds = {lesson: own[SMOKE] for lesson, own in load().items() if SMOKE in own}
     bad = []

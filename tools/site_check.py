@@ -6,9 +6,11 @@ Each page is opened 1280 pixels wide, light, and 400 pixels wide, dark. It fails
 - a picture without an alt text, or one that does not load;
 - a request to another host, or one that the site cannot answer;
 - an error in the console, an exception, a formula that MathJax could not read;
-- a page that is wider than the window.
+- a page that is wider than the window;
+- a printed table whose lines are wrapped, or cut off.
 
-Then the search must find PGD, each of its pages once, and a prediction must keep its guess.
+The laboratory must be there, be linked, and load both of its models. Then the search must find PGD,
+each of its pages once, and a prediction must keep its guess.
 Screenshots of some pages are left in runs/site. The browser is a Chromium on this machine or, where
 there is none, the one that playwright brings.
 """
@@ -29,7 +31,9 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "build" / "site" / "html"
 SHOTS = ROOT / "runs" / "site"
-SHOWN = ("index.html", "lessons/03_fgsm_and_fgm.html", "api/attacks.html", "glossary.html")
+LABORATORY = "laboratory/index.html"
+SHOWN = ("index.html", "lessons/03_fgsm_and_fgm.html", "api/attacks.html", "glossary.html",
+         "lessons/07_evaluate_honestly.html", "lessons/12_full_gpu_fine_tuning.html")  # fmt: skip
 SIZES = {"light": (1280, 900), "dark": (400, 800)}
 
 # What one page says of itself.
@@ -54,6 +58,12 @@ LOOK = """async () => {
           e.getBoundingClientRect().right > wide + 1 && !scrolls(e.parentElement))
           .slice(0, 3).map(e => e.outerHTML.slice(0, 120))
       : null,
+    printed: [...document.querySelectorAll(".cell_output pre")].filter(e => {
+      const style = getComputedStyle(e), lines = e.textContent.trimEnd().split("\\n").length;
+      const inner = e.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+      const wrapped = inner > (lines + 0.9) * parseFloat(style.lineHeight);
+      return wrapped || (e.scrollWidth > e.clientWidth + 1 && style.overflowX !== "auto");
+    }).map(e => e.textContent.trim().slice(0, 60)),
   };
 }"""
 
@@ -87,11 +97,14 @@ def listen(page: Page, base: str, wrong: list[str]) -> None:
 def visit(page: Page, base: str, name: str, wrong: list[str]) -> dict:
     """Open a page; what it says of itself. What is wrong with it goes into the list."""
     page.goto(f"{base}/{name}", wait_until="load")
+    if name == LABORATORY:
+        page.get_by_text("Both models are ready.").wait_for(state="attached", timeout=300_000)
     seen = page.evaluate(LOOK)
     wrong += [f"no alt text: {x}" for x in seen["mute"]]
     wrong += [f"picture does not load: {x}" for x in seen["broken"]]
     wrong += [f"MathJax: {x}" for x in seen["formulas"]]
     wrong += [f"a formula stayed TeX: {x}" for x in seen["raw"]]
+    wrong += [f"printed lines are wrapped or cut: {x!r}" for x in seen["printed"]]
     if seen["over"] is not None:
         wrong.append(f"wider than the window: {seen['over']}")
     return seen
@@ -112,6 +125,14 @@ def dead_links(base: str, seen: dict[str, dict]) -> list[str]:
             elif anchor and target in seen and unquote(anchor) not in seen[target]["ids"]:
                 out.add(f"{name}: a link to {target}#{anchor}, which has no such place")
     return sorted(out)
+
+
+def laboratory(base: str, seen: dict[str, dict]) -> list[str]:
+    """What is missing of the laboratory: the page, or a link to it where a reader begins."""
+    out = [] if LABORATORY in seen else ["there is no laboratory: run `make laboratory`"]
+    return out + [f"{name} has no link to the laboratory"
+                  for name in ("index.html", "lessons/00_start_here.html")
+                  if f"{base}/{LABORATORY}" not in seen[name]["links"]]  # fmt: skip
 
 
 def search(page: Page, base: str) -> list[str]:
@@ -174,7 +195,7 @@ def main() -> None:
         failures += search(page, base) + predict(page, base)
         browser.close()
     server.shutdown()
-    failures += dead_links(base, seen)
+    failures += dead_links(base, seen) + laboratory(base, seen)
     if failures:
         sys.exit("\n".join([*failures, f"{len(failures)} faults"]))
     print(f"{len(names)} pages, each at {' and '.join(str(w) for w, _ in SIZES.values())} pixels")
