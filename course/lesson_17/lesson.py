@@ -203,8 +203,9 @@ print(f"CUSUM at 3: {run_length(cusum(calm, p0, p1), 3.0):.0f} stories")
 # alarm comes when the statistic is at the threshold or above. The streams, and the halving of an
 # interval of thresholds, are there. You write what is counted at the threshold `h`, and which half
 # to keep. The streams are short, so many runs are censored: where you forget that, the threshold
-# comes out far too high. (On streams of `4 * between` items the error would be small.) The check
-# runs fresh streams and accepts ±15 %.
+# comes out far too high. (Longer streams make the error smaller: fast where the alarm is put at the
+# end of the stream, slowly where such runs are left out.) The check runs fresh streams and accepts
+# ±15 %.
 #
 # <details><summary>Hint</summary>
 #
@@ -439,9 +440,10 @@ for k in (0, 1, 3):
 course.claim("17.flood", flooded=flooded, p0=p0)
 
 # %% [markdown]
-# A flood has a price per story, and it is loud: the *number* of stories is a stream of its own.
-# **Fake**: nothing happened, and somebody invents bad stories, in a row, each with
-# other names and numbers, so that they are no copies.
+# Three for each take the rate below `p0`: one more case that only a chart for both sides sees. A
+# flood has a price per story, and it is loud: the *number* of stories is a stream of its own.
+# **Fake**: nothing happened, and somebody invents bad stories, in a row, each with other names and
+# numbers, so that they are no copies.
 #
 # ### Exercise 17.4: how many fakes are enough · ●○○ · 4 min
 #
