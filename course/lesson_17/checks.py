@@ -264,11 +264,9 @@ def _likely(statistic: np.ndarray, threshold: float, between: int) -> str | None
     highest = np.maximum.accumulate(statistic, axis=1)
     if abs(_mean(highest, threshold) / between - 1) < 0.08:
         return None
-    off = {why: abs(wrong / between - 1)
-           for why, wrong in _wrong_means(statistic, threshold, between).items()}  # fmt: skip
-    best = min(off, key=off.get)
-    if off[best] < 0.04:
-        return best
+    for why, wrong in _wrong_means(statistic, threshold, between).items():
+        if abs(wrong / between - 1) < 0.04:
+            return why
     if (highest[:, -1] < threshold).mean() > 0.5:
         return ("most of your streams end without an alarm here: how long is such a run for you? "
                 "Where it is left out, or gets the length 1 (argmax of a row without True is 0), "
