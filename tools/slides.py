@@ -55,7 +55,7 @@ SLIDES = {
            "How would you find a few words that make the model break its rule?"),
     "16": ("Answer, look up, or hand over to a person: three decisions, each attacked.", 0,
            "One answer in twenty may be wrong. Which questions go to a person?"),
-    "17": ("No alarm repairs a blind sensor.", 0,
+    "17": ("An alarm that waits for a rise cannot repair a blind sensor.", 0,
            "Somebody hides bad news behind typos. Which alarm still sees it?"),
     "18": ("A rewording can be made harmless. A lie cannot.", 0,
            "A seller rewords a text and it means the same. Should its place change?"),

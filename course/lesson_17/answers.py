@@ -53,6 +53,19 @@ def cusum_best_only(items, p0, p1):
     return out
 
 
+def cusum_one_stream(items, p0, p1):
+    """Only for one stream."""
+    s, out = 0.0, []
+    for x in items:
+        s = max(0.0, s + (math.log(p1 / p0) if x else math.log((1 - p1) / (1 - p0))))
+        out.append(s)
+    return np.array(out)
+
+
+def cusum_across(items, p0, p1):
+    return cusum_by_walk(items.T, p0, p1).T
+
+
 def clear(items):
     items[..., 0] = 0
     items[..., 1] = 1
@@ -81,6 +94,11 @@ def ewma_with(start=None, weight=None, variance=None, after=None, change=None):
     return answer
 
 
+def ewma_before(items, p0, lam):
+    z, v = ewma_with()(items, p0, lam)
+    return np.concatenate([np.full_like(z[..., :1], p0), z[..., :-1]], axis=-1), v
+
+
 def ewma_recursive(items, p0, lam):
     z, v, out, spread = p0, 0.0, [], []
     for k in range(items.shape[-1]):
@@ -88,7 +106,7 @@ def ewma_recursive(items, p0, lam):
         v = (1 - lam) ** 2 * v + lam**2 * p0 * (1 - p0)
         out.append(z)
         spread.append(v)
-    return np.stack(out, axis=-1), spread
+    return np.stack(out, axis=-1), np.array(spread)
 
 
 # ---------------------------------------------------------------- 17.3
@@ -130,6 +148,31 @@ def calibrate_by_scan(chart, p0, between, rng):
         long = first.sum() >= between * hit.any(1).sum()
         low, high = (low, half) if long else (half + 1, high)
     return levels[high] - 1e-9
+
+
+def without(before, n):
+    """The runs without an alarm left out."""
+    return (before[before < n] + 1).mean() if (before < n).any() else math.inf
+
+
+def cut(before, n):
+    """An alarm at the end of each run without one."""
+    return np.minimum(before + 1, n).mean()
+
+
+def calibrate_by_argmax(chart, p0, between, rng):
+    statistic = chart((rng.random((800, 4 * between)) < p0).astype(int))
+    low, high = 0.0, float(statistic.max())
+    for _ in range(30):
+        h = (low + high) / 2
+        mean = ((statistic >= h).argmax(1) + 1).mean()
+        low, high = (low, h) if mean >= between else (h, high)
+    return high
+
+
+def calibrate_quantile(chart, p0, between, rng):
+    """A height that four streams in ten of the length `between` exceed."""
+    return float(np.quantile(chart((rng.random((900, between)) < p0).astype(int)).max(1), 0.4))
 
 
 def calibrate_one_item(chart, p0, between, rng):
@@ -189,6 +232,38 @@ def near_with(kinds="swap drop insert key", shortest=4, lower=True, pattern="[a-
     return answer
 
 
+def near_soon(text, vocabulary):
+    """It returns after the first unknown word."""
+    for w in re.findall("[a-z]+", text.lower()):
+        if len(w) >= 4 and w not in vocabulary:
+            return near_with()(w, vocabulary)
+    return False
+
+
+def near_itself(text, vocabulary):
+    words = re.findall("[a-z]{4,}", text.lower())
+    return near_with()(text, vocabulary) or any(w in vocabulary for w in words)
+
+
+def near_inside(first=0, last=0):
+    """The first or the last place of a word is left out."""
+
+    def answer(text, vocabulary):
+        for w in re.findall("[a-z]+", text.lower()):
+            made = set()
+            for i in range(first, len(w) + 1 - last):
+                a, b = w[:i], w[i:]
+                made |= {a + b[1] + b[0] + b[2:]} if len(b) > 1 + last else set()
+                made |= {a + b[1:]} if len(b) > last else set()
+                for c in string.ascii_lowercase:
+                    made |= {a + c + b, a + c + b[1:]} if len(b) > last else {a + c + b}
+            if len(w) > 3 and w not in vocabulary and made & vocabulary:
+                return True
+        return False
+
+    return answer
+
+
 def near_by_ratio(text, vocabulary):
     words = re.findall("[a-z]{4,}", text.lower())
     return any(w not in vocabulary and SequenceMatcher(None, w, v).ratio() > 0.8
@@ -244,26 +319,39 @@ WRONG = [
     ("17.1", cusum_with(after=lambda out: out[..., -1]), "shape|after the last"),
     ("17.1", cusum_with(change=clear), "changes what it was given"),
     ("17.1", cusum_with(after=lambda out: None), "None"),
+    ("17.1", cusum_with(after=lambda out: out.tolist()), "numpy array, not list"),
+    ("17.1", cusum_one_stream, "several streams at once"),
+    ("17.1", cusum_across, "first axis"),
     ("17.1", cusum_with(after=lambda out: out > 3), "hold numbers"),
     ("17.2", ewma_with(start=0.0), "begins at 0"),
     ("17.2", ewma_with(start="first"), "begins at the first"),
     ("17.2", ewma_with(weight=lambda lam: 1 - lam), "swapped"),
     ("17.2", ewma_with(variance=lambda p, lam, n, s: np.full(n, lam / (2 - lam) * p * (1 - p))),
      "very many items, the same for all"),
-    ("17.2", ewma_with(variance=lambda p, lam, n, s: lam / (2 - lam) * p * (1 - p)), "shape"),
+    ("17.2", ewma_with(variance=lambda p, lam, n, s: lam / (2 - lam) * p * (1 - p)),
+     "numpy array|shape"),
     ("17.2", ewma_with(variance=lambda p, lam, n, s: np.sqrt(s * p * (1 - p))),
      "standard deviation"),
     ("17.2", ewma_with(variance=lambda p, lam, n, s: s * p), "1 − p0 is missing"),
     ("17.2", ewma_with(variance=lambda p, lam, n, s: p * (1 - p) / np.arange(1, n + 1)),
      "equal weights"),
+    ("17.2", ewma_with(after=lambda z, v: (z.astype(int), v)), "whole numbers"),
+    ("17.2", ewma_before, "before each item"),
+    ("17.2", ewma_with(after=lambda z, v: (z.tolist(), v)), "numpy array, not list"),
+    ("17.2", ewma_with(variance=lambda p, lam, n, s: s), r"p0\(1 − p0\) is missing"),
+    ("17.2", ewma_with(variance=lambda p, lam, n, s: p * (1 - p) * np.cumsum(
+        lam * (1 - lam) ** np.arange(n))), "each is squared"),
     ("17.2", ewma_with(after=lambda z, v: z), "two things|shape"),
     ("17.2", ewma_with(after=lambda z, v: None), "None"),
     ("17.2", ewma_with(change=clear), "changes what it was given"),
     ("17.3", calibrate_with(mean=lambda before, n: np.median(before + 1)), "median run"),
     ("17.3", calibrate_one_item, "clusters"),
     ("17.3", calibrate_by_maximum, "items pass until an alarm"),
-    ("17.3", calibrate_with(length=1, mean=lambda before, n: (before[before < n] + 1).mean()
-                            if (before < n).any() else math.inf), "items pass until an alarm"),
+    ("17.3", calibrate_with(length=1, mean=without), "items pass until an alarm"),
+    ("17.3", calibrate_with(length=2, mean=cut), "not of runs"),
+    ("17.3", calibrate_with(length=4, mean=without), "left out"),
+    ("17.3", calibrate_by_argmax, "argmax of a row"),
+    ("17.3", calibrate_quantile, "until an alarm(?!.*median run)"),
     ("17.3", calibrate_with(rate=0.3), "items pass until an alarm"),
     ("17.3", calibrate_with(after=lambda h: None), "None"),
     ("17.3", calibrate_with(after=lambda h: [h]), "should be a number"),
@@ -277,7 +365,8 @@ WRONG = [
      "base 10"),
     ("17.4", lambda h, p0, p1, at=0.0: max(0, math.ceil((h - at) / (p1 - p0))), "not p1 − p0"),
     ("17.4", lambda h, p0, p1, at=0.0: float(math.ceil((h - at) / math.log(p1 / p0))), "an int"),
-    ("17.4", lambda h, p0, p1, at=0.0: math.ceil((h - at) / math.log(p1 / p0)), "not as expected"),
+    ("17.4", lambda h, p0, p1, at=0.0: math.ceil((h - at) / math.log(p1 / p0)), "negative"),
+    ("17.4", lambda h, p0, p1, at=0.0: math.ceil((at - h) / math.log(p1 / p0)), "not at − h"),
     ("17.4", lambda h, p0, p1, at=0.0: None, "None"),
     ("17.5", near_with(kinds="swap"), "only swapped"),
     ("17.5", near_with(kinds="drop insert key"), "swapped letters are not undone"),
@@ -287,6 +376,11 @@ WRONG = [
     ("17.5", near_with(lower=False, pattern="[A-Za-z]+"), "capitals"),
     ("17.5", near_with(known=False), "what is known is no miss"),
     ("17.5", near_with(pattern=r"\S+"), "stays at its word"),
+    ("17.5", near_with(pattern=r"\w+"), "digits and _"),
+    ("17.5", near_soon, "first unknown word"),
+    ("17.5", near_itself, "near miss of itself"),
+    ("17.5", near_inside(first=1), "first letter"),
+    ("17.5", near_inside(last=1), "last letter"),
     ("17.5", near_with(give=list), "True or False"),
     ("17.5", near_with(give=len), "True or False"),
     ("17.5", near_unknown, "an unknown word"),

@@ -20,7 +20,7 @@ def monitor():
     """The parts of the monitor from left to right, and what somebody can do to each."""
     parts = [("feeds", "headlines with\na date", "3 harmless stories for\neach: flooded (7)"),
              ("sensor", "topic, and:\nbad news, 0 or 1", "two words changed:\nhidden (6)"),
-             ("once", "a story told again\nis no news", "one story sent\n30 times (5)"),
+             ("once", "a story told again\nis no news", "one story sent\nmany times (5)"),
              ("charts", "one per topic:\nCUSUM, EWMA", "a few invented\nstories: faked (7)"),
              ("alarm", "the statistic is\nat its threshold", "")]  # fmt: skip
     with plots.style():
@@ -42,8 +42,8 @@ def monitor():
                 ax.text(x, -0.64, attack, ha="center", va="top", fontsize=9, color="#a04400")
     fig.alt = ("Five boxes from left to right: feeds, sensor, once, charts, alarm. From below, "
                "what somebody does: floods the feeds (section 7), changes two words so that the "
-               "sensor does not see bad news (6), sends one story 30 times (5), fakes a surge with "
-               "a few invented stories (7).")
+               "sensor does not see bad news (6), sends one story many times (5), fakes a surge "
+               "with a few invented stories (7).")
     return fig
 
 

@@ -5,14 +5,15 @@
 #
 # **You will**
 #
-# - turn headlines into a stream of 0 and 1, and write two charts that watch it, CUSUM and EWMA;
+# - turn headlines into a stream of 0 and 1, and watch it with two charts, CUSUM and EWMA;
 # - set their thresholds so that a stated number of stories passes between two false alarms;
-# - count a story that is told thirty times once;
+# - count a story that is told again and again once;
 # - hide a surge of bad news from the monitor, flood it, fake one, and say what each costs;
 # - train the sensor against it, add a second thing to watch, and keep what was promised about
 #   false alarms.
 #
-# **Time** {{TIME}} About 73 minutes for you: 30 of reading, 43 of exercises.
+# **Time** {{TIME}} About 75 minutes for you: 45 of reading, 30 of exercises. Three appendices,
+# another 25 minutes, are optional; exercise 17.2 is in appendix A.
 #
 # **Before** Lessons 06 and 08.
 
@@ -73,14 +74,11 @@ print(f"topic right {topics_right:.1%}; bad or not bad right:", ", ".join(
     f"{topic} {np.mean((says == truth)[topics == topic]):.0%}" for topic in news.TOPICS))
 
 # %% [markdown]
-# The topic comes from a table of words, which says why and is changed in a minute. (A word with a
-# typo in it counts as the word that it was; nobody takes a story off its chart that way.) The
-# sentiment comes from the model. From here on we watch *trade* (orders and demand), one of the
-# topics that this small model reads well. (On earnings it mixes up profits that fell and losses
-# that fell: a poor sensor, and the last line of the output says how poor.) The sensor has two
-# rates: `hit`, the share of bad news that it sees, and `false`, the share of other news that it
-# calls bad. With a share $s$ of bad news it says 1 with the probability
-# $s\cdot\texttt{hit}+(1-s)\cdot\texttt{false}$.
+# The topic comes from a table of words (one with a typo counts as the word that it was), the
+# sentiment from the model. From here on we watch *trade* (orders and demand), one of the topics
+# that this small model reads well. The sensor has two rates: `hit`, the share of bad news that it
+# sees, and `false`, the share of other news that it calls bad. With a share $s$ of bad news it says
+# 1 with the probability $s\cdot\texttt{hit}+(1-s)\cdot\texttt{false}$.
 
 # %%
 n = profile.pick(150, 500)
@@ -112,8 +110,9 @@ course.claim("17.sensor", topics_right=topics_right, hit=hit, false=false)
 # $$S_n=\max\Bigl(0,\ \max_{1\le k\le n}\
 # \sum_{i=k}^{n}\log\frac{P_{p_1}(x_i)}{P_{p_0}(x_i)}\Bigr).$$
 #
-# This is Page's CUSUM (1954). Trying all $k$ again after every item costs more and more. It need
-# not: the best $k$ for item $n$ is either the best one so far, or the chart begins anew.
+# Here $P_p(x)$ is the probability of the item $x$ at the rate $p$: $p$ for a 1, $1-p$ for a 0. This
+# is Page's CUSUM (1954). Trying all $k$ again after every item costs more and more. It need not:
+# the best $k$ for item $n$ is either the best one so far, or the chart begins anew.
 #
 # ### Exercise 17.1: the CUSUM · ●●○ · 10 min
 #
@@ -158,72 +157,36 @@ figures.walk(ours, cusum(ours, p0, p1), p0, p1, begin)
 # ## 3 · EWMA: a mean that forgets
 #
 # The other classic (Roberts 1959) knows no `p1`. It is a mean in which a story counts less, the
-# older it is: $z\leftarrow z+\texttt{lam}\,(x-z)$, beginning at $z=p_0$. How far does it wander in
-# calm times? Written out, $z_n$ is a weighted sum of independent items, with the weight
-# $\texttt{lam}(1-\texttt{lam})^{i}$ for the one that is $i$ items old. Variances of independent
-# terms add, with squared weights:
-#
-# $$\operatorname{Var}(z_n)=p_0(1-p_0)\,\sum_{i=0}^{n-1}\texttt{lam}^2(1-\texttt{lam})^{2i}.$$
-#
-# ### Exercise 17.2: the EWMA and its variance · ●●○ · 7 min
-#
-# Write `ewma(items, p0, lam)`. Return `(z, variance)`: `z` an array of the shape of `items` with
-# the mean after each item; `variance`, `(n,)`, the variance of `z` in calm times after 1, 2, …, n
-# items.
-#
-# <details><summary>Hint</summary>
-#
-# A geometric series with the ratio $(1-\texttt{lam})^2$: the sum is
-# $\frac{\texttt{lam}}{2-\texttt{lam}}\bigl(1-(1-\texttt{lam})^{2n}\bigr)$. (Or add the weights up
-# with `np.cumsum`.)
-#
-# </details>
-
-
-# %%
-def ewma(items, p0, lam):
-    """(z, variance): the mean after each item, and its variance in calm times."""
-    # SOLUTION
-
-
-ewma = course.exercise("17.2", ewma)
-
-# %% [markdown]
-# Yours beside the library's, which the program runs, and the formula beside a simulation:
+# older it is: $z\leftarrow z+\texttt{lam}\,(x-z)$, beginning at $z=p_0$. Its variance in calm times
+# is known (you derive it in appendix A); after many items it is
+# $\frac{\texttt{lam}}{2-\texttt{lam}}\,p_0(1-p_0)$. We take the EWMA of the library, and compare
+# your CUSUM with the library's:
 
 # %%
 rng = np.random.default_rng(17)
 lam = 0.05
+smooth = library.Ewma(p0, lam)
 calm = (rng.random((profile.pick(1500, 5000), 1500)) < p0).astype(int)
-z, variance = ewma(calm, p0, lam)
-apart = max(abs(cusum(ours, p0, p1) - library.path(library.Cusum(p0, p1), ours)).max(),
-            abs(z - library.path(library.Ewma(p0, lam), calm)).max())
+z = library.path(smooth, calm)
+apart = abs(cusum(ours, p0, p1) - library.path(library.Cusum(p0, p1), ours)).max()
 print(f"largest difference from advlib.systems.charts: {apart:.1e}")
-print(f"variance after 5 items {variance[4]:.6f}, simulated {z[:, 4].var():.6f}; "
-      f"after 1500 {variance[-1]:.6f}, simulated {z[:, -1].var():.6f}")
-course.claim("17.charts", apart=apart, formula=variance[[4, -1]],
-             simulated=z[:, [4, -1]].var(axis=0))
+print(f"variance of the EWMA {smooth.variance:.6f}, simulated {z[:, -1].var():.6f}")
+course.claim("17.charts", apart=apart, formula=smooth.variance, simulated=z[:, -1].var())
 
 # %% [markdown]
 # ## 4 · What a threshold promises
 #
 # Textbooks put the alarm of an EWMA at three standard deviations. What is that worth? The number
 # that a desk understands is: *how many stories pass between two false alarms?* Its mean is called
-# the **average run length**. We simulate calm streams. A run that is not over at the end of its
-# stream is cut off (**censored**): its length is not known. Leaving such runs out makes the mean
-# too small, for they are the long ones. What is right here: all items that were seen, divided by
-# all alarms.
-
+# the **average run length**. We simulate calm streams of 1,500 stories and stop there. A run that
+# had no alarm until then is **censored**: its length is not known, only that it is long. Leaving
+# such runs out makes the mean too small; so does an alarm that is put at the end of the stream.
+# Right is: all items that were seen until the alarms (or the ends), divided by the number of
+# *alarms*. `workshop.run_length` does so; you write it in a moment.
 
 # %%
-def run_length(statistic, h):
-    """Mean number of items until an alarm: items seen / alarms. statistic: (runs, items)."""
-    found = delays(statistic, h)  # inf where no alarm came
-    alarms = np.isfinite(found).sum()
-    return np.minimum(found, statistic.shape[1]).sum() / max(alarms, 1)
-
-
-sigma3 = p0 + 3 * math.sqrt(variance[-1])
+run_length = workshop.run_length
+sigma3 = p0 + 3 * math.sqrt(smooth.variance)
 print(f"EWMA at three standard deviations, {sigma3:.3f}: {run_length(z, sigma3):.0f} stories")
 print(f"CUSUM at 3: {run_length(cusum(calm, p0, p1), 3.0):.0f} stories")
 
@@ -232,19 +195,23 @@ print(f"CUSUM at 3: {run_length(cusum(calm, p0, p1), 3.0):.0f} stories")
 # detectors like this compares thresholds.** So turn it round: state the promise, find the
 # threshold.
 #
-# ### Exercise 17.3: a threshold for so many items · ●●○ · 12 min
+# ### Exercise 17.3: a threshold for so many items · ●●○ · 8 min
 #
-# Write `calibrate(chart, p0, between, rng)`. `chart(items)` takes an array `(runs, n)` of integers
-# 0 and 1 and returns the statistic `(runs, n)`. Return the threshold, a number, at which the mean
-# number of items until the first alarm is `between`, on calm streams: each item is 1 with the
-# probability `p0`. An alarm comes when the statistic is at the threshold or above. All random
-# numbers come from `rng`, a numpy generator. The check runs fresh streams and accepts ±15 %.
+# Complete `calibrate(chart, p0, between, rng)`. `chart(items)` takes an array `(runs, n)` of
+# integers 0 and 1 and returns the statistic `(runs, n)`. The function returns the threshold, a
+# number, at which the mean number of items until the first alarm is `between`, on calm streams. An
+# alarm comes when the statistic is at the threshold or above. The streams, and the halving of an
+# interval of thresholds, are there. You write what is counted at the threshold `h`, and which half
+# to keep. The streams are short, so many runs are censored: where you forget that, the threshold
+# comes out far too high. (Longer streams make the error smaller: fast where the alarm is put at the
+# end of the stream, slowly where such runs are left out.) The check runs fresh streams and accepts
+# ±15 %.
 #
 # <details><summary>Hint</summary>
 #
-# Draw the streams once: 1,000 of them, `4 * between` items long. A stream raises an alarm at `h` as
-# soon as its highest value so far, `np.maximum.accumulate(statistic, axis=1)`, reaches `h`. The
-# mean grows with `h`, so halve an interval of thresholds some 40 times. Mind the censored runs.
+# `highest` never falls, so `(highest < h).sum(1)` is the number of items of each run *before* its
+# alarm, or all of them where none came. An alarm's own item counts, too: add one for each alarm.
+# The mean grows with `h`: where it is `between` or more, the threshold lies in the lower half.
 #
 # </details>
 
@@ -252,7 +219,22 @@ print(f"CUSUM at 3: {run_length(cusum(calm, p0, p1), 3.0):.0f} stories")
 # %%
 def calibrate(chart, p0, between, rng):
     """The threshold with about `between` items between false alarms, on the average."""
-    # SOLUTION
+    items = (rng.random((1500, 2 * between)) < p0).astype(int)
+    highest = np.maximum.accumulate(chart(items), axis=1)  # so far; the alarm: where it reaches h
+    low, high = highest.min(), highest.max()
+    for _ in range(40):
+        h = (low + high) / 2
+        # 1. all items seen, and the number of alarms
+        # SOLUTION
+        before = (highest < h).sum(1)  # items without an alarm
+        alarms = (before < items.shape[1]).sum()
+        seen = before.sum() + alarms
+        # END SOLUTION
+        # 2. the half that is kept: a new `low` or a new `high`
+        # SOLUTION
+        low, high = (low, h) if seen >= between * alarms else (h, high)
+        # END SOLUTION
+    return high
 
 
 calibrate = course.exercise("17.3", calibrate)
@@ -260,7 +242,7 @@ calibrate = course.exercise("17.3", calibrate)
 # %%
 between = 500
 charts = {"CUSUM": lambda items: cusum(items, p0, p1),
-          "EWMA": lambda items: ewma(items, p0, lam)[0]}
+          "EWMA": lambda items: library.path(smooth, items)}
 h = {name: calibrate(chart, p0, between, rng) for name, chart in charts.items()}
 promised, two_points_more = {}, {}
 dice = rng.random((1000, 2500))
@@ -269,7 +251,7 @@ for name, chart in charts.items():
     two_points_more[name] = run_length(chart((dice < p0 + 0.02).astype(int)), h[name])
     print(f"{name}: threshold {h[name]:.3f}, {promised[name]:.0f} stories between false alarms; "
           f"if calm is really {p0 + 0.02:.3f}, {two_points_more[name]:.0f}")
-print(f"p0 from 100 stories: ±{1.96 * math.sqrt(p0 * (1 - p0) / 100):.1%}")
+print(f"p0 from 100 stories: {p0:.1%} ± {196 * math.sqrt(p0 * (1 - p0) / 100):.1f} points")
 course.claim("17.promise", promised=promised, sigma3=run_length(z, sigma3), more=two_points_more)
 
 # %% [markdown]
@@ -311,60 +293,47 @@ figures.two_charts({name: chart(ours) for name, chart in charts.items()}, h, beg
 # *The figure: both charts on the stream of section 1, their thresholds, and the first alarm after
 # the beginning of the surge.*
 #
-# At equal promises the two charts are about equally fast. `drift` is what an item of the surge adds
-# to the CUSUM on average, so it climbs to `h` in about `h / drift` items. (At the rate `p1` drift
-# is the Kullback–Leibler divergence of `p1` from `p0`. Lorden showed in 1971 that no alarm with the
-# same promise can be much faster, for large `h`.) In the widget you pay for every false alarm that
-# you avoid:
-
-# %%
-late = (rng.random((300, 800)) < rate(0.4)).astype(int)
-figures.thresholds(cusum(calm, p0, p1), cusum(late, p0, p1), cusum(ours, p0, p1), begin, h["CUSUM"])
-
-# %% [markdown]
-# *The figure: left, the CUSUM of the stream and a threshold. Right, on a log scale, the mean number
-# of stories between false alarms and until the surge is seen, over the threshold. The widget below
-# moves the threshold, and the share of bad news in the surge.*
-
-# %%
-figures.explore_thresholds({share: rate(share) for share in (0.2, 0.3, 0.4, 0.6)}, p0, p1,
-                           h["CUSUM"])
-
-# %% [markdown]
-# ## 5 · One story, thirty times
+# At equal promises the two charts are about equally fast here, with this `lam`. `drift` is what an
+# item of the surge adds to the CUSUM on average, so it climbs to `h` in about `h / drift` items.
+# Appendix B moves the threshold and the surge.
 #
-# A promise for independent items. News is not: one agency sends a story, and the others repeat it
-# in other words. In the world some stories are such copies, with other substitutes and the same
-# names and numbers. What does that do to the promise?
+# ## 5 · One story, told again
+#
+# The promise is for independent items. News is not: one agency sends a story, and the others repeat
+# it in other words. In the world some stories are such copies. What does that do to the promise,
+# and does it help to count each story once, as far as copies are recognised?
 
 # %%
 share_of_copies = 0.3
-items = workshop.told_again(rng, (dice < p0).astype(int), share_of_copies)
+items, copied = workshop.told_again(rng, (dice < p0).astype(int), share_of_copies)
 told = {name: run_length(chart(items), h[name]) for name, chart in charts.items()}
 wire = news.stories(profile.pick(800, 3000), "wire", copies=share_of_copies)
 first = workshop.original(wire)
 is_copy = np.array([bool(story.copy_of) for story in wire])
 repeats = np.array([j != i for i, j in enumerate(first)])
 found, wrongly = repeats[is_copy].mean(), repeats[~is_copy].mean()
-for name in charts:
-    print(f"{name}: {told[name]:.0f} stories between false alarms where 30 % are copies")
+counted = workshop.counted_once(rng, items, copied, found, wrongly)
+once = {name: run_length(chart(counted), h[name]) for name, chart in charts.items()}
 print(f"copies found {found:.1%}; other stories taken for copies {wrongly:.1%}")
-course.claim("17.copies", told=told, promised=promised, found=found, wrongly=wrongly)
+for name in charts:
+    print(f"{name}: {told[name]:.0f} stories between false alarms where 30 % are copies, "
+          f"{once[name]:.0f} where a story counts once (promised {between})")
+course.claim("17.copies", told=told, once=once, promised=promised, found=found, wrongly=wrongly)
 
 # %% [markdown]
-# Copies of a bad story come together, and so do false alarms. Hence *one story is counted once*: a
-# headline is a copy if, on the same topic and within twelve hours, there was one with the same
-# sentiment, the same names and numbers, and at least half of all words in common (Broder's
-# **resemblance**; `near_duplicate`). The sentiment belongs to it: else somebody sends a harmless
-# twin first, and the bad story counts as its copy.
+# Copies of a bad story come together, so false alarms come more often. Counting once gives most of
+# the promise back, not all, for some copies are missed. A headline is a copy if, on the same topic
+# and within twelve hours, there was one with the same sentiment, the same names and numbers, and at
+# least half of all words in common (Broder's **resemblance**; `near_duplicate`). The sentiment
+# belongs to it: else somebody sends a harmless twin first, and the bad story counts as its copy.
 #
 # ## 6 · Somebody hides the surge
 #
 # Now somebody writes, or passes on, the bad headlines on trade, and would like the desk to
 # sleep. He may ask the sensor up to 30 times about a headline and change at most **two words**: a
 # slip of the fingers (two neighbouring letters swapped, one dropped, inserted or replaced), or
-# another word that the world knows to mean the same. A reader is not deceived. As a control, slips
-# at random.
+# another word of the same group in the table of the world (a coarse table: "orders fell" may become
+# "shipments decreased"). As a control, slips at random.
 
 # %%
 attacks = {"slips": workshop.slips(), "known words": workshop.substitutes()}
@@ -406,8 +375,8 @@ course.claim("17.hidden", p0=p0, rate=rate(0.4, blind), hidden=hidden)
 
 # %% [markdown]
 # **The attacked surge looks calmer than calm.** There are more bad stories than usual, and the
-# sensor calls fewer bad. (Look at the median where some runs never end: it says nothing about them.
-# Report both.) Would a lower threshold help? Would another chart?
+# sensor calls fewer bad. (The few runs that end do so by chance, as in calm times. A median says
+# nothing about runs that never end: report both.) Would a lower threshold help? Another chart?
 
 # %%
 grid = np.arange(0.5, 5.01, 0.5)
@@ -425,9 +394,35 @@ figures.blind({"open": cusum(ours, p0, p1), "hidden": cusum(after, p0, p1)}, h["
 # disguised. Right, the mean number of stories until an alarm at each threshold: in the open surge,
 # in calm times, and in the hidden surge.*
 #
-# At *every* threshold the hidden surge takes longer to raise an alarm than no surge at all. That is
-# no weakness of this chart. Every chart that rises with each 1 sees less of the hidden surge than
-# of calm news. **No alarm repairs a blind sensor.**
+# At *every* threshold the hidden surge takes longer to raise an alarm than no surge at all, and so
+# it is with every chart that waits for a rise. But "calmer than calm" is news, too: the rate
+# *falls*. A CUSUM of the zeros waits for a fall, here to a third of the odds. Let either of the two
+# raise the alarm, at one threshold, with the same promise:
+
+# %%
+p_low = p0 / (3 - 2 * p0)  # a third of the odds
+
+
+def either(items):
+    """The larger of two: a CUSUM that waits for a rise, and one that waits for a fall."""
+    return np.maximum(cusum(items, p0, p1), cusum(1 - items, 1 - p0, 1 - p_low))
+
+
+h_either = calibrate(either, p0, between, rng)
+part = (rate(0.4) - p0) / (0.4 * (hit - blind))  # of the bad stories: then the rate stays at p0
+two_sided = {name: surge(either, h_either, q) for name, q in {
+    "calm": p0, "open surge": rate(0.4), "all hidden": rate(0.4, blind),
+    f"{part:.0%} hidden": rate(0.4, part * blind + (1 - part) * hit)}.items()}
+for name, (mean, median, never) in two_sided.items():
+    print(f"{name:10} mean {mean:.0f}, median {median:.0f} stories to an alarm, never {never:.0%}")
+course.claim("17.either", found=list(two_sided.values()))
+
+# %% [markdown]
+# It sees the surge that is hidden whole: later than an open one, and it says only "something is
+# different". The attacker's answer is the last row. He hides just so many of the bad stories that
+# the rate stays at `p0`, and then this stream of 0 and 1 looks like a calm one to any chart. **A
+# chart that waits for a rise cannot repair a blind sensor, and one that waits for both is evaded at
+# `p0`.**
 #
 # ## 7 · Floods and fakes
 #
@@ -440,13 +435,15 @@ for k in (0, 1, 3):
     p = (rate(0.4) + k * false) / (1 + k)
     mean, median, never = flooded[k] = surge(charts["CUSUM"], h["CUSUM"], p)
     print(f"{k} harmless for each: rate {p:.3f}, median {median:.0f} stories "
-          f"({median / (1 + k):.0f} without the flood's own), never {never:.0%}")
+          f"({median / (1 + k):.0f} of them real ones), never {never:.0%}; "
+          f"rise or fall: median {surge(either, h_either, p)[1]:.0f}")
 course.claim("17.flood", flooded=flooded, p0=p0)
 
 # %% [markdown]
-# A flood has a price per story, and it is loud: the *number* of stories is a stream of its own, and
-# easy to chart. **Fake**: nothing happened, and somebody invents bad stories, in a row, each with
-# other names and numbers, so that they are no copies.
+# Three for each take the rate below `p0`: one more case that only a chart for both sides sees. A
+# flood has a price per story, and it is loud: the *number* of stories is a stream of its own.
+# **Fake**: nothing happened, and somebody invents bad stories, in a row, each with other names and
+# numbers, so that they are no copies.
 #
 # ### Exercise 17.4: how many fakes are enough · ●○○ · 4 min
 #
@@ -486,13 +483,21 @@ for promise in (100, 500, 2500):
     soon[promise] = surge(charts["CUSUM"], height, rate(0.4))[0]
     print(f"one false alarm in {promise:4} stories: threshold {height:.2f}, {fakes[promise]} fakes "
           f"are enough, a surge is seen after {soon[promise]:.0f} stories")
-course.claim("17.fakes", fakes=fakes, soon=soon)
+spread = {}
+for gap in (0, 3, 10):  # real, calm stories after each fake
+    x = (rng.random((500, 60 * (gap + 1))) < p0).astype(int)
+    x[:, :: gap + 1] = 1
+    spread[gap] = np.median(np.ceil(delays(cusum(x, p0, p1), h["CUSUM"]) / (gap + 1)))
+    print(f"{gap} real stories after each fake: {spread[gap]:.0f} fakes (median)")
+calm_drift = p0 * math.log(p1 / p0) + (1 - p0) * math.log((1 - p1) / (1 - p0))
+print(f"a calm story adds {calm_drift:.2f} on average")
+course.claim("17.fakes", fakes=fakes, soon=soon, spread=spread)
 
 # %% [markdown]
-# A handful. And no threshold is a way out: fakes and delay both grow like `h`, so that who wants
-# twice the fakes waits twice as long for the truth. What helps is outside the chart: sources that
-# are known, at most so many stories of one source, a person who reads the items *behind* the alarm
-# (the program shows them). Who fakes often has a second gain: alarms that nobody believes any more.
+# A handful, if they come in a row; calm stories between them pull the chart down, so more are
+# needed. No threshold is a way out: fakes and delay both grow with `h`. What helps is outside the
+# chart: sources that are known, at most so many stories of one source, a person who reads the items
+# *behind* the alarm (the program shows them).
 #
 # ## 8 · A better sensor
 #
@@ -516,15 +521,9 @@ figures.seen(seen)
 # *The figure: the share of bad headlines that each sensor sees, as they are, with two random slips,
 # and disguised against that very sensor.*
 #
-# Training brings much of the known words back. Chosen slips stay the harder attack: there are far
-# more of them than training can show. Or is it only the longer training? A control answers: as many
-# updates on the same headlines, none of them changed. In three trainings each, of 100 bad headlines
-# it sees 16 to 20 after slips and 44 to 52 after known words; sensors trained like `news-clean` see
-# 11 to 15 and 30 to 40, and those like `news-robust` 42 to 51 and 89 to 91
-# ([docs/results/monitor.md](../docs/results/monitor.md), the attacker may ask 40 times). So longer
-# training helps a little, and the changed headlines help much. What remains of the hit rate
-# decides: as long as the attacked surge lies above `p0`, the chart sees it, only later; below, it
-# does not.
+# Training brings most of the known words back; chosen slips stay the harder attack. (Is it only the
+# longer training? Appendix C.) What remains of the hit rate decides: as long as the attacked surge
+# lies above `p0`, a chart that waits for a rise sees it, only later; at `p0` or below it does not.
 #
 # ## 9 · A second thing to watch
 #
@@ -532,20 +531,19 @@ figures.seen(seen)
 # rarer still. Why not count all unknown words? Because each new company would be one. A **near
 # miss** is an unknown word that becomes a known one if one slip is undone.
 #
-# ### Exercise 17.5: a near miss · ●●● · 10 min
+# ### Exercise 17.5: a near miss · ●●● · 8 min
 #
-# Write `near_miss(text, vocabulary)`: `True` or `False`, whether some word of the text is a near
+# Complete `near_miss(text, vocabulary)`: `True` or `False`, whether some word of the text is a near
 # miss. Words are runs of the letters a to z, in small letters or capitals; `vocabulary` is a set of
-# words in small letters. A word is a near miss if it has four letters or more, is not in the
-# vocabulary, and a known word comes out when **one** slip is undone: two neighbouring letters
-# changed places, there is a letter too many, one is missing, or one is another letter. The slip may
-# be anywhere in the word. Leave the vocabulary as it is.
+# words in small letters, and stays as it is. A word is a near miss if it has four letters or more,
+# is not in the vocabulary, and a known word comes out when **one** slip is undone: two neighbouring
+# letters changed places, there is a letter too many, one is missing, or one is another letter. The
+# slip may be anywhere in the word, and the word anywhere in the text.
 #
 # <details><summary>Hint</summary>
 #
-# `re.findall("[a-z]+", text.lower())`. For a word `w` go through all cuts `a, b = w[:i], w[i:]`
-# with `i` from 0 to `len(w)`, and make what the word may have been: `a + b[1:]` undoes a letter too
-# many, `a + c + b` a missing `c`. Then ask whether one of them is in the vocabulary.
+# 1: `a + b[1:]` undoes a letter too many, `a + c + b` a missing `c`; the swap needs two letters in
+# `b`. 2: `&` is what two sets share; a word that is no near miss says nothing on those after it.
 #
 # </details>
 
@@ -555,7 +553,24 @@ import re
 
 def near_miss(text, vocabulary):
     """Whether a word is not known, and one slip away from a known one."""
-    # SOLUTION
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    for w in re.findall("[a-z]+", text.lower()):
+        if len(w) < 4 or w in vocabulary:
+            continue
+        cuts = [(w[:i], w[i:]) for i in range(len(w) + 1)]
+        # 1. the set of all words that `w` may have been before one slip
+        # SOLUTION
+        meant = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+        meant |= {a + b[1:] for a, b in cuts if b}
+        meant |= {a + c + b for a, b in cuts for c in letters}
+        meant |= {a + c + b[1:] for a, b in cuts if b for c in letters}
+        # END SOLUTION
+        # 2. is one of them known?
+        # SOLUTION
+        if meant & vocabulary:
+            return True
+        # END SOLUTION
+    return False
 
 
 near_miss = course.exercise("17.5", near_miss)
@@ -602,10 +617,10 @@ course.claim("17.joint", joint=joint, between=between)
 
 # %% [markdown]
 # Two charts at 500 each give a false alarm every 250 stories or so. So each is asked for twice as
-# many: with $m$ charts at $m\cdot\texttt{between}$ the rates of their false alarms add up to at
-# most $1/\texttt{between}$, however the charts depend on each other (Bonferroni). Both alarms get a
-# little slower, and the promise is kept. Everything together, every attack against the sensor that
-# it meets, and every row with the same promise:
+# many: with $m$ charts at $m\cdot\texttt{between}$ the rates of their false alarms add up to
+# $1/\texttt{between}$ (Bonferroni). The two streams of this cell are drawn independent of each
+# other. Everything together, every attack against the sensor that it meets, and every row with the
+# same promise:
 
 
 # %%
@@ -643,38 +658,27 @@ figures.matrix(delay, never)
 #
 # The plain sensor alone sees the open surge at once, and next to nothing of the one with slips. The
 # near misses catch the slips faster than the open surge, whatever the sensor: nearly every
-# disguised headline has one, and in calm times there are few. They do not help against known words,
-# where nothing is misspelt, and there the second chart costs a little time. Only the trained sensor
-# helps.
+# disguised headline has one. They do not help against known words, where nothing is misspelt. Only
+# the trained sensor helps.
 #
 # </details>
 #
 # **The next move.** The second chart knows the attack. A test that knew swaps alone missed the
 # attacker who drops letters. One that knows all four slips misses two slips in one word, a slip
-# that gives another real word, and everything that is no slip at all, such as words that no table
-# has. Every such move costs the attacker something: more changes, stranger words, a smaller choice.
-# A monitor that says *which* chart raised the alarm tells a desk that somebody is hiding something,
-# and that is news in itself.
+# that gives another real word, and everything that is no slip at all. A monitor that says *which*
+# chart raised the alarm tells a desk that somebody is hiding something, and that is news in itself.
 #
 # ## 10 · The program
 #
 # `make monitor` starts the whole of it (`python -m examples.monitor --help`): it reads RSS, Atom
-# and JSON lines, or plays this world. Your functions are its parts, in `advlib.systems.charts`:
-# `Cusum`, `Ewma`, `calibrate`, `fakes_needed`, `NearMiss`, `near_duplicate`. It learns `p0` of each
-# topic from its first 100 stories and runs *four* charts on each (bad news and near misses, CUSUM
-# and EWMA), every one at four times `between`. Play the attacks against it:
+# and JSON lines, or plays this world, with the functions of `advlib.systems.charts`. It learns `p0`
+# of each topic from its first 100 stories and runs *four* charts on each (bad news and near misses,
+# CUSUM and EWMA; all wait for a rise), every one at four times `between`. Play the attacks:
 #
 # ```
 # make monitor ARGS="--play hidden --model news-clean"
 # make monitor ARGS="--play faked"
-# make monitor ARGS="--data Sentences_AllAgree.txt --model FOLDER"
 # ```
-#
-# The last line is for real headlines, the Financial PhraseBank (Malo et al.), which you download
-# yourself: its licence, CC BY-NC-SA 3.0, lets nobody ship it here. It has **no dates**, so such a
-# stream is always simulated. What sensors withstand stands in
-# [docs/results/monitor.md](../docs/results/monitor.md) for this world and in
-# [docs/results/monitor-phrasebank.md](../docs/results/monitor-phrasebank.md) for those headlines.
 #
 # ## Recap
 #
@@ -683,8 +687,10 @@ figures.matrix(delay, never)
 # - A threshold is a promise: so many items between false alarms. Detectors are compared at equal
 #   promises, and $m$ charts share one promise at $m$ times the length each.
 # - Copies break the promise. Count a story once.
-# - A disguised surge can look calmer than calm, and then no threshold and no chart sees it.
-# - A fake alarm costs $\lceil h/\log(p_1/p_0)\rceil$ stories, whatever the volume of news.
+# - A disguised surge can look calmer than calm, and then no chart *that waits for a rise* sees it.
+#   A two-sided chart does, until the attacker hides just so much that the rate stays at `p0`.
+# - A fake alarm costs $\lceil h/\log(p_1/p_0)\rceil$ stories in a row, from a chart at 0; with calm
+#   stories between them, more.
 # - Training the sensor helps most against known words, a chart on near misses against slips alone.
 #   Each covers a hole of the other.
 #
@@ -727,6 +733,88 @@ figures.matrix(delay, never)
 # > harmless or invented stories, and knows the charts. He does not touch the monitor itself. All
 # > companies are invented. To hide or to invent news that moves prices is fraud in most countries.
 # > This page is for those who keep watch, and its alarm is a reason to read, none to trade.
+
+# %% [markdown]
+# ## Appendix A (optional, 12 min): how far an EWMA wanders
+#
+# Written out, $z_n$ is a weighted sum of independent items, with the weight
+# $\texttt{lam}(1-\texttt{lam})^{i}$ for the one that is $i$ items old. Variances of independent
+# terms add, with squared weights:
+#
+# $$\operatorname{Var}(z_n)=p_0(1-p_0)\,\sum_{i=0}^{n-1}\texttt{lam}^2(1-\texttt{lam})^{2i}.$$
+#
+# ### Exercise 17.2: the EWMA and its variance · ●●○ · 7 min
+#
+# Write `ewma(items, p0, lam)`. Return `(z, variance)`: `z`, an array of the shape of `items`, has
+# the mean after each item; `variance`, an array `(n,)`, the variance of `z` in calm times after 1,
+# 2, …, n items.
+#
+# <details><summary>Hint</summary>
+#
+# A geometric series with the ratio $(1-\texttt{lam})^2$: the sum is
+# $\frac{\texttt{lam}}{2-\texttt{lam}}\bigl(1-(1-\texttt{lam})^{2n}\bigr)$. (Or add the weights up
+# with `np.cumsum`.)
+#
+# </details>
+
+
+# %%
+def ewma(items, p0, lam):
+    """(z, variance): the mean after each item, and its variance in calm times."""
+    # SOLUTION
+
+
+ewma = course.exercise("17.2", ewma)
+
+# %%
+own, variance = ewma(calm, p0, lam)
+apart = abs(own - z).max()
+print(f"largest difference from advlib.systems.charts: {apart:.1e}")
+print(f"variance after 5 items {variance[4]:.6f}, simulated {z[:, 4].var():.6f}; "
+      f"after 1500 {variance[-1]:.6f}, simulated {z[:, -1].var():.6f}")
+course.claim("17.ewma", apart=apart, formula=variance[[4, -1]],
+             simulated=z[:, [4, -1]].var(axis=0))
+
+# %% [markdown]
+# ## Appendix B (optional, 6 min): you pay for every false alarm that you avoid
+#
+# At the rate `p1` the drift of section 4 is the Kullback–Leibler divergence of `p1` from `p0`.
+# Lorden showed in 1971 that no alarm with the same promise can be much faster, for large `h`.
+
+# %%
+late = (rng.random((300, 800)) < rate(0.4)).astype(int)
+figures.thresholds(cusum(calm, p0, p1), cusum(late, p0, p1), cusum(ours, p0, p1), begin, h["CUSUM"])
+
+# %% [markdown]
+# *The figure: left, the CUSUM of the stream and a threshold. Right, on a log scale, the mean number
+# of stories between false alarms and until the surge is seen, over the threshold. The widget below
+# moves the threshold, and the share of bad news in the surge.*
+
+# %%
+figures.explore_thresholds({share: rate(share) for share in (0.2, 0.3, 0.4, 0.6)}, p0, p1,
+                           h["CUSUM"])
+
+# %% [markdown]
+# ## Appendix C (optional, 7 min): longer training, and real headlines
+#
+# `news-robust` was trained for longer than `news-clean`. A control has as many updates on the same
+# headlines, none of them changed. In three trainings each, of 100 bad headlines the control reads
+# 16 to 20 as bad after slips and 44 to 52 after known words; sensors trained like `news-clean` 11
+# to 15 and 30 to 40, those like `news-robust` 42 to 51 and 89 to 91
+# ([docs/results/monitor.md](../docs/results/monitor.md)). So longer training helps a little, and
+# the changed headlines help much. These numbers are not those of section 8, and cannot be: there
+# 150 other headlines are attacked, at most two words of each may change, and the sensor is asked up
+# to 30 times; here 30 % of the words may change, with more slips to choose from and up to 40
+# questions, and two of three sensors of a row are other trainings than the one on this page.
+#
+# The monitor also plays real headlines, the Financial PhraseBank (Malo et al.), which you download
+# yourself: its licence, CC BY-NC-SA 3.0, lets nobody ship it here. It has **no dates**, so such a
+# stream is always simulated. What sensors withstand there stands in
+# [docs/results/monitor-phrasebank.md](../docs/results/monitor-phrasebank.md).
+#
+# ```
+# make monitor ARGS="--data Sentences_AllAgree.txt --model FOLDER"
+# ```
 
 # %%
 course.progress("17")

@@ -15,7 +15,7 @@ from advlib.attacks.words import misspellings
 from advlib.corpora import news, world
 from advlib.corpora.engine import counted
 from advlib.models import Classifier
-from advlib.systems.charts import NearMiss, near_duplicate
+from advlib.systems.charts import NearMiss, delays, near_duplicate
 
 KINDS = ("swap", "drop", "insert", "key")  # slips of the fingers
 KNOWN = frozenset(world("news").vocabulary)
@@ -126,15 +126,31 @@ def drawn(rng, share: float, bad, other, runs: int, n: int) -> np.ndarray:
     return np.where(is_bad.reshape(is_bad.shape + (1,) * (bad.ndim - 1)), ones, rest)
 
 
-def told_again(rng, items: np.ndarray, share: float) -> np.ndarray:
-    """The streams (runs, n) with copies: with probability `share` an item repeats one of the three
-    before it, which may be a copy itself."""
+def run_length(statistic: np.ndarray, h: float) -> float:
+    """Mean number of items until an alarm: items seen / alarms. statistic: (runs, items)."""
+    found = delays(statistic, h)  # inf where no alarm came
+    ended = np.isfinite(found).sum()
+    return np.minimum(found, statistic.shape[1]).sum() / max(ended, 1)
+
+
+def told_again(rng, items: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """(streams, copies), both (runs, n): with probability `share` an item is a copy of one of the
+    three before it, which may be a copy itself."""
     out = items.copy()
     copies, back = rng.random(items.shape) < share, rng.integers(1, 4, size=items.shape)
     rows = np.arange(len(items))
     for k in range(3, items.shape[1]):
         out[:, k] = np.where(copies[:, k], out[rows, k - back[:, k]], out[:, k])
-    return out
+    copies[:, :3] = False
+    return out, copies
+
+
+def counted_once(rng, items, copies, found: float, wrongly: float) -> np.ndarray:
+    """The streams without what is taken for a copy: the share `found` of copies, and `wrongly` of
+    other items. All are cut to the length of the shortest."""
+    kept = rng.random(items.shape) >= np.where(copies, found, wrongly)
+    n = kept.sum(1).min()
+    return np.array([row[k][:n] for row, k in zip(items, kept, strict=True)])
 
 
 def disguised(victim: Classifier, says: np.ndarray, stories, begin: int) -> np.ndarray:
