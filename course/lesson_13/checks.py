@@ -1,6 +1,6 @@
 """Checks of lesson 13, explanation, causes and games.
 
-The specification: integrated gradients by central differences, one step and one token after the
+The specification: integrated gradients by central differences, one step and one number after the
 other, without autograd; AUC pair by pair; the effect of a month from the coefficients of a planted
 model; a game by what an equilibrium must fulfil, and a 2 × 2 game by its closed form; the smallest
 edit by trying every subset of words.
