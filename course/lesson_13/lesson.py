@@ -609,7 +609,7 @@ print(f"best single model {alone.mean():.0%}, mixture {value:.0%} ({said(pair, p
 
 # %% [markdown]
 # On paper the mixture gains, because an attack made for one model often misses the other. (Read the
-# interval: with so few texts the gain is not sure.) But the paper gives the attacker two columns. He
+# interval: with so few texts it is not sure.) But the paper gives the attacker two columns. He
 # has other moves: to attack the mean, to choose for each text the version that works best on the
 # mixture, and to *ask again*, for a draw that fails today may succeed a minute later.
 
