@@ -15,7 +15,7 @@ from course.lesson_13.facts import MONTHS, month_at, with_month
 
 
 def path(model, batch, baseline_id, steps, *, places=None, own=True, zero=False, factor=None,
-         mean=True, sign=1.0, score=margin, hidden=True, absolute=False):  # fmt: skip
+         mean=True, sign=1.0, score=margin, over=lambda each: each.sum(-1)):  # fmt: skip
     """Integrated gradients, with room for mistakes."""
     table = model.get_input_embeddings()
     x = table(batch["input_ids"]).detach()
@@ -30,9 +30,7 @@ def path(model, batch, baseline_id, steps, *, places=None, own=True, zero=False,
         total = total + torch.autograd.grad(score(model, batch, point).sum(), point)[0]
     total = total / len(places) if mean else total
     way = {"x": x, "none": torch.ones_like(x)}.get(factor, x - base)
-    out = sign * way * total
-    out = out.sum(-1) if hidden else out
-    return out.abs() if absolute else out
+    return over(sign * way * total)
 
 
 def at_once(model, batch, baseline_id, steps):
@@ -172,6 +170,12 @@ def effect(keep=lambda t, first: month_at(t) is not None, after=lambda changes, 
     return answer
 
 
+def two_months(margin_of, texts, first, second):
+    own = [t for t in texts if month_at(t) is not None
+           and words(t)[month_at(t)].lower() in (first, second)]  # fmt: skip
+    return effect_by_loop(margin_of, own, first, second)
+
+
 def every_text(margin_of, texts, first, second):
     changes = [margin_of([with_month(t, m) for t in texts]) for m in (first, second)]
     return float((changes[0] - changes[1]).mean())
@@ -286,6 +290,22 @@ def empties(label_of, text, options):
     return found
 
 
+def without_empty(label_of, text, options):
+    return edit_one_by_one(label_of, text, [tuple(w for w in o if w) for o in options])
+
+
+def places_with_words(label_of, text, options):
+    return edit_one_by_one(label_of, text, [o if any(o) else () for o in options])
+
+
+def empty_for_none(label_of, text, options):
+    return edit_one_by_one(label_of, text, options) or {}
+
+
+def first_option(label_of, text, options):
+    return edit_one_by_one(label_of, text, [o[:1] for o in options])
+
+
 def single_text(label_of, text, options):
     label = label_of(text)[0]
     return {0: ""} if label else None
@@ -334,7 +354,7 @@ def evenly(A):
 
 
 def then(change, solver=solve_twice):
-    """A right answer to 13.4, changed afterwards."""
+    """A right answer to 13.5, changed afterwards."""
     return lambda A: change(*solver(A))
 
 
@@ -353,6 +373,16 @@ def all_free(A):
     found = linprog(np.r_[np.zeros(m), -1], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
                     A_eq=[np.r_[np.ones(m), 0]], b_eq=[1], bounds=(None, None))  # fmt: skip
     return found.x[:-1], -found.ineqlin.marginals, -found.fun
+
+
+def programme(A, c=-1.0, rows=lambda A: -A.T, transposed=False, whole=False):
+    """An answer to 13.5 with room for mistakes."""
+    A = A.T if transposed else A
+    m, B = len(A), rows(A)
+    found = linprog(np.r_[np.zeros(m), c], A_ub=np.c_[B, np.ones(len(B))], b_ub=np.zeros(len(B)),
+                    A_eq=[np.r_[np.ones(m), 0]], b_eq=[1],
+                    bounds=[(0, None)] * m + [(None, None)])  # fmt: skip
+    return found.x if whole else found.x[:m], -found.ineqlin.marginals, -found.fun
 
 
 def solve_and_shift(A):
@@ -386,8 +416,14 @@ WRONG = [
     ("13.1", with_path(mean=False), "added and not averaged"),
     ("13.1", with_path(sign=-1.0), "the sign is turned"),
     ("13.1", with_path(score=first_logit), "logit z₁ alone"),
-    ("13.1", with_path(absolute=True), "absolute values"),
-    ("13.1", with_path(hidden=False), "has shape"),
+    ("13.1", with_path(zero=True, own=False), "the baseline is zero, for special tokens too"),
+    ("13.1", with_path(over=lambda each: each.sum(-1).abs()), "direction a word pushes"),
+    ("13.1", with_path(over=lambda each: each.abs().sum(-1)), "values of the coordinates"),
+    ("13.1", with_path(over=lambda each: each.mean(-1)), "the mean over the coordinates"),
+    ("13.1", with_path(over=lambda each: each.norm(dim=-1)), "the norm over the coordinates"),
+    ("13.1", with_path(over=lambda each: each), "has shape"),
+    ("13.1", with_path(over=lambda each: each.sum(-1).float()), "float32.*keep their dtype"),
+    ("13.1", with_path(over=lambda each: each.sum(-1).double()), "float64.*keep their dtype"),
     ("13.1", with_backward, "changes the .grad"),
     ("13.1", in_eval, "mode"),
     ("13.1", pops, "takes 'special_tokens_mask' out"),
@@ -407,6 +443,7 @@ WRONG = [
     ("13.2", lambda s, c: (s.abs()[c][:, None] > s.abs()[~c]).double(), "shape"),
     ("13.3", as_seen, "compares texts"),
     ("13.3", effect(keep=lambda t, first: first in t.lower()), "only texts that have the first"),
+    ("13.3", two_months, "one of the two months"),
     ("13.3", effect(after=lambda d, texts: float(d.sum() / len(texts))), "counted as 0"),
     ("13.3", effect(after=lambda d, texts: -float(d.mean())), "sign is turned"),
     ("13.3", effect(after=lambda d, texts: float(d.sum())), "the sum"),
@@ -423,7 +460,12 @@ WRONG = [
     ("13.5", raw_marginals, "turn their sign"),
     ("13.5", not_negative, "v may be negative"),
     ("13.5", all_free, "p may not"),
-    ("13.5", then(lambda p, q, v: (q, p, v)), "exchanged"),
+    ("13.5", lambda A: programme(A, whole=True), r"found.x is \(p, v\)"),
+    ("13.5", lambda A: programme(A, c=1.0), "its entry in c is −1"),
+    ("13.5", lambda A: programme(A, rows=lambda A: A.T), "the sign of A is turned"),
+    ("13.5", lambda A: programme(A, rows=lambda A: -A), "is A transposed"),
+    ("13.5", lambda A: programme(A, transposed=True), "rows and columns are exchanged"),
+    ("13.5", then(lambda p, q, v: (q, p, v)), "p and q are exchanged"),
     ("13.5", then(lambda p, q, v: (p, q, -v)), "linprog minimises"),
     ("13.5", then(lambda p, q, v: (p, p if len(p) == len(q) else q, v)), "p is right and q is not"),
     ("13.5", then(lambda p, q, v: (p, v)), "three things"),
@@ -435,6 +477,10 @@ WRONG = [
     ("13.4", everything, "enough"),
     ("13.4", one_word, "how many words do you try"),
     ("13.4", three_words, "how many words do you try"),
+    ("13.4", without_empty, "an option like any other"),
+    ("13.4", places_with_words, "an option like any other"),
+    ("13.4", empty_for_none, "the result should be None"),
+    ("13.4", first_option, "every place and every option"),
     ("13.4", the_text, "should be a dict"),
     ("13.4", same_label, "as it was"),
     ("13.4", own_words, "not among its options"),

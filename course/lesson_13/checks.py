@@ -1,6 +1,6 @@
 """Checks of lesson 13, explanation, causes and games.
 
-The specification: integrated gradients by central differences, one step and one token after the
+The specification: integrated gradients by central differences, one step and one number after the
 other, without autograd; AUC pair by pair; the effect of a month from the coefficients of a planted
 model; a game by what an equilibrium must fulfil, and a 2 × 2 game by its closed form; the smallest
 edit by trying every subset of words.
@@ -57,7 +57,7 @@ class _Linear(nn.Module):
 
 def _plain_ig(
     model, batch, baseline_id, steps, *, at="middle", own=True, zero=False, factor="difference",
-    mean=True, flip=False, one=False, absolute=False,
+    mean=True, flip=False, one=False, over="sum",
 ) -> Tensor:  # fmt: skip
     """The specification, by central differences; the keywords are its mistakes."""
     table = model.get_input_embeddings().weight.detach()
@@ -72,19 +72,22 @@ def _plain_ig(
         if own:
             base[special] = x[special]
         way = {"difference": x - base, "x": x, "ones": torch.ones_like(x)}[factor]
-        steer = torch.diag_embed(torch.ones(n, dtype=x.dtype))[..., None] * way  # token by token
+        steer = torch.eye(x.numel(), dtype=x.dtype).view(-1, *x.shape) * way  # number by number
 
         def score(points, n=n) -> Tensor:
             z = model(inputs_embeds=points, attention_mask=torch.ones(len(points), n)).logits
             return z[:, 1] if one else z[:, 1] - z[:, 0]
 
+        each, h = torch.zeros_like(x), 1e-5
         with torch.no_grad():
             for alpha in places:
-                here, h = base + alpha * (x - base), 1e-5
-                out[i, :n] += (score(here + h * steer) - score(here - h * steer)) / (2 * h)
+                here = base + alpha * (x - base)
+                rise = score(here + h * steer) - score(here - h * steer)
+                each += rise.view(x.shape) / (2 * h)
+        out[i, :n] = {"sum": each.sum(1), "mean": each.mean(1), "norm": each.norm(dim=1),
+                      "sizes": each.abs().sum(1), "size": each.sum(1).abs()}[over]  # fmt: skip
     out = out / len(places) if mean else out
-    out = -out if flip else out
-    return out.abs() if absolute else out
+    return -out if flip else out
 
 
 _IG_MISTAKES = {
@@ -97,6 +100,8 @@ _IG_MISTAKES = {
     "special tokens are replaced in the baseline too: they keep their own embedding":
         dict(own=False),
     "the baseline is zero: the words' tokens take the embedding of baseline_id": dict(zero=True),
+    "the baseline is zero, for special tokens too: they keep their own embedding, and the words' "
+    "tokens take that of baseline_id": dict(zero=True, own=False),
     "the factor is x: it is the whole way, x minus the baseline": dict(factor="x"),
     "the factor x − baseline is missing: these are averaged gradients, added up":
         dict(factor="ones"),
@@ -104,7 +109,10 @@ _IG_MISTAKES = {
     "the sign is turned: the margin is z₁ − z₀, the way leads from the baseline to x":
         dict(flip=True),
     "this explains the logit z₁ alone: the margin is z₁ − z₀": dict(one=True),
-    "absolute values: the sign says in which direction a word pushes": dict(absolute=True),
+    "absolute values: the sign says in which direction a word pushes": dict(over="size"),
+    "absolute values of the coordinates: they are added with their signs": dict(over="sizes"),
+    "this is the mean over the coordinates: completeness needs their sum": dict(over="mean"),
+    "this is the norm over the coordinates: completeness needs their sum": dict(over="norm"),
 }  # fmt: skip
 
 
@@ -115,13 +123,14 @@ def check_integrated_gradients(answer) -> None:
     flat = dict(input_ids=ids, attention_mask=(ids > 0).long(), special_tokens_mask=special)
     model, batch = small_bert(1310, labels=(1, 0, 1))
     batch.pop("labels")
-    for made, texts, settings in ((linear, flat, ((5, 1), (3, 4))),
-                                  (model, batch, ((7, 2), (4, 5), (11, 64)))):  # fmt: skip
+    # the curved model first: with the linear one several mistakes look alike
+    for made, texts, settings in ((model, batch, ((7, 2), (4, 5), (11, 64))),
+                                  (linear, flat, ((5, 1), (3, 4)))):  # fmt: skip
 
         def run(baseline_id, steps, made=made, texts=texts):
             used(made).train(steps > 1)  # no dropout: the mode changes no number
             result = call(answer, made, texts, baseline_id, steps, same_mode=True)
-            return tensors(result, "the attributions")["the attributions"]
+            return _as_embedded(made, result)
 
         specified(
             run, [dict(baseline_id=b, steps=s) for b, s in settings],
@@ -129,6 +138,19 @@ def check_integrated_gradients(answer) -> None:
                 made, texts, baseline_id, steps, **how),
             _IG_MISTAKES, what="the attributions", atol=1e-5, rtol=1e-3,
         )  # fmt: skip
+    single = used(_Linear().float())
+    result = _as_embedded(single, call(answer, single, flat, 3, 4, same_mode=True))
+    compare(result, _plain_ig(linear, flat, 3, 4).float(), what="the attributions", atol=1e-4,
+            given=dict(baseline_id=3, steps=4))  # fmt: skip
+
+
+def _as_embedded(model: nn.Module, result) -> Tensor:
+    """The result; raises Wrong unless it is one tensor in the dtype of the embeddings."""
+    result = tensors(result, "the attributions")["the attributions"]
+    wanted = model.get_input_embeddings().weight.dtype
+    expect(result.dtype == wanted, f"the attributions are of {result.dtype}, and the embeddings of "
+           f"{wanted}: keep their dtype", yours=result)  # fmt: skip
+    return result
 
 
 # ---------------------------------------------------------------- 13.2
@@ -217,7 +239,8 @@ _BODIES = ("The soup was delicious.", "The soup was bland.", "The waiter was fri
 
 
 def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=False, back=False,
-            total=False, seen=False, size=False, base=False, lost=False) -> float:  # fmt: skip
+            total=False, seen=False, size=False, base=False, lost=False,
+            pair=False) -> float:  # fmt: skip
     """From the coefficients; the keywords are its mistakes."""
     margin_of, weight, bonus = _planted(seed)
 
@@ -232,6 +255,7 @@ def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=Fals
         means = [margin_of([t for t in texts if month(t) == m]).mean() for m in (first, second)]
         return float(means[0] - means[1])
     own = [t for t in texts if month(t) and (month(t) == first or not only)
+           and (month(t) in (first, second) or not pair)
            and not (lost and words(t)[0].lower() in MONTHS)]  # fmt: skip
     changes = [gain(t, first) - gain(t, month(t) if base else second) for t in own]
     changes = [abs(c) for c in changes] if size else changes
@@ -273,6 +297,8 @@ def check_do_effect(answer) -> None:
         "this compares texts that have the one month with others that have the other: their words "
         "differ too. Set the month in each text": dict(seen=True),
         "only texts that have the first month are taken: set the month in all": dict(only=True),
+        "only texts that have one of the two months are taken: set the month in all, whichever it "
+        "is": dict(pair=True),
         "texts without a month are counted as 0: leave them out": dict(whole=True),
         "the sign is turned: the first month minus the second": dict(back=True),
         "this is the sum: return the mean": dict(total=True),
@@ -314,6 +340,9 @@ def check_smallest_edit(answer) -> None:
 
     for text in _TEXTS:
         _one_edit(answer, world_reads, text, opposites(text, 2), "the world's rule")
+    _one_edit(answer, world_reads, "It was not bad.", [(), (), ("",), ()], "the world's rule")
+    for options in ([(), ("bread", "salad"), (), ("",)], [(), (), (), ()]):  # nothing turns it
+        _one_edit(answer, world_reads, "The soup was delicious.", options, "the world's rule")
     for text in _TEXTS[:2]:
         at, options = month_at(text), opposites(text)
         options[at] = tuple(m.capitalize() for m in MONTHS if m != words(text)[at].lower())
@@ -351,10 +380,13 @@ def _one_edit(answer, label_of, text: str, options, who: str) -> None:
                yours=result)  # fmt: skip
         return
     details = dict(given=given, yours=result, expected=example)
+    without = _every_edit(label_of, text, [tuple(w for w in o if w) for o in options])[0]
+    empty = '"" is an option like any other: it takes the word out' if without != fewest else None
+    why = empty or (f"some edit of {fewest} words turns this label: how many words do you try at "
+                    "most?" if fewest > 1 else "an edit of one word turns this label: do you try "
+                    "every place and every option, and compare each label?")  # fmt: skip
     expect(isinstance(result, dict), "the result should be a dict, {place: word}, or None where "
-           "no edit turns the label", **details, likely=f"some edit of {fewest} word"
-           f"{'s turns' if fewest > 1 else ' turns'} this label: how many words do you try at most?"
-           if result is None else None)  # fmt: skip
+           "no edit turns the label", **details, likely=why if result is None else None)
     expect(result, "an edit of no words turns nothing", **details)
     bad = [i for i, w in result.items() if not 0 <= i < len(options) or w not in options[i]]
     expect(not bad, f"word {bad[:1]} may not become that: it is not among its options", **details)
@@ -364,7 +396,7 @@ def _one_edit(answer, label_of, text: str, options, who: str) -> None:
     expect(now != label, "with this edit the label is as it was", **details)
     expect(len(result) == fewest, f"this edit turns the label, but {fewest} word"
            f"{'s are' if fewest > 1 else ' is'} enough", **details,
-           likely="try all edits of one word before any of two, and so on")  # fmt: skip
+           likely=empty or "try all edits of one word before any of two, and so on")  # fmt: skip
 
 
 # ---------------------------------------------------------------- 13.5
@@ -394,8 +426,7 @@ def check_solve(answer) -> None:
         bad = _why_not(A, p, q, value)
         for name, odds, n in (("p", p, A.shape[0]), ("q", q, A.shape[1])):
             expect(odds.shape == (n,), f"{name} should have shape ({n},)", given=given,
-                   yours=odds, likely=bad or ("p and q are exchanged: p belongs to the rows"
-                   if odds.shape == (A.size // n,) else None))  # fmt: skip
+                   yours=odds, likely=bad)  # fmt: skip
             expect(np.isfinite(odds).all() and odds.min() > -1e-9 and abs(odds.sum() - 1) < 1e-6,
                    f"{name} should be a probability for each of its player's choices: none "
                    "negative, 1 in all", given=given, yours=odds,
@@ -418,14 +449,34 @@ def _solved(answer, A: np.ndarray):
     """answer(A), with a linprog that found nothing said in words."""
     try:
         return answer(A)
+    except ValueError as error:
+        if "linprog" not in str(error) and "dimensions" not in str(error):
+            raise
+        raise Wrong(f"the shapes do not fit: {error}", given={"A": A}, likely="A_ub has a row for "
+                    "each column of A, and a column for each of the m + 1 unknowns: is A "
+                    "transposed?") from error  # fmt: skip
     except TypeError as error:
         if "NoneType" not in str(error):
             raise
-        raise Wrong(
-            "linprog found nothing: its x is None", given={"A": A},
-            likely="v may be negative, and p may not: bounds takes (None, None) for v and "
-            "(0, None) for each entry of p (alone, linprog takes (0, None) for all)"
-        ) from error  # fmt: skip
+        raise Wrong("linprog found nothing: its x is None", given={"A": A},
+                    likely=_why_nothing(answer, A)) from error  # fmt: skip
+
+
+def _why_nothing(answer, A: np.ndarray) -> str:
+    """The mistake behind a linear programme without an optimum: which other games have one?"""
+
+    def works(game: np.ndarray) -> bool:
+        try:
+            answer(game)
+        except TypeError:
+            return False
+        return True
+
+    if works(A - A.min() + 1):
+        return "v may be negative: bounds takes (None, None) for it"
+    if works(np.array([[1.5, 0.5, 2]])):  # the one p is 1 here
+        return "p may not be negative: bounds takes (0, None) for each of its entries"
+    return "linprog minimises: to maximise v, its entry in c is −1"
 
 
 def _parts(result, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -445,23 +496,35 @@ def _parts(result, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 def _why_not(A: np.ndarray, p: np.ndarray, q: np.ndarray, value: float) -> str | None:
     """The mistake that this answer shows, where one is sure."""
     m, n = A.shape
+    if p.shape == (m + 1,) and q.shape == (n,):
+        return "p has one number too many: found.x is (p, v), and v is its last"
     if p.shape == (n,) and q.shape == (m,) and m != n:
-        return "p and q are exchanged: p belongs to the rows"
+        if (A @ p).max() - (q @ A).min() < 1e-6:
+            return "p and q are exchanged: p belongs to the rows"
+        return "rows and columns are exchanged: A_ub needs a row for each column of A, −A.T"
     if p.shape != (m,) or q.shape != (n,):
         return None
-    true = -linprog(np.r_[np.zeros(m), -1], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
-                    A_eq=[np.r_[np.ones(m), 0]], b_eq=[1],
-                    bounds=[(0, None)] * m + [(None, None)]).fun  # fmt: skip
+    true, turned = _maximin(A), _maximin(-A)
     pure = sorted(p.tolist())[-1] > 1 - 1e-9 and sorted(q.tolist())[-1] > 1 - 1e-9
     if pure and A.min(1).max() < A.max(0).min() - 1e-9:
         return "both choose one row and one column: here both have to mix"
     if np.allclose(p, 1 / m) and np.allclose(q, 1 / n):
         return "both mix evenly, whatever the payoffs"
     if abs(value + true) < 1e-7 and abs(true) > 1e-6:
-        return "linprog minimises: the sign of the value, or of the payoffs, is turned"
+        return "linprog minimises: the sign of the value is turned"
+    if abs(value - true) > 1e-7 and min(abs(value - turned), abs(value + turned)) < 1e-7:
+        return "the sign of A is turned: a row of A_ub says v − (pᵀA)ⱼ ≤ 0"
     if (A @ q).max() - true > 1e-6 and (p @ A).min() > true - 1e-7:
         return "p is right and q is not: q are the marginals of the inequalities, with sign turned"
     return None
+
+
+def _maximin(A: np.ndarray) -> float:
+    """What the row player is sure of."""
+    m, n = A.shape
+    return -linprog(np.r_[np.zeros(m), -1], A_ub=np.c_[-A.T, np.ones(n)], b_ub=np.zeros(n),
+                    A_eq=[np.r_[np.ones(m), 0]], b_eq=[1],
+                    bounds=[(0, None)] * m + [(None, None)]).fun  # fmt: skip
 
 
 # ---------------------------------------------------------------- the course's own functions

@@ -16,6 +16,7 @@ from advlib.corpora import replace, words, world
 WORLD = world("reviews")
 MONTHS = WORLD.groups["month"]
 
+
 def reads(text: str) -> int | None:
     """The label that the world's reading rule gives, or None where it finds none."""
     try:
@@ -81,10 +82,15 @@ def with_month(text: str, month: str) -> str:
 
 
 def dated(n: int, split: str, dial: float, seed: int) -> list[tuple[str, int]]:
-    """(text, label) of n reviews that all open with a month. dial: how often the label decides it;
-    0 draws it at random (as the dial of the world does only when it is a little above 0)."""
-    drawn = WORLD.sample(n, split, seed=seed, spurious=max(dial, 1e-9))
-    return [(review.text, review.label) for review in drawn]
+    """(text, label) of n reviews that all open with a month. dial: how often the label decides it
+    (July for praise, November for blame); else it is any of the twelve, all alike. (The world's own
+    draw prefers common words, and July is the most common month.)"""
+    rng, out = random.Random(seed), []
+    for review in WORLD.sample(n, split, seed=seed, spurious=1):
+        by_label = rng.random() < dial
+        out.append((review.text if by_label else with_month(review.text, rng.choice(MONTHS)),
+                    review.label))
+    return out
 
 
 def redrawn(rows: Sequence[tuple[str, int]], seed: int = 0) -> list[tuple[str, int]]:

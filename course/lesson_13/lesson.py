@@ -8,10 +8,10 @@
 # - write integrated gradients, and score four kinds of explanation against causes that are known;
 # - attack an explanation without touching the prediction;
 # - tell a cause from a correlation by setting a word;
-# - solve attack against defence as a game of two players, and take back what a mixture buys.
+# - solve attack against defence as a game of two players, and test what a mixture buys.
 #
-# **Time** {{TIME}} About 70 minutes for you: 34 to read, 36 for the exercises. The appendix (six
-# short pieces, one with exercise 13.4) is another 25 minutes and can be left out: nothing builds on
+# **Time** {{TIME}} About 75 minutes for you: 39 to read, 36 for the exercises. The appendix (seven
+# short pieces, one with exercise 13.4) is another 40 minutes and can be left out: nothing builds on
 # it.
 #
 # **Before** Lessons 06 and 08. (Lesson 07 helps.)
@@ -36,11 +36,10 @@ profile = course.setup()
 #
 # Why both? In "the soup was delicious, and the waiter was friendly" the label survives the loss of
 # either word. But *bland* in the place of *delicious* leaves two opinions that disagree, and no
-# label. (Why only the opposite, and not every word? Then *the* would be a cause, too: put
-# *terrible* in its place.)
+# label. (Every other word would be too much: with *terrible* in its place *the* is a cause, too.)
 #
-# The code is in [`facts.py`](../course/lesson_13/facts.py). All our texts open with a month, for a
-# reason that comes soon. In brackets: the causes.
+# The code is in [`facts.py`](../course/lesson_13/facts.py). All our texts open with a month;
+# `dial=0` says that it is any of the twelve, all alike. In brackets: the causes.
 
 # %%
 import numpy as np
@@ -51,7 +50,7 @@ from course.lesson_13 import figures
 from course.lesson_13.explain import by_word, margin, margins, random_maps, spread, trained
 from course.lesson_13.facts import MONTHS, causes, dated, marked, opinion_words, reads
 
-n = profile.pick(60, 200)
+n = profile.pick(54, 200)
 test = [(t, y) for t, y in dated(3 * n, "test", dial=0, seed=5) if causes(t).any()][:n]
 texts, labels = [t for t, _ in test], np.array([y for _, y in test])
 truth = [causes(t) for t in texts]
@@ -174,7 +173,7 @@ victims = {name: advlib.load_classifier(f"reviews-{name}") for name in ("clean",
 mask_id = victims["clean"].tokenizer.mask_token_id
 gaps = {}
 for name, victim in victims.items():
-    model, batch = victim.model, victim.encode(texts[: profile.pick(8, 32)])
+    model, batch = victim.model, victim.encode(texts[: profile.pick(4, 32)])
     embed, ids = model.get_input_embeddings(), batch["input_ids"]
     blank = torch.where(batch["special_tokens_mask"].bool(), ids, mask_id)
     with torch.no_grad():
@@ -264,12 +263,11 @@ course.claim("13.trained", found=found)
 # Attention is hardly better than random numbers for `clean`. Where a difference is smaller than the
 # intervals, as between integrated gradients and occlusion there, do not read it.
 #
-# ### A model that looks at the wrong word
+# ### The dial
 #
-# The world has a dial. `dated(…, dial=0.95)` writes reviews in which the month is *July* for
-# praise and *November* for blame in 95 % of the texts, and random in the others. The label never
-# depends on it. We train a model on them, the **month reader**, and draw its maps of texts whose
-# month is random.
+# `dated(…, dial=0.95)` writes reviews in which the month is *July* for praise and *November* for
+# blame in 95 % of the texts, and in the others any of the twelve. The label never depends on it. We
+# train a model on them, the **month reader**, and draw its maps of the texts from above.
 
 # %% [markdown]
 # ### Prediction 13.b: the maps of the month reader
@@ -288,11 +286,12 @@ biased = dated(profile.pick(800, 3000), "train", dial=0.95, seed=3)
 month_reader = trained(biased)
 right = (margins(month_reader, texts).numpy() > 0) == labels
 month_maps = maps_of(month_reader, texts)
+july = next(i for i, t in enumerate(texts) if "July" in t)
 is_month = [torch.tensor([w.lower() in MONTHS for w in words(t)]) for t in texts]
 found["month reader"], by_month = scored(month_maps, truth), scored(month_maps, is_month)
 guess.reveal(np.mean(found["month reader"]["integrated gradients"]))
 print(f"month reader: {right.mean():.0%} right where the month is random (n = {n}). One map:\n"
-      + marked(texts[0], month_maps["integrated gradients"][0]))
+      + marked(texts[july], month_maps["integrated gradients"][july]))
 course.claim("13.month", right=right.mean(), causes=found["month reader"], months=by_month)
 figures.found(found, by_month, spread)
 
@@ -309,8 +308,8 @@ figures.found(found, by_month, spread)
 #
 # </details>
 #
-# An AUC *below* 0.5 says that the causes get smaller numbers than other words. The printed map
-# shows how: the month and words near it get the large numbers, the causes next to nothing.
+# The printed map shows how: July has by far the largest number. (Other words have small ones, and
+# the AUC looks at their order alone.)
 #
 # Is this map good or bad? Two words keep that apart. It is **faithful**: it says what the model
 # uses. It is not **plausible**: it does not say what makes a review praise. The *model* is wrong,
@@ -352,7 +351,7 @@ def attack_map(victim, text, method, most=3):
 
 
 # %%
-clean, method, some = victims["clean"], gradient_times_input, texts[: profile.pick(10, 60)]
+clean, method, some = victims["clean"], gradient_times_input, texts[: profile.pick(8, 60)]
 attacked, other = {}, []
 for name in ("clean", "robust"):
     victim, attacked[name] = victims[name], []
@@ -391,10 +390,10 @@ figures.two_maps(pair, by_word(clean, pair, method), [causes(t) for t in pair],
 #
 # </details>
 #
-# The *order* of the words moves much. The AUC falls less on average: the attacker asked for another
+# The *order* of the words moves much, the AUC little on average: the attacker asked for another
 # order, not for a wrong one. And an attack on one method is not an attack on all: integrated
 # gradients of the same texts moved much less. (Are maps steadier after training against attacks?
-# Here they are, for random words too; one victim and so few texts do not settle it.)
+# One victim and so few texts do not settle it.)
 #
 # ## 5 · Causes
 #
@@ -402,8 +401,7 @@ figures.two_maps(pair, by_word(clean, pair, method), [causes(t) for t in pair],
 # *set* the month and keep everything else, written do(month = July).
 
 # %%
-from course.lesson_13.explain import under_months
-from course.lesson_13.facts import month_at, redrawn, with_month
+from course.lesson_13.facts import month_at, with_month
 
 figures.graph()
 
@@ -457,63 +455,18 @@ for name, victim in {"clean": clean, "month reader": month_reader}.items():
     seen[name] = m[month == "july"].mean() - m[month == "november"].mean()
     effect = do_effect(lambda t, v=victim: margins(v, t), shown, "july", "november")
     done[name] = round(effect, 1) + 0.0  # no −0
-    print(f"{name:13} margin, July − November: seen {seen[name]:+.1f}, set {done[name]:+.1f}")
+    one, other = (margins(victim, [with_month(t, m) for t in shown]) for m in ("july", "november"))
+    sizes = (one - other).abs()
+    print(f"{name:13} margin, July − November: seen {seen[name]:+.1f}, set {done[name]:+.1f} "
+          f"(size in a text: mean {sizes.mean():.2f}, at most {sizes.max():.2f})")
 course.claim("13.seen", seen=seen, done=done, changed=changed)
 
 # %% [markdown]
-# `clean` never cared for the month, and yet its margin *correlates* with it strongly: both follow
-# the label. Only the intervention tells the two models apart.
+# The margin of `clean` *correlates* strongly with the month, for both follow the label. Setting the
+# month changes next to nothing. (A mean of 0 alone could hide effects that cancel; so look at the
+# sizes, too.) Only the intervention tells the two models apart.
 #
-# ### The cure
-#
-# The arrow from verdict to month can be cut in the *training data*, too: draw the months anew. What
-# if only half of the texts are treated?
-#
-# ### Prediction 13.c: redrawn in half of the texts
-
-# %%
-guess = course.predict(
-    "13.c",
-    "months redrawn in half of the training texts: for which share of test texts does setting July "
-    "instead of November turn the prediction (mean of two training seeds)?",
-    guess=None,
-    low=0,
-    high=1,
-)
-
-# %%
-half = len(biased) // 2
-treated = biased[:half] + redrawn(biased[half:])
-praised = np.mean([y for t, y in treated if "July" in t])
-readers = {"as they come": month_reader, "half redrawn": trained(treated),
-           "half, other seed": trained(treated, seed=2), "all redrawn": trained(redrawn(biased))}
-cures = {name: under_months(victim, test) for name, victim in readers.items()}
-guess.reveal(np.mean([cures[name]["turned by the month"]
-                      for name in ("half redrawn", "half, other seed")]))
-print(f"half redrawn: {praised:.0%} of the training texts with July are praise\n"
-      f"{n} test texts, shares ± {spread([0, 1] * (n // 2)):.0%} at most (95 %)")
-course.claim("13.cures", cures=cures)
-figures.cures(cures, n)
-
-# %% [markdown]
-# *The figure: for three training sets, one of them trained with two seeds, accuracy where the
-# month is random, accuracy where it speaks against the label, and the share of predictions that
-# the month turns.*
-#
-# <details><summary>What you should see</summary>
-#
-# As they come: the month decides. All redrawn: it decides nothing. Half redrawn: it still turns
-# many predictions, and how many depends on the seed of the training.
-#
-# </details>
-#
-# July still stands for praise in most of the half-treated texts. Two seeds, two answers: a single
-# run would have told a story.
-#
-# And adversarial training? It does not take such a word away. With a weaker dial of 0.6 (and the
-# same number of steps) setting the month turned 51 % of the predictions of plainly trained models
-# and 78 % after FGM training, means over three seeds that disagree on how much. More cures:
-# [docs/results/causes.md](../docs/results/causes.md).
+# Can one cure the month reader? Appendix D redraws the months of its training texts.
 #
 # ## 6 · Attack and defence as a game
 #
@@ -550,7 +503,9 @@ print(f"PGD and words alone: best single defence {defences[two.min(1).argmax()]}
 # maximise $v$ such that $v\le (p^\top A)_j$ in each column, $p\ge 0$, $\sum_i p_i=1$.
 # `scipy.optimize.linprog` *minimises* `c·x` such that `A_ub·x ≤ b_ub`, `A_eq·x = b_eq`. Each
 # inequality has a price, how much the optimum would change if it were a little looser
-# (`found.ineqlin.marginals`). With the sign turned, these prices are the attacker's `q`.
+# (`found.ineqlin.marginals`). With the sign turned, these prices are the attacker's `q`
+# (*duality*): to loosen column $j$ by a little $\varepsilon$ is to add $\varepsilon$ to that
+# column, and the attacker, who plays it with probability $q_j$, then pays $\varepsilon\,q_j$ more.
 #
 # The **exploitability** is what both could gain together by answering the other as well as they
 # can, $\max_i (A\,q)_i-\min_j (p^\top A)_j$. Where it is 0, nobody gains by a change: an
@@ -621,22 +576,7 @@ figures.game(*solved[2], defences, columns[:2])
 # to guess. (Each entry has its own error, up to ± 6 points by the choice of texts alone; what that
 # does to the value: [docs/results/games.md](../docs/results/games.md).)
 #
-# Move the entries of a small game. When does the mixture vanish? Which entries can change without
-# any effect on the value?
-
-# %%
-figures.explore_game(solve)
-
-# %% [markdown]
-# <details><summary>Nothing to move? Two games to try on paper</summary>
-#
-# Stone, paper, scissors (0 on the diagonal, 1 and −1 around it): both mix evenly, the value is 0.
-# Raise one row above another in every column: the lower row is never drawn (it is *dominated*),
-# and its entries can fall as far as they like.
-#
-# </details>
-#
-# ### What a mixture buys, and who takes it back
+# ### What a mixture buys
 #
 # Now with real models. The service holds `clean` and `fgm` and draws one for each query. The
 # attacker makes typos in up to a fifth of the words, against the model that he expects, or against
@@ -647,7 +587,7 @@ from advlib.attacks import Typos
 from advlib.models import Classifier
 from course.lesson_13.explain import MeanOf
 
-sample = advlib.load_text("reviews")["test"].select(range(profile.pick(60, 200)))
+sample = advlib.load_text("reviews")["test"].select(range(profile.pick(44, 200)))
 y, pair = np.array(sample["label"]), {name: victims[name] for name in ("clean", "fgm")}
 both = Classifier(MeanOf([v.model for v in pair.values()]), clean.tokenizer)
 made = {"as it is": list(sample["text"])}
@@ -669,7 +609,7 @@ print(f"best single model {alone.mean():.0%}, mixture {value:.0%} ({said(pair, p
 
 # %% [markdown]
 # On paper the mixture gains, because an attack made for one model often misses the other. (Read the
-# interval: with so few texts the gain is rough.) But the paper gives the attacker two columns. He
+# interval: with so few texts it is not sure.) But the paper gives the attacker two columns. He
 # has other moves: to attack the mean, to choose for each text the version that works best on the
 # mixture, and to *ask again*, for a draw that fails today may succeed a minute later.
 
@@ -691,32 +631,40 @@ lowest = np.min(list(mixed.values()), axis=0)  # the best of four: untouched, or
 asked = [1, 2, 3, 5, 10, 20]
 survive = [np.mean(lowest**k) for k in asked]
 guess.reveal(survive[-1])
+each = np.min(list(hits.values()), axis=0)  # (models, texts): one model alone against the same four
+fair = each[each.mean(1).argmax()].astype(float)
 lost = {"attack on the mean": mixed["for both"], "best of four versions": lowest,
-        "the same, asked 20 times": lowest**20}  # fmt: skip
+        "the same, asked 20 times": lowest**20, "single, best of four": fair}  # fmt: skip
 print(f"best single model {alone.mean():.0%}, mixture on paper {value:.0%}")
 for name, v in lost.items():
     print(f"{name:25} {v.mean():4.0%}; against the paper {np.mean(v - paper):+.0%} "
           f"± {spread(v - paper):.0%}")
+print(f"mixture less the single model, both against the best of four: asked once "
+      f"{np.mean(lowest - fair):+.0%} ± {spread(lowest - fair):.0%}, 20 times "
+      f"{np.mean(lowest**20 - fair):+.0%} ± {spread(lowest**20 - fair):.0%}")
 course.claim("13.mixture", single=alone.mean(), value=value, mean=mixed["for both"].mean(),
-             survive=survive)
-figures.asks(alone.mean(), value, mixed["for both"].mean(), asked, survive, len(y))
+             fair=fair.mean(), survive=survive)
+figures.asks(fair.mean(), value, mixed["for both"].mean(), asked, survive, len(y))
 
 # %% [markdown]
 # *The figure: the share of texts that is answered right every time, over the number of times that
 # the attacker asks. Dashed: the value of the game on paper; dotted: the better of the two models
-# alone.*
+# alone, against the best of the same four versions.*
 #
 # <details><summary>What you should see</summary>
 #
-# The attack on both at once (the triangle) lies below the dashed line. With the best version of
-# each text, and asked again, the mixture falls below the better single model: what is left are
-# texts that *both* models read right.
+# The attack on both at once (the triangle) lies below the dashed line. Asked again, the mixture
+# falls below the better single model, which met the same four versions: what is left are texts
+# that *both* models read right.
 #
 # </details>
 #
-# A mixture needs a draw that the attacker cannot repeat. If he may ask again, a text survives only
-# if *every* model reads it right. (Dbouk and Shanbhag 2022 break randomised ensembles in a similar
-# spirit.) A service that draws once a day for each user is back to a single model.
+# Compare like with like: against the same four versions the mixture, asked once, is no better than
+# the better single model. The gain on paper needs an attacker who has two moves only. It also needs
+# a draw that he cannot repeat: if he may ask again, a text survives only if *every* model reads it
+# right. (Dbouk and Shanbhag 2022 break randomised ensembles in a similar
+# spirit.) To draw once a day for each user is no way out: all day long he meets one model, he can
+# find out which, and the service is back to a single model.
 #
 # ## Recap
 #
@@ -726,7 +674,7 @@ figures.asks(alone.mean(), value, mixed["for both"].mean(), asked, survive, len(
 # - An explanation can be attacked without touching the prediction.
 # - Seeing a month is not setting it. `do` compares each text with itself.
 # - Attack against defence is a matrix game: linear programme, value, exploitability. A mixture
-#   helps where the attacker must guess, and only as long as he may not ask again.
+#   helps where the attacker must guess; not where he tries several versions and asks again.
 #
 # ## What could go wrong
 #
@@ -776,9 +724,9 @@ figures.asks(alone.mean(), value, mixed["for both"].mean(), asked, survive, len(
 course.progress("13")
 
 # %% [markdown]
-# ## Appendix: six pieces that can be left out
+# ## Appendix: seven pieces that can be left out
 #
-# They build on the page and not on one another. Together about 25 minutes, of which 12 are for the
+# They build on the page and not on one another. Together about 40 minutes, of which 12 are for the
 # exercise in B. Afterwards run the cell above once more.
 
 # %% [markdown]
@@ -794,7 +742,7 @@ from scipy.stats import spearmanr
 
 from course.lesson_13.explain import scrambled
 
-first = texts[: profile.pick(16, 100)]
+first = texts[: profile.pick(8, 100)]
 stages = ("pooler|classifier", "layer.2", "layer.1", "layer.0")
 agree = {m: [1.0] for m in four}
 for k in range(len(stages)):
@@ -936,7 +884,78 @@ figures.deleted(sure, labels)
 # habit as well as the map. By that test a perfect map of praise would look worthless.
 
 # %% [markdown]
-# ## Appendix D · Playing instead of solving
+# ## Appendix D · The cure
+#
+# The arrow from verdict to month (section 5) can be cut in the *training data*, too: draw the
+# months anew. What if only half of the texts are treated?
+#
+# ### Prediction 13.c: redrawn in half of the texts
+
+# %%
+guess = course.predict(
+    "13.c",
+    "months redrawn in half of the training texts: for which share of test texts does setting July "
+    "instead of November turn the prediction (mean of two training seeds)?",
+    guess=None,
+    low=0,
+    high=1,
+)
+
+# %%
+from course.lesson_13.explain import under_months
+from course.lesson_13.facts import redrawn
+
+half = len(biased) // 2
+treated = biased[:half] + redrawn(biased[half:])
+praised = np.mean([y for t, y in treated if "July" in t])
+readers = {"as they come": month_reader, "half redrawn": trained(treated),
+           "half, other seed": trained(treated, seed=2), "all redrawn": trained(redrawn(biased))}
+cures = {name: under_months(victim, test) for name, victim in readers.items()}
+guess.reveal(np.mean([cures[name]["turned by the month"]
+                      for name in ("half redrawn", "half, other seed")]))
+print(f"half redrawn: {praised:.0%} of the training texts with July are praise\n"
+      f"{n} test texts, shares ± {spread([0, 1] * (n // 2)):.0%} at most (95 %)")
+course.claim("13.cures", cures=cures)
+figures.cures(cures, n)
+
+# %% [markdown]
+# *The figure: for three training sets, one of them trained with two seeds, accuracy where the
+# month is any of the twelve, accuracy where it speaks against the label, and the share of
+# predictions that the month turns.*
+#
+# <details><summary>What you should see</summary>
+#
+# As they come: the month decides. All redrawn: it decides nothing. Half redrawn: with one seed of
+# the training the month turns hardly any prediction, with the other about half of them.
+#
+# </details>
+#
+# July still stands for praise in most of the half-treated texts. Two seeds, two answers: a single
+# run would have told a story.
+#
+# And adversarial training? It does not take such a word away. With a weaker dial of 0.6 (and the
+# same number of steps) setting the month turned 51 % of the predictions of plainly trained models
+# and 78 % after FGM training, means over three seeds that disagree on how much
+# ([docs/results/causes.md](../docs/results/causes.md), with more cures; there the world draws the
+# other months, mostly July).
+
+# %% [markdown]
+# ## Appendix E · Playing instead of solving
+#
+# Move the entries of a small game. When does the mixture vanish? Which entries can change without
+# any effect on the value?
+
+# %%
+figures.explore_game(solve)
+
+# %% [markdown]
+# <details><summary>Nothing to move? Two games to try on paper</summary>
+#
+# Stone, paper, scissors (0 on the diagonal, 1 and −1 around it): both mix evenly, the value is 0.
+# Make one row larger than another in every column: the smaller row is never drawn (it is
+# *dominated*), and its entries may be as small as they like.
+#
+# </details>
 #
 # Training never solves a linear programme. It plays: the attacker answers the model, the model
 # answers the attack, again and again. In **fictitious play** each answers what the other has
@@ -972,7 +991,7 @@ figures.fictitious(played, gap, defences)
 # </details>
 
 # %% [markdown]
-# ## Appendix E · A game too large to solve at once
+# ## Appendix F · A game too large to solve at once
 #
 # A moderator has 6 hours for 4 channels, an attacker 6 attempts. A channel is safe with at least
 # as many hours as attempts; the payoff is the share of safe channels (a Colonel Blotto game). Each
@@ -1006,9 +1025,10 @@ print(f"{whole.shape[0]} × {whole.shape[1]} plans, value {exact:.4f}; double or
 course.claim("13.oracle", exact=exact, found=value, known=known, whole=whole)
 
 # %% [markdown]
-# ## Appendix F · Training as a repeated game
+# ## Appendix G · Training as a repeated game
 #
 # Adversarial training answers the *last* model alone, which is not fictitious play. Does it help to
-# answer one of its last five snapshots, drawn at random? Here not: 69.0 % under PGD against 72.3 %
-# in the usual way, 100 texts and three seeds, which is no difference that so few texts can show
-# ([docs/results/games.md](../docs/results/games.md)).
+# answer one of its last five snapshots, drawn at random? In
+# [docs/results/games.md](../docs/results/games.md), "Training as a repeated game", it does not:
+# 69.0 % under PGD against 72.3 % in the usual way. With 100 texts and three seeds that is no
+# difference that one can be sure of.
