@@ -498,8 +498,8 @@ def load(options) -> None:
         table(["answered", "p50, ms", "p95, ms", "longest, ms"],
               [[len(ms), *(f"{np.percentile(ms, q):.0f}" for q in (50, 95, 100))]]),
         f"After it the store holds {alive['items']} items. {os.cpu_count()} cores, whose load "
-        f"average was {os.getloadavg()[0]:.1f} (1 minute, the program itself among it); where it is far above "
-        "the number of cores they are shared with other programs.",
+        f"average was {os.getloadavg()[0]:.1f} (1 minute, the program itself among it); "
+        "where it is far above the number of cores they are shared with other programs.",
     ]), "python benchmarks/monitor.py --load --requests 200")  # fmt: skip
 
 
