@@ -204,8 +204,9 @@ class Classifier:
             found = tokens([texts[i] for i in some])
             lengths = [len(ids) for ids in found["input_ids"]]
             picked = None if labels is None else [labels[i] for i in some]
-            for chosen in self._groups(lengths, batch_size):
-                yield [some[k] for k in chosen], self._padded(found, chosen, picked)
+            # All at once: between two passes it would take the model's weights out of the cache.
+            yield from [([some[k] for k in chosen], self._padded(found, chosen, picked))
+                        for chosen in self._groups(lengths, batch_size)]  # fmt: skip
 
     def _groups(self, lengths: Sequence[int], batch_size: int | None) -> list[list[int]]:
         """Which texts make a batch, by how many tokens they have.
