@@ -26,7 +26,7 @@ import advlib
 from advlib.app.protocol import PROTOCOLS, weights_hash
 from advlib.app.recipes import DeepWordBug
 from advlib.attacks import PGD, HotFlip, Typos, WordSubstitution
-from advlib.attacks.words import TYPOS, KeepWords, LabelRule
+from advlib.attacks.words import TYPOS, KeepWords, LabelRule, NotAnotherWord
 from advlib.corpora import words, world
 from advlib.evaluation import attack_all, wilson
 from advlib.models import (
@@ -63,6 +63,7 @@ class OneAfterTheOther:
 NAMES = ("noise", "FGM", "PGD-20, 5 restarts", "words", "typos")
 PROTOCOL = dict(zip(NAMES, PROTOCOLS["standard"].attacks, strict=True))
 WORST, NOT = "worst case", "–"
+FAIR = Typos(max_changed=0.2, constraints=(KeepWords(), NotAnotherWord()))
 FLIPS = "HotFlip, label kept by rule"
 # By `advlib evaluate`, before it was replaced (docs/results/leaderboard.md).
 BEFORE = ["`reviews-fgm`", "98.6", "98.6", "93.2", "87.6", "70.4", "23.0", "20.8% [17.5, 24.6]"]
@@ -183,6 +184,13 @@ def main(args) -> None:
         [[what, *(interval(found[what]) if what in found else NOT for found in others.values())]
          for what in ("clean", *KINDS, *OTHERS)],
     )  # fmt: skip
+    slips = [
+        [name, interval(found["typos"]), interval(found["fair"]),
+         f"{100 * (found['fair'].mean() - found['typos'].mean()):+.1f}"]
+        for name, folder in pair.items() if not name.startswith("without")
+        if len(found := measured(*load(folder), f"{name}, slips", {"typos": PROTOCOL["typos"],
+                                 "fair": FAIR}, args.texts, args.kept)) == 3
+    ]  # fmt: skip
     worst = [shipped[name] for name in (SHIPPED, *seeds)]
     card = embedded_checkpoints()[SHIPPED]
     cost, lost = card["cost of training, that of reviews-clean being 1"], erasable(args.texts)
@@ -239,6 +247,13 @@ against the other slips carries over. Under HotFlip the models keep
 there.
 
 {more}
+
+## Slips that make another word
+
+Of "speedy" with a letter dropped comes "seedy", which is no slip that people read without trouble
+but another opinion; the protocol's typos allow it. Refused (`NotAnotherWord`), {args.texts} texts:
+
+{table(["model", "typos of the protocol", "none another word", "difference"], slips)}
 
 The attacks:
 
