@@ -45,9 +45,9 @@ MOST = 0.25  # of the words
 THREAT = Stretched(times=(2, 3, 4, 5), max_changed=MOST)
 ATTACK = Stretched(times=(3, 4, 5), max_changed=MOST)  # as people write
 ADAPTIVE = Stretched(times=(2,), max_changed=MOST)
-SENTENCE = ("Whoever writes to the bank may write one vowel of a word two to five times, in at most "
-            "a quarter of the words and in no word of one letter, sees the model's scores, and "
-            "may ask as often as needed.")  # fmt: skip
+SENTENCE = ("Whoever writes to the bank may write one vowel of a word two to five times, in at "
+            "most a quarter of the words and in no word of one letter, sees the model's scores, "
+            "and may ask as often as needed.")  # fmt: skip
 # A fifth of the steps of the protocol "text" and no restarts: as much as two cores manage.
 PROTOCOL = protocol.Protocol("capstone example", 1, (
     Noise(0.1), PGD(0.1, steps=4), Typos(max_changed=0.2, per_kind=1, constraints=(KeepWords(),)),
