@@ -248,7 +248,7 @@ figures.budgets(best, plain["control"], plain["random search"],
 
 # %%
 patched = workshop.squeezed(victim, 3)
-for word in ("caaard", "neeeed", "caard"):
+for word in ("caaard", "neeeed"):
     print(f"{word:8} plain {victim.tokenizer.tokenize(word)}  patched "
           f"{patched.tokenizer.tokenize(word)}")
 patched_rows, _ = workshop.table(patched, data, {"control": control, "attack": attack})
