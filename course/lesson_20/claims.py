@@ -36,8 +36,8 @@ CLAIMS = {
     ),
     "20.search": Claim(
         "It does not beat random search, whose limit for each text is the attack's average, and "
-        "which asked about half as often. The worst of both, text by text, is lower than each. With "
-        "at most 20 queries for each text the attack is the weaker one.",
+        "which asked about half as often. The worst of both, text by text, is lower than each. "
+        "With at most 20 queries for each text the attack is the weaker one.",
         lambda gain, clear, both, asked, at_20: not clear and abs(gain) < 0.15
         and both[2] < min(both[:2]) and 0.35 < asked[1] / asked[0] < 0.65 and at_20 > both[1],
     ),
