@@ -45,8 +45,9 @@ MOST = 0.25  # of the words
 THREAT = Stretched(times=(2, 3, 4, 5), max_changed=MOST)
 ATTACK = Stretched(times=(3, 4, 5), max_changed=MOST)  # as people write
 ADAPTIVE = Stretched(times=(2,), max_changed=MOST)
-SENTENCE = ("Whoever writes to the bank may write one vowel two to five times in at most a quarter "
-            "of the words, knows the model's answers, and may ask as often as needed.")  # fmt: skip
+SENTENCE = ("Whoever writes to the bank may write one vowel of a word two to five times, in at "
+            "most a quarter of the words and in no word of one letter, sees the model's scores, "
+            "and may ask as often as needed.")  # fmt: skip
 # A fifth of the steps of the protocol "text" and no restarts: as much as two cores manage.
 PROTOCOL = protocol.Protocol("capstone example", 1, (
     Noise(0.1), PGD(0.1, steps=4), Typos(max_changed=0.2, per_kind=1, constraints=(KeepWords(),)),
@@ -175,8 +176,9 @@ read as one, `defended` a model trained with two or more read as one.
 {table(["model", *names], rows)}
 
 n = {own["models"]["plain"][0]["n"]} test texts, 95 % Wilson intervals. `control` is one random \
-change of as many words; `random search`, on the plain model only, tries such changes with as many \
-queries as the attack takes on average ({asked:.1f}, rounded up). Plain model, texts that \
+change of as many words; `random search`, on the plain model only, tries such changes; its limit \
+for each text is what the attack takes on average ({asked:.1f} queries, rounded up), and it took \
+{found["plain"]["random search"]["queries"]:.1f}. Plain model, texts that \
 withstand so many queries: {", ".join(f"{b['queries']}: {b['hits']}" for b in best)}. \
 {kept["hits"]} of {kept["n"]} pairs keep their label \
 [{kept["low"]:.1%}, {kept["high"]:.1%}], by {kept["judges"]} judge. CPU seconds, where what the \

@@ -98,7 +98,8 @@ def write_own(folder: str | Path, own: dict) -> None:
     "models": {"plain": rows, "defended": rows}, each row with name, threat model, n, hits,
         accuracy, low, high; `course.lesson_20.workshop.table` makes them. Names: clean, control
         (one random change), attack, worst (right under all of them, text by text); of the defended
-        one adaptive, too. Of the plain one "random search", with as many queries as the attack.
+        one adaptive, too. Of the plain one "random search", whose limit of queries for each text
+        is what the attack took on average.
     "keep best": [{"queries", "hits"}, …], how many texts withstand an attacker who may ask so often
         and keeps the best.
     "pairs": what `judged` returns. "cost": seconds by name, such as {"training": 310.0}.
@@ -322,17 +323,18 @@ def _order(model: str, rows: dict[str, dict]) -> list[str]:
 
 
 def _searched(rows: dict[str, dict]) -> list[str]:
-    """Whether chance with as many queries does as much as the attack: no fault, but to be known."""
+    """Whether chance with a limit of queries does as much as the attack: no fault, but a note."""
     whole = {name for name, row in rows.items() if _whole(row)}
     if "attack" not in whole:
         return []
     if "random search" not in whole:
-        return ["Random search with as many queries as the attack was not measured, so it is not "
-                "known what the attack's search is worth."]  # fmt: skip
+        return ["Random search, with what the attack asks on average as its limit, was not "
+                "measured, so it is not known what the attack's search is worth."]  # fmt: skip
     attack, chance = rows["attack"], rows["random search"]
     if attack["hits"] / attack["n"] >= wilson(chance["hits"], chance["n"])[0]:
-        return ["The attack does not beat random search with as many queries by more than its "
-                "interval: what harms is the asking, not the attack's search."]  # fmt: skip
+        return ["The attack does not beat random search, which may ask as often as the attack does "
+                "on average, by more than its interval: what harms is the asking, not the attack's "
+                "search."]  # fmt: skip
     return []
 
 

@@ -37,13 +37,29 @@ def stretched(options=None, check=True, frozen=True, repr=False, first=True):
 
 def by_places(self, word):
     places = [i for i, x in enumerate(word) if x.lower() in "aeiou"] if len(word) > 1 else []
-    found = set()
+    found = []
     for i in places:
         for n in self.times:
             letters = list(word)
             letters[i] *= n
-            found.add("".join(letters))
-    return tuple(sorted(found))
+            if "".join(letters) not in found:
+                found.append("".join(letters))
+    return tuple(found)
+
+
+def by_replace(self, word):
+    if len(word) < 2:
+        return ()
+    made = [word.replace(x, x * n) for x in word if x in "aeiouAEIOU" for n in self.times]
+    return tuple(dict.fromkeys(made))
+
+
+def in_small_letters(self, word):
+    return each()(self, word.lower())
+
+
+def reordered(order):
+    return lambda self, word: tuple(order(each()(self, word)))
 
 
 def each(vowels="aeiouAEIOU", more=0, shortest=2, once=True, kind=tuple):
@@ -258,6 +274,12 @@ def ends_of_n(first, second, clean, robust, n):
     return tuple((robust + (clean - robust) * (1 - s)) / n for s in shares)
 
 
+def averaged(first, second, clean, robust, n):
+    hits = (sum(first) + sum(second)) / 2
+    shares = hits / len(first), *reversed(wilson(hits, len(first)))
+    return tuple((robust + (clean - robust) * (1 - s)) / n for s in shares)
+
+
 def in_texts(first, second, clean, robust, n):
     return tuple(n * x for x in corrected(first, second, clean, robust, n))
 
@@ -300,6 +322,11 @@ WRONG = [
     ("20.1", stretched(sets_times), "never assigned to"),
     ("20.1", Assigning, "never assigned to"),
     ("20.1", stretched(first_vowel), "only the first"),
+    ("20.1", stretched(by_replace), "word.replace changes"),
+    ("20.1", stretched(in_small_letters), "small letters"),
+    ("20.1", stretched(reordered(set)), "a set has no order"),
+    ("20.1", stretched(reordered(sorted)), "not in the order"),
+    ("20.1", stretched(each("aeiouyAEIOUY")), r"expected = '\(no candidate\)'"),
     ("20.2", beats_with(lambda c, a: a.sum() < c.sum()), "only whether the attack is ahead"),
     ("20.2", beats_with(lambda c, a: c.mean() - a.mean() > 0.05), "5 points"),
     ("20.2", beats_with(lambda c, a: wilson(int(a.sum()), len(a))[1] < c.mean()),
@@ -314,6 +341,10 @@ WRONG = [
      "number of texts"),
     ("20.2", beats_with(lambda c, a: a.mean() < wilson(int(c.sum()), len(c))[1]), "upper end"),
     ("20.2", beats_with(lambda c, a: a.mean() < wilson(c.mean(), len(c))[0]), "not their share"),
+    ("20.2", beats_with(lambda c, a: not low(c) <= a.mean() <= wilson(int(c.sum()), len(c))[1]),
+     "above the interval, too"),
+    ("20.2", beats_with(lambda c, a: a.mean() < low(c), lambda c, a: abs(c.mean() - a.mean())),
+     "without its sign"),
     ("20.2", beats_and_changes, "changes its inputs"),
     ("20.2", lambda c, a: beats(c, a)[0], "two things"),
     ("20.2", lambda c, a: (beats(c, a)[0], "yes"), "True or False"),
@@ -322,10 +353,15 @@ WRONG = [
     ("20.3", survive_of(lambda w, c, read: read(c) == read(w)), "not as expected|undoes"),
     ("20.3", lambda w, cs, read: tuple(map(read, surviving(w, cs, read))), "readings"),
     ("20.3", lambda w, cs, read: tuple({read(c): c for c in cs if read(c) != read(w)}.values()),
-     "not the last|not as expected"),
+     "the last value of a key"),
+    ("20.3", lambda w, cs, read: tuple({read(c): c for c in cs[::-1]}.values()),
+     "not as expected"),
+    ("20.3", lambda w, cs, read: tuple({read(c): c for c in cs[::-1] if read(c) != read(w)}
+                                       .values())[::-1], "not as expected"),
+    ("20.3", lambda w, cs, read: survive_by_loop("", cs, read), "those that the defence undoes"),
     ("20.3", lambda w, cs, read: list(surviving(w, cs, read)), "tuple, not list"),
     ("20.3", lambda w, cs, read: None, "None"),
-    ("20.3", lambda w, cs, read: cs, "not as expected"),
+    ("20.3", lambda w, cs, read: cs, "nothing is left out"),
     ("20.4", sealed(lambda c, out: {k: v for k, v in c.items() if k not in out}), "at the top"),
     ("20.4", sealed(lambda c, out: without(c, out, lists=False)), "inside lists"),
     ("20.4", sealed(sort_keys=False), "another order"),
@@ -343,6 +379,7 @@ WRONG = [
     ("20.5", corrected_with(lambda a, b: (a | b).sum()), "either calls kept"),
     ("20.5", corrected_with(lambda a, b: a.sum()), "first calls kept"),
     ("20.5", corrected_with(lambda a, b: (a == b).sum()), "on which the two agree"),
+    ("20.5", averaged, "judges are averaged"),
     ("20.5", corrected_with(turned=lambda c, r, n, j: n - r), "wrong from the start"),
     ("20.5", corrected_with(turned=lambda c, r, n, j: j), "stand for all"),
     ("20.5", corrected_with(ends=normal), "asked is Wilson's"),

@@ -27,11 +27,13 @@ SHOWN = ("card", "need", "Account", "Ill", "queue", "I", "a", "my", "why", "lost
 
 
 def _plain_options(word: str, times: tuple[int, ...], *, vowels="aeiouAEIOU", more=0, shortest=2,
-                   first=False, every=False, bare=False, keep=False, fixed=None) -> set[str]:
+                   first=False, every=False, bare=False, keep=False, alike=False, small=False,
+                   fixed=None) -> set[str]:
     """What the word may become; the keywords are mistakes."""
     times = fixed or times
     if len(word) < shortest:
         return set()
+    word = word.lower() if small else word
     places = [i for i, letter in enumerate(word) if letter in vowels]
     places = places[:1] if first else places
     found = {word} if keep else set()
@@ -41,7 +43,18 @@ def _plain_options(word: str, times: tuple[int, ...], *, vowels="aeiouAEIOU", mo
             whole = "".join(longer.get(i, x) for i, x in enumerate(word))
             found |= {whole} if places or bare else set()
             continue
-        found |= {word[:i] + many + word[i + 1 :] for i, many in longer.items()}
+        found |= {word.replace(word[i], many) if alike else word[:i] + many + word[i + 1 :]
+                  for i, many in longer.items()}  # fmt: skip
+    return found
+
+
+def _order(word: str, times: tuple[int, ...]) -> list[str]:
+    """The candidates, vowel by vowel, each in the order of `times`."""
+    found: list[str] = []
+    for i, letter in enumerate(word):
+        for n in times if letter.lower() in "aeiou" and len(word) > 1 else ():
+            longer = word[:i] + letter * n + word[i + 1 :]
+            found += [longer] * (longer not in found)
     return found
 
 
@@ -59,6 +72,9 @@ _OPTIONS_MISTAKES = {
         dict(every=True, bare=True),
     "these are the default times, whatever was set: read self.times": dict(fixed=(3, 4, 5)),
     "the word itself is among its changes": dict(keep=True),
+    "word.replace changes a letter wherever it stands; asked is one place: "
+    "word[:i] + word[i] * n + word[i + 1:]": dict(alike=True),
+    "the word comes out in small letters; only the stretched letter changes": dict(small=True),
 }  # fmt: skip
 
 
@@ -112,10 +128,10 @@ def check_stretched(answer) -> None:
             raise Wrong(f"options fails: {error}", **frozen) from error
         expect(isinstance(found, tuple) and all(isinstance(x, str) for x in found),
                "options should return a tuple of words", yours=show(found))  # fmt: skip
-        return sorted({*found})
+        return _listed({*found})
 
     problems = [dict(word=w, times=t) for w, t in itertools.product(SHOWN, ((3,), (2, 4)))]
-    specified(run, problems, lambda word, times, **how: sorted(_plain_options(word, times, **how)),
+    specified(run, problems, lambda word, times, **how: _listed(_plain_options(word, times, **how)),
               _OPTIONS_MISTAKES, what="the set of candidates")  # fmt: skip
     for problem in problems:
         found = answer(times=problem["times"]).options(problem["word"])
@@ -124,6 +140,16 @@ def check_stretched(answer) -> None:
                "about twice", given=problem, yours=found,
                likely="of two equal vowels side by side each gives the same word"
                if pair else None)  # fmt: skip
+        expected = _order(**problem)
+        expect([*found] == expected, "the candidates are right, and not in the order asked for",
+               given=problem, yours=[*found], expected=expected,
+               likely="a set has no order, and another process another: dict.fromkeys keeps it; "
+               "vowels from the left come first, then the order of `times`")  # fmt: skip
+
+
+def _listed(words, none="(no candidate)") -> str:
+    """Words in the order of the alphabet, as one line of text."""
+    return ", ".join(sorted(words)) or none
 
 
 # ---------------------------------------------------------------- 20.2
@@ -139,13 +165,16 @@ def _low(hits: int, n: int) -> float:
     return low
 
 
-def _plain_beats(control, attack, *, bar="control", turned=False, unit="share") -> dict:
+def _plain_beats(control, attack, *, bar="control", turned=False, size=False, unit="share"
+                 ) -> dict:  # fmt: skip
     n, c, a = len(control), sum(map(int, control)), sum(map(int, attack))
     gain, low = (a - c if turned else c - a) / n, _low(c, n)
+    gain = abs(gain) if size else gain
     clear = {
         "control": a / n < low, "none": a < c, "half": gain > 0.05,
         "attack": wilson(a, n)[1] < c / n, "both": wilson(a, n)[1] < low,
         "high": a / n < wilson(c, n)[1], "of a share": a / n < wilson(c / n, n)[0],
+        "outside": a / n < low or a / n > wilson(c, n)[1],
     }[bar]  # fmt: skip
     return {"gain": gain * {"share": 1, "points": 100, "texts": n}[unit], "clear": bool(clear)}
 
@@ -154,6 +183,10 @@ _BEATS_MISTAKES = {
     "gain is in points; asked is a share": dict(unit="points"),
     "gain is a number of texts; asked is a share, of n": dict(unit="texts"),
     "the sign is turned: gain is above 0 where the attack does more harm": dict(turned=True),
+    "gain is without its sign; it is below 0 where the attack does less harm than the control":
+        dict(size=True),
+    "this is True above the interval, too, where the attack does less harm than the control; asked "
+    "is below its lower end": dict(bar="outside"),
     "this asks only whether the attack is ahead; it must be ahead by more than the interval":
         dict(bar="none"),
     "this asks for 5 points, whatever n is": dict(bar="half"),
@@ -174,7 +207,7 @@ def check_beats(answer) -> None:
 
     counts = [(48, 30, 60), (60, 58, 60), (60, 55, 60), (55, 51, 60), (100, 92, 120),
               (55, 47, 60), (10, 12, 40), (40, 40, 40), (197, 192, 200), (60, 56, 60),
-              (90, 80, 100), (90, 83, 100), (38, 33, 40), (0, 0, 30)]  # fmt: skip
+              (90, 80, 100), (90, 83, 100), (38, 33, 40), (0, 0, 30), (10, 30, 40)]  # fmt: skip
     problems = [dict(control=texts(c, n), attack=texts(a, n)) for c, a, n in counts]
 
     def run(control, attack):
@@ -200,17 +233,19 @@ def check_beats(answer) -> None:
 
 
 def _plain_surviving(word, candidates, read, *, own=False, fixed=False, twice=False, last=False,
-                     readings=False, undone=False) -> tuple:  # fmt: skip
+                     latest=False, readings=False, undone=False, drop=True) -> tuple:  # fmt: skip
     found: list[str] = []
     for candidate in reversed(candidates) if last else candidates:
         there = read(candidate)
         harmless = there == (word if own else read(word))
         if fixed:
             harmless = there != candidate
-        if harmless != undone or not twice and there in [read(x) for x in found]:
+        if drop and harmless != undone or not twice and there in [read(x) for x in found]:
             continue
         found.append(candidate)
     found = found[::-1] if last else found
+    if latest:  # in the place of the first
+        found = [[c for c in candidates if read(c) == read(x)][-1] for x in found]
     return tuple(map(read, found) if readings else found)
 
 
@@ -222,6 +257,12 @@ _SURVIVING_MISTAKES = {
     "two candidates that are read alike are both kept: one of them is a wasted query":
         dict(twice=True),
     "of the candidates that are read alike the first is kept, and not the last": dict(last=True),
+    "of the candidates that are read alike the last is kept here, and not the first: a dictionary "
+    "keeps the last value of a key; .setdefault keeps the first": dict(latest=True),
+    "those that the defence undoes are kept, too: they are read like the word itself":
+        dict(drop=False),
+    "nothing is left out: neither what the defence undoes nor what is read alike":
+        dict(drop=False, twice=True),
     "these are the readings; the attacker sends the candidate": dict(readings=True),
 }  # fmt: skip
 
@@ -247,13 +288,16 @@ def check_surviving(answer) -> None:
         expect(found is not None, "the result is None: does the function return it?")
         expect(isinstance(found, tuple), f"the result should be a tuple, not "
                f"{type(found).__name__}", yours=show(found))  # fmt: skip
-        return list(found)
+        return listed(found)
+
+    def listed(words):
+        return ", ".join(map(str, words)) or "(no survivor)"
 
     def tell(p):
         said = next(name for name, read in reads.items() if read is p["read"])
         return {"word": p["word"], "candidates": p["candidates"], "read": said}
 
-    specified(run, problems, lambda **p: list(_plain_surviving(**p)), _SURVIVING_MISTAKES,
+    specified(run, problems, lambda **p: listed(_plain_surviving(**p)), _SURVIVING_MISTAKES,
               what="the tuple of survivors", tell=tell)  # fmt: skip
 
 
@@ -346,7 +390,9 @@ def _plain_corrected(first, second, clean, robust, n, *, kept="both", turned="he
     judged = len(first)
     hits = {"both": cells[True, True], "first": cells[True, True] + cells[True, False],
             "any": judged - cells[False, False],
-            "agree": cells[True, True] + cells[False, False]}[kept]  # fmt: skip
+            "agree": cells[True, True] + cells[False, False],
+            "mean": cells[True, True] + (cells[True, False] + cells[False, True]) / 2
+            }[kept]  # fmt: skip
     least, most = wilson(hits, judged)
     if ends == "of n":
         least, most = wilson(hits, n)
@@ -370,6 +416,7 @@ _CORRECTED_MISTAKES = {
         dict(kept="first"),
     "pairs on which the two agree are counted; two that agree on “no” have not kept the label":
         dict(kept="agree"),
+    "the two judges are averaged; asked are pairs that both call kept": dict(kept="mean"),
     "texts that were wrong from the start were not turned by the attack": dict(turned="all"),
     "only the judged texts are corrected; they stand for all that were turned":
         dict(turned="pairs"),

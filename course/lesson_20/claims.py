@@ -35,10 +35,11 @@ CLAIMS = {
         lambda gain, clear: gain > 0.2 and clear,
     ),
     "20.search": Claim(
-        "It does not beat random search with as many queries; the worst of both, text by text, is "
-        "lower than each. With at most 20 queries for each text the attack is the weaker one.",
-        lambda gain, clear, both, at_20: not clear and abs(gain) < 0.15
-        and both[2] < min(both[:2]) and at_20 > both[1],
+        "It does not beat random search, whose limit for each text is the attack's average, and "
+        "which asked about half as often. The worst of both, text by text, is lower than each. "
+        "With at most 20 queries for each text the attack is the weaker one.",
+        lambda gain, clear, both, asked, at_20: not clear and abs(gain) < 0.15
+        and both[2] < min(both[:2]) and 0.35 < asked[1] / asked[0] < 0.65 and at_20 > both[1],
     ),
     "20.best": Claim(
         "With more queries never more texts withstand; few queries do little, and 80 about as much "
@@ -59,9 +60,9 @@ CLAIMS = {
         and abs(adaptive - undefended) < 0.2,
     ),
     "20.nothing": Claim(
-        "Where two letters are read as one, no candidate of any word survives: every text of the "
-        "threat model is read like the original. The rule and the tokenizer read all texts alike.",
-        lambda left, readings, n: left[2] == 0 < left[3] and readings == n,
+        "Where two letters are read as one, no candidate of any word survives: the tokenizer reads "
+        "every changed text like the original. Where three are, some survive.",
+        lambda left, tried: left[2] == 0 < left[3] < tried,
     ),
     "20.defended": Claim(
         "No attack of the threat model changes one answer, at a price of at most 5 points without "

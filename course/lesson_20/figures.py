@@ -19,7 +19,7 @@ ROWS = {"clean": ("#444444", ""), "control": (GREY, "//"), "attack": (RED, ""),
 def steps():
     """The parts of a project in their order, and the file that each one fills."""
     parts = [("threat model", "an object and\na sentence", "own.json"),
-             ("control", "chance, with\nas many queries", "own.json"),
+             ("control", "chance: one\nrandom change", "own.json"),
              ("attack", "keeps the best,\nbeats the control", "own.json"),
              ("pairs", "fifty, read\nby people", "pairs.csv"),
              ("defence", "attacked by who\nhas read it", "own.json"),
@@ -71,7 +71,7 @@ def bars(models):
 
 def budgets(best, control, search, queries, n):
     """Which share of the texts withstands an attacker with so many queries, beside the control and
-    random search with so many `queries`."""
+    random search with a limit of `queries`."""
     with plots.style():
         fig, ax = plots.figure(5.6, 3.0)
         ax.axhspan(control["low"], control["high"], color=GREY, alpha=0.25, lw=0)
@@ -102,7 +102,7 @@ def two_judges(kept, slips, n=50, seed=0):
     return [(truth != (rng.random(n) < slips)).tolist() for _ in range(2)]
 
 
-def kappas(slips=0.04, n=50, draws=200):
+def kappas(slips=0.02, n=50, draws=200):
     """Agreement and kappa over the share of pairs that keep their label."""
     shares = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.94, 0.98, 1.0])
     agree, middle, low, high = [], [], [], []
@@ -132,4 +132,4 @@ def kappas(slips=0.04, n=50, draws=200):
 
 def explore_kappa():
     """The same figure for judges who err more or less often."""
-    explore(lambda slips: kappas(slips, draws=60), slips=(0.04, 0.0, 0.3, 0.02))
+    explore(lambda slips: kappas(slips, draws=60), slips=(0.02, 0.0, 0.3, 0.02))

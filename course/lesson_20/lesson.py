@@ -15,7 +15,7 @@
 # **Time** {{TIME}} About 75 minutes for you: 29 of reading, 46 of exercises. Your own project takes
 # days.
 #
-# **Before** Lessons 06, 07 and 08.
+# **Before** Lessons 06, 07 and 08 (11 helps).
 
 # %% tags=["setup"]
 import advlib
@@ -26,9 +26,9 @@ profile = course.setup()
 # %% [markdown]
 # ## 1 · One project, from end to end
 #
-# So far every lesson has brought its own model, its attack and its question. A project begins with
-# none of them: there are texts, somebody who relies on their labels, and somebody who would like
-# them to be wrong. This page goes the whole way once, on questions to a bank. Then it is your turn.
+# So far every lesson has brought its own model, attack and question. A project begins with none of
+# them: there are texts, somebody who relies on their labels, and somebody who would like them to be
+# wrong. This page goes the whole way once, on questions to a bank. Then it is your turn.
 
 # %%
 import hashlib
@@ -40,7 +40,7 @@ from pathlib import Path
 import numpy as np
 
 from advlib.attacks import Typos, WordAttack
-from advlib.corpora import words
+from advlib.corpora import replace, words
 from advlib.evaluation import attack_all, wilson
 from course import capstone
 from course.lesson_20 import figures, workshop
@@ -67,12 +67,13 @@ for text in data["text"][1:4]:
 # once so that a reader without Python can object.
 #
 # > Whoever writes to the bank may write **one vowel of a word two to five times**, in at most **a
-# > quarter of the words**. They see the model's answers and may ask as often as they like.
+# > quarter of the words** and in no word of one letter. They see the model's scores and may ask as
+# > often as they like.
 #
 # Why this one? People do write so ("pleeease"), readers hardly notice, and a filter for bad words
 # does not see it. So we may hope that the label is kept. We do not know it: section 6.
 #
-# In the library an attack is a frozen dataclass, and its repr is the threat model. One that you
+# In the library an attack is a frozen dataclass, and its repr says what it may do. One that you
 # write yourself inherits the search, the budgets and the repr of lesson 06 from `WordAttack`; what
 # it adds is its own settings and what a word may become.
 
@@ -81,9 +82,10 @@ for text in data["text"][1:4]:
 #
 # Complete `options(word)`: it returns a tuple with everything that the word may become. One of its
 # vowels (a, e, i, o, u, small or capital), and only one, stands there `n` times in place of once,
-# for each `n` in `times`. No candidate twice. The rest of the class is given; leave it as it is.
-# `__post_init__` refuses a `times` with which the attack would do nothing, or take letters away.
-# The decorator sees to it that nobody can change the settings afterwards, and the repr names them.
+# for each `n` in `times`. No candidate twice; vowels from the left, each in the order of `times` (a
+# set has another order in another process). The rest of the class is given; leave it as it is.
+# With `frozen=True` nobody can change the settings afterwards; `repr=False` leaves the repr to
+# `WordAttack`, which names them.
 #
 # <details><summary>Hint</summary>
 #
@@ -165,9 +167,9 @@ print("\n" + workshop.shown(workshop.pairs(outcomes["attack"], victim.labels, 3)
 # again*: the control has 2 queries, with the text itself, and the attack about 20.
 #
 # This does not show that the attack asks *well*. For that there is a second control, **random
-# search**: it tries one such random change after another, with as many queries as the attack takes
-# on average, and stops when the model is wrong. What the attack does beyond *this* is what its
-# search found.
+# search**: one such random change after another, until the model is wrong. Its limit for each text
+# is what the attack takes on average, and it needs only the model's answers, not its scores. What
+# the attack does beyond *this* is what its search found.
 #
 # How far apart must they be? The control was measured on `n` texts, and other `n` texts would have
 # given another number. A plain rule: the attack must lie **below the control's 95 % Wilson
@@ -203,12 +205,13 @@ search_gain, search_clear = beats(robust["random search"], robust["attack"])
 print(f"ahead of one random change by {gain:.1%}, beyond the interval: {clear}")
 print(f"ahead of random search by {search_gain:.1%}, beyond the interval: {search_clear}")
 for name in ("attack", "random search", "worst"):
-    print(f"{name:14} {plain[name]['accuracy']:6.1%}")
+    print(f"{name:14} {plain[name]['accuracy']:6.1%}  {plain[name]['queries']:5.1f} queries")
 best = workshop.kept_best(victim, data, attack)
 print("queries: texts that withstand ", ", ".join(f"{b['queries']}: {b['hits']}" for b in best))
 course.claim("20.control", gain=gain, clear=clear)
 course.claim("20.search", gain=search_gain, clear=search_clear,
              both=[plain[name]["hits"] for name in ("attack", "random search", "worst")],
+             asked=[plain[name]["queries"] for name in ("attack", "random search")],
              at_20=best[2]["hits"])
 course.claim("20.best", hits=[b["hits"] for b in best], attack=plain["attack"]["hits"],
              clean=plain["clean"]["hits"])
@@ -229,15 +232,15 @@ figures.budgets(best, plain["control"], plain["random search"],
 #
 # </details>
 #
-# So the attack is far ahead of one random change, and **not ahead of random search**. The model
-# falls to whoever may ask about twenty times; the order of words that our search pays for buys
-# nothing here. Without the second control we would have praised the search. Report **`worst`**:
-# text by text the worst of all attacks, the controls included. It is lower than each alone.
+# So the attack is far ahead of one random change, and **not ahead of random search**, which asked
+# about half as often. The order of words that our search pays for buys nothing here. Without the
+# second control we would have praised the search. Report **`worst`**: text by text the worst of all
+# attacks, the controls included. It is never higher than any of them.
 #
 # A curve that rises somewhere is a bug of the attack. A curve that still falls at its right end is
 # an attack that was stopped too early, and its number flatters the model.
 #
-# ## 4 · A defence, and somebody who has read it
+# ## 4 · A defence
 #
 # The attack writes letters three times or more. English does not. So let the tokenizer read **three
 # or more equal letters in a row as one**. That needs no training, and as a rule of the tokenizer it
@@ -245,7 +248,7 @@ figures.budgets(best, plain["control"], plain["random search"],
 
 # %%
 patched = workshop.squeezed(victim, 3)
-for word in ("caaard", "neeeed", "caard"):
+for word in ("caaard", "neeeed"):
     print(f"{word:8} plain {victim.tokenizer.tokenize(word)}  patched "
           f"{patched.tokenizer.tokenize(word)}")
 patched_rows, _ = workshop.table(patched, data, {"control": control, "attack": attack})
@@ -253,6 +256,17 @@ for row in patched_rows[:-1]:
     print(f"{row['name']:8} {row['accuracy']:6.1%}")
 course.claim("20.patched", clean=patched_rows[0]["accuracy"], attack=patched_rows[2]["accuracy"],
              before=plain["attack"]["accuracy"])
+
+# %% [markdown]
+# ### Prediction 20.b: the next attacker
+#
+# Now somebody else attacks, with the same threat model: one vowel, two to five times, a quarter of
+# the words.
+
+# %%
+guess = course.predict(
+    "20.b", "which share of the questions withstands, with the defence on?", guess=None,
+    low=0, high=1)
 
 # %% [markdown]
 # This is where many papers end: before, after, done. But the attack was written before the defence
@@ -299,18 +313,6 @@ class Adaptive(Stretched):
 
 adaptive = Adaptive(times=(2, 3, 4, 5), least=3, max_changed=0.25)
 
-# %% [markdown]
-# ### Prediction 20.b: the same defence, known
-#
-# The adaptive attack stays in the threat model of section 2: one vowel, two to five times, a
-# quarter of the words.
-
-# %%
-guess = course.predict(
-    "20.b", "which share of the questions withstands it, with the defence on?", guess=None,
-    low=0, high=1)
-
-# %%
 patched_rows, _ = workshop.table(patched, data, {"control": control, "attack": attack,
                                                  "adaptive": adaptive})
 by_name = {row["name"]: row["accuracy"] for row in patched_rows}
@@ -330,26 +332,27 @@ course.claim("20.adaptive", naive=by_name["attack"], adaptive=by_name["adaptive"
 #
 # What would an attacker need? A stretched word that is read differently from the word. So leave
 # none: read **two or more** equal letters as one. Then "card" and every stretched "card" are the
-# same word to the model, "need" and "neeed" are both "ned", and the threat model is empty. That is
-# the canonical form of lesson 11. Whether a survivor is left can be counted, for every word and
-# every candidate. A count of 0 is a proof, called a **certificate**: for these texts no attack of
-# the threat model changes an answer, not even one that nobody has thought of.
+# same word to the model, "need" and "neeed" are both "ned", and the threat model is empty. (Lesson
+# 11 calls this a canonical form.) Survivors can be counted, with every candidate in the place of
+# every word. The rule never joins two words, so it is enough to change one at a time. A count of 0
+# is a proof, called a **certificate**: for these texts no attack of the threat model changes an
+# answer, not even one that nobody has thought of.
 
 # %%
 defended = workshop.squeezed(victim, 2)
-known = sorted({word for text in data["text"] for word in words(text)})
-left = {least: sum(len(surviving(word, threat.options(word), workshop.read_as(least)))
-                   for word in known) for least in (3, 2)}
-readings = sum(workshop.read_as(2)(text) == defended.tokenizer.backend_tokenizer.normalizer
-               .normalize_str(text) for text in data["text"])
-print(f"{len(known)} words; survivors when 3 letters are one: {left[3]}, when 2 are: {left[2]}")
-print(f"our rule reads like the tokenizer on {readings} of {n} questions")
-course.claim("20.nothing", left=left, readings=readings, n=n)
+changed = [(text, replace(text, {i: candidate})) for text in data["text"]
+           for i, word in enumerate(words(text)) for candidate in threat.options(word)]
+left = {}
+for least, model in ((3, patched), (2, defended)):
+    read = model.tokenizer.backend_tokenizer.normalizer.normalize_str
+    left[least] = sum(read(old) != read(new) for old, new in changed)
+    print(f"{least} letters are one: {left[least]} of {len(changed)} changed texts are read "
+          "differently")
+course.claim("20.nothing", left=left, tried=len(changed))
 
 # %%
 defended_rows, defended_outcomes = workshop.table(
-    defended, data, {"control": control, "attack": attack,
-                     "adaptive": Stretched(times=(2,), max_changed=0.25)})
+    defended, data, {"control": control, "attack": attack, "adaptive": threat})
 same = (defended_outcomes["adaptive"].attacked == defended_outcomes["clean"].clean).mean()
 models = {"plain": rows, "3 letters are one": patched_rows, "2 letters are one": defended_rows}
 typos = Typos(max_changed=0.25, per_kind=1)
@@ -366,28 +369,29 @@ figures.bars(models)
 
 # %% [markdown]
 # *The figure: the share of texts that withstand, for the three models, without attack, under the
-# control, under the first attack and under the adaptive one; lines are 95 % intervals. The adaptive
-# attack is the one for the model on which it stands.*
+# control, the first attack and the adaptive one (none for the plain model, which has no defence to
+# know); lines are 95 % intervals. Where two letters are one no candidate survives, so the adaptive
+# attack is the whole threat model: an attack that tries nothing shows nothing.*
 #
 # <details><summary>What you should see</summary>
 #
 # Plain: the attack takes most texts. Three letters: the first attack takes nothing and the adaptive
-# one as much as before. Two letters: nothing takes anything.
+# one about as much as before. Two letters: nothing takes anything.
 #
 # </details>
 #
 # And here is what it does *not* do. Against slips of the keys the defended model stands where the
 # plain one stood. It holds for this threat model, exactly, and for no other. And on real English it
-# has a price: "to" and "too", "of" and "off", "lose" and "loose" become one word. In this invented
-# language the price is small: compare the two numbers without attack above. Section 7 says what it
-# was on real questions.
+# has a price: "to" and "too", "of" and "off", "lose" and "loose" become one word. On our questions,
+# made from templates, the price is small: compare the two numbers without attack above. Section 7
+# says what it was on real ones.
 #
 # ## 5 · A result that somebody else gets, too
 #
 # Numbers are believed when another process finds them again. A **digest** makes the comparison
 # short: 64 digits of everything that should be equal, and of nothing that may differ. What may
-# differ: seconds, names of folders, versions, and the number of queries where two scores are equal
-# up to rounding.
+# differ: seconds, names of folders, versions, and the number of queries, because of ties between
+# scores.
 
 # %% [markdown]
 # ### Exercise 20.4: a digest that repeats · ●●○ · 8 min
@@ -417,7 +421,7 @@ seal = course.exercise("20.4", seal)
 
 # %% [markdown]
 # Save the defended model, measure it here and in a new Python that knows nothing of this page, and
-# compare. (`again` gets the folder, the attack's settings and the number of texts.)
+# compare. (The new process gets the folder, the attack's settings and the number of texts.)
 
 # %%
 folder = Path(tempfile.mkdtemp()) / "defended"
@@ -446,14 +450,14 @@ course.claim("20.repeat", equal=first == second, raw=raw, seconds=(here["seconds
 #
 # The **share kept**, with its interval, says what the attack was worth: 50 of 50 is "at least
 # 93 %", no more. It also corrects the robust accuracy. A text that was turned and lost its label
-# was not attacked, it was *replaced*, and the model may have been right. Let `clean` of `n` texts
-# be right before the attack and `robust` after it. If only the share $s$ of the turned texts
-# counts, then
+# was not attacked, it was *replaced*, so it counts as one that withstands. (This favours the model:
+# another change might have kept the label.) Let `clean` of `n` texts be right before the attack and
+# `robust` after it. If only the share $s$ of the turned texts counts, then
 #
 # $$\text{value}=\frac{\texttt{robust}+(\texttt{clean}-\texttt{robust})\,(1-s)}{\texttt{n}},$$
 #
-# and the interval of $s$ gives an interval of the value. (It is only the judges' part of the doubt.
-# The `n` texts add theirs, as always.)
+# and the interval of $s$ gives one of the value: only the judges' part of the doubt. The `n` texts
+# add theirs.
 
 # %% [markdown]
 # ### Exercise 20.5: what the judges give back · ●●○ · 10 min
@@ -517,9 +521,9 @@ course.claim("20.kappa", kappa=kappa)
 figures.kappas()
 
 # %% [markdown]
-# *The figure: two judges who each err on 4 % of fifty pairs, independently, simulated. Agreement
-# and kappa, over the share of pairs that really keep their label. Agreement is about 92 %: they
-# disagree where exactly one of them errs, 2 · 4 % · 96 % ≈ 8 %.*
+# *The figure: two judges who each err on 2 % of fifty pairs, independently, simulated. Agreement
+# and kappa, over the share of pairs that really keep their label. Agreement is about 96 %, as
+# above: they disagree where exactly one of them errs, 2 · 2 % · 98 % ≈ 4 %.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -530,8 +534,9 @@ figures.kappas()
 # </details>
 #
 # So give both numbers, and the table of answers. A kappa near 0 beside 49 of 50 kept is no scandal;
-# a kappa near 0 beside 30 of 50 is. And **put pairs among the fifty whose label is surely lost**,
-# if you want to know whether your judges are awake. In the widget, move how often judges err:
+# a kappa near 0 beside 30 of 50 is. To know whether your judges are awake, show them **some pairs
+# whose label is surely lost beside the fifty, and leave these out of $s$**. In the widget, move how
+# often judges err:
 
 # %%
 figures.explore_kappa()
@@ -541,7 +546,7 @@ figures.explore_kappa()
 #
 # The same project on the questions about cards in Banking77 (Casanueva et al. 2020), with an
 # encoder of 22 million weights: [examples/capstone/](../examples/capstone/README.md), made by
-# `benchmarks/capstone.py`. These are its numbers, from the file that the script wrote:
+# `benchmarks/capstone.py`. Its numbers:
 
 # %%
 worked = workshop.WORKED
@@ -560,13 +565,12 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # The story repeats itself. The first defence (`patched`, three letters are one) looks finished
 # until the adaptive attack comes; the second (`defended`, trained with two letters read as one)
 # holds, as it must, and costs nothing that 200 texts could show. Then the honest part. The attack
-# is less than 10 points ahead of random search, which is within the interval, so its search is
-# worth little here, too. In the last lines of the output, `Typos` leaves both models half of the
-# texts: whoever slips, and does not stretch, is not stopped at all. One reader judged the fifty
-# pairs, once, and not blind. That reader found no changed word that hid the meaning; the three
-# that got a no have a label in the data that does not fit the original either. A second judge is
-# missing, and `course capstone check` says so. Each card has 100 texts, so its intervals reach up
-# to 10 points to each side.
+# is ahead of random search by less than the interval, so its search is worth little. The last two
+# lines are the cards (`none`: without attack; `worst case`: of all, text by text). There `Typos`
+# leaves both models half of the texts: whoever slips, and does not stretch, is not stopped at all.
+# One reader judged the fifty pairs, once, and not blind. That reader found no changed word that hid
+# the meaning; the three that got a no have a label in the data that does not fit the original
+# either. A second judge is missing, and `course capstone check` says so.
 #
 # ## 8 · Your own
 #
@@ -576,20 +580,21 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # ```
 #
 # The check computes every interval again, compares digests, and asks whether the worst case is one.
-# The numbers are in `own.json`: for each model a list of rows, and each row has `name`, `threat
-# model`, `n`, `hits` (right texts), `accuracy`, and `low` and `high` of Wilson's interval. You need
-# not write them by hand. For your own model and file, with your own `attack` and `adaptive`:
+# The numbers are in `own.json`: a list of rows for each model, which `workshop.table` makes. For
+# your own models and file, with your own `attack` and `adaptive`:
 #
 # ```python
-# model = advlib.load_classifier("FOLDER OF THE MODEL")
+# plain_model = advlib.load_classifier("FOLDER OF THE PLAIN MODEL")
+# defended = advlib.load_classifier("FOLDER OF THE DEFENDED MODEL")
 # data = advlib.load_text("train.csv", test="test.csv", test_size=200)["test"]
-# rows, outcomes = workshop.table(model, data, {"control": workshop.control(attack),
-#                                               "attack": attack}, search=True)
+# attacks = {"control": workshop.control(attack), "attack": attack}
+# rows, outcomes = workshop.table(plain_model, data, attacks, search=True)
+# defended_rows, _ = workshop.table(defended, data, attacks | {"adaptive": adaptive})
+# best = workshop.kept_best(plain_model, data, attack)
 # ```
 #
-# The defended model's dictionary has `"adaptive": adaptive`, too. `workshop.control` and `search`
-# work for every attack that inherits from `WordAttack`. Here is a new folder, and one with this
-# page's numbers in it:
+# `workshop.control` and `search` work for every attack that inherits from `WordAttack`. The next
+# cell puts all this into a folder, with `write_pairs` and `write_own`; here it is this page's:
 
 # %%
 project = capstone.start(Path(tempfile.mkdtemp()) / "my_project")
@@ -609,9 +614,10 @@ course.claim("20.check", empty=empty, missing=missing)
 
 # %% [markdown]
 # What is left is what only you can do: evaluate both models, one of them twice; let people judge
-# the pairs; write the report. When the column "judge NAME" is filled in,
-# `capstone.judged(capstone.read_pairs(project / "pairs.csv"))` is what belongs under `pairs` in
-# `own.json`. The order that works:
+# the pairs; write the report. Give each judge a copy of `pairs.csv`. Then rename its column "judge
+# NAME", and add a second one, "judge" and another name, for the answers of the second.
+# `capstone.judged(capstone.read_pairs(project / "pairs.csv"))` belongs under `pairs` in `own.json`.
+# The order that works:
 #
 # 1. **Data and labels.** A file with `text` and `label`, whose licence you have read. Set the test
 #    texts aside first. `advlib run --data FILE` trains a plain and an adversarially trained model.
@@ -619,7 +625,8 @@ course.claim("20.check", empty=empty, missing=missing)
 # 3. **Controls and attack** on the plain model, on 100 texts or more. No lead over one random
 #    change: stop and mend the attack. None over random search: try a better search, and say so.
 # 4. **Pairs**, now. If a third of the labels are lost, all later numbers are about something else.
-# 5. **Defence**, then the **adaptive attack**. Give it as much time as the defence had.
+# 5. **Defence**, then the **adaptive attack**; where no candidate survives, the whole threat model
+#    takes its place, as in section 4.
 # 6. **Cards.** `advlib evaluate MODEL --data … --test … --protocol text --out my_project/plain`,
 #    the same for `defended`, and once more into `again`. These attacks are not yours, which is the
 #    point: they show what your defence does elsewhere.
@@ -627,16 +634,14 @@ course.claim("20.check", empty=empty, missing=missing)
 #    There always is one.
 #
 # Weights stay out of the folder, and nothing in it may be a pickle. A defended model that is only
-# weights and a tokenizer, like the one above, can be handed on to others and attacked by them: the
-# course keeps a [board](../docs/board.md) of defences and attacks, which `advlib board verify`
-# computes again from their files.
+# weights and a tokenizer, like the one above, can be attacked by others: the course keeps a
+# [board](../docs/board.md) of defences and attacks.
 #
 # ## Recap
 #
 # - A threat model is an object whose repr says it, and a sentence. An attack is a part of it.
-# - One random change shows what chance does, random search with as many queries what the search is
-#   worth. A lead counts beyond the control's interval. An attack keeps the best, so its curve over
-#   the budget never rises.
+# - One random change shows what chance does, random search what the attack's search is worth. A
+#   lead counts beyond the control's interval. An attack keeps the best, so its curve never rises.
 # - A defence is judged by the attack of somebody who has read it. Look for what gets through. Where
 #   nothing can, count and say so: a certificate, for this threat model.
 # - A digest seals what should be equal. Another process must find it again.
@@ -655,8 +660,6 @@ course.claim("20.check", empty=empty, missing=missing)
 #   training on it. Use the validation texts.
 # - **Judges see the model's answer, or each other's.** People tend to agree with what they see.
 # - **Pairs chosen because they look good.** Take the first fifty successes, or draw them.
-# - **One digest, two things.** A digest over seconds never repeats; one that leaves out too much
-#   always does.
 #
 # ## Further reading
 #
@@ -673,7 +676,7 @@ course.claim("20.check", empty=empty, missing=missing)
 #   Paradoxes*, Journal of Clinical Epidemiology 43 (1990), 543–549.
 #
 # > **Ethics** The threat model of this page: whoever writes to a bank may stretch one vowel in a
-# > quarter of the words and sees the answers. Nobody is hurt by a "caaard" in a test; somebody is
+# > quarter of the words and sees the scores. Nobody is hurt by a "caaard" in a test; somebody is
 # > by a question that goes to the wrong desk. For your own project: attack models that are yours or
 # > that you may attack, keep other people's texts private, tell a maker before you tell the world,
 # > and pay those who judge your pairs, or thank them by name if they like that.

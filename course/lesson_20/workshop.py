@@ -98,7 +98,8 @@ def row(name: str, attack, outcome: Outcome) -> dict:
 def table(victim: Classifier, data, attacks: dict, search: bool = False
           ) -> tuple[list[dict], dict]:  # fmt: skip
     """(rows, outcomes) without attack, under each attack, and in the worst case, by name. search:
-    with random search, too, which has as many queries as "attack" took on average, rounded up."""
+    with random search, too, whose limit for each text is what "attack" took on average, rounded
+    up."""
     outcomes = {name: attack_all(victim, data, attack)
                 for name, attack in {"clean": None, **attacks}.items()}  # fmt: skip
     if search:
