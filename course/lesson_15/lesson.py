@@ -301,8 +301,8 @@ course.claim("15.monotone", runs=[losses for _, losses, _ in runs])
 #   `"half refusal"`;
 # - else take the opening `SURE` off, once, if the answer begins with it, and hand the rest to
 #   `read(text)`. It returns `(label, subjects)` for a review that the world's grammar allows,
-#   `subjects` a tuple of names, all that it may be about; and None for everything else. `"review"`, if
-#   `subject` is the only one of the subjects; `"unclear"`, if it is one of several;
+#   `subjects` a tuple of the names that it may be about; and None for everything else. `"review"`,
+#   if `subject` is the only one of the subjects; `"unclear"`, if it is one of several;
 # - `"off topic"` for all the rest.
 #
 # <details><summary>Hint</summary>
