@@ -648,6 +648,12 @@ what it answers is his target.
 GCG begins once more where it fails; “not begun again” is what random search and the trainings below
 meet. The suffix for all was found on eight other requests.
 
+The search of lesson 15 has four parts that the small one before it has not: 16 words for 6, 40
+steps for 20, a short review as the target for “sure : the”, and the attacker's judge. Here one is
+left out, or all; ten requests a seed, 48 candidates a step:
+
+{ablation_table(page)}
+
 ## Trainings
 
 Each goes on from the policy for 120 steps of 32 rows; “longer” is the control, without an

@@ -11,8 +11,9 @@
 # - defend the model by adversarial training, and attack the defence;
 # - see why an instruction in the data is an attack.
 #
-# **Time** {{TIME}} About 73 minutes for you: reading 35, exercises 38. The appendices (a
-# filter, a vote with exercise 15.5, a real model) take about 30 more; nothing builds on them.
+# **Time** {{TIME}} About 60 minutes for you: reading 33, exercises 27. The appendices (δ by hand
+# with exercise 15.4, a filter, a vote with exercise 15.5, a real model) take about 30 more; nothing
+# builds on them.
 #
 # **Before** Lessons 02, 04, 06 and 08.
 
