@@ -415,10 +415,18 @@ figures.searches(found, kinds)
 # | attack on the policy | n | broken | unclear |
 # | --- | --- | --- | --- |
 # | random suffix | 60 | 0 | 0 |
-# | random search | 30 | 8 | 1 |
-# | GCG, the same budget | 30 | 15 | 4 |
+# | random search towards the writer's own answer | 30 | 8 | 1 |
+# | GCG, the same | 30 | 15 | 4 |
+# | this page's GCG | 30 | 24 | 1 |
+# | … with 6 words | 30 | 8 | 3 |
+# | … with 20 steps | 30 | 7 | 1 |
+# | … towards "sure : the" | 30 | 3 | 1 |
+# | … without the judge | 30 | 14 | 5 |
 # | one suffix for all requests | 60 | 21 | 12 |
 # | suffixes found on another seed's policy | 120 | 7 | 1 |
+#
+# All four changes count, the target most. Without the judge the search stops at its target, and
+# what the model then writes is less often a review of a museum.
 #
 # </details>
 #
@@ -641,7 +649,8 @@ figures.injection(obeyed)
 # - A policy taught afterwards sits on top of an ability that is still there.
 # - The gradient on a one-hot vector ranks all words at once; it is a hint, and GCG measures before
 #   it believes. A search is compared at equal queries, and with a random suffix.
-# - The judge decides what success is: refused, half refused, unclear, or broken.
+# - The judge decides what success is: refused, half refused, unclear, or broken. Put into
+#   the search, it makes the attack stronger as well.
 # - Training on δ helps. Compare with as many plain steps, look at what honest users pay, and
 #   believe what the *adaptive* attack leaves.
 # - Data can hold orders, and the model cannot tell.
