@@ -425,8 +425,8 @@ figures.searches(found, kinds)
 # | one suffix for all requests | 60 | 21 | 12 |
 # | suffixes found on another seed's policy | 120 | 7 | 1 |
 #
-# All four changes count, the target most. Without the judge the search stops at its target, and
-# what the model then writes is less often a review of a museum.
+# All four changes count, the target most. Without the judge nobody sees that a suffix on the way
+# works: the last one is taken, which has the lowest loss.
 #
 # </details>
 #
