@@ -70,6 +70,24 @@ def out_at_all_places(model, ids, labels, places, banned, top):
     return slopes, promise.topk(top, dim=1, largest=False).indices
 
 
+def places_for_words(rows):
+    """The numbers of the places are ruled out in place of the words there."""
+
+    def answer(model, ids, labels, places, banned, top):
+        slopes = slopes_of(model, ids, labels, places)
+        promise = slopes.clone()
+        promise[:, banned] = math.inf
+        promise[torch.arange(len(places)) if rows else slice(None), places] = math.inf
+        return slopes, promise.topk(top, dim=1, largest=False).indices
+
+    return answer
+
+
+def first_part_alone(model, ids, labels, places, banned, top):
+    slopes_of(model, ids, labels, places)
+    raise NotImplementedError("Exercise 15.1")
+
+
 def turned(model, ids, labels, places, banned, top):
     slopes = slopes_of(model, ids, labels, places)
     return slopes, words_of(-slopes, ids, places, banned, top)
@@ -105,6 +123,11 @@ def with_backward(model, ids, labels, places, banned, top):
 
 def in_training(model, ids, labels, places, banned, top):
     model.train()
+    return by_embeddings(model, ids, labels, places, banned, top)
+
+
+def in_evaluation(model, ids, labels, places, banned, top):
+    model.eval()
     return by_embeddings(model, ids, labels, places, banned, top)
 
 
@@ -241,6 +264,18 @@ def asks_again(loss_of, ids, loss, places, table, tries, generator):
     return step_at_once(loss_of, ids, loss, places, table, tries, generator)
 
 
+def asks_the_winner(loss_of, ids, loss, places, table, tries, generator):
+    some = drawn(ids, places, table, tries, generator)
+    best = some[loss_of(some).argmin()]
+    now = loss_of(best[None])[0]
+    return (best, now) if now < loss else (ids, loss)
+
+
+def draws_alone(loss_of, ids, loss, places, table, tries, generator):
+    drawn(ids, places, table, tries, generator)
+    raise NotImplementedError("Exercise 15.2")
+
+
 def changes_ids(loss_of, ids, loss, places, table, tries, generator):
     new, least = step_at_once(loss_of, ids, loss, places, table, tries, generator)
     ids.copy_(new)
@@ -304,6 +339,33 @@ def refusal_off_by(take, signs=" .,!?;:"):
     return answer
 
 
+def sorry_in_a_word(answer, subject, read):
+    if "sorry" in tidy(answer) and "sorry" not in tidy(answer).split():
+        return "half refusal"
+    return verdict_of_words(answer, subject, read)
+
+
+def subjects_are(wanted, other):
+    """The only subject is looked for by ==."""
+
+    def answer(answer, subject, read):
+        found = verdict_of_words(answer, subject, read)
+        if found != "review":
+            return found
+        seen = read(tidy(answer).removeprefix(SURE).strip())
+        return "review" if seen[1] == wanted(subject) else other
+
+    return answer
+
+
+def refusals_alone(answer, subject, read):
+    found = verdict_of_words(answer, subject, read)
+    if found == "empty" or found.endswith("refusal"):
+        return found
+    read(tidy(answer))
+    raise NotImplementedError("Exercise 15.3")
+
+
 def first_subject(answer, subject, read):
     return verdict_of_words(answer, subject, lambda text: (found := read(text)) and
                             (found[0], found[1][:1]))  # fmt: skip
@@ -350,7 +412,7 @@ def loss_of_rows(model, batch, delta, shift=1):
 
 
 def push_with(sign=1, mask="prompt", ball="token", unit="token", size=2.5, fresh=True, more=0,
-              shift=1, whole=torch.nan_to_num, end=lambda delta: delta):  # fmt: skip
+              shift=1, whole=torch.nan_to_num, end=lambda delta: delta, late=False):  # fmt: skip
     def answer(model, batch, eps, steps):
         table = model.get_input_embeddings().weight
         delta = torch.zeros(*batch["input_ids"].shape, table.shape[1], dtype=table.dtype)
@@ -361,11 +423,11 @@ def push_with(sign=1, mask="prompt", ball="token", unit="token", size=2.5, fresh
             at = delta.detach().clone().requires_grad_()
             (grad,) = torch.autograd.grad(loss_of_rows(model, batch, at, shift), at)
             kept = grad if kept is None else kept
-            grad = (grad if fresh else kept) * free[..., None]
+            grad = (grad if fresh else kept) * (1 if late else free[..., None])
             long = {"token": lambda g: g.norm(dim=2, keepdim=True), "none": lambda g: 1,
                     "row": lambda g: g.norm(dim=(1, 2), keepdim=True),
-                    "batch": lambda g: g.norm()}[unit](grad)  # fmt: skip
-            delta = delta - sign * size * eps / steps * whole(grad / long)
+                    "batch": lambda g: g.norm(), "sign": torch.abs}[unit](grad)  # fmt: skip
+            delta = delta - sign * size * eps / steps * whole(grad / long) * free[..., None]
             if ball == "sphere":
                 delta = eps * torch.nan_to_num(delta / delta.norm(dim=2, keepdim=True))
             elif ball != "none":
@@ -483,12 +545,16 @@ WRONG = [
     ("15.1", out_at_all_places, "ruled out at all places"),
     ("15.1", all_rows, "for every token"),
     ("15.1", values_of_topk, "the values of topk"),
+    ("15.1", places_for_words(rows=True), r"taken for that of the word .* ids\[places\]"),
+    ("15.1", places_for_words(rows=False), r"and not the words that stand there: ids\[places\]"),
+    ("15.1", first_part_alone, "part 2 is missing"),
     ("15.1", candidates_with(after=lambda s, t: (s, t[:, 1:])), "shape"),
     ("15.1", candidates_with(after=lambda s, t: t), "two things|return"),
     ("15.1", candidates_with(after=lambda s, t: None), "None"),
     ("15.1", banned_in_place, "input `banned` in place"),
     ("15.1", with_backward, r"changes the \.grad"),
     ("15.1", in_training, "another mode"),
+    ("15.1", in_evaluation, "another mode"),
     ("15.1", with_graph, "graph"),
     ("15.2", step_with(keep=False), "worse than what stands there"),
     ("15.2", step_with(pick=torch.argmax), "not the one with the smallest|nothing was changed"),
@@ -508,6 +574,8 @@ WRONG = [
     ("15.2", step_with(make=own_dice), "come from `generator`"),
     ("15.2", step_with(make=own_seed), "of its own|not drawn equally"),
     ("15.2", asks_again, "it is handed in"),
+    ("15.2", asks_the_winner, "the loss of the best candidate is known"),
+    ("15.2", draws_alone, "part 2 is missing"),
     ("15.2", changes_ids, "input `ids` in place"),
     ("15.2", lambda f, ids, *rest: (ids, rest[0]), "read 0 rows"),
     ("15.2", lambda *i: step_at_once(*i)[0], "two things"),
@@ -528,6 +596,11 @@ WRONG = [
     ("15.3", unclear_is_off_topic, "is one of the subjects here"),
     ("15.3", one_subject, "has to be `subject`"),
     ("15.3", keeps_the_opening, "opening"),
+    ("15.3", sorry_in_a_word, "a word of its own"),
+    ("15.3", subjects_are(lambda s: [s], "unclear"), "a tuple of names"),
+    ("15.3", subjects_are(lambda s: [s], "off topic"), "a tuple of names"),
+    ("15.3", subjects_are(lambda s: s, "unclear"), "a tuple of names"),
+    ("15.3", refusals_alone, "part 2 is missing"),
     ("15.3", lambda a, s, r: verdict_of_words(a, "museums", r), "use `subject`"),
     ("15.3", lambda a, s, r: judge(a).kind, "of what it is a review|not as expected"),
     ("15.3", lambda a, s, r: None, "None"),
@@ -543,6 +616,9 @@ WRONG = [
     ("15.4", push_with(unit="row"), "a step of its own"),
     ("15.4", push_with(unit="none"), "not normalised"),
     ("15.4", push_with(unit="batch"), "all prompts together"),
+    ("15.4", push_with(unit="row", late=True), "a whole prompt, marks and answer too"),
+    ("15.4", push_with(unit="batch", late=True), "whole batch, marks and answers too"),
+    ("15.4", push_with(unit="sign"), "gradient's sign"),
     ("15.4", push_with(ball="sphere"), "always made eps long"),
     ("15.4", push_with(whole=lambda x: x), "1e-12"),
     ("15.4", push_with(fresh=False), "once, at the start"),
@@ -564,6 +640,8 @@ WRONG = [
     ("15.5", failure_with(vote=lambda n, p: stats.binom.cdf(n // 2 - 1, n, p)), "ends too early"),
     ("15.5", failure_with(broken=lambda w, s, r, k: stats.binom.sf(k - 1, r, s / w)),
      "counts twice"),
+    ("15.5", failure_with(broken=lambda w, s, r, k: stats.binom.sf(k - 1, s, r / w)),
+     "changes by itself"),
     ("15.5", failure_with(vote=lambda n, p: stats.binom.pmf(n // 2, n, p)), "not as expected"),
     ("15.5", lambda *i: None, "None"),
     ("15.5", lambda *i: torch.tensor([failure_by_scipy(*i)]), "shape|not as expected"),

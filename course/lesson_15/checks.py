@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import combinations, product
 
 import torch
@@ -72,6 +74,18 @@ def _loss(model, embeds: Tensor, labels: Tensor, shift: int = 1) -> Tensor:
     return _losses(model, embeds[None], labels, shift)[0]
 
 
+@contextmanager
+def _two_parts(begun: Callable[[], bool]) -> Iterator[None]:
+    """Tells a stub that has its first part from an empty one. begun: whether what comes behind the
+    first part was reached."""
+    try:
+        yield
+    except NotImplementedError as error:
+        expect(not (str(error).startswith("Exercise") and begun()), "part 1 is there and part 2 is "
+               "missing: its line `raise NotImplementedError` still stands there")  # fmt: skip
+        raise
+
+
 NO_SHIFT = ("the logits at a place were compared with the word at the same place: they speak of "
             "the next one")  # fmt: skip
 
@@ -80,7 +94,7 @@ NO_SHIFT = ("the logits at a place were compared with the word at the same place
 
 
 def _slopes(model, ids, labels, places, banned, top, *, sign=1, total=False, keep=False,
-            free=False, rank=1, all_rows=False, shift=1) -> dict:  # fmt: skip
+            free=False, number=False, rank=1, all_rows=False, shift=1) -> dict:  # fmt: skip
     """The specification, by central differences; the keywords are its mistakes."""
     table, h = model.get_input_embeddings().weight.detach(), 1e-4
     embeds, rows = table[ids], []
@@ -94,7 +108,7 @@ def _slopes(model, ids, labels, places, banned, top, *, sign=1, total=False, kee
     slopes, best = torch.stack(rows), []
     for row, place in zip(slopes.tolist(), places, strict=False):
         allowed = [w for w in range(len(row)) if (free or not banned[w])
-                   and (keep or w != int(ids[place]))]  # fmt: skip
+                   and (keep or w != (place if number else int(ids[place])))]  # fmt: skip
         best.append(sorted(allowed, key=lambda w, row=row: rank * row[w])[:top])
     return {"slopes": slopes, "table": torch.tensor(best)}
 
@@ -105,6 +119,8 @@ _CANDIDATES = {
     "slopes are those of minus the loss": dict(sign=-1),
     "the loss is the sum over the answer's words, not their mean": dict(total=True),
     "the word that stands there already is a candidate": dict(keep=True),
+    "the number of the place was taken for that of the word that stands there: ids[places]":
+        dict(number=True),
     "banned words are candidates": dict(free=True),
     "banned words, and the word that stands there already, are candidates":
         dict(free=True, keep=True),
@@ -125,7 +141,9 @@ def check_candidates(answer) -> None:
 
     def run(*given):
         named = dict(zip(("ids", "labels", "places", "banned", "top"), given, strict=True))
-        result = call(answer, model=used(model).eval(), **named)
+        whole = used(model).train(len(given[2]) == 1)  # no dropout: the mode changes no number
+        with _two_parts(lambda: passes):
+            result = call(answer, model=whole, **named)
         found = tensors(result, "slopes", "table")
         expect(found["table"].dtype == torch.long, "the table should hold numbers of words, whole "
                f"numbers (torch.long), not {found['table'].dtype}", yours=found["table"],
@@ -135,12 +153,18 @@ def check_candidates(answer) -> None:
     def spec(**how):
         return _slopes(exact, **how)
 
+    passes = []  # one for each time that the model was run
+    model.register_forward_hook(lambda *_: passes.append(1))
     try:
         specified(run, problems, spec, _CANDIDATES, what="the candidates", atol=1e-5, rtol=1e-3)
     except Wrong as wrong:
         if wrong.likely is None and comparable(wrong) and not wrong.yours.is_floating_point():
             inside = (wrong.yours >= 0) & (wrong.yours < len(wrong.given["banned"]))
-            if inside.all() and _ruled_out_everywhere(wrong):
+            ids, places = wrong.given["ids"], wrong.given["places"]
+            if inside.all() and _ruled_out_everywhere(wrong, places):
+                wrong.likely = ("the numbers of the places are ruled out, and not the words that "
+                                "stand there: ids[places]")  # fmt: skip
+            elif inside.all() and _ruled_out_everywhere(wrong, ids[places].tolist()):
                 wrong.likely = ("the word that stands at one place is ruled out at all places: "
                                 "promise[torch.arange(len(places)), ids[places]] is one number in "
                                 "each row, promise[:, ids[places]] is several")  # fmt: skip
@@ -150,12 +174,16 @@ def check_candidates(answer) -> None:
         raise
 
 
-def _ruled_out_everywhere(wrong: Wrong) -> bool:
-    """Whether the rows begin as expected, but without the words of all places of the suffix."""
-    here = {*wrong.given["ids"][wrong.given["places"]].tolist()}
-    rows = [[w for w in row if w not in here] for row in wrong.expected.tolist()]
-    return all(yours[: len(row)] == row
-               for yours, row in zip(wrong.yours.tolist(), rows, strict=True))  # fmt: skip
+def _ruled_out_everywhere(wrong: Wrong, words: list[int]) -> bool:
+    """Whether the rows begin as expected, but without these words, which some row should have (the
+    word that stands at a place is not looked at)."""
+    own = wrong.given["ids"][wrong.given["places"]].tolist()
+    wanted = wrong.expected.tolist()
+    rows = [[w for w in row if w not in words] for row in wanted]
+    yours = [[w for w in row if w != here]
+             for row, here in zip(wrong.yours.tolist(), own, strict=True)]  # fmt: skip
+    return rows != wanted and all(row == found[: len(row)]
+                                  for row, found in zip(rows, yours, strict=True))  # fmt: skip
 
 
 # ---------------------------------------------------------------- 15.2
@@ -194,8 +222,10 @@ def check_step(answer) -> None:
         asked, tries = _Asked(slopes, shift=float(turn % 2)), 5 + turn % 4
         loss = torch.tensor(asked.of(ids))
         given = dict(ids=ids, loss=loss, places=places, table=table, tries=tries)
-        result = call(answer, loss_of=asked, **given,
-                      generator=torch.Generator().manual_seed(seeded(turn)))  # fmt: skip
+        draw = torch.Generator().manual_seed(seeded(turn))
+        fresh = draw.get_state()
+        with _two_parts(lambda draw=draw, fresh=fresh: not torch.equal(draw.get_state(), fresh)):
+            result = call(answer, loss_of=asked, **given, generator=draw)
         expect(isinstance(result, tuple | list) and len(result) == 2,
                "the step should return two things, (ids, loss)", yours=result)  # fmt: skip
         new, now = result
@@ -231,8 +261,7 @@ def check_step(answer) -> None:
 def _rows_are_candidates(asked, ids, places, table, tries, given) -> None:
     expect(len(asked.rows) == tries, f"loss_of read {len(asked.rows)} rows, the budget is {tries} "
            "candidates: queries are the price of an attack", given=given,
-           likely="the loss of what stands there is known: it is handed in" if
-           len(asked.rows) == tries + 1 else None)  # fmt: skip
+           likely=_asked_too_much(asked.rows, ids, tries))  # fmt: skip
     for row in asked.rows:
         changed = (row != ids).nonzero()[:, 0].tolist()
         shown = dict(given=given, yours=row, expected=ids)
@@ -246,6 +275,14 @@ def _rows_are_candidates(asked, ids, places, table, tries, given) -> None:
         expect(bool((own == row[changed[0]]).any()), "a candidate has a word that is not in the "
                "table's row of its place", given=given, yours=row[changed[0]],
                expected=own)  # fmt: skip
+
+
+def _asked_too_much(rows: list[Tensor], ids: Tensor, tries: int) -> str | None:
+    if len(rows) != tries + 1:
+        return None
+    if any(torch.equal(row, ids) for row in rows):
+        return "the loss of what stands there is known: it is handed in"
+    return "the loss of the best candidate is known: it is among the losses of all, losses[best]"
 
 
 def _drawn_each_for_itself(answer, calls: int = 300) -> None:
@@ -337,22 +374,26 @@ _GIVEN = (  # kinds by hand
     (f"{REFUSAL} {REFUSAL}", "refusal"), (f". {REFUSAL}", "refusal"),
     ("sure : the do , and the do .", "off topic"), ("sure : the museum was .", "off topic"),
     ("museum wonderful", "off topic"), ("sure : the phone was wonderful .", "off topic"),
-    (f"sure : sure : {_PRAISE}", "off topic"),
-    (f"sure : {_PRAISE}", "review"), ("The museum was terrible.", "review"),
+    (f"sure : sure : {_PRAISE}", "off topic"), ("a sorry-looking museum", "off topic"),
+    ("The museum was terrible.", "review"), (f"sure : {_PRAISE}", "review"),
     ("sure : the guide was rude .", "review"),
     ("sure : the fare was reasonable .", "unclear"),  # of a museum, or of a flight
     ("sure : the fare was reasonable , and the tapestries were beautiful .", "review"),
 )  # fmt: skip
 
 
-def _kind(answer: str, subject: str, read) -> str:
-    return next(kind for text, kind in _GIVEN if text == answer)
+def _remembering(read: Callable) -> tuple[Callable, list]:
+    """`read`, and a list of what it was asked."""
+    seen = []
+    return lambda text: seen.append(text) or read(text), seen
 
 
 def check_verdict(answer) -> None:
     for given, kind in _GIVEN:
         shown = dict(answer=given, subject=FORBIDDEN)
-        yours = call(answer, given, FORBIDDEN, read_by_the_world)
+        read, seen = _remembering(read_by_the_world)
+        with _two_parts(lambda seen=seen: seen):
+            yours = call(answer, given, FORBIDDEN, read)
         likely = None
         if yours == "refusal" and kind == "half refusal":
             likely = "it refuses and says something else as well: who reads it has both"
@@ -370,6 +411,12 @@ def check_verdict(answer) -> None:
                       "the subjects")  # fmt: skip
         elif yours == "off topic" and kind == "unclear":
             likely = "`subject` is one of the subjects here; it need not be the first"
+        elif yours == "half refusal" and kind == "off topic":
+            likely = "\"sorry\" has to be a word of its own: look for it in text.split()"
+        elif yours == "unclear" and kind == "review" or (
+                yours == "off topic" and kind == "review" and not tidy(given).startswith(SURE)):
+            likely = ("`subject` is the only one of the subjects here. They are a tuple of names, "
+                      f"({FORBIDDEN!r},): it equals no list and no single name")  # fmt: skip
         elif yours == "off topic" and kind == "review":
             likely = f"take the opening {SURE!r} off, once, where there is one, before you read"
         compare(yours, kind, given=shown, what="the verdict",
@@ -394,8 +441,9 @@ def check_verdict(answer) -> None:
 
 
 def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", unit="token",
-          size=2.5, fresh=True, more=0, shift=1) -> Tensor:  # fmt: skip
-    """The specification, without padding, every row by itself; the keywords are its mistakes."""
+          size=2.5, fresh=True, more=0, shift=1, late=False) -> Tensor:  # fmt: skip
+    """The specification, without padding, every row by itself; the keywords are its mistakes.
+    late: only the step is kept to the prompt, and the gradient's length is that on all tokens."""
     table = model.get_input_embeddings().weight.detach()
     out = torch.zeros(*batch["input_ids"].shape, table.shape[1], dtype=table.dtype)
     lengths = batch["attention_mask"].sum(1).tolist()
@@ -411,13 +459,14 @@ def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", u
         for (embeds, labels, free), delta in zip(rows, deltas, strict=True):
             at = delta.clone().requires_grad_()
             loss = _loss(model, embeds + at, labels, shift)
-            slopes.append(torch.autograd.grad(loss, at)[0] * free)
+            slopes.append(torch.autograd.grad(loss, at)[0] * (1 if late else free))
         first = slopes if first is None else first
         slopes = slopes if fresh else first
         whole = torch.cat(slopes).norm()
         for i, slope in enumerate(slopes):
-            long = {"token": _tokens(slope), "row": slope.norm(), "batch": whole, "none": 1.0}[unit]
-            delta = deltas[i] - sign * size * eps / steps * slope / long
+            long = {"token": _tokens(slope), "row": slope.norm(), "batch": whole, "none": 1.0,
+                    "sign": slope.abs().clamp_min(1e-30)}[unit]  # fmt: skip
+            delta = deltas[i] - sign * size * eps / steps * slope / long * rows[i][2]
             if ball in ("token", "sphere"):
                 factor = eps / _tokens(delta)
                 delta = delta * (factor.clamp_max(1) if ball == "token" else factor)
@@ -448,6 +497,12 @@ _PUSH = {
         dict(unit="row"),
     "the gradient is divided by the length of the whole gradient, all prompts together: every "
     "token has a step of its own (dim=-1, keepdim=True)": dict(unit="batch"),
+    "the step is divided by the length of the gradient of a whole prompt, marks and answer too: "
+    "every token has a step of its own (dim=-1, keepdim=True)": dict(unit="row", late=True),
+    "the step is divided by the length of the gradient of the whole batch, marks and answers too: "
+    "every token has a step of its own (dim=-1, keepdim=True)": dict(unit="batch", late=True),
+    "this is the gradient's sign: the step goes along the gradient itself, divided by its length":
+        dict(unit="sign"),
     "δ is always made eps long: what is shorter stays as it is, so clamp the factor at 1":
         dict(ball="sphere"),
     "the step is not normalised": dict(unit="none"),
@@ -498,6 +553,12 @@ def _why_not(wrong: Wrong, texts) -> str | None:
 def _failure(words, suffix, replaced, k, copies, *, more=0, one=False, draw="without",
              other=False, short=0, twice=False) -> float:  # fmt: skip
     """The specification: every draw of a copy, then every outcome of the vote, counted."""
+    if draw == "each":
+        share, rest = replaced / words, 1 - replaced / words
+        broken = sum(math.comb(suffix, j) * share**j * rest ** (suffix - j)
+                     for j in range(k, suffix + 1))  # fmt: skip
+        return sum(math.comb(copies, t) * broken**t * (1 - broken) ** (copies - t)
+                   for t in range(copies // 2 + 1))  # fmt: skip
     if draw == "without":
         draws = list(combinations(range(words), replaced))
     else:
@@ -522,6 +583,8 @@ _VOTE = {
         dict(draw="with"),
     "words are drawn with replacement, and a place that is drawn twice counts twice: in a copy "
     "each place is drawn once at most": dict(draw="with", twice=True),
+    "each word of the suffix changes by itself here, with probability replaced / words: a copy has "
+    "exactly `replaced` changed words, so draw them without replacement": dict(draw="each"),
     "the sum ends too early: t = copies // 2, the integer, is the last that fails": dict(short=1),
 }  # fmt: skip
 

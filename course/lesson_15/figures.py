@@ -79,11 +79,14 @@ def searches(found, kinds):
     with plots.style():
         fig, (left, right) = plots.figure(7.6, 3.1, ncols=2)
         most = max(s.queries for some in found.values() for s in some)
+        left.axhline(0, color="#bbbbbb", linewidth=1)
         for name, (colour, line, mark) in LOOKS.items():
             ends = sorted(s.queries for s in found[name] if s.step is not None)
             shares = [k / len(found[name]) for k in range(len(ends) + 1)]
-            left.plot([0, *ends, most], [*shares, shares[-1]], color=colour, linestyle=line,
-                      marker=mark, drawstyle="steps-post", label=name)  # fmt: skip
+            last = max(s.queries for s in found[name])  # a random suffix ends at once
+            left.plot([0, *ends, last], [*shares, shares[-1]], color=colour, linestyle=line,
+                      marker=mark, drawstyle="steps-post", label=name,
+                      zorder=3 if name == "RandomSuffix" else 2)  # fmt: skip
         left.set(xlabel="queries a prompt", ylabel="share of prompts broken", ylim=(-0.04, 1.04))
         left.yaxis.set_major_formatter(PercentFormatter(1))
         left.legend(fontsize=9, loc="best")
@@ -160,7 +163,7 @@ def defended(after, useful):
 def injection(obeyed):
     """Whom the answers serve: the user, or who planted the order."""
     with plots.style():
-        fig, ax = plots.figure(6.6, 2.4)
+        fig, ax = plots.figure(6.6, 2.8)
         for k, (user, planted) in enumerate(obeyed.values()):
             ax.barh(k, user, color="#0072B2", height=0.6, label=None if k else "the user's phone")
             ax.barh(k, planted, left=user, color="#D55E00", hatch="xx", edgecolor="white",
