@@ -23,8 +23,8 @@ CLAIMS = {
     ),
     "13.blank": Claim(
         "To the plain victim and the one trained on FGM the blank text is praise, with a margin of "
-        "more than a quarter of a text's; to the robust one it is far nearer to neutral.",
-        lambda blanks, sizes: all(float(blanks[name].mean()) > 0.25 * sizes[name]
+        "more than half of a text's; to the robust one it is nearly neutral.",
+        lambda blanks, sizes: all(float(blanks[name].mean()) > 0.5 * sizes[name]
                                   for name in ("clean", "fgm"))
         and abs(float(blanks["robust"].mean())) < 0.15 * sizes["robust"],
     ),
