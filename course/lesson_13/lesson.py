@@ -509,8 +509,8 @@ figures.game(*solved[2], defences, columns[:2])
 #
 # With typos in the game the mixture disappears: in each row of the table they are the best attack,
 # and against them one row is best, a **saddle point**. Randomness helps only where the attacker has
-# to guess. (Each entry has its own error, up to ± 6 points by the choice of texts alone; what that
-# does to the value: [docs/results/games.md](../docs/results/games.md).)
+# to guess. (Each entry has an error of its own; what that does to the value:
+# [docs/results/games.md](../docs/results/games.md).)
 #
 # ### What a mixture buys
 #
@@ -597,9 +597,7 @@ figures.asks(fair.mean(), value, mixed["for both"].mean(), asked, survive, len(y
 #
 # Compare like with like: the dotted model met the same four versions, and asked once the mixture is
 # no better. The gain on paper needs an attacker who has two moves only, and a draw that he cannot
-# repeat. (Dbouk and Shanbhag 2022 break randomised ensembles in a similar spirit.) To draw once a
-# day for each user is no way out: all day long he meets one model, he can find out which, and the
-# service is back to a single model.
+# repeat. (Dbouk and Shanbhag 2022 break randomised ensembles in a similar spirit.)
 #
 # ## Recap
 #
