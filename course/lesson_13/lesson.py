@@ -737,7 +737,7 @@ figures.two_maps(pair, by_word(clean, pair, method), [causes(t) for t in pair],
 # Left, the margin is on the same side, and several bars have another length or sign; causes have
 # sunk below other words. Mind the scales: where the model is very sure, its slope is nearly flat,
 # and tiny numbers easily change their order. Right, the mean of the attacked points lies far below
-# that of the controls, for both victims; single points overlap.
+# that of the controls, for both victims; those of `clean` overlap a little.
 #
 # </details>
 #
