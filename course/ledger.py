@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sysconfig
 import traceback
 from dataclasses import dataclass
 from html import escape
@@ -16,7 +17,9 @@ from course.widgets import Shown
 
 RIGHT, OPEN, WRONG = "right", "not attempted", "wrong"
 WAIT = "The cells below wait for this one: mend it, or put the raise NotImplementedError back."
-OURS = re.compile(r"[/\\](advlib|course)[/\\]")  # files that a learner did not write
+# Files that a learner did not write: the course's, those of installed packages, Python's own.
+OTHERS = re.compile(r"[/\\](advlib|course|site-packages|dist-packages)[/\\]|^<frozen |^"
+                    + re.escape(sysconfig.get_path("stdlib")) + r"[/\\]")
 MARKS = {RIGHT: "●", OPEN: "○", WRONG: "✗"}
 # Both colours can be read on white and on black; text keeps the colour of the front end's theme.
 BOX = "border-left:4px solid {0};padding:4px 12px;margin:4px 0;text-align:left;overflow-x:auto"
@@ -75,7 +78,7 @@ def _judge(id: str, entry: Exercise, error: Exception) -> Any:
         red = [f"Exercise {id}: not yet. {WAIT}"] if _kernel() else None
         raise NotYet(f"Exercise {id}: not yet. {error}\n({WAIT})", red) from None
     lines = traceback.extract_tb(error.__traceback__)
-    own = [line for line in lines if not OURS.search(line.filename)] or lines
+    own = [line for line in lines if not OTHERS.search(line.filename)] or lines
     raise NotYet(
         f"Exercise {id}: your code stopped with {type(error).__name__}: {error}\n"
         f"  at line {own[-1].lineno}: {own[-1].line}"

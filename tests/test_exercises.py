@@ -1,5 +1,6 @@
 """exercise(), predict(), progress(): right, not attempted, wrong, and nothing in between."""
 
+import json
 import subprocess
 import sys
 
@@ -101,6 +102,23 @@ def test_wrong_answers_are_named(answer, words):
     with pytest.raises(ledger_module.NotYet, match=words):
         exercise("98.1", answer)
     assert record.answers()["98.1"] == "wrong"
+
+
+@pytest.mark.parametrize("fails", [
+    lambda x: torch.autograd.grad(x.sum(), x),  # deep in an installed package
+    lambda x: json.loads("{"),  # in Python's own library
+    lambda x: show(),  # in the call of a function of the course
+])  # fmt: skip
+def test_an_error_is_told_with_the_learners_own_deepest_line(fails):
+    def helper(x):
+        return fails(x)  # deeper, and the learner's own too
+
+    with pytest.raises(ledger_module.NotYet) as caught:
+        exercise("98.1", lambda x: helper(x))
+    first, where = str(caught.value).splitlines()[0], str(caught.value).splitlines()[-1]
+    assert "your code stopped with" in first
+    line = fails.__code__.co_firstlineno
+    assert where.startswith(f"  at line {line}: lambda x:"), where
 
 
 def test_an_unknown_exercise_is_an_error():

@@ -47,7 +47,7 @@ SLIDES = {
            "Which of these rows would you sign?"),
     "12": ("The same objective at full size: memory, half precision, a run that may be cut.", 0,
            "PGD with three steps: how many times the memory of plain training? 1, 2 or 4?"),
-    "13": ("Does the model look at what decides? Causes in place of correlations.", 2,
+    "13": ("Does the model look at what decides? Causes in place of correlations.", 1,
            "The model reads July as good. Does adversarial training cure that?"),
     "14": ("A gate is code that says no, and every gate is attacked.", 0,
            "Which of the five gates would you attack first, and how?"),

@@ -1,6 +1,7 @@
 """Right and wrong answers to the exercises of lesson 13."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,6 +32,22 @@ def path(model, batch, baseline_id, steps, *, places=None, own=True, zero=False,
     total = total / len(places) if mean else total
     way = {"x": x, "none": torch.ones_like(x)}.get(factor, x - base)
     return over(sign * way * total)
+
+
+def path_of(model, batch, baseline_id, steps, *, exchanged=False, last=False, both=False,
+            start=True):  # fmt: skip
+    """The page's frame, with one of its lines written wrongly."""
+    table = model.get_input_embeddings()
+    x, row = table(batch["input_ids"]).detach(), table.weight[baseline_id].detach()
+    special = batch["special_tokens_mask"].bool()[..., None]
+    baseline = torch.where(special, row, x) if exchanged else torch.where(special, x, row)
+    total = torch.zeros_like(x)
+    for j in range(steps):
+        share = torch.linspace(0, 1, steps)[j].item() if both else (j + 0.5) / steps
+        point = (baseline * start + share * (x - baseline)).requires_grad_()
+        (slope,) = torch.autograd.grad(margin(model, batch, point).sum(), point)
+        total = slope if last else total + slope
+    return ((x - baseline) * total / steps).sum(-1)
 
 
 def at_once(model, batch, baseline_id, steps):
@@ -375,12 +392,12 @@ def all_free(A):
     return found.x[:-1], -found.ineqlin.marginals, -found.fun
 
 
-def programme(A, c=-1.0, rows=lambda A: -A.T, transposed=False, whole=False):
+def programme(A, c=-1.0, rows=lambda A: -A.T, transposed=False, whole=False, last=0.0, odds=True):
     """An answer to 13.5 with room for mistakes."""
     A = A.T if transposed else A
     m, B = len(A), rows(A)
     found = linprog(np.r_[np.zeros(m), c], A_ub=np.c_[B, np.ones(len(B))], b_ub=np.zeros(len(B)),
-                    A_eq=[np.r_[np.ones(m), 0]], b_eq=[1],
+                    A_eq=[np.r_[np.ones(m), last]] if odds else None, b_eq=[1] if odds else None,
                     bounds=[(0, None)] * m + [(None, None)])  # fmt: skip
     return found.x if whole else found.x[:m], -found.ineqlin.marginals, -found.fun
 
@@ -391,7 +408,7 @@ def solve_and_shift(A):
 
 
 RIGHT = [
-    ("13.1", path), ("13.1", at_once), ("13.1", text_by_text),
+    ("13.1", path), ("13.1", path_of), ("13.1", at_once), ("13.1", text_by_text),
     ("13.2", auc_by_loop), ("13.2", auc_by_ranks), ("13.2", auc_by_scipy),
     ("13.3", effect_by_loop), ("13.3", effect_in_one_call), ("13.3", effect()),
     ("13.5", solve_twice), ("13.5", solve_column_first), ("13.5", solve_shifted),
@@ -409,6 +426,10 @@ WRONG = [
     ("13.1", with_path(places=lambda n: [1.0]), "at the text alone"),
     ("13.1", with_path(places=lambda n: [k / n for k in range(n)]), "left ends"),
     ("13.1", with_path(places=lambda n: [(k + 1) / n for k in range(n)]), "right ends"),
+    ("13.1", partial(path_of, exchanged=True), "torch.where exchanged"),
+    ("13.1", partial(path_of, last=True), "only the last point counts"),
+    ("13.1", partial(path_of, both=True), "from one end of the way to the other"),
+    ("13.1", partial(path_of, start=False), "does not begin at the baseline"),
     ("13.1", with_path(own=False), "special tokens are replaced"),
     ("13.1", with_path(zero=True), "the baseline is zero"),
     ("13.1", with_path(factor="x"), "the factor is x"),
@@ -434,6 +455,8 @@ WRONG = [
     ("13.2", pairs(torch.ge), "counts as won"),
     ("13.2", lambda s, c: pairs(torch.gt, lambda x: x + 1e-9 * torch.arange(len(x)))(s, c),
      "not as expected"),
+    ("13.2", pairs(torch.gt, lambda x: x), "with their signs, and ties are not counted"),
+    ("13.2", pairs(torch.ge, lambda x: x), "with their signs, and a tie counts as won"),
     ("13.2", lambda s, c: 1 - auc_by_loop(s, c), "wrong way round"),
     ("13.2", with_themselves, "a cause with a cause"),
     ("13.2", first_words, "share of causes among the first"),
@@ -460,6 +483,8 @@ WRONG = [
     ("13.5", raw_marginals, "turn their sign"),
     ("13.5", not_negative, "v may be negative"),
     ("13.5", all_free, "p may not"),
+    ("13.5", lambda A: programme(A, odds=False), "a 0 for v"),
+    ("13.5", lambda A: programme(A, last=1.0), "a 0 for v"),
     ("13.5", lambda A: programme(A, whole=True), r"found.x is \(p, v\)"),
     ("13.5", lambda A: programme(A, c=1.0), "its entry in c is −1"),
     ("13.5", lambda A: programme(A, rows=lambda A: A.T), "the sign of A is turned"),
@@ -485,7 +510,7 @@ WRONG = [
     ("13.4", same_label, "as it was"),
     ("13.4", own_words, "not among its options"),
     ("13.4", lambda *inputs: {}, "no words"),
-    ("13.4", lambda *inputs: None, "should be a dict"),
+    ("13.4", lambda *inputs: None, "the result is None"),
     ("13.4", empties, "changes its input"),
     ("13.4", single_text, "takes a list of texts"),
 ]  # fmt: skip

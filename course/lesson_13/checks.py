@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,20 +58,23 @@ class _Linear(nn.Module):
 
 def _plain_ig(
     model, batch, baseline_id, steps, *, at="middle", own=True, zero=False, factor="difference",
-    mean=True, flip=False, one=False, over="sum",
+    mean=True, flip=False, one=False, over="sum", start=True,
 ) -> Tensor:  # fmt: skip
     """The specification, by central differences; the keywords are its mistakes."""
     table = model.get_input_embeddings().weight.detach()
     out = torch.zeros(batch["input_ids"].shape, dtype=table.dtype)
     places = {"middle": [(k + 0.5) / steps for k in range(steps)],
               "left": [k / steps for k in range(steps)],
-              "right": [(k + 1) / steps for k in range(steps)], "end": [1.0]}[at]  # fmt: skip
+              "right": [(k + 1) / steps for k in range(steps)], "end": [1.0],
+              "last": [(steps - 0.5) / steps],
+              "both": torch.linspace(0, 1, steps).tolist()}[at]  # fmt: skip
     for i, ids in enumerate(batch["input_ids"]):
         n = int(batch["attention_mask"][i].sum())
         x, special = table[ids[:n]], batch["special_tokens_mask"][i, :n].bool()
         base = torch.zeros_like(x) if zero else table[baseline_id].expand(n, -1).clone()
+        kept = ~special if own == "swapped" else special
         if own:
-            base[special] = x[special]
+            base[kept] = x[kept]
         way = {"difference": x - base, "x": x, "ones": torch.ones_like(x)}[factor]
         steer = torch.eye(x.numel(), dtype=x.dtype).view(-1, *x.shape) * way  # number by number
 
@@ -81,12 +85,12 @@ def _plain_ig(
         each, h = torch.zeros_like(x), 1e-5
         with torch.no_grad():
             for alpha in places:
-                here = base + alpha * (x - base)
+                here = base * start + alpha * (x - base)
                 rise = score(here + h * steer) - score(here - h * steer)
                 each += rise.view(x.shape) / (2 * h)
         out[i, :n] = {"sum": each.sum(1), "mean": each.mean(1), "norm": each.norm(dim=1),
                       "sizes": each.abs().sum(1), "size": each.sum(1).abs()}[over]  # fmt: skip
-    out = out / len(places) if mean else out
+    out = out / (steps if at == "last" else len(places)) if mean else out
     return -out if flip else out
 
 
@@ -97,6 +101,13 @@ _IG_MISTAKES = {
         dict(at="left"),
     "the points are the right ends of the pieces: the task asks for their middles":
         dict(at="right"),
+    "the points go from one end of the way to the other: the task asks for the middles of the "
+    "pieces": dict(at="both"),
+    "only the last point counts: add each gradient to total, with +=": dict(at="last"),
+    "the way does not begin at the baseline: the point is baseline + a share of (x − baseline)":
+        dict(start=False),
+    "the words keep their embedding and the special tokens are replaced: are the last two "
+    "arguments of torch.where exchanged?": dict(own="swapped"),
     "special tokens are replaced in the baseline too: they keep their own embedding":
         dict(own=False),
     "the baseline is zero: the words' tokens take the embedding of baseline_id": dict(zero=True),
@@ -136,20 +147,20 @@ def check_integrated_gradients(answer) -> None:
             run, [dict(baseline_id=b, steps=s) for b, s in settings],
             lambda baseline_id, steps, made=made, texts=texts, **how: _plain_ig(
                 made, texts, baseline_id, steps, **how),
-            _IG_MISTAKES, what="the attributions", atol=1e-5, rtol=1e-3,
+            _IG_MISTAKES, what="the attribution", atol=1e-5, rtol=1e-3,
         )  # fmt: skip
     single = used(_Linear().float())
     result = _as_embedded(single, call(answer, single, flat, 3, 4, same_mode=True))
-    compare(result, _plain_ig(linear, flat, 3, 4).float(), what="the attributions", atol=1e-4,
+    compare(result, _plain_ig(linear, flat, 3, 4).float(), what="the attribution", atol=1e-4,
             given=dict(baseline_id=3, steps=4))  # fmt: skip
 
 
 def _as_embedded(model: nn.Module, result) -> Tensor:
     """The result; raises Wrong unless it is one tensor in the dtype of the embeddings."""
-    result = tensors(result, "the attributions")["the attributions"]
+    result = tensors(result, "the attribution")["the attribution"]
     wanted = model.get_input_embeddings().weight.dtype
-    expect(result.dtype == wanted, f"the attributions are of {result.dtype}, and the embeddings of "
-           f"{wanted}: keep their dtype", yours=result)  # fmt: skip
+    expect(result.dtype == wanted, f"the attribution is of {result.dtype}, and the embeddings are "
+           f"of {wanted}: keep their dtype", yours=result)  # fmt: skip
     return result
 
 
@@ -196,6 +207,10 @@ def check_auc(answer) -> None:
         "a tie counts as won: it is half a pair": dict(tie=1.0),
         "a tie counts as lost: it is half a pair": dict(tie=0.0),
         "the scores are compared with their signs: their size decides": dict(size=float),
+        "the scores are compared with their signs, and ties are not counted: their size decides, "
+        "and a tie is half a pair": dict(size=float, tie=0.0),
+        "the scores are compared with their signs, and a tie counts as won: their size decides, "
+        "and a tie is half a pair": dict(size=float, tie=1.0),
         "the pairs are the wrong way round: a cause should have the larger score": dict(turn=True),
         "pairs of a cause with a cause are counted too": dict(every=True),
     }
@@ -385,8 +400,10 @@ def _one_edit(answer, label_of, text: str, options, who: str) -> None:
     why = empty or (f"some edit of {fewest} words turns this label: how many words do you try at "
                     "most?" if fewest > 1 else "an edit of one word turns this label: do you try "
                     "every place and every option, and compare each label?")  # fmt: skip
+    expect(result is not None, "the result is None, and there is an edit that turns this label",
+           **details, likely=why)  # fmt: skip
     expect(isinstance(result, dict), "the result should be a dict, {place: word}, or None where "
-           "no edit turns the label", **details, likely=why if result is None else None)
+           "no edit turns the label", **details)
     expect(result, "an edit of no words turns nothing", **details)
     bad = [i for i, w in result.items() if not 0 <= i < len(options) or w not in options[i]]
     expect(not bad, f"word {bad[:1]} may not become that: it is not among its options", **details)
@@ -430,8 +447,7 @@ def check_solve(answer) -> None:
             expect(np.isfinite(odds).all() and odds.min() > -1e-9 and abs(odds.sum() - 1) < 1e-6,
                    f"{name} should be a probability for each of its player's choices: none "
                    "negative, 1 in all", given=given, yours=odds,
-                   likely="the marginals of linprog are not positive: turn their sign"
-                   if odds.max() <= 0 else bad)  # fmt: skip
+                   likely=_not_odds(name, odds) or bad)  # fmt: skip
         gap = float((A @ q).max() - (p @ A).min())
         expect(gap < 1e-8, "the exploitability, max(A·q) − min(p·A), should be below 1e-8",
                given=given, yours=gap, likely=bad)  # fmt: skip
@@ -443,6 +459,17 @@ def check_solve(answer) -> None:
         turned = _parts(_solved(answer, -A.T), -A.T)[2]
         expect(abs(turned + value) < 1e-7, "with the players exchanged, A → −Aᵀ, the value should "
                "turn its sign", given=given, yours=turned, expected=-value)  # fmt: skip
+
+
+SUM = ("p has to add up to 1: A_eq has one row, with a 1 for each entry of p and a 0 for v, and "
+       "b_eq is [1]")  # fmt: skip
+
+
+def _not_odds(name: str, odds: np.ndarray) -> str | None:
+    """The mistake behind numbers that are no probabilities, where one is sure."""
+    if name == "q" and odds.max() <= 0 and odds.min() < 0:
+        return "the marginals of linprog are not positive: turn their sign"
+    return SUM if name == "p" and odds.min() > -1e-9 else None
 
 
 def _solved(answer, A: np.ndarray):
@@ -465,16 +492,18 @@ def _solved(answer, A: np.ndarray):
 def _why_nothing(answer, A: np.ndarray) -> str:
     """The mistake behind a linear programme without an optimum: which other games have one?"""
 
-    def works(game: np.ndarray) -> bool:
+    def works(game: np.ndarray) -> Any:
         try:
-            answer(game)
+            return answer(game)
         except TypeError:
-            return False
-        return True
+            return None
 
-    if works(A - A.min() + 1):
+    if found := works(A - A.min() + 1):
+        p = np.asarray(found[0], float) if isinstance(found, tuple | list) else np.ones(1)
+        if p.shape == (len(A),) and abs(p.sum() - 1) > 1e-6:
+            return SUM
         return "v may be negative: bounds takes (None, None) for it"
-    if works(np.array([[1.5, 0.5, 2]])):  # the one p is 1 here
+    if works(np.array([[1.5, 0.5, 2]])) is not None:  # the one p is 1 here
         return "p may not be negative: bounds takes (0, None) for each of its entries"
     return "linprog minimises: to maximise v, its entry in c is −1"
 

@@ -21,6 +21,13 @@ CLAIMS = {
         lambda gaps: all(gap < 0.02 for (_, steps), gap in gaps.items() if steps == 64)
         and all(gaps[name, 4] > gaps[name, 64] for name, _ in gaps),
     ),
+    "13.blank": Claim(
+        "To the plain victim and the one trained on FGM the blank text is praise, with a margin of "
+        "more than half of a text's; to the robust one it is nearly neutral.",
+        lambda blanks, sizes: all(float(blanks[name].mean()) > 0.5 * sizes[name]
+                                  for name in ("clean", "fgm"))
+        and abs(float(blanks["robust"].mean())) < 0.15 * sizes["robust"],
+    ),
     "13.found": Claim(
         "For every one of the three victims integrated gradients and occlusion find the causes far "
         "better than attention does, and random numbers do not find them.",
@@ -36,11 +43,12 @@ CLAIMS = {
         and together(found, "clean") + 0.02 < together(found, "robust"),
     ),
     "13.month": Claim(
-        "The month reader is about as good as a coin. Integrated gradients and occlusion find its "
-        "month nearly always, and the true causes far less often.",
+        "The month reader is about as good as a coin. Three maps find its month nearly always, and "
+        "the true causes far less often. Attention finds neither.",
         lambda right, causes, months: 0.3 < right < 0.75
-        and all(np.mean(months[m]) > max(0.9, np.mean(causes[m]) + 0.15)
-                for m in ("integrated gradients", "occlusion")),
+        and all(np.mean(months[m]) > max(0.88, np.mean(causes[m]) + 0.15)
+                for m in ("gradient × input", "integrated gradients", "occlusion"))
+        and max(np.mean(months["attention"]), np.mean(causes["attention"])) < 0.65,
     ),
     "13.scrambled": Claim(
         "A random head leaves the attention map as it was. With all layers random, no map has much "
@@ -56,6 +64,11 @@ CLAIMS = {
         and max(sure["words deleted"][labels == y].mean() for y in (0, 1)) > 0.7
         and all(sure["words reversed"][labels == y].mean() < 0.5 for y in (0, 1)),
     ),
+    "13.negated": Claim(
+        "Of the texts of blame whose opinions are reversed, those without a negator turn; to those "
+        "with one the plain victim mostly still says blame.",
+        lambda parts: parts["without"].mean() < 0.25 and parts["with a negator"].mean() > 0.6,
+    ),
     "13.fooled": Claim(
         "With the label and the prediction as they were, the attack moves the map much further "
         "than as many random substitutes do.",
@@ -64,10 +77,10 @@ CLAIMS = {
             and all(row[3] for row in rows) for rows in attacked.values()),
     ),
     "13.one_method": Claim(
-        "Integrated gradients of the plain victim's attacked texts move less than the map that was "
-        "attacked.",
-        lambda attacked, other: np.mean(other)
-        > np.mean([row[0] for row in attacked["clean"]]) + 0.2,
+        "Integrated gradients of the plain victim's attacked texts lose less than the map that was "
+        "attacked, each against random substitutes of its own.",
+        lambda attacked, other: np.mean([row[1] - row[0] for row in attacked["clean"]])
+        > np.mean([row[1] - row[0] for row in other]) + 0.2,
     ),
     "13.seen": Claim(
         "The margins of both models go with the month where it is seen; where it is set, only the "
@@ -109,10 +122,11 @@ CLAIMS = {
     ),
     "13.mixture": Claim(
         "On paper the mixture is worth more than either model. An attack on both at once takes "
-        "some of that back. Against the best of four versions, and asked again, the mixture keeps "
-        "less than one model alone does against the same versions.",
+        "some of that back. Against the best of four versions the mixture, asked once, keeps no "
+        "more than one model alone does against the same versions, and asked 20 times less.",
         lambda single, value, mean, fair, survive: value > single + 0.02 and survive[0] <= mean
-        and mean < value and survive[0] < value and survive[-1] < fair,
+        and mean < value and survive[0] < value and survive[0] <= fair
+        and survive[-1] < fair - 0.05,
     ),
     "13.oracle": Claim(
         "The double oracle finds the value of the whole game with a part of its plans.",
