@@ -47,8 +47,7 @@ from advlib.objectives import Words
 from advlib.statistics import wilson
 from advlib.systems.retrieval import fold, match_query
 from course.lesson_16.checks import threshold_for
-from course.lesson_16.workshop import halves, short_questions
-from course.lesson_16.workshop import slipped as with_slips
+from course.lesson_16.workshop import drawn, halves, short_questions
 from examples.assistant.app import Assistant, by_vote, key_of
 from examples.assistant.classifier import LettersLinear
 from examples.assistant.history import embedded_history
@@ -385,22 +384,17 @@ def captured(good: list[dict], asked: list[dict], k: int, seed: int) -> Counter:
 def threshold(options) -> dict:
     """A threshold for 5 % wrong answers on typed questions, as in lesson 16: how far it misses by
     the number of questions, and whether it matters from which texts of the world they are."""
-    model, sets = load_classifier("bank-clean", device="cpu"), {}
-    for split in ("validation", "test"):
-        asked = short_questions(100, split, seed=40)
-        drawn = [model.predict([with_slips(text, seed) for text in asked.texts])
-                 for seed in range(3)]  # fmt: skip
-        sets[split] = (np.stack([p.max(1) for p in drawn]),
-                       np.stack([p.argmax(1) == asked.intents for p in drawn]))
+    model = load_classifier("bank-clean", device="cpu")
+    sets = {split: drawn(model.predict, short_questions(60, split, seed=40), draws=3)
+            for split in ("validation", "test")}  # fmt: skip
     found = {"questions": sets["test"][0].shape[1], "slips": 3, "rows": [], "all": {}}
     for split, (sure, right) in sets.items():  # one threshold, on all there is of both
         at = threshold_for(sure.ravel(), right.ravel(), 0.05)
         found["all"][split] = {"threshold": at} | {
             name: float(1 - fine[other >= at].mean()) for name, (other, fine) in sets.items()}
-    for n in (140, 560, 1400):
-        for m in (280, 1400):
-            risks = halves(sets["test"], sets["validation"], threshold_for, chosen=n, used=m,
-                            times=500)
+    for n in (140, 560):
+        for m in (280, 1100):
+            risks = halves(sets["test"], sets["validation"], threshold_for, chosen=n, used=m)
             found["rows"] += [{"from": name, "chosen": n, "used": m, "mean": float(own.mean()),
                                "range": np.quantile(own, (0.05, 0.95)).tolist()}
                               for name, own in zip(("test", "validation"), risks.values(),
@@ -642,8 +636,8 @@ in ten, each update reads the texts as they are and with random slips in up to 3
 The other 8,463 training questions are stored, and thresholds are chosen on 400 of them."""
 THRESHOLD = f"""## {TITLES['threshold']}
 
-`bank-clean`, short questions with random typos, as in lesson 16: 2,800 of the world's texts for
-validation and 2,800 of those for test, each with three draws of slips. 500 times a threshold for
+`bank-clean`, short questions with random typos, as in lesson 16: 1,680 of the world's texts for
+validation and 1,680 of those for test, each with three draws of slips. 200 times a threshold for
 5 % is chosen on n of one and used on other questions of test. Where two rows differ in the first
 column alone and hardly in the shares, the questions have not shifted; how far single thresholds
 miss is a matter of n, and of the number of questions that they are used on."""

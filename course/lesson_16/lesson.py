@@ -308,27 +308,18 @@ for (name, on), (coverage, wrong) in table.items():
 # confidence that occurred: **on questions like those, a model that is wrong on under 5 % answers
 # everything, and the threshold does nothing.** `strict` was chosen on typed ones. Does it keep its
 # promise? One draw of slips says little: 5 % of 200 answers are 10, give or take 6 (two standard
-# deviations). Here are five draws. Then, 200 times: a threshold chosen on half of `asked`, and one
-# on as many of `kept`, both used on the other half of `asked`.
+# deviations). Here are five draws. Then, 200 times, one threshold is chosen on half of `asked`, one
+# on as many of `kept`, and both are used on the other half of `asked`.
 
 # %%
-def drawn(questions):
-    """(confidence, right), (5, n) each: the questions with other slips each time."""
-    draws = [read(plain.predict, questions.written([workshop.slipped(text, seed)
-                                                    for text in questions.texts]))
-             for seed in range(5)]
-    return (np.array([sure for _, sure in draws]),
-            np.array([says == questions.intents for says, _ in draws]))
-
-
-five = drawn(asked)
+five = workshop.drawn(plain.predict, asked, 5)
 risks = [1 - fine[sure >= thresholds["strict"]].mean() for sure, fine in zip(*five, strict=True)]
 print("strict, wrong of those answered, five draws:", *(f"{risk:.1%}" for risk in risks))
 course.claim("16.threshold", coverage=table["loose", "clean"][0], wrong=table["loose", "typed"][1])
 course.claim("16.typed", wrong=np.mean(risks), handed=1 - table["strict", "typed"][0],
              before=1 - table["loose", "typed"][0])
 half = len(asked) // 2
-split = workshop.halves(five, drawn(kept), threshold_for, chosen=half, used=half)
+split = workshop.halves(five, workshop.drawn(plain.predict, kept, 5), threshold_for, half, half)
 for name, each in split.items():
     low, high = np.quantile(each, (0.05, 0.95))
     print(f"chosen on {half} of {name}: {each.mean():.1%} wrong on average, "
@@ -336,20 +327,19 @@ for name, each in split.items():
 course.claim("16.sampling", **split)
 
 # %% [markdown]
-# A threshold is a promise about questions *like those it was chosen on*. Some draws lie
-# well above 5 %. That is **sampling, not a shift** from `kept` to `asked`: chosen on either a
-# threshold comes near 5 % on average, and single ones miss by several points, up or down. (With
-# thousands of questions it is the same: `docs/results/assistant.md`.) And the promise is one on
-# average, over intents too. Of the questions that are handed over, the store's first row knows
-# more:
+# A threshold is a promise about questions *like those it was chosen on*. That some draws lie well
+# above 5 % is **sampling, not a shift** from `kept` to `asked`: chosen on either, thresholds leave
+# about 5 % on average, and single ones miss by points, up or down. (With thousands of questions,
+# too: `docs/results/assistant.md`.) And the promise is one on average over intents. What is handed
+# over, the store knows better:
 
 # %%
 typed_says, typed_sure = read(plain.predict, typed)
 typed_right, answered = typed_says == typed.intents, typed_sure >= thresholds["strict"]
 print("worst intents of those answered (right, answered):",
       workshop.worst_intents(typed_right[answered], typed.intents[answered], names))
-by_store = first_right(rankings["trigram", "with typos"], typed)
-shares = {"model": typed_right[~answered].mean(), "store": by_store[~answered].mean()}
+store_right = first_right(rankings["trigram", "with typos"], typed)
+shares = {"model": typed_right[~answered].mean(), "store": store_right[~answered].mean()}
 print(f"of the {(~answered).sum()} handed over, right: "
       "model {model:.1%}, trigram store {store:.1%}".format(**shares))
 course.claim("16.looked_up", **shares)
@@ -360,7 +350,7 @@ figures.curves(by_day, thresholds)
 
 # %% [markdown]
 # *The figure: the star is the loose threshold, the ring the strict one; on clean questions they
-# nearly coincide. (In the appendix you can move the threshold.)*
+# nearly coincide.*
 
 # %% [markdown]
 # ## 5 · Somebody chooses the words
@@ -430,18 +420,16 @@ figures.attacks(correct, {way: len(questions) for way, questions in sets["plain"
 #
 # <details><summary>What you should see</summary>
 #
-# Chosen typos bring the plain model down. Training helps a lot. Letters in front help more here: of
-# the words that the attack on the plain model changed they read most back. (But neither replaces
-# the other: each has questions right that the other has wrong.) Both together leave little. Two
-# substitutes hurt less, and there letters can harm: a substitute that is not in the store becomes a
-# wrong word, such as *rebate*. (Letters have it easy: this world has few words, and the store holds
-# most of them.)
+# Chosen typos bring the plain model down. Training helps a lot. Letters in front help more here:
+# they read most of the words back. But each has questions right that the other has wrong, and both
+# together leave little. Two substitutes hurt less, and there letters can harm: one that is not in
+# the store becomes a wrong word, such as *rebate*. (Letters have it easy: this world has few words,
+# and the store holds most.)
 #
 # </details>
 #
-# With 84 questions a share under attack is good to about ten points, and an attacker with more than
-# four typos a word finds more. Now to the promise: each system gets its own threshold, chosen on
-# the kept questions with slips.
+# With 84 questions a share under attack is good to about ten points. Now to the promise: each
+# system gets its own threshold, chosen on the kept questions with slips.
 
 # %%
 broken_promise = {}
@@ -631,8 +619,8 @@ course.claim("16.quarantine", before=before + alone, after=after)
 # A model is sure of what it has never seen the like of, too. To questions that are no bank's
 # business (here reviews and financial news) no answer is right. So the program takes a second look:
 # `near`, the similarity (section 6) to the nearest past question *of the intent that the model
-# says*. It answers only where this is as high as for 98 % of the questions in `kept`. What does
-# that cost?
+# says*. It answers only where this is as high as for 98 % of the questions in `kept`. The price:
+# fewer of the typed questions are answered.
 
 
 # %%

@@ -140,6 +140,13 @@ def queries(texts: Sequence[str], tokenize: str) -> list[str]:
     return [match_query(text, kind) for text in texts]
 
 
+def drawn(predict: Callable, questions: Questions, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """(confidence, right), (draws, n) each: the questions with other slips each time."""
+    p = np.stack([predict([slipped(text, seed) for text in questions.texts])
+                  for seed in range(draws)])  # fmt: skip
+    return p.max(2), p.argmax(2) == questions.intents
+
+
 def halves(asked: tuple, kept: tuple, threshold_for: Callable, chosen: int, used: int,
            most_wrong: float = 0.05, times: int = 200) -> dict[str, np.ndarray]:  # fmt: skip
     """What share of the answers to `used` questions of `asked` is wrong, if the threshold was
