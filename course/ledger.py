@@ -9,6 +9,7 @@ import traceback
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
+from numbers import Real
 from typing import Any
 
 from course import LESSONS, record
@@ -150,6 +151,9 @@ def predict(
         raise ValueError("predict() needs either low and high, or options")
     if guess is not None and options is not None and guess not in options:
         raise ValueError(f"choose one of {options}, got {guess!r}")
+    number = isinstance(guess, Real) and not isinstance(guess, bool)
+    if guess is not None and options is None and not number:
+        raise ValueError(f"the guess is a number, without quotes or unit, got {guess!r}")
     if guess is not None and options is None and not low <= guess <= high:
         raise ValueError(f"the guess must lie between {low} and {high}, got {guess}")
     made = Prediction(id, question, guess, low, high, unit=unit)

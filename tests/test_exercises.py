@@ -191,6 +191,7 @@ def test_guesses_are_drawn_beside_their_results():
         {},
         {"low": 0},
         {"guess": 2, "low": 0, "high": 1},
+        {"guess": float("nan"), "low": 0, "high": 1},
         {"guess": "x", "options": ("y",)},
         {"low": 0, "high": 1, "options": ("y",)},
     ],
@@ -198,6 +199,17 @@ def test_guesses_are_drawn_beside_their_results():
 def test_a_prediction_without_sense_is_refused(settings):
     with pytest.raises(ValueError):
         predict("98.a", "?", **settings)
+
+
+@pytest.mark.parametrize("guess", ["20", "20 %", True, [20]])
+def test_a_guess_that_is_no_number_is_told_so(guess):
+    with pytest.raises(ValueError, match="a number, without quotes or unit, got"):
+        predict("98.a", "?", guess, low=0, high=100)
+
+
+@pytest.mark.parametrize("guess", [0, 20.5, np.float32(20), np.int64(20)])
+def test_every_kind_of_number_is_a_guess(guess):
+    assert predict("98.a", "?", guess, low=0, high=100).guess == guess
 
 
 def test_a_picture_is_shown_with_the_feedback(monkeypatch):

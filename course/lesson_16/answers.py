@@ -162,6 +162,15 @@ def vote_once_in_all(said, last=False):
     return vote_by_answer([(a, s, x) for s, (a, x) in best.items()])
 
 
+def vote_by_best_of_all_answers(said):
+    best, backed = {}, {}
+    for answer, source, score in said:
+        best[source] = max(score, best.get(source, 0))
+        backed.setdefault(answer, set()).add(source)
+    weights = {answer: sum(best[s] for s in sources) for answer, sources in backed.items()}
+    return sorted(weights.items(), key=lambda pair: -pair[1])
+
+
 # ---------------------------------------------------------------- 16.4
 
 
@@ -263,6 +272,7 @@ WRONG = [
     ("16.3", vote_with(keep=lambda a, b: a), "first score"),
     ("16.3", vote_with(add=max), "best score of all"),
     ("16.3", vote_with(sort=1), "highest weight"),
+    ("16.3", vote_by_best_of_all_answers, "for any answer"),
     ("16.3", vote_once_in_all, "a source may back two"),
     ("16.3", lambda said: vote_once_in_all(said, last=True), "a source may back two"),
     ("16.3", vote_with(after=dict), "list of pairs"),
@@ -292,6 +302,8 @@ WRONG = [
     ("16.5", fuse_with(first=0), "from 0"),
     ("16.5", fuse_with(score=lambda k, place: 1 / place), "k is forgotten"),
     ("16.5", fuse_with(score=lambda k, place: 1 / (60 + place)), "always 60"),
+    ("16.5", fuse_with(score=lambda k, place: 1 / k + place), "brackets round k \\+ place"),
+    ("16.5", fuse_with(score=lambda k, place: 1 / k + 1 / place), "1 / k \\+ 1 / place"),
     ("16.5", fuse_with(add=max), "best place alone"),
     ("16.5", fuse_with(add=lambda a, b: b), "overwrites"),
     ("16.5", fuse_with(sort=1), "highest score"),

@@ -69,7 +69,7 @@ def _one_query(db, answer, text: str) -> None:
         why = ("a part of the text is read as FTS5's language: each trigram belongs within double "
                "quotes, and no quote within it")  # fmt: skip
         if not trigrams(text):
-            why = ("a text without three letters in a row must give a query as well, one that "
+            why = ("a text without three characters in a row must give a query as well, one that "
                    "finds nothing: two quotes")  # fmt: skip
         elif '"' not in query:
             why = BARE
@@ -255,6 +255,7 @@ def _votes(said, rule="right") -> dict:
             "mean": lambda by: sum(sum(scores) / len(scores) for scores in by.values()),
             "best": lambda by: max(max(scores) for scores in by.values()),
             "share": lambda by: sum(max(scores) for scores in by.values()) / len(by),
+            "anywhere": lambda by: sum(max(x for _, s, x in said if s == who) for who in by),
         }[rule](by)
     return found
 
@@ -278,6 +279,7 @@ _VOTE = {
     "a source's mean score counts: take its best": "mean",
     "the best score of all sources: add the sources up": "best",
     "the weight is divided by the number of sources: it is a sum": "share",
+    "this is a source's best score for any answer: take its best for this answer": "anywhere",
 }
 
 
@@ -463,7 +465,10 @@ _FUSION = {
         dict(size=lambda rankings, places: len(rankings)),
     "a later ranking overwrites what an earlier one gave: add up over the rankings":
         dict(last=True),
-    "this is 1 / k + place": dict(weight=lambda place, k: 1 / Fraction(k or 1) + place),
+    "this is 1 / k + place: it needs brackets round k + place":
+        dict(weight=lambda place, k: 1 / Fraction(k) + place),
+    "this is 1 / k + 1 / place: one over the sum is not the sum of two such":
+        dict(weight=lambda place, k: 1 / Fraction(k) + Fraction(1, place)),
 }  # fmt: skip
 
 

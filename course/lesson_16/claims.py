@@ -37,14 +37,29 @@ CLAIMS = {
         lambda coverage, wrong: coverage > 0.95 and wrong > 0.06,
     ),
     "16.typed": Claim(
-        "Chosen on typed questions the threshold keeps its promise on other typed questions up to "
-        "a few points, over five draws of slips, and more of them go to a person.",
+        "Chosen on typed questions the threshold misses 5 % on other typed questions by a few "
+        "points at most, over five draws of slips, and more of them go to a person.",
         lambda wrong, handed, before: wrong < 0.1 and handed > before,
+    ),
+    "16.sampling": Claim(
+        "Chosen on other questions the threshold is on average as near to 5 % as chosen on half of "
+        "the same ones, within a point; single thresholds scatter by more than that.",
+        lambda asked, kept: abs(asked.mean() - kept.mean()) < 0.01
+        and max(abs(asked.mean() - 0.05), abs(kept.mean() - 0.05)) < 0.02
+        and min(asked.std(), kept.std()) > 0.015,
+    ),
+    "16.looked_up": Claim(
+        "Of the questions that are handed over, the trigram store has clearly more right than the "
+        "model.",
+        lambda model, store: store > model + 0.15,
     ),
     "16.strange": Claim(
         "Above the loose threshold the model answers many questions that are no bank's business. "
-        "The second look stops nearly all of these, and few of the clean ones.",
+        "The second look stops nearly all of these, few of the clean ones, and more of the typed "
+        "ones.",
         lambda passed: passed["strange"]["loose"] > 0.3
+        and passed["typed"]["loose"] - passed["typed"]["loose and near"]
+        > passed["clean"]["loose"] - passed["clean"]["loose and near"]
         and passed["strange"]["loose and near"] < 0.1
         and passed["clean"]["loose and near"] > passed["clean"]["loose"] - 0.1,
     ),
@@ -59,14 +74,16 @@ CLAIMS = {
         and right["letters + trained"] > max(right["trained"], right["letters + plain"]) - 0.02,
     ),
     "16.substitutes": Claim(
-        "Against known substitutes letters in front do not help.",
-        lambda right: right["letters + plain"] < right["plain"] + 0.1,
+        "Against known substitutes letters in front do not help, and the trained model has fewer "
+        "right behind them.",
+        lambda right: right["letters + plain"] <= right["plain"]
+        and right["letters + trained"] < right["trained"],
     ),
     "16.poison": Claim(
         "Ten wrong rows of one source capture many questions by the nearest row or by a vote of "
-        "rows, and few by a vote of sources. As ten sources they capture many again; as many as by "
-        "a vote of rows where each good row has a source of its own, too.",
-        lambda captured, many: abs(many - captured["vote of rows", 10]) < 0.02
+        "rows, and none or few by a vote of sources. With a second source he captures some, with "
+        "ten many; the more people have answered the past questions, the fewer.",
+        lambda captured, of, by: of[1] < of[2] < of[3] < of[10] and by[5] > by[10] > by[20]
         and captured["vote of sources", 10] < captured["nearest row", 10] / 2
         and captured["vote of sources", 10] < captured["vote of rows", 10] / 2
         and captured["k sources", 10] > captured["vote of sources", 10] + 0.05,

@@ -43,16 +43,14 @@ def assistant():
         for x, y, text in ((7.6, 2.38, "yes"), (4.75, 1.42, "no"), (7.6, 0.16, "no"),
                            (7.95, 1.15, "yes")):  # fmt: skip
             ax.text(x, y, text, ha="center", fontsize=9)
-        red = plots.COLOURS["standard"]
+        orange = plots.COLOURS["standard"]
         for x, y, text in ((3.6, 2.95, "words, typos (5)"), (6.3, 2.95, "sure and wrong (4, 5)"),
-                           (3.6, -0.6, "FTS5 syntax (3), wrong rows (6)"),
-                           (9.0, -0.6, "a flood")):  # fmt: skip
-            ax.text(x, y, text, ha="center", color=red, fontsize=9.5)
+                           (3.6, -0.6, "FTS5 syntax (3), wrong rows (6)")):  # fmt: skip
+            ax.text(x, y, text, ha="center", color=orange, fontsize=9.5)
     fig.alt = ("A question goes to the model for intent and confidence. Sure, and like a past "
                "question: the answer of the intent. If not, past questions in SQLite are looked "
-               "up; clear enough: their answer, otherwise a person. In red what attacks each part: "
-               "words and typos, answers that are sure and wrong, FTS5 syntax, wrong rows, a flood "
-               "of questions.")
+               "up; clear enough: their answer, otherwise a person. In orange what attacks each "
+               "part: words and typos, answers that are sure and wrong, FTS5 syntax, wrong rows.")
     return fig
 
 

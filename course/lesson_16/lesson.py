@@ -29,8 +29,8 @@ profile = course.setup()
 # Somebody asks a bank: *"My card was stolen yesterday."* A program makes three decisions. What does
 # he want? That is the **intent**, here `card.stolen`. What do we **answer**? And are we sure enough
 # to answer at all? That is the **confidence**; below some threshold the question goes to a person,
-# the **hand-over**. (`make assistant` starts the whole program. Exercises 16.1 to 16.3 are its
-# `match_query`, `threshold_for` and `vote`.)
+# the **hand-over**. (`make assistant` starts the whole program; exercises 16.1 to 16.3 are parts of
+# it.)
 
 # %%
 import math
@@ -39,7 +39,6 @@ import sqlite3
 import numpy as np
 import torch
 
-import advlib.systems.retrieval as library
 from advlib.corpora import world
 from advlib.systems.retrieval import fold, trigrams
 from course.lesson_16 import figures, workshop
@@ -47,8 +46,8 @@ from course.lesson_16 import figures, workshop
 figures.assistant()
 
 # %% [markdown]
-# *The figure: the way of a question ("like enough": see the appendix). In red, what can be done to
-# each part; the numbers are the sections.*
+# *The figure: the way of a question ("like enough": see the appendix). In orange, what can be done
+# to each part; the numbers are the sections.*
 #
 # The questions are of the world `bank`: 28 intents, each a thing and a trouble. Its labels are
 # exact. We take short questions that speak of one thing. 560 stand in the store (`past`), on 560
@@ -77,20 +76,21 @@ def read(predict, questions):
 says, sure = read(plain.predict, asked)
 right = says == asked.intents
 worst = workshop.worst_intents(right, asked.intents, names)
-print(f"intent right: {right.mean():.1%}; the worst intents (right, asked):", worst)
+print(f"intent right: {right.mean():.1%}; of the worst intent {worst[0][1]} of {worst[0][2]}")
 course.claim("16.model", right=right.mean(), worst=worst[0][1] / worst[0][2],
              least=profile.pick(0.97, 0.75))
 
 # %% [markdown]
-# The worst intents count, too: a mean over 28 can hide one that never works. `typed` are the same
+# The worst intent counts, too: a mean over 28 can hide one that never works. `typed` are the same
 # questions with a slip of the fingers in 30 % of the words, drawn at random.
 #
 # ## 2 · Look it up
 #
-# Where the model is not sure, past questions help. SQLite, a database in one file, has a search
-# engine, **FTS5**. A *tokenizer* cuts texts into *tokens*. A query names tokens, and
-# `ORDER BY rank` puts the row first that shares most and rarest ones. By default tokens are words.
-# With `tokenize='trigram'` they are all runs of three characters: *card* is `car` and `ard`.
+# Where the model is not sure, past questions help (section 4 counts how often). SQLite, a database
+# in one file, has a search engine, **FTS5**. A *tokenizer* cuts texts into *tokens*. A query names
+# tokens, and `ORDER BY rank` puts the row first that shares most and rarest ones. By default tokens
+# are words. With `tokenize='trigram'` they are all runs of three characters: *card* is `car` and
+# `ard`.
 #
 # ### Prediction 16.a: words or trigrams?
 #
@@ -121,20 +121,18 @@ def rows(db, query, most=20):
     return [row - 1 for (row,) in db.execute(sql, (query, most))]
 
 
-def hits(rankings, questions):
-    """The share of questions whose first row has the intent."""
-    return np.mean([bool(r) and past.intents[r[0]] == y
-                    for r, y in zip(rankings, questions.intents, strict=True)])
+def first_right(rankings, questions):
+    """(n,): whether the first row of each question has the intent."""
+    return np.array([bool(r) and past.intents[r[0]] == y
+                     for r, y in zip(rankings, questions.intents, strict=True)])
 
 
 stores = {kind: store(past.texts, kind) for kind in ("unicode61", "trigram")}
 found, rankings = {}, {}
 for kind, db in stores.items():
-    tokens = "trigram" if kind == "trigram" else "words"
     for when, questions in (("as written", asked), ("with typos", typed)):
-        rankings[kind, when] = [rows(db, library.match_query(text, tokens))
-                                for text in questions.texts]
-        found[kind, when] = hits(rankings[kind, when], questions)
+        rankings[kind, when] = [rows(db, q) for q in workshop.queries(questions.texts, kind)]
+        found[kind, when] = first_right(rankings[kind, when], questions).mean()
 
 # %%
 lost = {kind: found[kind, "as written"] - found[kind, "with typos"] for kind in stores}
@@ -149,8 +147,8 @@ figures.stores(found)
 # <details><summary>What you should see</summary>
 #
 # Words lose a good tenth of all questions, trigrams hardly any: a slip breaks the whole word, but
-# only three or four of its trigrams. Neither comes near the model, which has learned that *revoke*
-# means *cancel*.
+# at most four of its trigrams. On questions as written neither comes near the model, which has
+# learned that *revoke* means *cancel*.
 #
 # </details>
 #
@@ -192,17 +190,18 @@ figures.injection()
 #
 # ### Exercise 16.1: a query that survives its user · ●●○ · 12 min
 #
-# Write `safe_query(text)`: a string that is an FTS5 query for a trigram store, whatever the text.
-# `text` has at most 300 characters, and all of them count. The query must find exactly the rows
-# that share *at least one* trigram with the text. Rows are stored as `fold(row)`: words in lower
-# case with one space between, all else gone. So read the text in the same way: its trigrams are all
-# runs of three characters of `fold(text)`, spaces counted. A text without a trigram, such as `""`,
-# `"?!"` or `"ca"`, must give a query that runs and finds nothing: two double quotes, `'""'`.
+# Write `safe_query(text)`: a string that is an FTS5 query for a trigram store, whatever the text. A
+# query's time grows with its text, so `text` has at most 300 characters; all of them count. The
+# query must find exactly the rows that share *at least one* trigram with the text. Rows are stored
+# as `fold(row)`: words in lower case with one space between, all else gone. So read the text in the
+# same way: its trigrams are all runs of three characters of `fold(text)`, spaces counted. A text
+# without a trigram, such as `""`, `"?!"` or `"ca"`, must give a query that runs and finds nothing:
+# two double quotes, `'""'`.
 #
 # <details><summary>Hint</summary>
 #
-# `library.trigrams(text)`, imported as `trigrams`, gives the list of runs. What does `" OR ".join`
-# do with them? In an f-string, `f'"{run}"'` puts double quotes round a run.
+# `trigrams(text)`, imported above, gives the list of runs. What does `" OR ".join` do with them? In
+# an f-string, `f'"{run}"'` puts double quotes round a run.
 #
 # </details>
 
@@ -306,43 +305,60 @@ for (name, on), (coverage, wrong) in table.items():
 
 # %% [markdown]
 # `loose` was chosen on clean questions, where the model is always right, so it is only the lowest
-# confidence that occurred: **a model that is wrong on under 5 % answers everything, and the
-# threshold does nothing.** `strict` was chosen on typed ones. Does it keep its promise? One draw of
-# slips says little: 5 % of 200 answers are 10, give or take 6. Here are five draws.
+# confidence that occurred: **on questions like those, a model that is wrong on under 5 % answers
+# everything, and the threshold does nothing.** `strict` was chosen on typed ones. Does it keep its
+# promise? One draw of slips says little: 5 % of 200 answers are 10, give or take 6 (two standard
+# deviations). Here are five draws. Then, 200 times, one threshold is chosen on half of `asked`, one
+# on as many of `kept`, and both are used on the other half of `asked`.
 
 # %%
-draws = [asked.written([workshop.slipped(text, seed) for text in asked.texts])
-         for seed in (0, 1, 2, 4, 5)]
-risks = [outcome(read(plain.predict, draw), draw, thresholds["strict"])[1] for draw in draws]
+five = workshop.drawn(plain.predict, asked, 5)
+risks = [1 - fine[sure >= thresholds["strict"]].mean() for sure, fine in zip(*five, strict=True)]
 print("strict, wrong of those answered, five draws:", *(f"{risk:.1%}" for risk in risks))
 course.claim("16.threshold", coverage=table["loose", "clean"][0], wrong=table["loose", "typed"][1])
 course.claim("16.typed", wrong=np.mean(risks), handed=1 - table["strict", "typed"][0],
              before=1 - table["loose", "typed"][0])
-says, sure = read(plain.predict, typed)
-wrong, answered = says != typed.intents, sure >= thresholds["strict"]
-print("worst intents of those answered (right, answered):",
-      workshop.worst_intents(~wrong[answered], typed.intents[answered], names))
+half = len(asked) // 2
+split = workshop.halves(five, workshop.drawn(plain.predict, kept, 5), threshold_for, half, half)
+for name, each in split.items():
+    low, high = np.quantile(each, (0.05, 0.95))
+    print(f"chosen on {half} of {name}: {each.mean():.1%} wrong on average, "
+          f"nine times in ten {low:.1%} to {high:.1%}")
+course.claim("16.sampling", **split)
 
 # %% [markdown]
-# A threshold is a promise about questions *like those it was chosen on*. Together the draws lie
-# somewhat above 5 %; why is not measured here. (`asked` are other questions than `kept`, and the
-# lowest of many thresholds favours luck.) And the promise is one on average: see the last line.
+# A threshold is a promise about questions *like those it was chosen on*. That some draws lie well
+# above 5 % is **sampling, not a shift** from `kept` to `asked`: chosen on either, thresholds leave
+# about 5 % on average, and single ones miss by points, up or down. (With thousands of questions,
+# too: `docs/results/assistant.md`.) And the promise is one on average over intents. What is handed
+# over, the store knows better:
 
 # %%
-by_day = {"clean": (read(plain.predict, asked)[1], right), "typed": (sure, ~wrong)}
+typed_says, typed_sure = read(plain.predict, typed)
+typed_right, answered = typed_says == typed.intents, typed_sure >= thresholds["strict"]
+print("worst intents of those answered (right, answered):",
+      workshop.worst_intents(typed_right[answered], typed.intents[answered], names))
+store_right = first_right(rankings["trigram", "with typos"], typed)
+shares = {"model": typed_right[~answered].mean(), "store": store_right[~answered].mean()}
+print(f"of the {(~answered).sum()} handed over, right: "
+      "model {model:.1%}, trigram store {store:.1%}".format(**shares))
+course.claim("16.looked_up", **shares)
+
+# %%
+by_day = {"clean": (sure, right), "typed": (typed_sure, typed_right)}
 figures.curves(by_day, thresholds)
 
 # %% [markdown]
 # *The figure: the star is the loose threshold, the ring the strict one; on clean questions they
-# nearly coincide. (In the appendix you can move the threshold.)*
+# nearly coincide.*
 
 # %% [markdown]
 # ## 5 · Somebody chooses the words
 #
-# Now somebody rewrites his question so that its intent stays and the answer becomes wrong: he
-# changes at most two words, sees the probabilities, and goes on greedily (`workshop.attacked`).
-# Each word may become a **known substitute**, of which the world guarantees that the intent stays,
-# or may get one of four **chosen typos**.
+# Now somebody rewrites his question so that its intent stays and the answer becomes wrong: he sees
+# the probabilities, makes the change that hurts most, and then a second one (`workshop.attacked`).
+# There are two attacks. By **known substitutes** a word becomes another of which the world
+# guarantees that the intent stays; by **chosen typos** a word gets one of four slips.
 #
 # There are two defences. `trained` is `bank-robust`: it had ordinary adversarial training, on typos
 # and known substitutes, as in lesson 08. **Letters in front** trains nothing: a word that no past
@@ -388,7 +404,14 @@ guess.reveal("about the same (within 10 points)" if abs(apart) <= 0.1 else
 for name in systems:
     print(f"{name:18}", ", ".join(f"{way} {correct[name, way]:.1%}" for way in sets[name]))
 course.claim("16.defences", right={name: correct[name, "chosen typos"] for name in systems})
+back = workshop.read_back(spell, hard, sets["plain"]["chosen typos"])
+trains, spells = (answers[name, "chosen typos"][0] == hard.intents
+                  for name in ("trained", "letters + plain"))
+print(f"of {len(back)} words changed by typos against plain, letters read back {np.mean(back):.0%}")
+print(f"chosen typos: {(spells & ~trains).sum()} questions right by letters alone, "
+      f"{(trains & ~spells).sum()} by training alone")
 if "substitutes" in options:
+    print({word: spell.word(word) for word in ("pinched", "rebate")})
     course.claim("16.substitutes", right={name: correct[name, "substitutes"] for name in systems})
 figures.attacks(correct, {way: len(questions) for way, questions in sets["plain"].items()})
 
@@ -397,16 +420,16 @@ figures.attacks(correct, {way: len(questions) for way, questions in sets["plain"
 #
 # <details><summary>What you should see</summary>
 #
-# Chosen typos bring the plain model down. Training helps a lot. Letters in front help more, because
-# they undo what the attacker does before the model sees it; both together leave little. Two
-# substitutes hurt less, and against them letters are no use: *revoke* is a word that they know.
-# (Letters have it easy: this world has a few hundred words, and nearly all stand in the store.)
+# Chosen typos bring the plain model down. Training helps a lot. Letters in front help more here:
+# they read most of the words back. But each has questions right that the other has wrong, and both
+# together leave little. Two substitutes hurt less, and there letters can harm: one that is not in
+# the store becomes a wrong word, such as *rebate*. (Letters have it easy: this world has few words,
+# and the store holds most.)
 #
 # </details>
 #
-# With 84 questions a share under attack is good to about ten points, and an attacker with more than
-# four typos a word finds more. Now to the promise: each system gets its own threshold, chosen on
-# the kept questions with slips.
+# With 84 questions a share under attack is good to about ten points. Now to the promise: each
+# system gets its own threshold, chosen on the kept questions with slips.
 
 # %%
 broken_promise = {}
@@ -431,9 +454,9 @@ figures.curves(shown, thresholds)
 #
 # Under chosen typos the plain model's curve stays above 5 % even far to the left: it is sure and
 # wrong, so no threshold that answers more than a few questions keeps the promise. The three other
-# systems are wrong on under 5 % of the kept questions with slips. So their thresholds do nothing
-# (section 4): they answer nearly everything, and nothing stops the wrong answers under attack. See
-# `letters + plain` under substitutes: what the plain model handed over, it answers.
+# systems are wrong on under 5 % of the kept questions with slips. So their thresholds do next to
+# nothing (section 4): they answer nearly everything, and nothing stops the wrong answers under
+# attack. See `letters + plain` under substitutes: what the plain model handed over, it answers.
 #
 # </details>
 #
@@ -476,15 +499,19 @@ vote = course.exercise("16.3", vote)
 
 # %% [markdown]
 # Who decides: the nearest row, a vote of the twelve nearest *rows*, or a vote of their *sources*?
-# And what if the attacker has `k` sources, one a row? A row's score is its similarity squared, and
-# five people have answered the past questions. (`workshop.Poisoned` counts, with your `vote`.)
+# How near a row is, its **similarity**, is 2 · shared / (its trigrams + the question's), 0 to 1;
+# its score is that squared. Five people have answered the past questions. And what if the attacker
+# has more than one source, or there are more people? (`workshop.Poisoned` counts, with your
+# `vote`.)
 
 # %%
 poisoned = workshop.Poisoned(bank, vote)
 captured = poisoned.table(ks=(1, 3, 5, 10))
-many = poisoned.captured(10, "vote of sources", sources=10, people=20)
-print(f"k = 10, k sources, past questions answered by 20 people instead of 5: {many:.1%}")
-course.claim("16.poison", captured=captured, many=many)
+of = {n: poisoned.captured(10, "vote of sources", sources=n) for n in (1, 2, 3, 10)}
+by = {n: poisoned.captured(10, "vote of sources", sources=10, people=n) for n in (5, 10, 20)}
+for head, shares in (("k = 10, by so many sources:", of), ("10 sources, so many people:", by)):
+    print(head, ", ".join(f"{n}: {share:.1%}" for n, share in shares.items()))
+course.claim("16.poison", captured=captured, of=of, by=by)
 figures.poisoned(captured)
 
 # %% [markdown]
@@ -493,11 +520,11 @@ figures.poisoned(captured)
 #
 # <details><summary>What you should see</summary>
 #
-# By the nearest row the wrong answer grows with k, to about k/(k + 20) or less, its share of the
-# rows of that intent. Votes of rows help as long as the wrong rows are few. Votes of sources hold,
-# until somebody is k sources. Then they do *worse* than votes of rows: five people give the good
-# answer at most five votes, and each wrong row has one. The last line tests this: with 20 people
-# each good row has a source of its own, and the difference is gone.
+# By the nearest row the share of wrong answers grows with k, at most roughly to k/(k + 20), the
+# share of wrong rows in that intent. Votes of rows help as long as the wrong rows are few. Votes of
+# sources hold until he has a second source. With ten they do *worse* than votes of rows: five
+# people give the good answer at most five votes, and each wrong row has one. More people help (last
+# line); with 20 each good row has a source of its own, and both votes must be equal.
 #
 # </details>
 #
@@ -509,10 +536,10 @@ figures.poisoned(captured)
 # - Report wrong answers *at a coverage*, and the worst intent, not the mean accuracy.
 # - Trigrams instead of words: one word in `CREATE TABLE`, and typos lose their force.
 # - Users' text as a query is an injection. Build queries from parts that can only be data.
-# - A threshold holds for questions like those it was chosen on, and not under attack. A model that
-#   is wrong on fewer of them than you accept answers everything.
+# - A threshold holds for questions like those it was chosen on, on average, and not under attack. A
+#   model that is wrong on fewer of them than you accept answers all that are like them.
 # - Training helps against chosen typos, letters in front help more in this small world, both most.
-#   Letters do nothing against substitutes.
+#   Against substitutes letters can harm.
 # - In a store rows are free and sources are not: let sources vote, and let a second person confirm.
 #
 # ## What could go wrong
@@ -559,12 +586,12 @@ course.progress("16")
 # ### Move the threshold
 #
 # How many more questions go to a person when four wrong answers are left instead of ten? The lines
-# say it. Where something can be moved, the first of those that go to a person stand below the
-# curve, ✗ where the model would have been wrong.
+# say it. With the slider, where the page runs, the least sure of those that go to a person stand
+# below the curve, ✗ where the model would have been wrong.
 
 # %%
-figures.explore_threshold(typed.texts, [names[k] for k in says],
-                          [names[k] for k in typed.intents], sure)
+figures.explore_threshold(typed.texts, [names[k] for k in typed_says],
+                          [names[k] for k in typed.intents], typed_sure)
 
 # %% [markdown]
 # ### Quarantine
@@ -591,9 +618,9 @@ course.claim("16.quarantine", before=before + alone, after=after)
 #
 # A model is sure of what it has never seen the like of, too. To questions that are no bank's
 # business (here reviews and financial news) no answer is right. So the program takes a second look:
-# `near`, how many trigrams the question shares with the nearest past question *of the intent that
-# the model says* (`library.similarity`: 1 where all are shared). It answers only where this is as
-# high as for 98 % of the questions in `kept`.
+# `near`, the similarity (section 6) to the nearest past question *of the intent that the model
+# says*. It answers only where this is as high as for 98 % of the questions in `kept`. The price:
+# fewer of the typed questions are answered.
 
 
 # %%
@@ -608,10 +635,10 @@ strange = workshop.Questions([made.text for name in ("reviews", "news")
                               for made in world(name).sample(50, "test")], np.full(100, -1))
 passed = {}
 for name, questions in {"clean": asked, "typed": typed, "strange": strange}.items():
-    says, sure = read(plain.predict, questions)
-    like = near(questions.texts, says) >= least
-    passed[name] = {which: np.mean(sure >= t) for which, t in thresholds.items()}
-    passed[name]["loose and near"] = np.mean((sure >= thresholds["loose"]) & like)
+    told, certain = read(plain.predict, questions)
+    like = near(questions.texts, told) >= least
+    passed[name] = {which: np.mean(certain >= t) for which, t in thresholds.items()}
+    passed[name]["loose and near"] = np.mean((certain >= thresholds["loose"]) & like)
     print(f"{name:8} answered:", ", ".join(f"{k} {v:.1%}" for k, v in passed[name].items()))
 course.claim("16.strange", passed=passed)
 
@@ -620,7 +647,8 @@ course.claim("16.strange", passed=passed)
 #
 # Could one wrong row do more than in section 6, if it is *made* to be near? `workshop.crafted`
 # builds one of 40 characters word by word: always the word that brings it nearest to ten questions
-# of an intent, on average.
+# of an intent, on average. (They are from `bank.spare`, which is not in the store; `poisoned.good`
+# has the similarity of each question asked to each past one.)
 
 # %%
 by_intent = [[bank.spare.texts[i] for i in np.flatnonzero(bank.spare.intents == y)]
@@ -652,7 +680,7 @@ course.claim("16.crafted", **caught)
 # ### Vectors, and one ranking of two
 #
 # The program does without both: its store is searched by letters alone. You would add them to
-# search by meaning (`library.mean_pool`, `library.fuse`).
+# search by meaning.
 #
 # The model can look things up, too. Its last layer has a vector for each token; their mean is a
 # vector for the question (**mean pooling**), and near questions have near vectors. A batch is
@@ -754,7 +782,12 @@ for a, b, pairs in zip(letters, nearest, fused, strict=True):
     for item, score in pairs:
         by_hand = sum(1 / (60 + r.index(item) + 1) for r in (a, b) if item in r)
         far = max(far, abs(score - by_hand))
-found = {"trigrams": hits(letters, typed), "vectors": hits(nearest, typed),
-         "fused": hits([[item for item, _ in pairs] for pairs in fused], typed)}
-print("with typos:", ", ".join(f"{name} {share:.1%}" for name, share in found.items()))
-course.claim("16.fused", apart=far, found=found)
+lists = {"trigrams": letters, "vectors": nearest,
+         "fused": [[item for item, _ in pairs] for pairs in fused]}
+firsts = {name: first_right(each, typed).mean() for name, each in lists.items()}
+print("with typos:", ", ".join(f"{name} {share:.1%}" for name, share in firsts.items()))
+course.claim("16.fused", apart=far, found=firsts)
+
+# %% [markdown]
+# The two rankings err on different questions: fused, the first row is right more often here than by
+# either alone, and about as often as the model's own intent (section 5, `plain`, typed).

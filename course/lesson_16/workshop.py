@@ -1,5 +1,6 @@
-"""What lesson 16 uses and does not teach: questions and classifiers, slips of the fingers, a greedy
-attacker, a speller, a store with wrong rows, a crafted row, and a count by intent."""
+"""What lesson 16 uses and does not teach: questions and classifiers, slips of the fingers, queries,
+splits in halves, a greedy attacker, a speller, a store with wrong rows, a crafted row, and a count
+by intent."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from advlib.data import load_text
 from advlib.finetuning import finetune
 from advlib.models import Classifier, load_classifier
 from advlib.objectives import Words
-from advlib.systems.retrieval import fold, trigrams
+from advlib.systems.retrieval import fold, match_query, trigrams
 
 BANK = world("bank")
 KINDS = ("swap", "drop", "insert", "key")
@@ -133,6 +134,36 @@ def slipped(text: str, seed: int, share: float = 0.3) -> str:
     return replace(text, {i: rng.choice(options[i]) for i in drawn})
 
 
+def queries(texts: Sequence[str], tokenize: str) -> list[str]:
+    """For each text the query for a store of this `tokenize`. How it is made is exercise 16.1."""
+    kind = "trigram" if tokenize == "trigram" else "words"
+    return [match_query(text, kind) for text in texts]
+
+
+def drawn(predict: Callable, questions: Questions, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """(confidence, right), (draws, n) each: the questions with other slips each time."""
+    p = np.stack([predict([slipped(text, seed) for text in questions.texts])
+                  for seed in range(draws)])  # fmt: skip
+    return p.max(2), p.argmax(2) == questions.intents
+
+
+def halves(asked: tuple, kept: tuple, threshold_for: Callable, chosen: int, used: int,
+           most_wrong: float = 0.05, times: int = 200) -> dict[str, np.ndarray]:  # fmt: skip
+    """What share of the answers to `used` questions of `asked` is wrong, if the threshold was
+    chosen on `chosen` others of them, or on as many of `kept`; questions and slips are drawn anew
+    each time. asked, kept: (confidence, right), (draws of slips, questions) each."""
+    rng, found = np.random.default_rng(0), {"asked": [], "kept": []}
+    for _ in range(times):
+        mixed, others = (rng.permutation(sure.shape[1]) for sure, _ in (asked, kept))
+        now, then = rng.integers(len(asked[0])), rng.integers(len(kept[0]))
+        sure, right = (array[now, mixed[chosen : chosen + used]] for array in asked)
+        for name, (own, fine), at in (("asked", asked, mixed), ("kept", kept, others)):
+            at = at[:chosen]
+            answered = sure >= threshold_for(own[then, at], fine[then, at], most_wrong)
+            found[name].append(1 - right[answered].mean() if answered.any() else 0.0)
+    return {name: np.array(risks) for name, risks in found.items()}
+
+
 def attacked(predict: Callable, asked: Questions, options: Callable, changed: int = 2) -> Questions:
     """Greedy, all texts at once: of all versions with one more word changed, the one with the
     least margin of the true intent, until another intent wins or `changed` words are changed.
@@ -184,6 +215,13 @@ class Speller:
         return replace(text, {i: self.word(word.lower()) for i, word in enumerate(words(text))
                               if len(word) > 3 and fold(word) == word.lower()
                               and self.word(word.lower()) != word.lower()})  # fmt: skip
+
+
+def read_back(speller: Speller, before: Questions, after: Questions) -> list[bool]:
+    """For each word that differs: does the speller make of it the word that stood there?"""
+    return [speller.word(new.lower()) == old.lower()
+            for a, b in zip(before.texts, after.texts, strict=True)
+            for old, new in zip(words(a), words(b), strict=True) if old != new]  # fmt: skip
 
 
 def behind(speller: Speller, predict: Callable) -> Callable:
