@@ -11,7 +11,7 @@
 # - let a model say "I do not know", and see what an attack does to that;
 # - write a gate that reads an evaluation and refuses it, with a reason for each fault.
 #
-# **Time** {{TIME}} About 73 minutes for you: 36 of reading, 37 of exercises. The appendix (classes
+# **Time** {{TIME}} About 75 minutes for you: 38 of reading, 37 of exercises. The appendix (classes
 # that are rare, a person with little time) is another 10 minutes and can be left out: nothing
 # builds on it.
 #
@@ -418,13 +418,12 @@ figures.filters(let_out, wrongly)
 # *The figure: for each filter the share of texts that it lets out (three marks), and the share of
 # harmless texts that it holds (bars).*
 #
-# A list knows words and not readers: both lists fall to one typo, and the short one to other words
-# too. `near words` lets nothing out here, for its rule is the attacker's own; two small changes in
-# one word get past it (the last line). And it holds ordinary texts, for *on* is near *son*.
-# `learned` never saw a typo and still holds most mistyped texts. But it goes in part by the words
-# around, "my ...", and holds a dentist too. A test of ordinary texts alone would have hidden that.
-# `typos too` lets out far fewer: training on typos helps against typos (of the kind that it was
-# trained on; others were not tried).
+# Both lists fall to one typo, and the short one to other words too. `near words` lets nothing out
+# here, for its rule is the attacker's own; two small changes in one word get past it (the last
+# line). And it holds ordinary texts, for *on* is near *son*. `learned` never saw a typo and still
+# holds most mistyped texts. But it goes in part by the words around, "my ...", and holds a dentist
+# too. A test of ordinary texts alone would have hidden that. `typos too` lets out far fewer:
+# training on typos helps against typos (of the kind that it was trained on; others were not tried).
 #
 # None of the five is the right one. Which error costs more is a decision, and it belongs in
 # writing. And where a filter is in doubt it could ask a person. That needs a model that knows when
@@ -712,8 +711,8 @@ course.claim("14.gate", study=gate(card, study), use=refused)
 # there is an objection it ends with exit code 1, and a server that checks every release (CI) goes
 # no further. Two policies of the course and every key stand in `docs/gate.md`.
 #
-# The gate names the lowest of 15 groups. But it does not accuse: it asks whether a group's texts
-# *show* 80 %, and two texts show nothing. More texts are the cure.
+# The gate names the lowest of 15 groups, but it asks whether a group's texts *show* 80 %, and two
+# texts show nothing. More texts are the cure.
 #
 # ### The attack on the last gate
 #
