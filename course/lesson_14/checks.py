@@ -580,9 +580,9 @@ def check_objections(answer) -> None:
 
 def _breaks(error: Exception) -> str:
     """What makes a gate raise."""
-    if "strip" in str(error):
-        return ("only a text has `strip`: ask isinstance(value, str) first, or write "
-                "str(value).strip()")  # fmt: skip
+    if "strip" in str(error) and "NoneType" not in str(error):
+        return ("only a text has `strip`: once None is ruled out, ask isinstance(value, str), or "
+                "write str(value).strip()")  # fmt: skip
     return ("a field that is missing, None, a text or a list where a number belongs must become an "
             "objection, never an error")  # fmt: skip
 

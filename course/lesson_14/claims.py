@@ -49,7 +49,7 @@ CLAIMS = {
     ),
     "14.same": Claim(
         "Your loss and the library's are the same number, on eight texts.",
-        lambda own, library: abs(own - library) < 1e-4,
+        lambda own, library: abs(own - library) < 1e-4 * (1 + library),
     ),
     "14.cures": Claim(
         "Blindness, augmentation and the penalty all make the answers nearly independent of the "
