@@ -74,7 +74,7 @@ def rows_of(case: tuple[str, int], objectives: dict, test: list, options) -> lis
         for seed in range(options.seeds):
             texts = training_texts(name, options.texts, seed)
             data = workshop.dataset([r.text for r in texts], [r.label for r in texts])
-            victim = workshop.half_read(0.4)
+            victim = workshop.beginner(0.4)
             workshop.train(victim, data, objective, longer * options.epochs, seed=seed)
             runs.append(gaps(victim, test))
             print(name, longer, how, seed, {k: round(float(v), 1) for k, v in runs[-1].items()},

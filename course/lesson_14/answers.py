@@ -69,6 +69,20 @@ def group_shuffled(right, groups, draws, rng):
     return worst, shares[worst], seen, hits / draws
 
 
+def group_worlds(shares):
+    """Answers to 14.1 with another way from counts and sizes to (gaps of the worlds)."""
+
+    def answer(right, groups, draws, rng):
+        names = np.unique(groups)
+        sizes = np.array([(groups == name).sum() for name in names])
+        seen = np.array([right[groups == name].mean() for name in names])
+        counts = rng.binomial(sizes, right.mean(), size=(draws, len(sizes)))
+        return (str(names[seen.argmin()]), seen.min(), np.ptp(seen),
+                (shares(counts, sizes) >= np.ptp(seen)).mean())  # fmt: skip
+
+    return answer
+
+
 # ---------------------------------------------------------------- 14.2
 
 
@@ -97,6 +111,15 @@ def pair_plain_calls(model, batch, other, lam):
     keep = ("input_ids", "attention_mask")
     z, moved = (model(**{k: b[k] for k in keep}).logits for b in (batch, other))
     return nll_loss(z.log_softmax(1), batch["labels"]) + lam * (z - moved).abs().sum() / len(z)
+
+
+def pair_two_losses(weight):
+    def answer(model, batch, other, lam):
+        z, moved = perturbed_logits(model, batch, None), perturbed_logits(model, other, None)
+        losses = [cross_entropy(logits, batch["labels"]) for logits in (z, moved)]
+        return weight * sum(losses) + lam * (z - moved).abs().sum(1).mean()
+
+    return answer
 
 
 def pair_backward(model, batch, other, lam):
@@ -142,6 +165,23 @@ def threshold_place(place, descending=False):
     return answer
 
 
+def threshold_at(index, enough=lambda k, n: k <= n, hair=1e-9):
+    """Answers to 14.3 that take another index, or think otherwise of where there is none."""
+
+    def answer(scores, alpha):
+        n = len(scores)
+        k = math.ceil((n + 1) * (1 - alpha) - hair)
+        return np.sort(scores)[index(k, n)] if enough(k, n) else math.inf
+
+    return answer
+
+
+def threshold_by_quantile(scores, alpha, guard=True, **how):
+    n = len(scores)
+    k = math.ceil((n + 1) * (1 - alpha) - 1e-9)
+    return math.inf if guard and k > n else float(np.quantile(scores, k / n, **how))
+
+
 def threshold_in_place(scores, alpha):
     scores.sort()
     return threshold_by_partition(scores, alpha)
@@ -181,6 +221,16 @@ def curve_one_by_one(confidence, right):
     order = np.argsort(-confidence, kind="stable")
     n = np.arange(1, len(order) + 1)
     return n / len(order), np.cumsum(~right[order]) / n
+
+
+def curve_of(kept):
+    def answer(confidence, right):
+        levels = np.unique(confidence)[::-1]
+        return tuple(np.array(x) for x in zip(*[
+            (kept(confidence, x).mean(), 1 - right[kept(confidence, x)].mean()) for x in levels],
+            strict=True))  # fmt: skip
+
+    return answer
 
 
 def curve_in_place(confidence, right):
@@ -251,6 +301,25 @@ def gate_by_try(card, policy):
     return said
 
 
+def gate_first_of_each(card, policy):
+    nothing = {"required": [], "at_least": {}, "at_most": {}}
+    return sum((gate_with(most=1)(card, nothing | {part: policy[part]}) for part in nothing), [])
+
+
+def gate_strips_all(card, policy):
+    rest = gate_with(empty=lambda card, name: False)(card, policy)
+    blank = [name for name in policy["required"]
+             if card.get(name) is None or not card[name].strip()]  # fmt: skip
+    return [f"{name}: empty" for name in blank] + rest
+
+
+def read_number(value):
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def gate_careless(card, policy):
     said = [f"{name}: empty" for name in policy["required"] if not card.get(name, "").strip()]
     return said + [f"{n}: low" for n, x in policy["at_least"].items() if card[n] < x]
@@ -266,10 +335,13 @@ RIGHT = [
     ("14.1", group_with()), ("14.1", group_by_loop),
     ("14.1", group_with(count=lambda gaps, seen: (1 + (gaps >= seen - 1e-12).sum())
                         / (1 + len(gaps)))),
+    ("14.1", group_worlds(lambda counts, n: np.ptp(counts / n, axis=1))),
     ("14.2", pair_with()), ("14.2", pair_by_text), ("14.2", pair_plain_calls),
     ("14.3", threshold_by_partition), ("14.3", threshold_with_infinity),
-    ("14.3", threshold_by_counting),
+    ("14.3", threshold_by_counting), ("14.3", threshold_at(lambda k, n: k - 1)),
+    ("14.3", lambda s, a: threshold_by_quantile(s, a, method="inverted_cdf")),
     ("14.4", curve_by_level), ("14.4", curve_as_lists), ("14.4", curve_by_sorting),
+    ("14.4", curve_of(lambda c, x: c >= x)),
     ("14.5", gate_with()), ("14.5", gate_by_try), ("14.5", gate_with(form="{}:no")),
 ]  # fmt: skip
 
@@ -291,6 +363,9 @@ WRONG = [
     ("14.1", group_with(sizes=lambda n: [round(sum(n) / len(n))] * len(n)), "one size"),
     ("14.1", group_with(draw=np.random.binomial), "global generator"),
     ("14.1", group_in_place, "changes an array"),
+    ("14.1", group_worlds(lambda counts, n: np.ptp(counts, axis=1)), "divide by `sizes`"),
+    ("14.1", group_worlds(lambda counts, n: np.ptp(counts / n, axis=0)), "along axis 1"),
+    ("14.1", group_worlds(lambda counts, n: np.ptp(counts / n)), "along axis 1"),
     ("14.1", group_with(name=lambda name: 3), "should be the name"),
     ("14.1", lambda right, groups, draws, rng: group_by_loop(right, groups, draws, rng)[:3],
      "four things"),
@@ -305,6 +380,9 @@ WRONG = [
     ("14.2", pair_with(total=lambda loss, term, lam: lam * term), "cross-entropy .* is missing"),
     ("14.2", pair_with(first=lambda z: z.softmax(1), second=lambda z: z.softmax(1)),
      "probabilities"),
+    ("14.2", pair_with(term=lambda a, b: (a - b).sum(1).abs().mean()), "before `abs`"),
+    ("14.2", pair_two_losses(1), "that is augmentation"),
+    ("14.2", pair_two_losses(0.5), "mean of two cross-entropies"),
     ("14.2", pair_with(second=lambda z: z.detach()), "held constant"),
     ("14.2", pair_with(first=lambda z: z.detach()), "held constant"),
     ("14.2", lambda *given: pair_by_text(*given).detach(), "no graph"),
@@ -315,13 +393,22 @@ WRONG = [
     ("14.2", pair_pop, "takes 'labels' out"),
     ("14.3", lambda s, a: float(np.quantile(s, 1 - a)), "plain quantile"),
     ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * (1 - a) - 1e-9) + 1),
-     "is not as expected"),
+     "infinite where there is a k-th|index k − 1"),
     ("14.3", threshold_place(lambda n, a: math.ceil(n * (1 - a) - 1e-9)), "n in place of"),
+    ("14.3", threshold_place(lambda n, a: math.floor((n + 1) * (1 - a) + 1e-9)), "rounded down"),
+    ("14.3", threshold_at(lambda k, n: k - 1, enough=lambda k, n: k < n),
+     "(?s)infinite where there is a k-th smallest score.*only k > n has none"),
+    ("14.3", threshold_at(lambda k, n: k), "index k − 1"),
+    ("14.3", threshold_at(lambda k, n: k, enough=lambda k, n: k < n), "index k − 1"),
+    ("14.3", threshold_at(lambda k, n: k - 1, hair=0), "without the 1e-9"),
+    ("14.3", lambda s, a: threshold_by_quantile(s, a, method="higher"), "above the k-th smallest"),
+    ("14.3", lambda s, a: threshold_by_quantile(s, a, guard=False, method="inverted_cdf"),
+     "from 0 to 1"),
     ("14.3", lambda s, a: np.sort(s)[math.ceil((len(s) + 1) * (1 - a) - 1e-9)],
      "one place too high|index k − 1"),
-    ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * a - 1e-9)), "not as expected"),
+    ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * a - 1e-9)), "alpha in place"),
     ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * (1 - a) - 1e-9), descending=True),
-     "not as expected"),
+     "from the largest"),
     ("14.3", threshold_clipped, "infinite"),
     ("14.3", threshold_in_place, "changes an array"),
     ("14.3", lambda s, a: np.sort(s), "should be a number"),
@@ -333,7 +420,9 @@ WRONG = [
     ("14.4", lambda c, r: (curve_by_level(c, r)[0] * len(c), curve_by_level(c, r)[1]),
      "number of texts"),
     ("14.4", curve_ascending, "least sure"),
-    ("14.4", curve_with(lambda c, r: (r, c)), "not as expected"),
+    ("14.4", curve_with(lambda c, r: (r, c)), "exchanged"),
+    ("14.4", curve_of(lambda c, x: c == x), "of this one confidence"),
+    ("14.4", curve_of(lambda c, x: c <= x), "the least sure texts"),
     ("14.4", curve_with(lambda c, r: c), "two things"),
     ("14.4", curve_in_place, "changes an array"),
     ("14.4", lambda c, r: None, "None"),
@@ -348,10 +437,22 @@ WRONG = [
                        high=lambda card, name, limit: not number(card.get(name))
                        or card[name] >= limit), "equals its limit"),
     ("14.5", gate_with(empty=lambda card, name: card.get(name) is None), "empty text"),
+    ("14.5", gate_first_of_each, "first fault of each part"),
+    ("14.5", gate_with(empty=lambda card, name: card.get(name) in (None, "")), "text of spaces"),
     ("14.5", gate_with(empty=lambda card, name: not card.get(name)), "not as expected"),
+    ("14.5", gate_with(empty=lambda card, name: not card.get(name)
+                       or not str(card[name]).strip()), "objects to 0"),
+    ("14.5", gate_strips_all, "only a text has `strip`"),
+    ("14.5", gate_with(low=lambda card, name, limit: not read_number(card.get(name)) >= limit,
+                       high=lambda card, name, limit: not read_number(card.get(name)) <= limit),
+     "reads like a number"),
+    ("14.5", gate_with(low=lambda card, name, limit: not isinstance(card.get(name), list)
+                       and (not number(card.get(name)) or card[name] < limit),
+                       high=lambda card, name, limit: not isinstance(card.get(name), list)
+                       and (not number(card.get(name)) or card[name] > limit)), "a list in the"),
     ("14.5", gate_with(high=lambda card, name, limit: False), "at_most"),
     ("14.5", gate_with(form="objection to {}"), "begins with the name"),
-    ("14.5", gate_careless, "the gate itself breaks"),
+    ("14.5", gate_careless, "(?s)the gate itself breaks.*must become an objection"),
     ("14.5", gate_pops, "takes .n. out"),
     ("14.5", lambda card, policy: not gate_by_try(card, policy), "should be a list"),
 ]  # fmt: skip

@@ -160,6 +160,9 @@ def _one_world(answer, right, groups, draws: int = 3000) -> None:
     slack = 4.5 * math.sqrt(0.25 / draws + 0.25 / worlds) if 0.02 < share < 0.98 else 0.03
     if strict - slack <= p <= share + slack:
         return
+    if p == 1 and share < 0.5:
+        raise Wrong("p is 1 here, as if every world had a gap at least as large", given=given,
+                    yours=p, expected=float(share), likely=_one_everywhere(answer))  # fmt: skip
     likely = {"this is the share of smaller gaps: p counts those at least as large": 1 - share}
     for kind, why in {"own rates": "each group keeps its own accuracy here, so the groups differ; "
                       "chance alone means one accuracy for all, that of all texts",
@@ -167,7 +170,8 @@ def _one_world(answer, right, groups, draws: int = 3000) -> None:
                       "mean of rates": "this is the mean of the groups' accuracies; take the share "
                       "of all texts, in which a large group counts for more",
                       "shuffled": "the right answers are shuffled among the texts here, so their "
-                      "number is the same in every world; each text is right by chance, on its own",
+                      "number is the same in every world (a good null too, the library's); here "
+                      "each text is right by chance, on its own",
                       "one half": "the texts are right with probability 1/2 here; take the "
                       "accuracy of all texts"}.items():  # fmt: skip
         likely[why] = (_null(counts, worlds, kind) >= seen - 1e-9).mean()
@@ -177,13 +181,26 @@ def _one_world(answer, right, groups, draws: int = 3000) -> None:
                 expected=float(share), likely=fits[0] if len(fits) == 1 else None)  # fmt: skip
 
 
+def _one_everywhere(answer) -> str:
+    """Why p is 1 for groups that differ: two groups of one text each tell two reasons apart, for
+    there a number of right texts is the accuracy."""
+    one_of_two = np.array([True, False]), np.array(["a", "b"])
+    p = answer(*one_of_two, 2000, np.random.default_rng(seeded(8)))[3]
+    if 0.4 < p < 0.6:
+        return ("binomial gives counts, so these gaps are in texts; divide by `sizes`, which makes "
+                "accuracies of them")  # fmt: skip
+    return ("the gap is within one world: a row of `worlds` is a world, so the largest and the "
+            "smallest are taken along axis 1")  # fmt: skip
+
+
 # ---------------------------------------------------------------- 14.2
 
 
 def _plain_paired(model, batch, other, lam, *, distance="sum", over="mean", detach=False,
-                  weigh="term", both=False, squash=False) -> Tensor:  # fmt: skip
+                  weigh="term", both=0, squash=False) -> Tensor:  # fmt: skip
     """Text by text; the keywords are its mistakes."""
     z, moved = perturbed_logits(model, batch, None), perturbed_logits(model, other, None)
+    moved_logits = moved
     if squash:
         z_, moved = z.softmax(1), moved.softmax(1)
     else:
@@ -192,12 +209,14 @@ def _plain_paired(model, batch, other, lam, *, distance="sum", over="mean", deta
     for i, y in enumerate(batch["labels"].tolist()):
         loss = loss + torch.logsumexp(z[i], 0) - z[i, y]
         apart = [z_[i, k] - moved[i, k] for k in range(z.shape[1])]
-        terms.append(sum(a.abs() if distance in ("sum", "mean") else a**2 for a in apart))
+        if distance == "signed":
+            apart = [sum(apart)]
+        terms.append(sum(a.abs() if distance in ("sum", "mean", "signed") else a**2 for a in apart))
         if distance == "norm":
             terms[-1] = terms[-1].sqrt()
     loss, term, n = loss / len(z), sum(terms), len(terms)
     if both:
-        loss = loss + cross_entropy(perturbed_logits(model, other, None), batch["labels"])
+        loss = both * (loss + cross_entropy(moved_logits, batch["labels"]))
     if over == "mean":
         term = term / n
     if distance == "mean":
@@ -217,7 +236,11 @@ _PAIRED_MISTAKES = {
     "the cross-entropy of the batch is missing": dict(weigh="alone"),
     "the term has the wrong sign: this would pull the logits apart": dict(weigh="minus"),
     "the cross-entropy of the counterfactual texts is in it too: that is augmentation":
-        dict(both=True),
+        dict(both=1),
+    "this is the mean of two cross-entropies: that of the counterfactual texts does not belong in":
+        dict(both=0.5),
+    "the differences are added up before `abs`, so those of opposite signs cancel: first `abs`, "
+    "then the sum over the classes": dict(distance="signed"),
     "these are probabilities: the term compares logits": dict(squash=True),
 }  # fmt: skip
 
@@ -317,8 +340,13 @@ def _place(n: int, alpha: float) -> int:
 
 
 def _pick(k) -> object:
-    """An answer that takes the k(n, alpha)-th smallest score, as far as there is one."""
-    return lambda s, a: np.sort(s)[min(max(k(len(s), a), 1), len(s)) - 1]
+    """An answer that takes the k(n, alpha)-th smallest score, and infinity above the largest."""
+
+    def answer(scores, alpha):
+        place = max(k(len(scores), alpha), 1)
+        return np.sort(scores)[place - 1] if place <= len(scores) else math.inf
+
+    return answer
 
 
 _THRESHOLD_MISTAKES = {
@@ -326,13 +354,21 @@ _THRESHOLD_MISTAKES = {
         s, 1 - a),
     "one place too high: the k-th smallest of a sorted array is the one at index k − 1":
         _pick(lambda n, a: _place(n, a) + 1),
+    "np.quantile(…, k / n, method=\"higher\") takes the score above the k-th smallest; that one is "
+    "np.sort(scores)[k - 1]": lambda s, a: np.sort(s)[min(_place(len(s), a), len(s) - 1)],
     "one place too low: n in place of n + 1, or rounded down":
         _pick(lambda n, a: math.ceil(n * (1 - a) - 1e-9)),
+    "without the 1e-9 a product that is a hair above a whole number is rounded up to the next":
+        _pick(lambda n, a: math.ceil((n + 1) * (1 - a))),
     "alpha in place of 1 − alpha": _pick(lambda n, a: _place(n, 1 - a)),
     "sorted from the largest: the k-th smallest is asked for":
-        lambda s, a: np.sort(s)[::-1][min(_place(len(s), a), len(s)) - 1],
+        lambda s, a: np.sort(s)[::-1][_place(len(s), a) - 1],
+    "where k = n there is a k-th smallest score, the largest: only k > n has none":
+        lambda s, a: np.sort(s)[_place(len(s), a) - 1] if _place(len(s), a) < len(s) else math.inf,
+}
+_BEYOND_MISTAKES = {
     "the largest score where n is too small: then no score will do, and the threshold is infinite":
-        _pick(_place),
+        lambda s, a: np.max(s),
 }  # fmt: skip
 
 
@@ -341,8 +377,9 @@ def check_conformal_threshold(answer) -> None:
     rng = np.random.default_rng(seeded(1430))
     problems = [dict(scores=rng.random(n), alpha=a)
                 for n, a in ((25, 0.1), (200, 0.1), (37, 0.25), (12, 0.3), (5, 0.5), (63, 0.02),
-                             (9, 0.05), (1, 0.1))]  # fmt: skip
+                             (9, 0.7))]  # fmt: skip
     problems += [dict(scores=np.repeat([0.5, 0.1, 0.9], 7), alpha=0.4)]
+    beyond = [dict(scores=rng.random(n), alpha=a) for n, a in ((9, 0.05), (1, 0.1))]  # k > n
 
     def run(scores, alpha):
         n = len(scores)
@@ -353,12 +390,20 @@ def check_conformal_threshold(answer) -> None:
                         given={"n": n, "alpha": alpha, "k": _place(n, alpha)},
                         likely="the k-th smallest of a sorted array is the one at index k − 1, and "
                         "where k > n there is none") from None  # fmt: skip
+        except ValueError as error:
+            raise Wrong(f"ValueError: {error}",
+                        given={"n": n, "alpha": alpha, "k": _place(n, alpha)},
+                        likely="np.quantile takes shares from 0 to 1, and where k > n there is no "
+                        "score to take") from None  # fmt: skip
 
     try:
-        specified(run, problems, _plain_threshold, making(_THRESHOLD_MISTAKES),
-                  what="the threshold", tell=lambda p: {"n": len(p["scores"]), "alpha": p["alpha"],
-                  "k": _place(len(p["scores"]), p["alpha"])})  # fmt: skip
+        for part, mistakes in ((problems, _THRESHOLD_MISTAKES), (beyond, _BEYOND_MISTAKES)):
+            specified(run, part, _plain_threshold, making(mistakes), what="the threshold",
+                      tell=lambda p: {"n": len(p["scores"]), "alpha": p["alpha"],
+                                      "k": _place(len(p["scores"]), p["alpha"])})  # fmt: skip
     except Wrong as wrong:
+        if isinstance(wrong.yours, float) and math.isinf(wrong.yours):
+            wrong.problem = "the threshold is infinite where there is a k-th smallest score"
         wrong.problem += _coverage(run)
         raise
     said = _coverage(run)
@@ -384,13 +429,15 @@ def _coverage(run, n: int = 19, alpha: float = 0.2, splits: int = 1000) -> str:
 
 
 def _plain_curve(confidence, right, *, of="kept", wrong=True, up=False, joined=True,
-                 strict=False, turned=False, counts=False) -> dict[str, np.ndarray]:  # fmt: skip
+                 strict=False, turned=False, counts=False, only=None,
+                 swapped=False) -> dict[str, np.ndarray]:  # fmt: skip
     """Every threshold tried, one after the other; the keywords are its mistakes."""
     levels = sorted(set(confidence.tolist()) if joined else confidence.tolist(), reverse=not up)
     coverage, risk = [], []
     for k, level in enumerate(levels, 1):
         if joined:
-            kept = [c > level if strict else c <= level if up else c >= level
+            kept = [c == level if only == "equal" else c > level if strict
+                    else c <= level if up or only == "below" else c >= level
                     for c in confidence.tolist()]  # fmt: skip
         else:
             first = np.argsort(-confidence, kind="stable")[:k]
@@ -402,6 +449,8 @@ def _plain_curve(confidence, right, *, of="kept", wrong=True, up=False, joined=T
         coverage, risk = coverage[::-1], risk[::-1]
     if counts:
         coverage = [share * len(right) for share in coverage]
+    if swapped:
+        coverage, risk = risk, coverage
     return {"coverage": np.array(coverage), "risk": np.array(risk)}
 
 
@@ -415,6 +464,11 @@ _CURVE_MISTAKES = {
     "the points are in ascending order: the highest confidence comes first": dict(turned=True),
     "coverage is a number of texts here: divide by all texts": dict(counts=True),
     "`>` leaves the texts at the threshold out: `>=` answers them": dict(strict=True),
+    "`==` keeps the texts of this one confidence: those above it are answered too, `>=`":
+        dict(only="equal"),
+    "`<=` keeps the least sure texts: those of this confidence or more are answered, `>=`":
+        dict(only="below"),
+    "the two results are exchanged: first coverage, then risk": dict(swapped=True),
 }  # fmt: skip
 
 
@@ -445,40 +499,57 @@ def check_risk_coverage(answer) -> None:
 
 
 def _plain_objections(card, policy, *, nan="said", missing="said", equal="passes", blank="said",
-                      first=False, text="said", order=1, parts=3) -> list[str]:  # fmt: skip
+                      first=False, text="said", parts=3, other="said") -> list[str]:  # fmt: skip
     """The fields that break a rule, rule by rule; the keywords are mistakes of a gate."""
 
     def empty(name) -> bool:
         value = card.get(name)
+        if blank == "not value" and not value:
+            return True
         said = value is None or isinstance(value, str) and not value.strip()
-        return said if blank == "said" else name not in card or value is None
+        if blank == "not stripped":
+            return value is None or isinstance(value, str) and not value
+        return value is None if blank == "passes" else said
 
     def outside(name, limit, sign) -> bool:
         value = card.get(name)
         if value is None:
             return missing == "said"
         if isinstance(value, str):
-            return text == "said"
+            if text == "read" and value.replace(".", "", 1).isdigit():
+                return sign * float(value) < sign * limit
+            return text != "passes"
+        if isinstance(value, list):
+            return other == "said"
         if math.isnan(value):
             return nan == "said"
         return sign * value < sign * limit or (equal != "passes" and value == limit)
 
-    found = [name for name in policy["required"] if empty(name)]
-    if parts > 1:
-        found += [name for name, limit in policy["at_least"].items() if outside(name, limit, 1)]
-    if parts > 2:
-        found += [name for name, limit in policy["at_most"].items() if outside(name, limit, -1)]
-    return found[:1] if first else found[::order]
+    each = [[name for name in policy["required"] if empty(name)]]
+    for rule, sign in (("at_least", 1), ("at_most", -1)):
+        each.append([name for name, limit in policy[rule].items() if outside(name, limit, sign)])
+    if first == "of each":
+        each = [found[:1] for found in each]
+    found = sum(each[:parts], [])
+    return found[:1] if first is True else found
 
 
 _GATE_MISTAKES = {
     "it stops at the first fault: whoever has to mend a card wants to hear all": dict(first=True),
+    "it stops at the first fault of each part: whoever has to mend a card wants to hear all":
+        dict(first="of each"),
     "nan passes: `nan < 0.9` is False, so ask whether the value is >= the limit, and refuse where "
     "it is not": dict(nan="passes"),
     "a number that is missing passes: what was not measured is no pass": dict(missing="passes"),
     "a value that equals its limit is refused; it passes": dict(equal="refused"),
     "an empty text, or one of spaces, counts as said": dict(blank="passes"),
+    "a text of spaces counts as said: `strip()` it first": dict(blank="not stripped"),
+    "`not value` objects to 0 and to an empty list, too: they are no text of spaces, and count as "
+    "filled in": dict(blank="not value"),
     "a text in the place of a number passes": dict(text="passes"),
+    "a text that reads like a number passes: what is no number breaks the rule":
+        dict(text="read"),
+    "a list in the place of a number passes": dict(other="passes"),
     "`at_most` is not looked at": dict(parts=2),
     "only `required` is looked at": dict(parts=1),
 }  # fmt: skip
@@ -490,8 +561,7 @@ def check_objections(answer) -> None:
             said = call(answer, card=card, policy=policy)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise Wrong(f"the gate itself breaks: {type(error).__name__}: {error}",
-                        given={"card": card}, likely="a field that is missing, None or a text "
-                        "where a number belongs must become an objection, never an error") from None
+                        given={"card": card}, likely=_breaks(error)) from None
         expect(isinstance(said, list), "the result should be a list, empty where nothing is wrong",
                yours=show(said), given={"card": card})  # fmt: skip
         for sentence in said:
@@ -500,12 +570,21 @@ def check_objections(answer) -> None:
                    "of its field and a colon, and says what is wrong", yours=show(sentence),
                    expected=f"{next(iter(_plain_objections(card, policy)), 'accuracy')}: what the "
                    "card has there, and what the policy asks for")  # fmt: skip
-        return "; ".join(sentence.partition(":")[0] for sentence in said) or "none"
+        return "; ".join(sentence.partition(":")[0] for sentence in said) or "(no objection)"
 
     def spec(card, policy, **how):
-        return "; ".join(_plain_objections(card, policy, **how)) or "none"
+        return "; ".join(_plain_objections(card, policy, **how)) or "(no objection)"
 
     specified(run, _cards(), spec, _GATE_MISTAKES, what="what is objected to")
+
+
+def _breaks(error: Exception) -> str:
+    """What makes a gate raise."""
+    if "strip" in str(error) and "NoneType" not in str(error):
+        return ("only a text has `strip`: once None is ruled out, ask isinstance(value, str), or "
+                "write str(value).strip()")  # fmt: skip
+    return ("a field that is missing, None, a text or a list where a number belongs must become an "
+            "objection, never an error")  # fmt: skip
 
 
 _FIELDS = ("threat model", "limits", "contact", "accuracy", "worst group", "n", "gap", "flips")
@@ -525,7 +604,8 @@ def _cards() -> list[dict]:
         {"contact": None, "accuracy": 0.89, "gap": 0.21}, {"worst group": math.nan},
         {"flips": math.nan, "limits": ""}, {"accuracy": "0.95", "threat model": "", "n": 3},
         {"gap": None, "n": None}, {"accuracy": 0.0, "gap": 0.0, "extra": "more"},
-        {"gap": "small"},
+        {"gap": "small"}, {"limits": 0, "contact": 5}, {"limits": ["English"], "contact": []},
+        {"accuracy": [0.95], "flips": []},
     ]  # fmt: skip
     cards = [_GOOD | fault for fault in faults]
     cards += [{k: v for k, v in _GOOD.items() if k not in gone}
@@ -581,7 +661,8 @@ def objections(card, policy):
     """A sentence for each rule of the policy that the card breaks; none: it passes."""
     said = []
     for name in policy["required"]:
-        if not str(card.get(name) or "").strip():
+        value = card.get(name)
+        if value is None or not str(value).strip():
             said.append(f"{name}: the card does not say it")
     for rule, sign in (("at_least", 1), ("at_most", -1)):
         for name, limit in policy[rule].items():

@@ -3,12 +3,14 @@
 from course.claims import Claim
 
 
-def gap_by_kind(by_kind):
-    """Whether the gap is there under attack alone, no luck, and smaller in the trained model."""
+def gap_by_kind(by_kind, ratio):
+    """Whether the gap is there under attack alone, no luck, and in the trained model smaller in
+    points and larger as a ratio of errors."""
     clean, attacked = by_kind["plain", "clean"], by_kind["plain", "FGM"]
     return (
         clean[0] < 0.15 and attacked[0] > 0.2 and attacked[1] < 0.01
         and by_kind["trained", "FGM"][0] < attacked[0] - 0.1
+        and by_kind["trained", "FGM"][1] < 0.01 and ratio["trained"] > ratio["plain"] > 1
     )  # fmt: skip
 
 
@@ -29,35 +31,42 @@ def two_errors(let_out, wrongly):
 CLAIMS = {
     "14.luck": Claim(
         "Fifteen groups of 40 texts that do not differ show a gap of more than 18 points in the "
-        "middle world, and neither model's gap between domains is one that chance makes rarely.",
+        "middle world. Gaps as large as the two that were seen between domains come by chance in "
+        "more than 2 % of worlds.",
         lambda luck, p: 18 < luck < 32 and min(p.values()) > 0.02,
     ),
     "14.kinds": Claim(
         "Without attack the kinds of text differ by a few points; under FGM the standard model "
-        "loses the conceded ones, by far more than chance, and in the trained model the gap is "
-        "smaller.",
+        "loses the conceded ones, by far more than chance. In the trained model the gap is smaller "
+        "in points, still no luck, and larger as a ratio of errors.",
         gap_by_kind,
     ),
     "14.planted": Claim(
-        "The model that nobody cured goes by the month too: it is right clearly more often where "
+        "The model that nobody cured goes by the month: it is right clearly more often where "
         "the month agrees with the label than where it misleads. The standard model does not.",
         lambda agrees, against, flips, honest: agrees > against + 0.08 and flips > 0.08
         and honest < 0.02,
     ),
+    "14.same": Claim(
+        "Your loss and the library's are the same number, on eight texts.",
+        lambda own, library: abs(own - library) < 1e-4 * (1 + library),
+    ),
     "14.cures": Claim(
         "Blindness, augmentation and the penalty all make the answers nearly independent of the "
-        "month, better where it misleads, and on average at most 6 points worse.",
+        "month. They win more where it misleads than they lose where it agrees.",
         lambda table: all(
             row["flips"] < min(0.08, table["as it is"]["flips"] / 2)
             and row["against"] > table["as it is"]["against"]
             and row["agrees"] + row["against"] > sum(
-                table["as it is"][k] for k in ("agrees", "against")) - 0.12
+                table["as it is"][k] for k in ("agrees", "against"))
             for name, row in table.items() if name != "as it is"),
     ),
     "14.correlate": Claim(
         "The model that cannot see the month goes by the season: it is right more often where that "
-        "agrees than without one, and less often where it misleads.",
-        lambda season: season["agrees"] - 0.1 > season["none"] > season["misleads"] + 0.1,
+        "agrees than without one, and less often where it misleads. Without one it does about as "
+        "well as a coin.",
+        lambda season: season["agrees"] - 0.1 > season["none"] > season["misleads"] + 0.1
+        and abs(season["none"] - 0.5) < 0.1,
     ),
     "14.filter": Claim(
         "Every filter fails in a way of its own: the lists at the first typo, the short one at "
@@ -87,10 +96,13 @@ CLAIMS = {
     ),
     "14.back": Claim(
         "Trained on what the person decided too, the model reads more of the other attacked texts "
-        "than before, and than with ordinary texts alone. It stays about as good without attack.",
-        lambda back: back["with the decisions"] > back["before"] + 0.02
-        and back["with the decisions"] > back["ordinary texts alone"] + 0.03
-        and back["clean"] > 0.9,
+        "than before, and in each order more than after as many steps on ordinary texts alone. It "
+        "stays about as good without attack.",
+        lambda back, clean: min(back["with the decisions"]) > back["before"][0] + 0.02
+        and all(a > b for a, b in zip(back["with the decisions"], back["ordinary texts alone"],
+                                      strict=True))
+        and sum(back["with the decisions"]) > sum(back["ordinary texts alone"]) + 0.1
+        and min(clean["with the decisions"]) > clean["before"][0] - 0.03,
     ),
     "14.gate": Claim(
         "The card passes the policy for study, and the policy for use refuses it with at least "

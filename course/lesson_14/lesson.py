@@ -11,7 +11,7 @@
 # - let a model say "I do not know", and see what an attack does to that;
 # - write a gate that reads an evaluation and refuses it, with a reason for each fault.
 #
-# **Time** {{TIME}} About 73 minutes for you: 36 of reading, 37 of exercises. The appendix (classes
+# **Time** {{TIME}} About 75 minutes for you: 38 of reading, 37 of exercises. The appendix (classes
 # that are rare, a person with little time) is another 10 minutes and can be left out: nothing
 # builds on it.
 #
@@ -27,8 +27,9 @@ profile = course.setup()
 # ## 1 · A gate is code that says no
 #
 # Good intentions stop nothing. A **gate** is a piece of code with a number in it. It runs every
-# time, and now and then it says no. This lesson builds five gates and attacks each. All its texts
-# are harmless reviews, those that the gates hold back too.
+# time, and now and then it says no. This lesson builds five and shows where each fails. The first
+# two measure a model; it is the fifth that refuses by such numbers. All texts are harmless reviews,
+# those that the gates hold back too.
 
 # %%
 import copy
@@ -45,8 +46,8 @@ from course.lesson_14 import figures, workshop
 figures.gates()
 
 # %% [markdown]
-# *The figure: from the training of a model to its release, five gates, and below each what it
-# refuses. The numbers are the sections.*
+# *The figure: from the training of a model to its release, five gates, and below each what it is
+# against. The numbers are the sections.*
 #
 # ## 2 · Gate one: is a group treated worse?
 #
@@ -68,34 +69,35 @@ right = {name: logits.argmax(1) == labels for name, logits in clean_logits.items
 robust = {name: logits.argmax(1) == labels for name, logits in fgm_logits.items()}
 for name in victims:
     print(f"{name:8} clean {right[name].mean():.1%}, under FGM {robust[name].mean():.1%}: "
-          + workshop.extremes(robust[name], domains))
+          + workshop.lowest(robust[name], domains))
 
 # %% [markdown]
-# Look at `plain`: reviews of one domain are misread far more often than reviews of another. A
-# headline? First ask what the same line would say if the domain did not matter *at all*.
+# Look at `plain`: reviews of one domain are misread far more often than the average. A headline?
+# First ask what the same line would say if the domain did not matter *at all*.
 #
 # ### Prediction 14.a: the gap that luck makes
 #
 # Imagine 15 groups of 40 texts, and every text of every group is right with probability 0.725. The
-# **gap** is the accuracy of the best group less that of the worst.
+# **gap** is the accuracy of the best group minus that of the worst.
 
 # %%
-guess = course.predict(
+guess_a = course.predict(
     "14.a", "how large is this gap in the middle one of many such worlds?", guess=None,
     low=0, high=50, unit="points",
 )
 
 # %% [markdown]
-# No formula is needed: make a thousand such worlds, and look.
+# No formula is needed: make a thousand such worlds, and look. They are the **null**: what luck
+# makes where there is nothing to find.
 #
 # ### Exercise 14.1: the worst group, and chance · ●●○ · 8 min
 #
 # Complete `worst_group(right, groups, draws, rng)`. `right` is an array of `n` booleans, `groups`
 # an array of `n` names, both numpy arrays. Return `(group, accuracy, gap, p)`:
 #
-# - `group`: the name (a `str`) of the group with the lowest accuracy; of several that are equally
-#   low the first in alphabetical order; `accuracy`: that accuracy, from 0 to 1;
-# - `gap`: the accuracy of the best group less that of the worst;
+# - `group`: the name (a `str`) of the group with the lowest accuracy (if two are equal, the first
+#   in alphabetical order); `accuracy`: that accuracy, from 0 to 1;
+# - `gap`: the accuracy of the best group minus that of the worst;
 # - `p`: the share of `draws` simulated worlds whose gap is at least as large as `gap`. In each such
 #   world every group keeps its size, and each of its texts is right with the *same* probability,
 #   the accuracy of all texts together.
@@ -105,8 +107,9 @@ guess = course.predict(
 #
 # <details><summary>Hint</summary>
 #
-# How many of `m` texts are right, each with probability `rate`: `rng.binomial(m, rate)` draws it.
-# `rng.binomial(sizes, rate, size=(draws, len(sizes)))` makes all worlds at once.
+# `rng.binomial(m, rate)` draws how many of `m` texts are right, each with probability `rate`: a
+# count and no share. `rng.binomial(sizes, rate, size=(draws, len(sizes)))` draws the counts of all
+# worlds, one world per row.
 #
 # </details>
 
@@ -135,10 +138,10 @@ worst_group = course.exercise("14.1", worst_group)
 rng = np.random.default_rng(0)
 alike = rng.binomial(40, 0.725, size=(4000, 15)) / 40
 luck = 100 * np.median(alike.max(1) - alike.min(1))
-guess.reveal(round(luck, 1))
+guess_a.reveal(round(luck, 1))
 found = {name: worst_group(robust[name], domains, 4000, rng) for name in victims}
-for name, (group, accuracy, gap, p) in found.items():
-    print(f"{name:8} worst {group} {accuracy:.1%}, gap {gap:.1%}, as large by chance: {p:.1%}")
+for name, (group, accuracy, gap, chance) in found.items():
+    print(f"{name:8} worst {group} {accuracy:.1%}, gap {gap:.1%}, as large by chance: {chance:.1%}")
 course.claim("14.luck", luck=luck, p={name: row[3] for name, row in found.items()})
 figures.null({name: (robust[name], domains) for name in victims}, found)
 
@@ -149,30 +152,41 @@ figures.null({name: (robust[name], domains) for name in victims}, found)
 # No headline. With 15 groups somebody must come last, and with some 40 texts each the last one
 # looks bad. (Nor does it prove that all domains are treated alike: so few texts cannot tell.) A
 # gate that refuses at "10 points between groups" would judge the number of texts, not the model.
-# How many texts per group would it take? Move `texts` until chance seldom makes 10 points.
+# How many texts per group would it take? Move `texts` until chance makes 10 points in less than 5 %
+# of worlds. (The start is nearly the left figure.)
 
 # %%
 figures.explore_null()
 
 # %% [markdown]
-# (With 15 groups it takes some 400 texts in each.)
+# <details><summary>What you should see</summary>
+#
+# With 15 groups at 72.5 % it takes between 400 and 500 texts in each. At 97 %, 100 are enough.
+#
+# </details>
 #
 # ### A gap that is no luck
 #
 # Now other groups, by how a text is built: `direct` praise or blame; `negated` ("not bad"); and
-# `conceded`, where a word such as *but* or *although* gives something away before the verdict
-# ("the room was small, but we loved the view").
+# `conceded`, where a word such as *but* or *although* admits a point before the verdict ("the room
+# was small, but we loved the view").
 
 # %%
 kinds = np.array([workshop.kind_of(text) for text in test["text"]])
 by_kind = {}
 for name in victims:
     for when, outcome in {"clean": right[name], "FGM": robust[name]}.items():
-        group, accuracy, gap, p = worst_group(outcome, kinds, 4000, rng)
-        by_kind[name, when] = gap, p
+        group, accuracy, gap, chance = worst_group(outcome, kinds, 4000, rng)
+        by_kind[name, when] = gap, chance
         print(f"{name:8} {when:6} worst {group:9} {accuracy:6.1%}, gap {gap:6.1%}, "
-              f"as large by chance: {f'{p:.2%}' if p else '< 1/4000'}")
-course.claim("14.kinds", by_kind=by_kind)
+              f"as large by chance: {f'{chance:.2%}' if chance else '< 1/4000'}")
+ratio = {}
+for name in victims:
+    conceded, direct = (1 - robust[name][kinds == kind].mean() for kind in ("conceded", "direct"))
+    ratio[name] = conceded / direct
+    print(f"{name:8} FGM    misreads {conceded:.1%} of the conceded texts and {direct:.1%} of the "
+          f"direct ones: {ratio[name]:.1f} times as many")
+course.claim("14.kinds", by_kind=by_kind, ratio=ratio)
 figures.kinds(kinds, right, robust)
 
 # %% [markdown]
@@ -188,33 +202,32 @@ figures.kinds(kinds, right, robust)
 # </details>
 #
 # **Attacks show plainly what clean accuracy shows only faintly**: without attack the conceded texts
-# of the standard model are only a few points behind (more than luck). And **here adversarial
-# training made the gap smaller**. Xu et al. (ICML 2021) found the opposite: a larger gap between
-# classes on CIFAR-10. Appendix A plants what is missing here, a class that is rare, and finds their
-# effect too. Measure yours.
+# of the standard model are only a few points behind (more than luck). And here adversarial training
+# made the gap **smaller in points; as a ratio of errors it grew**. Xu et al. (ICML 2021) found more
+# points between classes on CIFAR-10. Appendix A plants what is missing here, a class that is rare,
+# and finds their effect too.
 #
 # ## 3 · Gate two: a word that should not matter
 #
 # Gate one needs a group for every text. Often one can say something simpler: *this word must not
 # matter*, a month, a name, a town. Garg et al. (AIES 2019) ask of every text $x$ what would come
 # out of its **counterfactual** $x'$, the same text with that word exchanged. We call $|z(x)-z(x')|$
-# their **distance**, with the logits $z$. It is a robustness question in which the attacker may
-# change one known word.
+# their **distance**, with the logits $z$.
 #
-# Our own models pass (a cell below counts). So we plant a bias. In these training texts the month
-# always goes with the label: July for praise, November for blame. The month is not *why* a review
-# is good. It is only easier to read. In use it may **agree** with the label or **mislead**.
+# The standard model passes (a cell below counts). So we plant a bias. In these training texts the
+# month always goes with the label: July for praise, November for blame. The month is not *why* a
+# review is good. It is only easier to read. In use it may **agree** with the label or **mislead**.
 
 # %%
 texts, answers = workshop.dated(profile.pick(256, 1000), "train", seed=1)
 dated_test, dated_labels = workshop.dated(200, "test", seed=3)
 print(texts[0])
-biased = workshop.half_read()
+biased = workshop.beginner()
 cost = {"as it is": workshop.train(biased, workshop.dataset(texts, answers), epochs=4)}
 
 # %% [markdown]
-# (`half_read` is a model that has only begun to read: its weights are a tenth of the way from the
-# pre-trained encoder to the standard model. So seconds of training show what minutes would.)
+# (`beginner` is a model that has only begun to read: its weights are a tenth of the way from the
+# pre-trained encoder to the standard model. So seconds of training are enough to plant a bias.)
 #
 # ### Prediction 14.b: nothing but the month
 #
@@ -222,13 +235,13 @@ cost = {"as it is": workshop.train(biased, workshop.dataset(texts, answers), epo
 # November.
 
 # %%
-guess = course.predict("14.b", "for which share of the test texts does the answer change?",
-                       guess=None, low=0, high=1)
+guess_b = course.predict("14.b", "for which share of the texts does the answer of `biased` change?",
+                         guess=None, low=0, high=1)
 
 # %%
 row, honest = (workshop.judged(v, dated_test, dated_labels) for v in (biased, plain))
 table = {"as it is": row}
-guess.reveal(row["flips"])
+guess_b.reveal(row["flips"])
 print(f"the standard model: the month turns {honest['flips']:.1%}, right {honest['agrees']:.1%}")
 print(f"the biased one is right where the month agrees {row['agrees']:.1%}, where it misleads "
       f"{row['against']:.1%}")
@@ -278,18 +291,25 @@ def paired_loss(model, batch, other, lam):
 paired_loss = course.exercise("14.2", paired_loss)
 
 # %% [markdown]
-# The library's objective `Counterfactual` finds the words and draws $x'$ itself; without dropout it
-# is your function (a test of the library says so). It is what the penalty uses.
+# The library's objective `Counterfactual`, which the penalty uses, finds the words and draws $x'$
+# itself. Without dropout it is your function: the first line compares them. `cost` is the work of
+# the training, and `before` what is done to a text before the model sees it.
 
 # %%
-from advlib.fairness import Counterfactual
+from advlib.fairness import Counterfactual, counterfactuals
 
 data, ways = workshop.dataset(texts, answers), workshop.cures(texts, answers)
 pairs = [set(workshop.MONTHS)]
-for name, (own, epochs, before) in ways.items():
-    cured = workshop.half_read()
+batch, other = (biased.encode([change(text) for text in texts[:8]], answers[:8])
+                for change in (str, lambda text: counterfactuals(text, pairs)[0]))
+own = paired_loss(biased.model, batch, other, 1.0).item()
+library = Counterfactual(pairs, biased, data, lam=1.0)(biased.model, batch).loss.item()
+print(f"eight texts: your loss {own:.4f}, the library's {library:.4f}")
+course.claim("14.same", own=own, library=library)
+for name, (rows, epochs, before) in ways.items():
+    cured = workshop.beginner()
     objective = Counterfactual(pairs, cured, data, lam=1.0) if name == "penalty" else None
-    cost[name] = workshop.train(cured, own, objective, epochs) * len(own) / len(data)
+    cost[name] = workshop.train(cured, rows, objective, epochs) * len(rows) / len(data)
     table[name] = workshop.judged(cured, dated_test, dated_labels, before)
 for name, row in table.items():
     print(f"{name:13} cost {cost[name] / cost['as it is']:.1f}; right where the month agrees "
@@ -302,10 +322,10 @@ figures.cures(table)
 # *The figure: the share that is right where the month agrees with the label, and where it misleads;
 # and the share of answers that turn when only the month changes.*
 #
-# All three make the month (nearly) powerless. They win where it misleads and lose where it agrees:
-# without the month the model has only its reading, and it has read little. The penalty costs twice
-# as much, for it reads both texts of every pair. Blindness has to be kept up for every text for
-# ever; the other two are inside the weights.
+# All three make the month (nearly) powerless. They win more where it misleads than they lose where
+# it agrees: without the month the model has only its reading, and it has read little. The penalty
+# costs twice as much, for it reads both texts of every pair. Blindness has to be kept up for ever;
+# the other two are inside the weights.
 #
 # ### What goes with the word
 #
@@ -314,20 +334,21 @@ figures.cures(table)
 # label, where no season is named, and where it misleads.
 
 # %%
-half_blind = workshop.half_read()
+half_blind = workshop.beginner()
 seasons = workshop.dataset(workshop.with_seasons(texts, answers), answers)
 workshop.train(half_blind, seasons, epochs=4)
 tests = {"agrees": workshop.with_seasons(dated_test, dated_labels),
-         "none": [workshop.may(text) for text in dated_test],
+         "none": [workshop.without_month(text) for text in dated_test],
          "misleads": workshop.with_seasons(dated_test, 1 - dated_labels)}
 season = {how: (half_blind.logits(t).argmax(1) == dated_labels).mean() for how, t in tests.items()}
+print(tests["agrees"][0])
 print("blind to the month, right where the season "
       + ", ".join(f"{how}: {share:.1%}" for how, share in season.items()))
 course.claim("14.correlate", season=season)
 
 # %% [markdown]
 # The word is gone and the bias is not: the model goes by the season, and where none is named it
-# does little better than a coin. Yet the distance for months is exactly zero, and a report could
+# does about as well as a coin. Yet the distance for months is exactly zero, and a report could
 # say so. **The blindfold removes the words that were listed, and nothing that goes with them**; the
 # other two cures know only the listed words as well. With people it is the same: take the name out,
 # and the address is still there. So ask for the counterfactual of the *cause* (another season, with
@@ -373,7 +394,7 @@ print(f"{len(must_stay)} texts that must stay, such as: {must_stay[0]}")
 # ### Prediction 14.c: typos and the learned filter
 
 # %%
-guess = course.predict(
+guess_c = course.predict(
     "14.c", "with typos in at most one word of ten, which share does `learned` let out?",
     guess=None, low=0, high=1,
 )
@@ -386,7 +407,7 @@ for name, door in filters.items():
         wrongly[name, what] = (door.predict(harmless).argmax(1) == 1).mean()
     for how, attack in attacks.items():
         let_out[name, how] = workshop.let_out(door, must_stay, attack)
-guess.reveal(round(let_out["learned", "typos"], 2))
+guess_c.reveal(round(let_out["learned", "typos"], 2))
 workshop.two_errors(let_out, wrongly)
 tried = {word: filters["near words"].holds(word) for word in ("brotehr", "rbotehr", "on")}
 print("near words holds", tried)
@@ -397,25 +418,24 @@ figures.filters(let_out, wrongly)
 # *The figure: for each filter the share of texts that it lets out (three marks), and the share of
 # harmless texts that it holds (bars).*
 #
-# A list knows words and not readers: both lists fall to one typo, and the short one to other words
-# too. `near words` lets nothing out here, for its rule is the attacker's own; two small changes in
-# one word get past it (the last line). And it holds ordinary texts, for *on* is near *son*.
-# `learned` never saw a typo and still holds most mistyped texts. But it goes in part by the words
-# around, "my ...", and holds a dentist too. A test of ordinary texts alone would have hidden that.
-# `typos too` lets out far fewer: training on typos helps against typos (of the kind that it was
-# trained on; others were not tried). The dentist stays held.
+# Both lists fall to one typo, and the short one to other words too. `near words` lets nothing out
+# here, for its rule is the attacker's own; two small changes in one word get past it (the last
+# line). And it holds ordinary texts, for *on* is near *son*. `learned` never saw a typo and still
+# holds most mistyped texts. But it goes in part by the words around, "my ...", and holds a dentist
+# too. A test of ordinary texts alone would have hidden that. `typos too` lets out far fewer:
+# training on typos helps against typos (of the kind that it was trained on; others were not tried).
 #
 # None of the five is the right one. Which error costs more is a decision, and it belongs in
-# writing. (To correct the spelling before the filter reads was not tried here.) And where a filter
-# is in doubt it could ask a person. That needs a model that knows when it is in doubt.
+# writing. And where a filter is in doubt it could ask a person. That needs a model that knows when
+# it is in doubt.
 
 # %% [markdown]
 # ## 5 · Gate four: the model may say that it does not know
 #
 # Instead of one class the model now names a **set**: all classes that it cannot rule out. One class
-# is an answer, two mean "I do not know", none means "this is like nothing that I have seen". The
-# promise: *the true class is in the set for at least 90 % of all texts*. **Split conformal
-# prediction** keeps it, for any model, with a sort:
+# is an answer, two mean "I do not know", none means "no class fits well enough". The promise: *the
+# true class is in the set for at least 90 % of all texts*. **Split conformal prediction** keeps it,
+# for any model, with a sort:
 #
 # 1. take texts that the model was not trained on, the *calibration* texts;
 # 2. give each the score $s = 1 - p_y$, where $p_y$ is the probability of its true class: how badly
@@ -479,13 +499,13 @@ print(f"replaced words leave {np.mean([r.robust for r in changed]):.1%} of {len(
 # ### Prediction 14.d: a promise of 90 %
 
 # %%
-guess = course.predict("14.d", "in which share of texts is the true class in the set, under FGM?",
-                       guess=None, low=0, high=1)
+guess_d = course.predict("14.d", "in which share of texts is the true class in the set, under FGM?",
+                         guess=None, low=0, high=1)
 
 # %%
 q = {alpha: conformal_threshold(scores, alpha) for alpha in (0.1, 0.02)}
 inside = {(when, alpha): workshop.sets_of(p[when], labels, q[alpha]) for when in p for alpha in q}
-guess.reveal(inside["FGM", 0.1][0])
+guess_d.reveal(inside["FGM", 0.1][0])
 for (when, alpha), (true, empty, two) in inside.items():
     print(f"promised {1 - alpha:.0%} (q = {q[alpha]:.4f}), {when:11} true class in the set "
           f"{true:6.1%}, set empty {empty:6.1%}, both classes {two:.1%}")
@@ -493,12 +513,12 @@ course.claim("14.coverage", inside=inside)
 figures.scores(scores, p, labels, q[0.1])
 
 # %% [markdown]
-# *The figure: the scores of the true class, and the threshold for 90 %. Where a score lies right of
-# the line, the set misses the true class.*
+# *The figure: for each score the share of texts whose true class has at most this score. Its height
+# at the threshold is the share of texts whose set holds the truth.*
 #
 # The promise is kept without attack, up to the luck of one calibration set, and broken under both
-# attacks. Nobody lied: it holds *on average over texts that are drawn like the calibration texts*,
-# and an attacked text is not.
+# attacks. It holds *on average over texts that are drawn like the calibration texts*, and an
+# attacked text is not.
 #
 # Does anything warn you? At 90 % yes, if somebody looks: most sets are suddenly empty. At 98 % far
 # fewer are, yet many times as many as without attack; all other misses name one class, the wrong
@@ -508,9 +528,10 @@ figures.scores(scores, p, labels, q[0.1])
 #
 # ### Answer the sure ones, hand on the rest
 #
-# A simpler way to doubt: answer where the confidence is high, and hand on the rest. Each threshold
-# gives a **coverage**, the share of texts that are answered, and a **risk**, the share of mistakes
-# among these.
+# A simpler way to doubt: answer where the **confidence**, the largest probability, is high, and
+# hand on the rest. Each threshold gives a **coverage**, the share of texts that are answered
+# (papers on conformal sets use this word for the sets that hold the truth), and a **risk**, the
+# share of mistakes among these.
 #
 # ### Exercise 14.4: the risk-coverage curve · ●●○ · 7 min
 #
@@ -574,15 +595,14 @@ figures.risk(curves)
 # all that are left are unsure. (Look at groups here too: abstaining can lower the accuracy of one
 # while the average rises, Jones et al., ICLR 2021.)
 #
-# What is handed on needs a person with time. Appendix B gives that person fifteen minutes, and lets
-# somebody flood the queue.
+# What is handed on needs a person with time: appendix B lets somebody flood that queue.
 
 # %% [markdown]
 # ## 6 · Gate five: the release
 #
 # The last gate reads what was written *about* a model: the evaluation and the **model card**, a
-# page that says what the model is for and where it fails (Mitchell et al., FAT* 2019). Here a hurry
-# meets a rule that was written when nobody was in a hurry.
+# page that says what the model is for and where it fails (Mitchell et al., FAT* 2019). Before a
+# release everybody is in a hurry, so its rule is written earlier.
 #
 # ### Exercise 14.5: a gate that says all · ●●○ · 9 min
 #
@@ -594,9 +614,9 @@ figures.risk(curves)
 # card passes.
 #
 # The gate *fails closed*. A required field is not filled in where it is missing, `None`, or a text
-# of nothing but spaces. A number breaks its rule where it is missing, `None`, a text, `nan`, or
-# beyond the limit; equal to the limit passes. Whatever stands in the card, the function raises
-# nothing and changes nothing.
+# of nothing but spaces; 0 or a list fills it in. A number breaks its rule where it is missing,
+# `None`, a text, a list, `nan`, or beyond the limit; equal to the limit passes. (`True` and `False`
+# are not tested.) Whatever stands in the card, the function raises nothing and changes nothing.
 #
 # <details><summary>Hint</summary>
 #
@@ -640,10 +660,11 @@ policy = {"required": ["threat model", "limits", "contact"],
 print(*objections(summary, policy), sep="\n")
 
 # %% [markdown]
-# The library's gate reads the cards of `advlib evaluate`, and is more suspicious: its limits are
-# for the *lower end* of the 95 % interval, and it checks that the numbers fit each other and the
-# card's **digest** (a checksum of its contents). A policy is a TOML file. The first below is for a
-# model that is studied, the second for one that decides something:
+# All four are right; `nan` stands for what was not measured. The library's gate reads the cards of
+# `advlib evaluate`, and is more suspicious: its limits are for the *lower end* of the 95 %
+# interval, and it checks that the numbers fit each other and the card's **digest** (a checksum of
+# its contents). A policy is a TOML file. The first below is for a model that is studied, the second
+# for one that decides something:
 #
 # - `worst_case`: the share that is right whatever attack is tried;
 # - `calibrated`: the same after the model's temperature was set on `calibration` other texts, for
@@ -686,17 +707,16 @@ print("use:", *refused, sep="\n- ")
 course.claim("14.gate", study=gate(card, study), use=refused)
 
 # %% [markdown]
-# In a terminal this is `advlib gate card.json --policy use.toml --model-card README.md`. It ends
-# with exit code 1 where there is an objection, so in CI (a server that runs checks before every
-# release) nothing that comes after it runs. Two policies of the course: `configs/gate-course.toml`
-# and `configs/gate-strict.toml`; every key stands in `docs/gate.md`.
+# In a terminal this is `advlib gate card.json --policy use.toml --model-card README.md`. Where
+# there is an objection it ends with exit code 1, and a server that checks every release (CI) goes
+# no further. Two policies of the course and every key stand in `docs/gate.md`.
 #
-# The gate names the lowest of 15 groups, and section 2 warned of that. But it does not accuse: it
-# asks whether a group's texts *show* 80 %, and two texts show nothing. More texts are the cure.
+# The gate names the lowest of 15 groups, but it asks whether a group's texts *show* 80 %, and two
+# texts show nothing. More texts are the cure.
 #
 # ### The attack on the last gate
 #
-# Two ways past it. First, edit the card. Second, edit nothing and measure something weak.
+# Two attempts: edit the card, or edit nothing and measure something weak.
 
 # %%
 edited = copy.deepcopy(card)
@@ -730,7 +750,7 @@ course.claim("14.past", edited=said, new_digest=new_digest, honest=gate(card, ba
 # **Disclosure.** Test only what is yours or what you were allowed to test. Where you find a weak
 # place: write down what you did; tell those who can mend it, first and alone; agree on a date;
 # publish after it, with what helps the defender. Where nobody answers, a coordination centre such
-# as a national CERT will.
+# as a national computer emergency response team (CERT) will.
 #
 # **What no gate does.** A group that nobody listed has no gap. A word that nobody paired is free to
 # matter. A policy with a low bar is a stamp. Who sets the bar, who is asked, and who may say no to
@@ -739,7 +759,8 @@ course.claim("14.past", edited=said, new_digest=new_digest, honest=gate(card, ba
 # ## Recap
 #
 # - **Groups**: simulate what luck makes before you accuse or acquit. Adversarial training narrowed
-#   the gap here; with a rare class it can do the opposite (appendix A).
+#   the gap here in points, and widened it as a ratio of errors; with a rare class the points grow,
+#   too (appendix A).
 # - **Pairs**: $\lambda\,|z(x)-z(x')|$ removes the word, and nothing that goes with the word.
 # - **Filters** have two errors. Count both, clean and under attack.
 # - **Conformal sets** hold the truth as promised for texts drawn like the calibration texts. Under
@@ -756,12 +777,11 @@ course.claim("14.past", edited=said, new_digest=new_digest, honest=gate(card, ba
 #   ways to form groups one is "significant" at 5 % by luck.
 # - **Calibrating on texts that the model was trained on**: scores are too small, and the sets
 #   hold the truth less often than promised, without any attacker.
-# - **α well above the error rate**: about α less the error rate of the sets must then be empty, for
-#   the promise is kept closely and not exceeded by much. Empty is "no answer", not a wrong one.
+# - **α above the error rate**: about α of the sets miss the truth, not less. What the model's own
+#   mistakes do not use up are empty sets. Empty is "no answer", not a wrong one.
 # - **Choosing λ, a threshold and a bar on one validation set**, and reporting on it too.
 # - **Handing on only the least sure**: a sure mistake is never seen. Keep a part of the person's
 #   time for texts drawn at random.
-# - **nan, None, "n/a"** in a card: a gate that compares with `<` lets them pass.
 #
 # ## Further reading
 #
@@ -811,8 +831,8 @@ course.progress("14")
 # - A rare kind: 18 to 21 points behind with plain training, and 18 to 25 with FGM. That is no
 #   difference that three seeds could show.
 #
-# So the sentence "adversarial training is unfair" is as wrong as "adversarial training is fair". It
-# made one gap smaller, left one as it was, and made another much larger.
+# So the sentence "adversarial training is unfair" is as wrong as "adversarial training is fair". In
+# points it made one gap smaller, left one as it was, and made another much larger.
 #
 # ## Appendix B · A person with fifteen minutes
 #
@@ -842,10 +862,10 @@ def day(texts, sources, minutes=15.0):
 
 
 ours = ["web", "app", "mail"]
-honest = [ours[i % 3] for i in range(len(sent))]
+doors = [ours[i % 3] for i in range(len(sent))]
 says = p["other words"].argmax(1)
 misread = {text for text, g, y in zip(sent, says, labels, strict=False) if g != y}
-stats, decided = day(sent, honest)
+stats, decided = day(sent, doors)
 print(f"{len(sent)} texts, {len(misread)} of them read wrongly; decided {stats['decided']} in "
       f"{stats['minutes']:g} minutes, mistakes found: {stats['overruled']}")
 
@@ -863,7 +883,7 @@ floods = {"no flood": [], "same door": ["web"] * 60, "one address": ["visitor 1"
           "60 addresses": [f"visitor {i}" for i in range(60)]}
 caught = {}
 for how, sources in floods.items():
-    stats, labelled = day(sent + junk[: len(sources)], honest + sources)
+    stats, labelled = day(sent + junk[: len(sources)], doors + sources)
     caught[how] = sum(text in misread for text, _ in labelled)
     print(f"{how:12} decided {stats['decided']}, of them ours "
           f"{sum(text in sent for text, _ in labelled):2}, mistakes found {caught[how]}")
@@ -889,27 +909,32 @@ figures.queue(caught, len(misread))
 #
 # What the person decides can go back into the training. Here is a second model, trained on the
 # decisions of that day and on twice as many ordinary texts, beside one that got only the ordinary
-# texts. Both are judged on attacked texts that the person never saw:
+# texts, in as many steps: each in three orders of its texts. All are judged on attacked texts that
+# the person never saw:
 
 # %%
 old = [(r.text, r.label) for r in world("reviews").sample(2 * len(decided), "train", seed=5)]
 new = [(text, plain.labels.index(label)) for text, label in decided]
-students = {"before": plain}
-for name, rows in {"ordinary texts alone": old, "with the decisions": new + old}.items():
-    students[name] = copy.deepcopy(plain)
-    workshop.train(students[name], workshop.dataset(*zip(*rows, strict=True)), epochs=6)
 rest = [i for i, text in enumerate(sent) if text not in dict(decided)]
 print(f"{len(rest)} attacked texts that nobody decided on")
-back = {}
-for name, victim in students.items():
-    back[name] = (victim.predict([sent[i] for i in rest]).argmax(1) == labels[rest]).mean()
-    clean = (victim.logits(test["text"]).argmax(1) == labels).mean()
-    print(f"{name:22} right {back[name]:.1%}; without attack {clean:.1%}")
-back["clean"] = clean
-course.claim("14.back", back=back)
+diets = {"before": [], "ordinary texts alone": old, "with the decisions": new + old}
+back, clean = {name: [] for name in diets}, {name: [] for name in diets}
+for name, seed in [(name, seed) for name in diets for seed in range(3)]:
+    student = copy.deepcopy(plain)
+    if rows := diets[name]:
+        epochs = 18 // math.ceil(len(rows) / 32)  # 18 steps of up to 32 texts
+        workshop.train(student, workshop.dataset(*zip(*rows, strict=True)), None, epochs, seed=seed)
+    says = student.predict([sent[i] for i in rest]).argmax(1)
+    back[name].append((says == labels[rest]).mean())
+    clean[name].append((student.logits(test["text"]).argmax(1) == labels).mean())
+for name, shares in back.items():
+    print(f"{name:22} right {', '.join(f'{share:.1%}' for share in shares)}; mean "
+          f"{np.mean(shares):.1%}, without attack {np.mean(clean[name]):.1%}")
+course.claim("14.back", back=back, clean=clean)
 
 # %% [markdown]
-# The gain comes from the decisions, not from more training: ordinary texts alone bring none.
+# The gain comes from the decisions, not from more training: as many steps on ordinary texts alone
+# bring less in each order.
 #
 # This is no measure of robustness: the texts were made against the *old* model, and an attacker
 # will turn to the new one (lesson 07). And whoever can decide can also mislabel: a queue whose

@@ -42,13 +42,13 @@ def attacked_logits(victim: Classifier, data: Dataset, attack) -> np.ndarray:
     return out
 
 
-def extremes(right: np.ndarray, groups: np.ndarray) -> str:
-    """The groups of the lowest and the highest accuracy, and how large groups are, in words."""
+def lowest(right: np.ndarray, groups: np.ndarray) -> str:
+    """The group of the lowest accuracy, and how large groups are, in words."""
     names, sizes = np.unique(groups, return_counts=True)
     shares = {str(name): right[groups == name].mean() for name in names}
-    ends = (pick(shares, key=shares.get) for pick in (min, max))
-    return (", ".join(f"{name} {shares[name]:.1%}" for name in ends)
-            + f" ({len(names)} groups of {sizes.min()} to {sizes.max()} texts)")  # fmt: skip
+    worst = min(shares, key=shares.get)
+    return (f"lowest {worst} {shares[worst]:.1%} "
+            f"({len(names)} groups of {sizes.min()} to {sizes.max()} texts)")  # fmt: skip
 
 
 def kind_of(text: str) -> str:
@@ -77,21 +77,21 @@ def with_season(text: str, month: str) -> str:
     return f"{first}. It was {SEASONS[month]}. {rest}"
 
 
-def may(text: str) -> str:
+def without_month(text: str) -> str:
     """The text as a blind model sees it: it is always May."""
     return with_month(text, "may")
 
 
 def with_seasons(texts: Sequence[str], labels: Sequence[int]) -> list[str]:
     """The season that goes with the label in training, and the month made invisible."""
-    return [may(with_season(t, MONTHS[y])) for t, y in zip(texts, labels, strict=True)]
+    return [without_month(with_season(t, MONTHS[y])) for t, y in zip(texts, labels, strict=True)]
 
 
 def cures(texts: Sequence[str], labels: Sequence[int]) -> dict[str, tuple]:
     """Three cures of a planted month, each as (the texts that it trains on, epochs, what it does
     to a text before the model sees it); the penalty, an objective, changes no text."""
     twice = [with_month(t, month) for month in MONTHS for t in texts]
-    return {"blindness": (dataset(map(may, texts), labels), 4, may),
+    return {"blindness": (dataset(map(without_month, texts), labels), 4, without_month),
             "augmentation": (dataset(twice, [*labels, *labels]), 2, str),
             "penalty": (dataset(texts, labels), 4, str)}  # fmt: skip
 
@@ -118,7 +118,7 @@ def judged(
             "distance": np.abs(z["july"] - z["november"]).sum(1).mean()}  # fmt: skip
 
 
-def half_read(way: float = 0.1) -> Classifier:
+def beginner(way: float = 0.1) -> Classifier:
     """A model that has only begun to read: its weights are a part of the way from the pre-trained
     encoder to the standard model. So it learns in seconds, and has something to learn."""
     victim = load_classifier("reviews-clean")
