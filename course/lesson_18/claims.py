@@ -88,8 +88,9 @@ CLAIMS = {
     "18.start": Claim(
         "One lie earns more with the standard reader than with `robust`, and most of it is one "
         "item, in which that reader finds praise and `robust` none; two lies bring items without "
-        "praise to the same opinion with both. At the opinions 0.25 and 0.7 the three shops differ by at most 4 per cent; at 0.4 "
-        "`robust` has less than half of the others, and fewer than 20 old items are near.",
+        "praise to the same opinion with both. At the opinions 0.25 and 0.7 the three shops differ "
+        "by at most 4 per cent; at 0.4 `robust` has less than half of the others, and fewer than "
+        "20 old items are near.",
         lambda lied, worth, between: _one_item(lied["clean"], lied["robust"])
         and all(abs(two[0] - 0.4) < 0.03 for rows in lied.values()
                 for start, two in zip(rows["as it is"], rows["two lies"], strict=True)

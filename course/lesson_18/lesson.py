@@ -621,7 +621,7 @@ figures.promises(kept)
 # %%
 lied = {name: workshop.lies(shops[name], seen_by[name], bad) for name in ("clean", "robust")}
 for name, rows in lied.items():
-    print(name, rows.map(lambda found: f"{found[0]:.2f}: {found[1]:4.1f} %").to_string(), sep="\n")
+    print(name, rows.map(lambda x: f"{x[0]:.2f}: {x[1]:4.1f} %").to_string(), sep="\n")
 lines = bad.loc[314, "text"].split("\n")
 print("314:", *(f"{readers['clean']([line])[0]:.3f}  {line}" for line in lines), sep="\n")
 
@@ -695,7 +695,7 @@ figures.explore_places(draw, len(shop.users), most, user, [*shops])
 # python benchmarks/recommender.py --data ITEMS.csv CLICKS.csv
 # ```
 #
-# Here the first line is a shop of your own (items: id, text, if there are any kind, price, released;
+# Here the first line is a shop of your own (items: id, text, and perhaps kind, price, released;
 # clicks: user, item, day, clicked), the second prints its NDCG with the embedded reader. That one
 # knows the opinions of this course's world; for other texts give the program a model of your own
 # that has a class `positive` (`--reader FOLDER`).
