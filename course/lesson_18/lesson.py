@@ -372,7 +372,7 @@ figures.deeds(seen_by)
 #
 # </details>
 #
-# One market flatters FGM, and five items are few. Here are three markets with *ten* items each
+# One market flatters FGM, and few items tell little. Here are three markets with *ten* items each
 # ([docs/results/recommender.md](../docs/results/recommender.md)), in per cent of users. Compare two
 # lies with those above: the intervals there said nothing of other items.
 #
@@ -626,7 +626,7 @@ lines = bad.loc[314, "text"].split("\n")
 print("314:", *(f"{readers['clean']([line])[0]:.3f}  {line}" for line in lines), sep="\n")
 
 # %% [markdown]
-# One lie: nearly all that it earns with `clean` is one item, 314. Its first line is taken for
+# One lie: most of what it earns with `clean` is one item, 314. Its first line is taken for
 # praise as it is, so it begins higher and ends higher; `robust` makes no such mistake there. From
 # an opinion near 0 one lie earns little with either.
 #
