@@ -61,10 +61,10 @@ CLAIMS = {
         and abs(table.loc["two lies", "FGM"] - table.loc["two lies", "clean"]) < 3,
     ),
     "18.robust": Claim(
-        "Training against words, too, leaves rewording and stuffing next to nothing; words made "
-        "equal leave rewording exactly nothing.",
-        lambda table: all(table.loc[how, "robust"] - table.loc["as it is", "robust"] < 1.5
-                          for how in ("reworded", "stuffed"))
+        "Training against words, too, leaves rewording next to nothing; words made equal leave it "
+        "exactly nothing. Stuffing keeps at most three fifths with either.",
+        lambda table: table.loc["reworded", "robust"] - table.loc["as it is", "robust"] < 1.5
+        and max(table.loc["stuffed", ["robust", "equal"]]) < 0.6 * table.loc["stuffed", "clean"]
         and all(math.isclose(table.loc[how, "equal"], table.loc["as it is", "equal"], abs_tol=1e-9)
                 for how in ("reworded", "random synonyms")),
     ),
@@ -87,11 +87,14 @@ CLAIMS = {
     ),
     "18.start": Claim(
         "One lie earns more with the standard reader than with `robust`, and most of it is one "
-        "item, in which that reader finds praise and `robust` none; two lies bring items without "
-        "praise to the same opinion with both. At the opinions 0.25 and 0.7 the three shops differ "
-        "by at most 4 per cent; at 0.4 `robust` has less than half of the others, and fewer than "
-        "20 old items are near.",
+        "item, in which that reader finds praise and `robust` none. Items without praise earn no "
+        "less by one lie with `robust`, and two lies bring them to one opinion with both. At the "
+        "opinions 0.25 and 0.7 the three shops differ by at most 4 per cent; at 0.4 `robust` has "
+        "less than half of the others, and fewer than 20 old items are near.",
         lambda lied, worth, between: _one_item(lied["clean"], lied["robust"])
+        and all(b[1] >= a[1] for start, a, b in zip(
+            lied["clean"]["as it is"], lied["clean"]["one lie"], lied["robust"]["one lie"],
+            strict=True) if start[0] < 0.02)
         and all(abs(two[0] - 0.4) < 0.03 for rows in lied.values()
                 for start, two in zip(rows["as it is"], rows["two lies"], strict=True)
                 if start[0] < 0.02)

@@ -364,9 +364,9 @@ figures.deeds(seen_by)
 #
 # <details><summary>What you should see</summary>
 #
-# FGM on embeddings takes most of what rewording earns in this market, a little from stuffing and
-# one lie, and nothing from two lies. `equal` takes all that rewording earns and half of stuffing;
-# `robust` takes nearly all of both. Two lies pay as well as ever with `equal`. They pay less with
+# FGM on embeddings takes most of what rewording earns in this market, some of what stuffing and one
+# lie earn, and nothing from two lies. `equal` takes all that rewording earns, `robust` nearly all,
+# and both half of stuffing or more. Two lies pay as well as ever with `equal`. They pay less with
 # `robust`, which nobody promised (appendix B looks for the reason). No defence made the order of
 # new items worse.
 #
@@ -627,8 +627,8 @@ print("314:", *(f"{readers['clean']([line])[0]:.3f}  {line}" for line in lines),
 
 # %% [markdown]
 # One lie: most of what it earns with `clean` is one item, 314. Its first line is taken for
-# praise as it is, so it begins higher and ends higher; `robust` makes no such mistake there. From
-# an opinion near 0 one lie earns little with either.
+# praise as it is, so it begins higher and ends higher; `robust` makes no such mistake there. Where
+# the opinion begins near 0, one lie earns no less with `robust`.
 #
 # Two lies make two lines of five praise, so items that begin near 0 come to 0.40 with both readers.
 # What do the trees of each shop make of one and the same opinion?
