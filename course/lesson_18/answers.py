@@ -76,6 +76,26 @@ def ndcg_inside(relevance, scores, k):
     return gain(scores) / best if best else math.nan
 
 
+def ndcg_best_of_shown(relevance, scores, k):
+    """Ties as they should be, but the best order is sought among the first k alone."""
+    shown = np.sort(relevance[np.argsort(-scores, kind="stable")[:k]])[::-1]
+    top = (np.sort(relevance)[::-1][:k] / np.log2(2 + np.arange(min(k, len(scores))))).sum()
+    best = (shown / np.log2(2 + np.arange(len(shown)))).sum()
+    return ndcg_by_items(relevance, scores, k) * top / best if best else math.nan
+
+
+def ndcg_zero_by_zero(relevance, scores, k):
+    """numpy makes 0 / 0 nan, and warns."""
+    if relevance.any():
+        return ndcg_by_items(relevance, scores, k)
+    return relevance.sum() / relevance.sum()
+
+
+def ndcg_zero_by_zero_of_python(relevance, scores, k):
+    gain = ndcg_by_items(relevance, scores, k)
+    return gain if relevance.any() else 0.0 / float(relevance.sum())
+
+
 # ---------------------------------------------------------------- 18.2
 
 
@@ -201,6 +221,13 @@ def promote_pops(score, text, options, most):
     return result
 
 
+def promote_asks_late(score, text, options, most):
+    """Asks for `most` after a word has changed: too late where none may."""
+    if most:
+        return promote_by_library(score, text, options, most)
+    return promote_by_library(score, text, options, None)
+
+
 def promote_one_text(score, text, options, most):
     return text, score(text)
 
@@ -281,6 +308,11 @@ def texts_split(text, options):
     return sorted({replace(text, dict(enumerate(c))) for c in itertools.product(*choices)})
 
 
+def texts_joined(text, options):
+    choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
+    return sorted({" ".join(c) for c in itertools.product(*choices)})
+
+
 def texts_only_options(text, options):
     return [replace(text, dict(enumerate(c))) for c in itertools.product(*options)]
 
@@ -319,10 +351,14 @@ RIGHT = [
 # (exercise, answer, what the feedback must say): values, side effects, shapes and kinds.
 WRONG = [
     ("18.1", ndcg_with(), "the order in which the items came"),
-    ("18.1", ndcg_with(sign=1), "not as expected"),
-    ("18.1", ndcg_with(best="first"), "not as expected"),
+    ("18.1", ndcg_with(sign=1), "lowest score stands first"),
+    ("18.1", ndcg_with(best="first"), "one of .all. items"),
+    ("18.1", ndcg_best_of_shown, "one of .all. items"),
+    ("18.1", ndcg_zero_by_zero, "before you divide"),
+    ("18.1", ndcg_zero_by_zero_of_python, "before you divide"),
     ("18.1", ndcg_plain_gain, "not divided by"),
-    ("18.1", ndcg_with(discount=lambda p: np.ones(len(p))), "not as expected"),
+    ("18.1", ndcg_with(discount=lambda p: np.ones(len(p))), "no place weighs less"),
+    ("18.1", ndcg_with(best="none"), "not divided by"),
     ("18.1", lambda r, s, k: ndcg_of_library(2**r - 1, s, k), "another gain"),
     ("18.1", lambda r, s, k: np.nan_to_num(ndcg_of_library(r, s, k)), "the result is nan"),
     ("18.1", ndcg_in_place, "changes an array"),
@@ -331,8 +367,10 @@ WRONG = [
     ("18.1", lambda r, s, k: None, "None"),
     ("18.2", leak_with(earlier=lambda log, day: log[log["day"] <= day]), "same day"),
     ("18.2", leak_with(earlier=leak_flipped), "counts rows"),
-    ("18.2", leak_with(nan=False), "honest column is accused"),
-    ("18.2", leak_one_cut, "honest column|not the columns"),
+    ("18.2", leak_with(nan=False), "accused: nan in both"),
+    ("18.2", leak_with(nan=False), r"whole log +days before\n.* NaN +NaN"),
+    ("18.2", leak_one_cut, "accused: each row may know all days before its own"),
+    ("18.2", leak_one_cut, "whole log +days before"),
     ("18.2", leak_with(give=set), "list of names"),
     ("18.2", leak_with(give=lambda found: sorted(found)), "as in the table"),
     ("18.2", leak_one_day(lambda days: days.min()), "check every day"),
@@ -352,6 +390,7 @@ WRONG = [
     ("18.3", promote_with(empty=True), "a word without options stays"),
     ("18.3", lambda score, text, options, most: (text, score({text})[0]), "called with a set"),
     ("18.3", promote_with(limit=False), "words have changed"),
+    ("18.3", promote_asks_late, "at most=0 none may change"),
     ("18.3", promote_with(what=lambda text, best: text), "two things"),
     ("18.3", promote_rounds, "texts were asked about"),
     ("18.3", promote_pops, "changes `options`"),
@@ -364,6 +403,7 @@ WRONG = [
     ("18.4", wordings_of(texts_twice), "counts once"),
     ("18.4", wordings_of(texts_drawn), "number of texts"),
     ("18.4", wordings_of(texts_split), "words\\(text\\): text.split"),
+    ("18.4", wordings_of(texts_joined), "loses what stands between"),
     ("18.4", wordings_of(texts_only_options), "a word without options stays"),
     ("18.4", lambda score, text, options: score({text}), "called with a set"),
     ("18.4", wordings_of(texts_all, lambda n, low, high: (n - 1, low, high)), "itself is one"),

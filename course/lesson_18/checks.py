@@ -69,17 +69,24 @@ def _by_orders(relevance, scores, k, *, ties="mean", ascending=False, best=None,
     return sum(gains) / len(gains) / top if top else math.nan
 
 
+def _ties(**how) -> list[dict]:
+    """A mistake, with ties taken as they should be and as the rows come."""
+    return [dict(how, ties=ties) for ties in ("mean", "first", "last")]
+
+
 _NDCG_MISTAKES = {
-    "it is not divided by the sum of the best order": dict(best="none"),
-    "the best order is one of *all* items, not of the first k that were shown": dict(best="shown"),
-    "the item with the lowest score stands first here": dict(ascending=True),
-    "ties: the order in which the items came decides here; take the mean": dict(ties="first"),
+    "it is not divided by the sum of the best order": _ties(best="none"),
+    "the best order is one of *all* items, not of the first k that were shown":
+        _ties(best="shown"),
+    "the item with the lowest score stands first here": _ties(ascending=True),
+    "ties: the order in which the items came decides here; take the mean":
+        [dict(ties="first"), dict(ties="last")],
     "a tie that crosses place k: places behind k weigh 0 but still count in the mean":
-        dict(ties="inside"),
-    "the natural logarithm of the place, without + 1, or another discount": dict(first=3),
+        [dict(ties="inside")],
+    "the natural logarithm of the place, without + 1, or another discount": _ties(first=3),
     "2^relevance − 1 is another gain; here it is the relevance itself":
-        dict(form=lambda r: 2**r - 1),
-    "no place weighs less than another here: divide by log2(1 + place)": dict(divide=False),
+        _ties(form=lambda r: 2**r - 1),
+    "no place weighs less than another here: divide by log2(1 + place)": _ties(divide=False),
 }  # fmt: skip
 _NDCG = [
     ([3.0, 2.0, 0.0, 1.0], [0.9, 0.5, 0.7, 0.1], 2),
@@ -92,12 +99,22 @@ _NDCG = [
 ]
 
 
+def _same(values, others) -> bool:
+    return np.allclose(values, others, rtol=0, atol=1e-9, equal_nan=True)
+
+
 def check_ndcg(answer) -> None:
     values, right = [], []
     for relevance, scores, k in [*_NDCG, ([0.0, 0.0], [0.1, 0.9], 2)]:
         given = dict(relevance=relevance, scores=scores, k=k)
         handed = np.array(relevance), np.array(scores)
-        result = _number(answer(*handed, k), "the result", given)
+        try:
+            with np.errstate(invalid="raise"):  # numpy would warn, and go on with nan
+                result = answer(*handed, k)
+        except (FloatingPointError, ZeroDivisionError) as error:
+            raise Wrong(f"your function divides 0 by 0: {error}", given=given,
+                        likely="ask whether anything is relevant before you divide") from error
+        result = _number(result, "the result", given)
         for was, now in zip((relevance, scores), handed, strict=True):
             expect(np.array_equal(was, now), "your function changes an array that it was given; "
                    "work on a copy", given=given, yours=now, expected=np.array(was),
@@ -110,8 +127,8 @@ def check_ndcg(answer) -> None:
         if math.isclose(values[i], right[i], abs_tol=1e-9):
             continue
         fits = [why for why, how in _NDCG_MISTAKES.items()
-                if all(math.isclose(v, _by_orders(*case, **how), abs_tol=1e-9)
-                       for v, case in zip(values[:-1], _NDCG, strict=True))]  # fmt: skip
+                if any(_same(values[:-1], [_by_orders(*case, **one) for case in _NDCG])
+                       for one in how)]  # fmt: skip
         raise Wrong("the result is not as expected", yours=values[i], expected=right[i],
                     given=dict(relevance=relevance, scores=scores, k=k),
                     likely=fits[0] if len(fits) == 1 else None)  # fmt: skip
@@ -201,6 +218,17 @@ def _small_log() -> pd.DataFrame:
                          "day": day, "clicked": rng.integers(0, 2, 40)})  # fmt: skip
 
 
+def _both(features, log, asked, name: str) -> pd.DataFrame:
+    """What a column says in some rows of `asked`, those that differ first, then nan."""
+    whole = features(log, asked)[name]
+    then = pd.concat([features(log[log["day"] < day], rows)[name]
+                      for day, rows in asked.groupby("day")])  # fmt: skip
+    table = asked.assign(**{"whole log": whole, "days before": then})
+    then = table["days before"]
+    differs = ~((whole == then) | (whole.isna() & then.isna()))
+    return table.loc[(2 * differs + whole.isna()).sort_values(kind="stable").index[::-1][:4]]
+
+
 def check_leaking(answer) -> None:
     for columns, leaks in _LEAKS:
         log = _small_log()
@@ -221,7 +249,10 @@ def check_leaking(answer) -> None:
             continue
         missed, accused = [x for x in leaks if x not in result], [x for x in result
                                                                   if x not in leaks]
-        likely = None
+        likely, name = None, (missed + accused)[:1]
+        if name and name[0] in columns:
+            given = given | {f"{name[0]}, in rows of `asked`":
+                             _both(_columns(**columns), log, asked, name[0])}  # fmt: skip
         if sorted(result) == sorted(leaks):
             likely = "the names should stand as in the table"
         elif missed == ["zeal"] and not accused:
@@ -230,9 +261,11 @@ def check_leaking(answer) -> None:
         elif missed == ["shown"] and not accused:
             likely = ("`shown` counts rows, whether or not they were clicked: take the later rows "
                       "away instead of changing their clicks")  # fmt: skip
+        elif "clicks" in accused:
+            likely = ("an honest column is accused: each row may know all days before its own, not "
+                      "only those before the first of all rows")  # fmt: skip
         elif {"rate", "last"} & {*accused}:
-            likely = ("an honest column is accused: nan in both tables is no difference, and each "
-                      "row may know all days before its own, not before the first of all rows")
+            likely = "an honest column is accused: nan in both tables is no difference"
         elif missed and not accused:
             likely = ("check every day: a column leaks where a row of any day in `asked` would be "
                       "different")  # fmt: skip
@@ -383,8 +416,9 @@ def _allowed(text: str, most: int, given) -> None:
         expect(new[i] in _OPTIONS[i], f"{new[i]!r} is no option for {old[i]!r}", given=given,
                yours=text)  # fmt: skip
     expect(len(changed) <= most, f"{len(changed)} words have changed, and most is {most}",
-           given=given, yours=text, likely="`most` counts words that change, not words that were "
-           "looked at; stop when there are so many")  # fmt: skip
+           given=given, yours=text, likely="ask whether `most` words have changed *before* you "
+           "change one: at most=0 none may change" if most == 0 else "`most` counts words that "
+           "change, not words that were looked at; stop when there are so many")  # fmt: skip
 
 
 def promote_text(score, text, options, most):
@@ -426,6 +460,16 @@ def _closure(text: str, options) -> set[str]:
     return found
 
 
+def _strange(text: str) -> str | None:
+    """Why a text is no rewording: the commas tell."""
+    if ",," in text:
+        return "take the words from words(text): text.split() leaves commas at them"
+    if text and "," not in text:
+        return ("' '.join(words) loses what stands between them: replace(text, {place: word}) "
+                "keeps it")  # fmt: skip
+    return None
+
+
 def check_all_wordings(answer) -> None:
     cases = [("a sum over the words", _Score(_ADDS), _OPTIONS),
              ("one and the same for all texts", _Score({}), _OPTIONS),
@@ -447,8 +491,7 @@ def check_all_wordings(answer) -> None:
         strange = sorted(score.texts - every)
         expect(not strange, "score was asked about a text that is no rewording", given=given,
                yours=strange[:1] and strange[0], expected=_TEXT,
-               likely="take the words from words(text): text.split() leaves commas at them"
-               if ",," in "".join(strange) else None)  # fmt: skip
+               likely=_strange("".join(strange[:1])))
         sizes = [len(found) for found in options if found]
         compare(number, len(every), given=given, what="the number of texts", mistakes={
             "the text itself is one of them": len(every) - 1,

@@ -4,6 +4,15 @@ import math
 
 from course.claims import Claim
 
+
+def _one_item(clean, robust) -> bool:
+    """Whether one item has most of what one lie earns, and begins with praise to `clean` only."""
+    earned = [found[1] for found in clean["one lie"]]
+    item = clean.index[earned.index(max(earned))]
+    return (max(earned) > 0.6 * sum(earned) and sum(earned) > sum(x[1] for x in robust["one lie"])
+            and clean["as it is"][item][0] > 0.2 and robust["as it is"][item][0] < 0.1)  # fmt: skip
+
+
 CLAIMS = {
     "18.ndcg": Claim(
         "The best order has an NDCG of 1, the worst one is near 0, and equal scores lie between.",
@@ -39,15 +48,23 @@ CLAIMS = {
         and earned["reworded"] > 2.5 * earned["random synonyms"]
         and earned["reworded"] > earned["one lie"],
     ),
+    "18.list": Claim(
+        "In a list of all items that the user was not shown yet, rewording, stuffing and lies earn "
+        "less than a quarter of what they earn in a list of new items.",
+        lambda earned, less: all(less[how] < earned[how] / 4 for how in (
+            "reworded", "stuffed", "one lie", "two lies")),
+    ),
     "18.fgm": Claim(
         "Plain adversarial training, FGM on embeddings, leaves less to rewording than standard "
-        "training.",
-        lambda table: table.loc["reworded", "FGM"] < table.loc["reworded", "clean"] - 1,
+        "training, and two lies as they were, within 3 per cent.",
+        lambda table: table.loc["reworded", "FGM"] < table.loc["reworded", "clean"] - 1
+        and abs(table.loc["two lies", "FGM"] - table.loc["two lies", "clean"]) < 3,
     ),
     "18.robust": Claim(
         "Training against words, too, leaves rewording next to nothing; words made equal leave it "
-        "exactly nothing.",
+        "exactly nothing. Stuffing keeps at most three fifths with either.",
         lambda table: table.loc["reworded", "robust"] - table.loc["as it is", "robust"] < 1.5
+        and max(table.loc["stuffed", ["robust", "equal"]]) < 0.6 * table.loc["stuffed", "clean"]
         and all(math.isclose(table.loc[how, "equal"], table.loc["as it is", "equal"], abs_tol=1e-9)
                 for how in ("reworded", "random synonyms")),
     ),
@@ -69,16 +86,22 @@ CLAIMS = {
         and all(moved[name][1] > moved[name][0] + 0.2 for name in ("clean", "equal")),
     ),
     "18.start": Claim(
-        "One lie gives an item without praise the same opinion from each reader, within 0.05. But "
-        "the standard reader, and with equal words too, begins with praise in one bad item, where "
-        "`robust` reads none; and at the opinion 0.4 the trees of `robust` give the lowest "
-        "P(click).",
-        lambda lied, worth: worth["robust"] < min(worth["clean"], worth["equal"])
-        and max(row[1] for row in lied["clean"]) > 0.4
-        and all(max(row[0] for row in lied[name]) > 0.2 for name in ("clean", "equal"))
-        and max(row[0] for row in lied["robust"]) < 0.1
-        and all(abs(row[1] - 0.25) < 0.05 for rows in lied.values() for row in rows
-                if row[0] < 0.05),
+        "One lie earns more with the standard reader than with `robust`, and most of it is one "
+        "item, in which that reader finds praise and `robust` none. Items without praise earn no "
+        "less by one lie with `robust`, and two lies bring them to one opinion with both. At the "
+        "opinions 0.25 and 0.7 the three shops differ by at most 4 per cent; at 0.4 `robust` has "
+        "less than half of the others, and fewer than 20 old items are near.",
+        lambda lied, worth, between: _one_item(lied["clean"], lied["robust"])
+        and all(b[1] >= a[1] for start, a, b in zip(
+            lied["clean"]["as it is"], lied["clean"]["one lie"], lied["robust"]["one lie"],
+            strict=True) if start[0] < 0.02)
+        and all(abs(two[0] - 0.4) < 0.03 for rows in lied.values()
+                for start, two in zip(rows["as it is"], rows["two lies"], strict=True)
+                if start[0] < 0.02)
+        and all(max(at) - min(at) < 4 for x in (0.25, 0.7)
+                for at in [[found[x] for found in worth.values()]])
+        and worth["robust"][0.4] < min(worth["clean"][0.4], worth["equal"][0.4]) / 2
+        and max(between.values()) < 20,
     ),
     "18.invariant": Claim(
         "No single replacement changes the canonical form of a bad item's text.",

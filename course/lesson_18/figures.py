@@ -112,29 +112,33 @@ def promises(kept):
     return fig
 
 
-def deeds(shares, n: int):
-    """The share of pairs of user and item that meet, for each reader and deed, with intervals over
-    users. shares: reader -> how -> (users,) the share of the attacked items that each sees."""
+def deeds(shares):
+    """The share of users who see an attacked item, for each reader and deed: the items as small
+    dots, their mean with an interval over users. shares: reader -> how -> (items, users)."""
     hows = list(next(iter(shares.values())))
     with plots.style():
-        fig, ax = plots.figure(8.0, 3.3)
+        fig, ax = plots.figure(8.0, 3.6)
         said = []
         for j, (reader, found) in enumerate(shares.items()):
             mark, colour = LOOKS[reader]
             for x, how in enumerate(hows):
-                mean = found[how].mean()
-                half = 1.96 * found[how].std(ddof=1) / np.sqrt(n)
-                ax.errorbar(x + 0.15 * (j - (len(shares) - 1) / 2), mean, half, fmt=mark,
-                            color=colour, capsize=3, markersize=7, label=None if x else reader)
+                of_users, at = found[how].mean(0), x + 0.19 * (j - (len(shares) - 1) / 2)
+                mean = of_users.mean()
+                half = 1.96 * of_users.std(ddof=1) / np.sqrt(len(of_users))
+                ax.plot([at - 0.055] * len(found[how]), found[how].mean(1), ".", color=colour,
+                        alpha=0.45, markersize=5, zorder=1)
+                ax.errorbar(at + 0.025, mean, half, fmt=mark, color=colour, capsize=3,
+                            markersize=6, label=None if x else reader)
                 said.append(f"{reader}, {how} {mean:.1%}")
         ax.set_xticks(range(len(hows)), [how if len(how) < 9 else how.replace(" ", "\n")
                                          for how in hows])
-        ax.set(ylabel="exposure@10\n(share of users)", xlabel="what the seller does",
-               ylim=(-0.005, None))
+        ax.set(ylabel="exposure@10\nin a list of new items", xlabel="what the seller does",
+               ylim=(-0.01, None))
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4,
                    title="who reads")  # fmt: skip
-    fig.alt = "The mean share of users who see an attacked item: " + "; ".join(said) + "."
+    fig.alt = ("The mean share of users who see an attacked item in a list of new items: "
+               + "; ".join(said) + ".")
     return fig
 
 

@@ -6,13 +6,13 @@
 # **You will**
 #
 # - write the measure that rankings are judged by, with its ties;
-# - find the columns of a table that know the future;
 # - see what a ranker of clicks needs an item's text for, and what it does not;
 # - be a seller who rewords, stuffs or lies, and count how many users see the item then;
-# - prove by counting what a defence stops; tell what it makes rarer, and what it cannot see.
+# - prove by counting what a defence stops, and measure what it does not.
 #
-# **Time** {{TIME}} About 75 minutes for you: 29 of reading, 46 of exercises. The appendix (a budget
-# of words, and real shops) is 8 minutes more and optional.
+# **Time** {{TIME}} About 75 minutes for you: 35 of reading, 40 of exercises. The appendix (columns
+# that know the future, with exercise 18.2, and four short pieces) is another 30 minutes and
+# optional.
 #
 # **Before** Lesson 06 (word substitution) and lesson 08 (adversarial training). Lesson 11
 # (certificates) helps.
@@ -35,24 +35,22 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 from advlib.certify import canonical
 from advlib.corpora import replace, words
 from advlib.corpora.shop import market
 from advlib.statistics import wilson
-from advlib.systems.clicks import Ranker, Reader
-from advlib.systems.ranking import exposure, ndcg
+from advlib.systems.clicks import Reader
+from advlib.systems.ranking import exposure
 from course.lesson_18 import figures, workshop
 
 figures.parts()
 
 # %% [markdown]
-# *The figure: the parts of a recommender, from left to right. Of a new item there are no clicks; of
-# what is left, its seller changes the text here, and nothing else.*
+# *The figure: the parts of a recommender, from left to right. A new item has no clicks; its seller
+# writes its text.*
 #
-# The program `examples/recommender` works like this, with the same parts of the library. What you
-# write in exercises 18.1 and 18.3 is `ndcg` and `promote` of `advlib.systems.ranking`.
+# What you write in exercises 18.1 and 18.3 is `ndcg` and `promote` of `advlib.systems.ranking`.
 #
 # Real shops do not tell us which order would have been best. So this one is simulated: 300 users,
 # 400 items of ten kinds, of which 100 are new. An item's text is three short opinions, one a
@@ -64,14 +62,15 @@ figures.parts()
 # - \text{thrift}\cdot\log(\text{price}/20)/0.5 - 2.5.$$
 #
 # The bracket is 1 where the user likes this kind of item, else 0; *thrift* is how much a high price
-# repels this user. The ranker sees no quality, no taste and no thrift. It has texts, kinds, prices,
-# and a **log** of what was shown on which day, and whether it was clicked.
+# repels this user. The ranker is told no quality, no taste and no thrift. It has texts, kinds,
+# prices, and a **log** of what was shown on which day, and whether it was clicked.
 
 # %%
 shop = market(seed=0)
 print(shop.items.loc[399, "text"])
 print(shop.clicks.head(3).to_string())
-print(f"{len(shop.clicks)} rows, of which {shop.clicks['clicked'].mean():.0%} were clicked")
+print(f"{len(shop.clicks)} rows of {shop.clicks['day'].nunique()} days, of which "
+      f"{shop.clicks['clicked'].mean():.0%} were clicked")
 
 # %% [markdown]
 # ## 2 · How good is an order?
@@ -85,7 +84,7 @@ print(f"{len(shop.clicks)} rows, of which {shop.clicks['clicked'].mean():.0%} we
 # **NDCG@k** divides it by the DCG@k of the best order of all items, so that 1 is the best.
 # Relevance is here the true probability of a click.
 #
-# ### Exercise 18.1: NDCG · ●●○ · 14 min
+# ### Exercise 18.1: NDCG · ●●○ · 16 min
 #
 # Write `ndcg_at(relevance, scores, k)` for one user: numpy arrays `(items,)`, relevance at least 0,
 # and a whole number $k\ge1$. The item with the highest score stands first. Return a number:
@@ -94,7 +93,8 @@ print(f"{len(shop.clicks)} rows, of which {shop.clicks['clicked'].mean():.0%} we
 # - **ties**: items with equal scores share their places, and each gets the *mean* weight of these
 #   places, where a place behind $k$ weighs 0. (So a ranker that scores everything alike earns what
 #   chance earns, whatever order the items came in.)
-# - where nothing is relevant, no order is better than another: return `nan`.
+# - where nothing is relevant, no order is better than another: return `nan`, and divide nothing by
+#   0 on the way.
 #
 # Leave both arrays as they are.
 #
@@ -126,11 +126,12 @@ course.claim("18.ndcg", best=best, worst=worst, alike=alike)
 # ## 3 · Features that need no text
 #
 # The library's table has for each row: how often the item was clicked before (`popularity`), how
-# often this user clicked on this kind (`liking`), the price, how old the item is, and how thrifty
-# and how active the user was so far. Rates are $(\text{clicked}+1)/(\text{shown}+2)$. The ranker is
-# scikit-learn's `HistGradientBoostingClassifier`, trees that are added up. From the text it gets
-# one number more, the **opinion**: the model `reviews-clean` (the **reader**) gives P(positive) of
-# each line, and the opinion is their mean.
+# often this user clicked on this kind (`liking`), the price, how old the item is, how active the
+# user was so far, and an estimate of thrift from what was clicked. Rates are
+# $(\text{clicked}+1)/(\text{shown}+2)$, of earlier days only. (Otherwise there is a **leak**:
+# appendix A, with exercise 18.2.) The ranker is scikit-learn's `HistGradientBoostingClassifier`,
+# trees that are added up. From the text it gets one number more, the **opinion**: the model
+# `reviews-clean` (the **reader**) gives P(positive) of each line, and the opinion is their mean.
 #
 # ### Prediction 18.a: popularity among new items
 #
@@ -176,122 +177,42 @@ figures.baselines(found)
 # An average over all items hides where the text matters, and with it where the attack will come.
 # Report both. (Three markets: [docs/results/recommender.md](../docs/results/recommender.md).)
 #
-# ## 4 · A leak
-#
-# A model for tomorrow may know what was known *then*. A row of the log from day 40 may count days 0
-# to 39: not day 50, and not day 40 itself, for the row's own click is one of that day.
-
-# %%
-figures.timeline()
-
-# %% [markdown]
-# *The figure: what a feature may use, seen from the day of its row; hatched is what it may not.*
-#
-# Somebody made a table in haste. It has five columns, and some of them know too much:
-
-# %%
-hasty, careful = workshop.hasty(shop.items), workshop.careful(shop.items)
-print(hasty(shop.clicks, shop.clicks).head(3).round(2).to_string())
-
-# %% [markdown]
-# ### Exercise 18.2: find the leak · ●●○ · 12 min
-#
-# Write `leaking(features, log, asked)`. `log` is a table with the columns user, item, day and
-# clicked; `asked` one with user, item and day; `features(log, asked)` returns a table with a row
-# for each row of `asked`, in the same order and with the same index. Return a list: the names of
-# the columns that, for at least one row of any day in `asked`, would be different if the log held
-# only days *before that row's day*. They stand in the list as in the table. `nan` in both is no
-# difference. `features` may be called as often as you like, also with an empty log. Leave both
-# tables as they are.
-#
-# <details><summary>Hint</summary>
-#
-# For each day in `asked["day"].unique()`: compute the features of the rows of that day with
-# `log[log["day"] < day]`, and compare. `np.array_equal(a, b, equal_nan=True)`.
-#
-# </details>
-
-
-# %%
-def leaking(features, log, asked):
-    """The names of the columns that know of clicks on the row's day or later."""
-    # SOLUTION
-
-
-leaking = course.exercise("18.2", leaking)
-
-# %%
-sample = shop.clicks[shop.clicks["day"] % 15 == 14].iloc[::20]
-leaks = {name: leaking(table, shop.clicks, sample)
-         for name, table in {"hasty": hasty, "careful": careful}.items()}
-print(leaks)
-
-# %% [markdown]
-# What does it cost? We train on the days before 75, and test on the days from 75 on. AUC is the
-# probability that a clicked row scores higher than one that was not clicked. Then comes the day
-# after the log: its clicks do not exist yet when the features are made.
-
-# %%
-late = shop.clicks["day"] >= 75
-asked, clicked = workshop.clicks_tomorrow(shop)
-kept = {}
-for name, table in {"hasty": hasty, "careful": careful}.items():
-    rows = table(shop.clicks, shop.clicks)
-    ranker = Ranker.fit(rows[~late], shop.clicks["clicked"][~late])
-    promised = roc_auc_score(shop.clicks["clicked"][late], ranker.score(rows[late]))
-    there = ranker.score(table(shop.clicks, asked.iloc[::7]))
-    kept[name] = promised, roc_auc_score(clicked[::7], there)
-    print(f"{name:8} promised {kept[name][0]:.3f}, kept {kept[name][1]:.3f}")
-course.claim("18.leak", leaks=leaks, kept=kept)
-figures.promises(kept)
-
-# %% [markdown]
-# *The figure: AUC that the test promised (discs) and that the next day kept (squares).*
-#
-# <details><summary>What you should see</summary>
-#
-# The hasty table promises much more than it keeps. The careful one does not.
-#
-# </details>
-#
-# A split by time alone does not prevent this: the rows were split well, and the *features* of the
-# late rows were computed with the late clicks. In the library one function makes the table for
-# training and for use, and it can look at earlier days only.
-#
-# ## 5 · Who sees an item
+# ## 4 · Who sees an item
 #
 # A seller does not care about NDCG. What he wants is **exposure@10**: the share of users who see
-# the item among their first ten. The library counts it, with ties as in exercise 18.1. It is a
-# share, so it has an interval: Wilson's, as in lesson 07.
+# the item among their first ten, here of a list of the *new items alone* ("new in this shop"). The
+# library counts it, with ties as in exercise 18.1. It is a share, so it has an interval: Wilson's,
+# as in lesson 07. We look at one new item that everybody praises, and at some of the worst:
 
 # %%
 bad = workshop.worst(shop, profile.pick(5, 10))
-target = bad.iloc[0]
+good = shop.items[shop.items["new"] & (shop.items["quality"] == 1)].head(1)
 ours, n = shops["clean"], len(shop.users)
-for quality in (1, 0):
-    some = shop.items[shop.items["new"] & (shop.items["quality"] == quality)].iloc[0]
-    share = exposure(ours.scores, [ours.column(some["id"])], k=10)[0]
+for item in pd.concat([good, bad]).itertuples():
+    share = exposure(ours.scores, [ours.column(item.id)], k=10)[0]
     low, high = wilson(round(share * n), n)
-    print(f"item {some['id']}, quality {quality}: {share:.1%} of users see it ({low:.1%} to "
-          f"{high:.1%})")
+    print(f"item {item.id} ({item.kind}), quality {item.quality:.0f}: {share:.1%} of users see it "
+          f"({low:.1%} to {high:.1%})")
 
 # %% [markdown]
 # The interval is about *other users of this shop*, not about other items or another training.
 #
-# ## 6 · A seller at work
+# ## 5 · A seller at work
 #
-# The threat model: a seller has a new item, and all three opinions in its text blame. He may change
-# the text and nothing else, knows the reader, and may ask it as often as he likes. He can do three
-# things, and they are often mixed up:
+# The threat model: a seller has one of these worst items: all three opinions in its text blame. He
+# may change the text and nothing else, knows the reader, and may ask it as often as he likes. He
+# can do three things, and they are often mixed up:
 #
-# - **reword**: other words that mean the same (at most 30 % of them, from the known substitutes of
-#   the world, as in lesson 06);
-# - **stuff**: put bare words behind the text, up to five;
-# - **lie**: add a sentence of praise that the item does not deserve.
+# - **reword**: exchange words that the world may exchange without changing praise or blame (at most
+#   30 % of them, as in lesson 06): `slow` and `tardy`, but `July` and `August` too, so facts may
+#   change;
+# - **stuff**: put up to five bare words behind the last line, each time the one that earns most of
+#   20 that do not blame;
+# - **lie**: add a line of praise that the item does not deserve.
 #
-# Whoever rewords says the same as before. So a ranking that moves made a mistake.
+# Whoever rewords praises no more than before. So a ranking that moves made a mistake.
 #
-# ### Exercise 18.3: a seller who rewords · ●●○ · 14 min
+# ### Exercise 18.3: a seller who rewords · ●●○ · 16 min
 #
 # Complete `promote_text(score, text, options, most)`. `score(texts)` takes a *list* of texts and
 # returns what each would earn, one number per text. `options[i]` has what may stand in place of
@@ -305,7 +226,7 @@ for quality in (1, 0):
 #    turn, until `most` words have changed.
 #
 # So the score never falls, and of `m` options in all at most `2·m + 2` texts are asked about. Leave
-# `options` as it is. You may also write the whole function in your own way.
+# `options` as it is. You may write code of your own; its result must be that of these two steps.
 #
 # <details><summary>Hint</summary>
 #
@@ -346,6 +267,7 @@ promote_text = course.exercise("18.3", promote_text)
 # with it, whatever the data say, so it is enough to please the reader.)
 
 # %%
+target = bad.loc[312]
 options = workshop.WORLD.substitutes(target["text"])
 most = int(0.3 * len(words(target["text"])))
 new, after = promote_text(readers["clean"], target["text"], options, most)
@@ -355,18 +277,17 @@ print(f"\nopinion {was:.3f}, then {after:.3f}")
 reached = workshop.reached(readers["clean"], bad, promote_text)  # yours and the library's
 
 # %% [markdown]
-# Read both. Nothing in the second is better news for a buyer.
+# Read both. A stool and an anniversary are new; nothing in the second is better news for a buyer.
 #
 # ### Prediction 18.b: what rewording earns
 #
-# We do this for several of the worst new items, one at a time, and count the users who see them.
-# Written by an honest seller, these items are seen by 1 % of users or fewer. Had they the average
-# place, it would be 10 %: ten of a hundred new items.
+# We do this for each of the worst items listed above, one at a time, and count the users who see
+# them. Had they the average place, it would be 10 %: ten of a hundred new items.
 
 # %%
 guess = course.predict(
-    "18.b", "to how many per cent does rewording bring their mean exposure@10?", guess=None,
-    low=0, high=30, unit="%",
+    "18.b", "to how many per cent does rewording bring their mean exposure@10 (new items alone)?",
+    guess=None, low=0, high=30, unit="%",
 )
 
 # %% [markdown]
@@ -376,19 +297,23 @@ guess = course.predict(
 
 # %%
 seen_by = {"clean": workshop.attacked(shops["clean"], bad, promote_text)}
-earned = {how: 100 * share.mean() for how, share in seen_by["clean"].items()}
+in_all = workshop.attacked(shops["clean"], bad, promote_text, among_all=True)
+earned, less = ({how: 100 * share.mean() for how, share in found.items()}
+                for found in (seen_by["clean"], in_all))
 guess.reveal(round(earned["reworded"], 1))
-for how, value in earned.items():
-    print(f"{how:16} {value:5.1f} %")
+print("per cent of users   new items alone   all not shown yet")
+for how in ("as it is", "random synonyms", "reworded", "stuffed", "one lie"):
+    print(f"{how:16} {earned[how]:18.1f} {less[how]:19.1f}")
 course.claim("18.reword", earned=earned, reached=reached)
+course.claim("18.list", earned=earned, less=less)
 
 # %% [markdown]
 # Rewording within the dictionary earns more than one invented sentence, and random synonyms earn
-# nothing here. The ranker is not restless; it can be steered.
-# Stuffing earns something too, for to this reader a word of praise is praise, whatever stands
-# around it.
+# nothing here. The ranker is not restless; it can be steered. Stuffing earns something too, for to
+# this reader a word of praise is praise, whatever stands around it. In a list of all items, with
+# more to beat, the same deeds earn much less.
 #
-# ## 7 · What helps
+# ## 6 · What helps
 #
 # Three readers more, each with a ranker that is trained on what it reads:
 #
@@ -396,11 +321,12 @@ course.claim("18.reword", earned=earned, reached=reached)
 #   (lesson 08);
 # - `robust`: `reviews-robust`, trained against FGM, PGD, word substitution and typos in turn;
 # - `equal`: the standard model behind `canonical`, which replaces every word that the world knows
-#   by the first of its group. Words of one group are then one word.
+#   by the first of its group. Words of one group are then one word, `July` and `August` too.
 #
 # ### Prediction 18.c: lies, where words are equal
 #
-# For `equal` we know what rewording will earn: nothing. (A cell below proves it.)
+# For `equal` we know what rewording will earn: nothing. (A cell below proves it.) Two lies we have
+# not looked at yet.
 
 # %%
 guess = course.predict(
@@ -419,7 +345,8 @@ table = pd.DataFrame({name: {how: 100 * share.mean() for how, share in found.ite
                       for name, found in seen_by.items()})  # fmt: skip
 guess.reveal(round(table.loc["two lies", "equal"], 1))
 print(table.round(1).to_string())
-new_ones = {name: ndcg(truth[:, ours.new], s.scores).mean() for name, s in shops.items()}
+new_ones = {name: np.mean([*map(ndcg_at, truth[:, s.new], s.scores, itertools.repeat(10))])
+            for name, s in shops.items()}  # fmt: skip
 print("NDCG@10 of new items:", {name: round(float(x), 3) for name, x in new_ones.items()})
 
 # %%
@@ -427,26 +354,29 @@ course.claim("18.fgm", table=table)
 course.claim("18.robust", table=table)
 course.claim("18.lies", table=table)
 course.claim("18.cost", new_ones=new_ones)
-figures.deeds(seen_by, len(shop.users))
+figures.deeds(seen_by)
 
 # %% [markdown]
-# *The figure: the mean share of users who see an attacked item, by what the seller does and who
-# reads. Intervals: 95 %, the mean ± 1.96 standard errors over users. (Wilson's is for one yes or no
-# per user; here each user sees a share of the items.)*
+# *The figure: the share of users who see an attacked item, by what the seller does and who reads.
+# Small dots: each item. Large marks: their mean, ± 1.96 standard errors over users. (Wilson's
+# interval is for one yes or no per user; here each user sees a share of the items.) It covers other
+# users of this shop, and not other items: see how far apart the dots are.*
 #
 # <details><summary>What you should see</summary>
 #
-# FGM on embeddings takes most of what rewording earns in this market, and leaves stuffing and lies
-# as they were. `equal` takes all of what rewording earns, and `robust` nearly all. Two lies pay as
-# well as ever with `equal`. They pay less with `robust`: that is a fact about this model, which
-# nobody promised.
+# FGM on embeddings takes most of what rewording earns in this market, some of what stuffing and one
+# lie earn, and nothing from two lies. `equal` takes all that rewording earns, `robust` nearly all,
+# and both half of stuffing or more. Two lies pay as well as ever with `equal`. They pay less with
+# `robust`, which nobody promised (appendix B looks for the reason). No defence made the order of
+# new items worse.
 #
 # </details>
 #
-# One market flatters FGM. Here are three markets, with *ten* items each, so the numbers differ from
-# those above ([docs/results/recommender.md](../docs/results/recommender.md)). Per cent of users:
+# One market flatters FGM, and few items tell little. Here are three markets with *ten* items each
+# ([docs/results/recommender.md](../docs/results/recommender.md)), in per cent of users. Compare two
+# lies with those above: the intervals there said nothing of other items.
 #
-# | reader | reworded less random synonyms | in each market | two lies |
+# | reader | reworded − random synonyms | in each market | two lies |
 # |---|---|---|---|
 # | `clean` | 10.0 | 10.7 / 10.0 / 9.3 | 9.4 |
 # | `FGM` | 4.1 | 1.2 / 6.2 / 4.9 | 8.8 |
@@ -462,7 +392,7 @@ figures.deeds(seen_by, len(shop.users))
 # can write down *all* of them. If all earn the same, no seller gains by rewording it, however
 # clever he is.
 #
-# ### Exercise 18.4: all wordings · ●●○ · 6 min
+# ### Exercise 18.4: all wordings · ●●○ · 8 min
 #
 # Complete `all_wordings(score, text, options)`, with `score` and `options` as in exercise 18.3. Any
 # number of words may change: none, some, or all that have options. The result is `(number, low,
@@ -515,12 +445,12 @@ print("with a lie:", {name: f"{a:.3f} to {b:.3f}" for name, (a, b) in moved.item
 course.claim("18.exact", every=every, moved=moved)
 
 # %% [markdown]
-# The standard reader finds praise among the rewordings of a text that blames. `robust` does not,
-# but that could not be known before all were tried. `equal` has one opinion of all of them, to the
-# last bit, because all have one canonical form. For longer texts nobody can count all rewordings,
-# and need not: `canonical` looks at one word at a time (and at the article before it). So where no
-# single replacement changes the form, none of their combinations does. We try all single
-# replacements in all the bad items:
+# The standard reader finds praise among the rewordings of a text that on the whole blames. `robust`
+# does not; we know it because all were tried. `equal` has one opinion of all of them, to the last
+# bit, because all have one canonical form. (With the lie, one line of two praises: 0.500.) For
+# longer texts nobody can count all rewordings, and need not: `canonical` looks at one word at a
+# time (and at the article before it). So where no single replacement changes the form, none of
+# their combinations does. We try all single replacements in all the bad items:
 
 # %%
 see, changed, tried = victims["equal"].read, 0, 0
@@ -532,56 +462,32 @@ print(f"{tried} replacements, of which {changed} change the form")
 course.claim("18.invariant", changed=changed, tried=tried)
 
 # %% [markdown]
-# The limits are as exact. A lie leads to a text with another form: it *says*
-# something else. So does a synonym that the groups do not have, and a typo. **Invariance stops what
-# means the same. A lie does not mean the same, and a reader that ignored it would ignore honest
+# The limits are as exact. A lie leads to a text with another form: it *says* something else. So
+# does a synonym that the groups do not have, and a typo. **Invariance stops exchanges that leave
+# praise and blame as they are. A lie adds praise, and a reader that ignored it would ignore honest
 # praise too.** What stops lies is somebody who checks: moderation, or the clicks of buyers later.
-#
-# Above, one lie gave each reader the opinion 0.500. Why then does one lie earn 5.2 % with `clean`
-# and 0.8 % with `robust` in the table? Look at the bad items' opinions, before and after one lie,
-# and at what the trees of each shop make of one and the same opinion:
-
-# %%
-lied = {name: workshop.one_lie(readers[name], bad) for name in every}
-worth = {name: shops[name].with_opinion(target["id"], 0.4)[:, ours.column(target["id"])].mean()
-         for name in every}  # fmt: skip
-for name in every:
-    print(f"{name:7}" + ", ".join(f"{a:.2f} to {b:.2f}" for a, b in lied[name])
-          + f"; with the opinion 0.4 the first is clicked with P {worth[name]:.3f}")
-course.claim("18.start", lied=lied, worth=worth)
-
-# %% [markdown]
-# All believe the lie. But an item of which a reader takes one line for praise begins higher, and so
-# ends higher; `robust` makes no such mistake here. And the trees of `robust` give less for the same
-# opinion, which is what two lies reach, so that these too earn less.
-#
-# ## 8 · The program
-#
-# `make recommender` starts the program on this market: a page where a user gets a list and sees
-# why, where a seller tries a text and sees its place before and after, and where the ranker is
-# trained anew. Its reader is `reviews-robust` with words made equal, so the seller's button *Reword
-# it*, which is `promote`, finds nothing to change. With `reviews-clean` and the words as they are
-# it does: `make recommender ARGS="--reader reviews-clean --plain"`.
 #
 # ## Recap
 #
 # - **NDCG@k** with ties by their mean: a ranker that says nothing earns what chance earns.
 # - **All items and new items apart.** Popularity knows nothing of new ones; there the text decides,
 #   and there it is attacked.
-# - **A leak** is a feature that would change if the future were taken away. Test just that.
-# - **Exposure** is what a seller wants; report it with an interval, and say what it covers.
+# - **Exposure** is what a seller wants; report it with an interval, and say what that covers and of
+#   which list it is: among all items the same rewording earned far less than among new ones.
 # - **Rewording, stuffing and lying** are three things. The control of rewording is random synonyms
 #   of the same number.
 # - **Adversarial training** takes a part of the gain (FGM: most of it here, about three fifths over
 #   three markets) or nearly all (`robust`, trained against words); **words made equal** stop
-#   rewording exactly, and a lie not at all.
+#   rewording exactly, and a lie not at all. One training is one draw: of three readers trained on
+#   random rewordings one left the seller little and one nearly all; with adversarial ones each left
+#   less ([three trainings](../docs/results/recommender.md)).
 #
 # ## What could go wrong
 #
 # - **A tie that the order of rows decides.** A constant score then looks clever, or stupid.
 # - **NDCG against what was clicked in the log**, which shows only what an older ranker chose to
 #   show. Here items were shown at random; real logs need care.
-# - **Features made once for the whole log**, then a split by time (section 4).
+# - **Features made once for the whole log**, then a split by time (appendix A).
 # - **An attack without its control**, and a control with another number of changed words.
 # - **Calling a lie a synonym.** A list of substitutes by nearness of vectors has opposites in it;
 #   then "the attack" changes what the text says, and to defend against it is to read worse.
@@ -617,11 +523,133 @@ course.claim("18.start", lied=lied, worth=worth)
 course.progress("18")
 
 # %% [markdown]
-# ## Appendix (optional, 8 min)
+# ## Appendix (optional, 30 min)
 #
-# Nothing builds on it.
+# Nothing builds on it. Afterwards run the cell with `course.progress` once more.
 #
-# ## Appendix A · A budget of words
+# ## Appendix A · A leak
+#
+# A model for tomorrow may know what was known *then*. A row of the log from day 40 may count days 0
+# to 39: not day 50, and not day 40 itself, for the row's own click is one of that day.
+
+# %%
+figures.timeline()
+
+# %% [markdown]
+# *The figure: what a feature may use, seen from the day of its row; hatched is what it may not.*
+#
+# Somebody made a table in haste. It has five columns, and some of them know too much:
+
+# %%
+hasty, careful = workshop.hasty(shop.items), workshop.careful(shop.items)
+print(hasty(shop.clicks, shop.clicks).head(3).round(2).to_string())
+
+# %% [markdown]
+# ### Exercise 18.2: find the leak · ●●○ · 14 min
+#
+# Write `leaking(features, log, asked)`. `log` is a table with the columns user, item, day and
+# clicked; `asked` one with user, item and day; `features(log, asked)` returns a table with a row
+# for each row of `asked`, in the same order and with the same index. Return a list: the names of
+# the columns that leak, in the table's order. A column leaks where even one row of `asked` would be
+# different had the log held only the days *before that row's own day*. `nan` in both is no
+# difference. `features` may be called as often as you like, also with an empty log. Leave both
+# tables as they are.
+#
+# <details><summary>Hint</summary>
+#
+# For each day in `asked["day"].unique()`: compute the features of the rows of that day with
+# `log[log["day"] < day]`, and compare. `np.array_equal(a, b, equal_nan=True)`.
+#
+# </details>
+
+
+# %%
+def leaking(features, log, asked):
+    """The names of the columns that know of clicks on the row's day or later."""
+    # SOLUTION
+
+
+leaking = course.exercise("18.2", leaking)
+
+# %%
+sample = shop.clicks[shop.clicks["day"] % 15 == 14].iloc[::20]
+leaks = {name: leaking(table, shop.clicks, sample)
+         for name, table in {"hasty": hasty, "careful": careful}.items()}
+print(leaks)
+
+# %% [markdown]
+# What does it cost? We train on the days before 75, and test on the days from 75 on. AUC is the
+# probability that a clicked row scores higher than one that was not clicked. Then comes the day
+# after the log: its clicks do not exist yet when the features are made.
+
+# %%
+from sklearn.metrics import roc_auc_score
+
+from advlib.systems.clicks import Ranker
+
+late = shop.clicks["day"] >= 75
+asked, clicked = workshop.clicks_tomorrow(shop)
+kept = {}
+for name, table in {"hasty": hasty, "careful": careful}.items():
+    rows = table(shop.clicks, shop.clicks)
+    ranker = Ranker.fit(rows[~late], shop.clicks["clicked"][~late])
+    promised = roc_auc_score(shop.clicks["clicked"][late], ranker.score(rows[late]))
+    there = ranker.score(table(shop.clicks, asked.iloc[::7]))
+    kept[name] = promised, roc_auc_score(clicked[::7], there)
+    print(f"{name:8} promised {kept[name][0]:.3f}, kept {kept[name][1]:.3f}")
+course.claim("18.leak", leaks=leaks, kept=kept)
+figures.promises(kept)
+
+# %% [markdown]
+# *The figure: AUC that the test promised (discs) and that the next day kept (squares).*
+#
+# <details><summary>What you should see</summary>
+#
+# The hasty table promises much more than it keeps. The careful one does not.
+#
+# </details>
+#
+# A split by time alone does not prevent this: the rows were split well, and the *features* of the
+# late rows were computed with the late clicks. In the library one function makes the table for
+# training and for use, and it can look at earlier days only.
+#
+# ## Appendix B · Why two lies earn less with `robust`
+#
+# For each bad item the opinion as it is, with one lie and with two, and the per cent of users who
+# see it then:
+
+# %%
+lied = {name: workshop.lies(shops[name], seen_by[name], bad) for name in ("clean", "robust")}
+for name, rows in lied.items():
+    print(name, rows.map(lambda x: f"{x[0]:.2f}: {x[1]:4.1f} %").to_string(), sep="\n")
+lines = bad.loc[314, "text"].split("\n")
+print("314:", *(f"{readers['clean']([line])[0]:.3f}  {line}" for line in lines), sep="\n")
+
+# %% [markdown]
+# One lie: most of what it earns with `clean` is one item, 314. Its first line is taken for
+# praise as it is, so it begins higher and ends higher; `robust` makes no such mistake there. Where
+# the opinion begins near 0, one lie earns no less with `robust`.
+#
+# Two lies make two lines of five praise, so items that begin near 0 come to 0.40 with both readers.
+# What do the trees of each shop make of one and the same opinion?
+
+# %%
+read_of_old = {name: readers[name](shop.items["text"][~shop.items["new"]]) for name in every}
+between = {name: int(((x > 0.36) & (x < 0.6)).sum()) for name, x in read_of_old.items()}
+worth = {name: {x: workshop.at_opinion(shops[name], bad, x) for x in (0.25, 0.4, 0.7)}
+         for name in every}  # fmt: skip
+print("per cent of users, had all the bad items the opinion")
+print(pd.DataFrame(worth).T.round(1).to_string())
+print("old items with an opinion between 0.36 and 0.6:", between)
+course.claim("18.start", lied=lied, worth=worth, between=between)
+
+# %% [markdown]
+# At 0.25 and at 0.7 the shops are much alike. They differ at 0.4, where hardly any item has its
+# opinion: an honest text has three lines, so its opinion is near 0, 1/3, 2/3 or 1. The trees make
+# their steps somewhere in this gap, and a few items decide where. That two lies earn less with
+# `robust` is mostly that: no defence against lies.
+#
+# ## Appendix C · A budget of words
 #
 # How many words does it take? Of the attacked items we take the one to which rewording is kindest,
 # and look at its place among the 100 new items as more words may change, up to the 30 % of the
@@ -638,12 +666,13 @@ for name, share in first_ten.items():
           f"{share[2]:.0%} with 2, of {share[most]:.0%} with {most}")
 course.claim("18.budget", first_ten=first_ten)
 places = paths["clean"][1]
-user = int(np.argmax((places[0] - places[-1]) * (places[-1] <= 10)))  # who sees it at the end
+user = int(np.argmax((places[0] - places[-1]) * (places[-1] <= 10)))  # it climbs most for this one
 draw(user, most // 2, "clean")
 
 # %% [markdown]
-# *The figure: the item's place for one user against the number of words that may change. The first
-# ten are shaded. The line of the chosen reader is strong, and the ring is the chosen budget.*
+# *The figure: the item's place for one user, picked as the one for whom it climbs most, against the
+# number of words that may change. The first ten are shaded. The line of the chosen reader is
+# strong, and the ring is the chosen budget.*
 
 # %%
 figures.explore_places(draw, len(shop.users), most, user, [*shops])
@@ -652,14 +681,21 @@ figures.explore_places(draw, len(shop.users), most, user, [*shops])
 # Move the user first. For some the item cannot come up: it is the wrong kind or too dear, and no
 # opinion outweighs that. For others a few words are enough. Then change the reader.
 #
-# ## Appendix B · A real shop
+# ## Appendix D · The program, and a real shop
+#
+# `make recommender` starts a program with the same parts of the library on this market: a page
+# where a user gets a list and sees why, where a seller tries a text and sees its place before and
+# after, and where the ranker is trained anew. Its reader is `reviews-robust` with words made equal,
+# so the seller's button *Reword it*, which is `promote`, finds nothing to change. With
+# `reviews-clean` and the words as they are it does:
+# `make recommender ARGS="--reader reviews-clean --plain"`.
 #
 # ```
 # make recommender ARGS="--data ITEMS.csv CLICKS.csv"
 # python benchmarks/recommender.py --data ITEMS.csv CLICKS.csv
 # ```
 #
-# The first line is a shop of your own (items: id, text, and if there are any kind, price, released;
+# Here the first line is a shop of your own (items: id, text, and perhaps kind, price, released;
 # clicks: user, item, day, clicked), the second prints its NDCG with the embedded reader. That one
 # knows the opinions of this course's world; for other texts give the program a model of your own
 # that has a class `positive` (`--reader FOLDER`).
@@ -670,5 +706,5 @@ figures.explore_places(draw, len(shop.users), most, user, [*shops])
 # 2024) is loaded from the Hub by a script, and this course runs no code from there; it also lacks
 # what was shown and left. **MovieLens** has titles and genres and no text of a seller, and its set
 # of 100,000 ratings must not be passed on. And of none of their texts does anybody know which
-# rewordings mean the same. So sections 2 to 5 hold for any log, and section 6 needs a list of
+# rewordings mean the same. So sections 2 to 4 hold for any log, and section 5 needs a list of
 # substitutes that somebody has checked.

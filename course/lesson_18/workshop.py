@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,22 @@ class Shop:
         rows = self.grid.iloc[column :: len(self.new)].assign(opinion=opinion)
         out[:, column] = self.ranker.score(rows)
         return out
+
+    @cached_property
+    def everything(self) -> np.ndarray:
+        """(users, items) scores of all items, new or not; -inf for what the user was shown."""
+        scores = self.ranker.score(self.features(tomorrow(self.market)))
+        unseen = not_shown(self.market)
+        return np.where(unseen, scores.reshape(unseen.shape), -np.inf)
+
+    def seen_with(self, item: int, opinion: float, k: int = 10, among_all=False) -> np.ndarray:
+        """(users,) whether each sees a new item among the first k, had the reader this opinion of
+        it; in a list of the new items, or of all that the user was not shown yet."""
+        scores, column = self.with_opinion(item, opinion), self.column(item)
+        if among_all:
+            own, scores, column = scores[:, column], self.everything.copy(), item
+            scores[:, item] = own
+        return seen(scores, k)[:, column]
 
     def column(self, item: int) -> int:
         """Where a new item stands among the new ones."""
@@ -169,16 +186,16 @@ def deeds(reader: Reader, item, attack=None) -> dict[str, list[str]]:
             "two lies": [extend(reader, text, praise, LIES).text]}  # fmt: skip
 
 
-def attacked(shop: Shop, items, attack=None, k: int = 10) -> dict[str, np.ndarray]:
-    """how -> (users,) the share of the attacked items that each user sees among the first k new
-    ones. Sellers act one at a time."""
+def attacked(shop: Shop, items, attack=None, among_all=False) -> dict[str, np.ndarray]:
+    """how -> (items, users): whether each user sees the attacked item among the first ten, of the
+    new items or of all. Sellers act one at a time."""
     out = {}
     for item in items.itertuples():
         for how, texts in deeds(shop.reader, item, attack).items():
-            seen_by = [seen(shop.with_opinion(item.id, opinion), k)[:, shop.column(item.id)]
+            seen_by = [shop.seen_with(item.id, opinion, among_all=among_all)
                        for opinion in shop.reader(texts)]  # fmt: skip
             out.setdefault(how, []).append(np.mean(seen_by, axis=0))
-    return {how: np.mean(found, axis=0) for how, found in out.items()}
+    return {how: np.array(found) for how, found in out.items()}
 
 
 def reached(reader: Reader, items, attack) -> list[tuple[float, float]]:
@@ -191,7 +208,17 @@ def reached(reader: Reader, items, attack) -> list[tuple[float, float]]:
     return out
 
 
-def one_lie(reader: Reader, items) -> list[tuple[float, float]]:
-    """For each item the opinion as it is, and with one lie."""
-    return [(reader([item.text])[0], extend(reader, item.text, praise_of(item.kind), 1).after)
-            for item in items.itertuples()]  # fmt: skip
+def lies(shop: Shop, seen_by: dict[str, np.ndarray], items) -> pd.DataFrame:
+    """A row for each item: the opinion as it is, with one lie and with two, and the per cent of
+    users who see it then. seen_by: of `attacked`."""
+    rows = {}
+    for i, item in enumerate(items.itertuples()):
+        texts = deeds(shop.reader, item)
+        rows[item.id] = {how: (shop.reader(texts[how])[0], 100 * seen_by[how][i].mean())
+                         for how in ("as it is", "one lie", "two lies")}  # fmt: skip
+    return pd.DataFrame(rows).T
+
+
+def at_opinion(shop: Shop, items, opinion: float) -> float:
+    """The mean per cent of users who see each of these items, had the reader this opinion of it."""
+    return 100 * float(np.mean([shop.seen_with(i, opinion) for i in items["id"]]))
