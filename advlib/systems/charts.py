@@ -128,28 +128,6 @@ def delays(statistic: np.ndarray, threshold: float) -> np.ndarray:
 # ---------------------------------------------------------------------- thresholds
 
 
-def average_run_length(
-    chart: Chart, threshold: float, p: float, runs: int = 1000, seed: int = 0, longest: int = 10**5
-) -> float:
-    """Mean number of items until the alarm where each item is 1 with probability p, simulated.
-
-    At p = p0 this is the number of items between false alarms. Runs that are longer than `longest`
-    are cut off there, and the mean is items seen / alarms seen: right where the time left does not
-    depend on the time waited, which holds well for long runs. inf where there was no alarm.
-    """
-    rng = np.random.default_rng(seed)
-    s = np.full(runs, chart.start)
-    seen = 0
-    for _ in range(longest):
-        if not s.size:
-            break
-        seen += s.size
-        s = chart.step(s, rng.random(s.size) < p)
-        s = s[s < threshold]
-    alarms = runs - s.size
-    return seen / alarms if alarms else math.inf
-
-
 def calibrate(chart: Chart, p0: float, between: float, runs: int = 1000, seed: int = 0) -> float:
     """The lowest threshold with at least `between` items between false alarms on the average, by
     simulating calm streams. With 1,000 runs the mean is known to about 3 %.
@@ -191,26 +169,6 @@ def calibrate(chart: Chart, p0: float, between: float, runs: int = 1000, seed: i
         half = (low + high) // 2
         low, high = (low, half) if mean(middle[half]) >= between else (half + 1, high)
     return float(middle[high])
-
-
-def exact_run_length(up: int, down: int, threshold: int, p: float) -> float:
-    """Mean number of items until S = max(0, S + up or S − down) reaches the threshold: exact.
-
-    With whole steps S takes the values 0 … threshold − 1 and is a Markov chain. If L[s] is the mean
-    number of items from s on, L[s] = 1 + p·L[s + up] + (1 − p)·L[max(0, s − down)], with 0 beyond
-    the threshold: linear equations. So a CUSUM whose log p1/p0 and log (1−p1)/(1−p0) are multiples
-    of one number is known without simulation.
-    Raises ValueError unless all are whole numbers above 0 and 0 < p <= 1.
-    """
-    if not all(isinstance(k, int) and k > 0 for k in (up, down, threshold)) or not 0 < p <= 1:
-        raise ValueError("up, down and threshold are whole numbers above 0, and 0 < p <= 1; got "
-                         f"{(up, down, threshold, p)!r}")  # fmt: skip
-    system = np.eye(threshold)
-    for s in range(threshold):
-        system[s, max(0, s - down)] -= 1 - p
-        if s + up < threshold:
-            system[s, s + up] -= p
-    return float(np.linalg.solve(system, np.ones(threshold))[0])
 
 
 def fakes_needed(chart: Chart, threshold: float, at: float | None = None) -> int:
