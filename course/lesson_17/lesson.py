@@ -219,7 +219,7 @@ print(f"CUSUM at 3: {run_length(cusum(calm, p0, p1), 3.0):.0f} stories")
 # %%
 def calibrate(chart, p0, between, rng):
     """The threshold with about `between` items between false alarms, on the average."""
-    items = (rng.random((1500, 2 * between)) < p0).astype(int)
+    items = (rng.random((2000, between)) < p0).astype(int)
     highest = np.maximum.accumulate(chart(items), axis=1)  # so far; the alarm: where it reaches h
     low, high = highest.min(), highest.max()
     for _ in range(40):
