@@ -375,7 +375,8 @@ _FAKES_MISTAKES = {
     "the way is from `at` to h: h − at, not at − h": dict(turned=True),
     "a fake adds log p1/p0, not p1 − p0": dict(step=lambda p0, p1: p1 - p0),
     "a fake adds log p1/p0, not p1": dict(step=lambda p0, p1: p1),
-    "a fake adds log p1/p0, not p1/p0: the logarithm is left out": dict(step=lambda p0, p1: p1 / p0),
+    "a fake adds log p1/p0, not p1/p0: the logarithm is left out":
+        dict(step=lambda p0, p1: p1 / p0),
 }  # fmt: skip
 
 
