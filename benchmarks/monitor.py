@@ -38,9 +38,8 @@ import numpy as np
 import torch
 
 from advlib.attacks import Typos, WordSubstitution
-from advlib.attacks.search import KeepWords
 from advlib.attacks.words import misspellings
-from advlib.corpora import news, world
+from advlib.corpora import world
 from advlib.models import load_classifier
 from advlib.statistics import wilson
 from advlib.systems.charts import (
@@ -336,10 +335,8 @@ def in_short(sensors: dict[str, list[Seen]]) -> str:
 def embedded(options) -> None:
     bad, calm = headlines(options.bad, options.calm)
     near_miss = NearMiss(frozenset(world("news").vocabulary), SLIPS)
-    topical = frozenset(w for w, group in world("news").group_of.items() if group in news.THINGS)
     attacks = {"typos": TYPOS, "two slips": TWO_SLIPS,
-               "unnoticed": Unnoticed(kinds=SLIPS, near_miss=near_miss,
-                                      constraints=(KeepWords(topical),), **BUDGET),
+               "unnoticed": Unnoticed(kinds=SLIPS, near_miss=near_miss, **BUDGET),
                "reworded": WordSubstitution("news", **BUDGET)}  # fmt: skip
     sensors = {}
     for name, embedded, folder in SENSORS:
@@ -362,8 +359,8 @@ def embedded(options) -> None:
         "Threat model: somebody rewrites bad news so that the model calls it something else; he "
         "asks the model up to 40 times about a text and changes at most 30 % of its words. Typos: "
         f"`{TYPOS!r}`. Two slips: the same with two slips in a word. Unnoticed: two slips in a "
-        "word by somebody who has the test for near misses, too, and keeps what it does not find; "
-        "the words that tell the topic stay. Reworded: by words that the world knows to mean the "
+        "word by somebody who has the test for near misses, too, and keeps what it does not find. "
+        "Reworded: by words that the world knows to mean the "
         "same. Streams are drawn from what the model says of "
         f"{options.bad} bad and {options.calm} other test headlines of the world `news`. A flood "
         "adds a harmless item for each item.",

@@ -456,9 +456,9 @@ course.claim("17.joint", joint=joint, between=between)
 #
 # The attacks of section 5 know the sensor, not the second chart. Whoever knows that chart runs the
 # same test at home, and keeps only what it does not find: **two slips in one word**, in at most two
-# words, again with 30 questions. (The words that tell the topic stay: without them the story leaves
-# the chart of trade, which would be one more way out.) Every attack against the sensor that it
-# meets, and every row with the same promise:
+# words, again with 30 questions. (Where such a word told the topic, the story leaves the chart of
+# trade, and does not count there: one more way out.) Every attack against the sensor that it meets,
+# and every row with the same promise:
 
 
 # %%
@@ -473,6 +473,8 @@ for name, sensor in {"news-clean": victim, "news-robust": robust}.items():
     unnoticed[name] = readings(sensor, two_slips).mean(0)
     print(f"{name:11} two slips: seen {unnoticed[name][0]:.1%}, near misses "
           f"{unnoticed[name][1]:.1%}   {two_slips[1]}")
+    two_slips = [text for text in two_slips if workshop.topic(text) == "trade"]
+    print(f"{name:11} still on trade: {len(two_slips) / n:.1%}")
     columns = {"no surge": bad_texts} | sent[name] | {"two slips": two_slips}
     del columns["random slips"]
     other = readings(sensor, usual)
@@ -484,6 +486,7 @@ for name, sensor in {"news-clean": victim, "news-robust": robust}.items():
         row = name + " + near misses" * (count - 1)
         for how, texts in columns.items():
             share = 0.15 if how == "no surge" else 0.4
+            share *= len(texts) / (share * len(texts) + (1 - share) * n)  # of those on the chart
             drawn = workshop.drawn(rng, share, readings(sensor, texts), other, 400, 1500)
             alarm = np.min([delays(cusum(drawn[..., k], *pairs[k]), heights[k])
                             for k in range(count)], axis=0)
@@ -509,10 +512,10 @@ figures.matrix(delay, never)
 #
 # </details>
 #
-# **The next move.** "It is seen after eight stories" was true of an attacker who did not know the
-# chart. A test that undoes two slips is the next defence: it finds more innocent words, and misses
-# what is no slip at all. A slip in a word of two letters, and one that gives another real word,
-# pass as well. Report a defence with the best attack of somebody who knows it.
+# **The next move.** The column "slips" is true of an attacker who does not know the second chart. A
+# test that undoes two slips is the next defence: it finds more innocent words, and misses what is
+# no slip at all. A slip in a word of two letters, and one that gives another real word, pass as
+# well. Report a defence with the best attack of somebody who knows it.
 #
 # ## 9 · The program
 #

@@ -13,7 +13,6 @@ from functools import cache
 import numpy as np
 
 from advlib.attacks import Typos, WordSubstitution
-from advlib.attacks.search import KeepWords
 from advlib.attacks.words import misspellings
 from advlib.corpora import news, world
 from advlib.corpora.engine import counted
@@ -86,10 +85,8 @@ def slips(queries: int = 30) -> TwoTypos:
 
 
 def two_slips(queries: int = 30) -> Unnoticed:
-    """Of somebody who knows how near misses are found. The words that tell the topic stay: without
-    them a story leaves its chart, and then no chart of that topic counts it."""
-    return Unnoticed(kinds=KINDS, max_queries=queries,
-                     constraints=(KeepWords(frozenset(TOPIC_OF)),))  # fmt: skip
+    """Of somebody who knows how near misses are found."""
+    return Unnoticed(kinds=KINDS, max_queries=queries)
 
 
 def substitutes(queries: int = 30) -> TwoSubstitutes:
