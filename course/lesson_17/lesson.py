@@ -798,7 +798,7 @@ for gap in (0, 3, 10):  # real, calm stories after each fake
     spread[gap] = np.median(np.ceil(delays(cusum(x, p0, p1), h["CUSUM"]) / (gap + 1)))
     print(f"{gap} real stories after each fake: {spread[gap]:.0f} fakes (median)")
 calm_drift = p0 * math.log(p1 / p0) + (1 - p0) * math.log((1 - p1) / (1 - p0))
-print(f"a calm story adds {calm_drift:.2f} on average")
+print(f"a fake adds {math.log(p1 / p0):.2f}, a calm story {calm_drift:.2f} on average")
 course.claim("17.fakes", fakes=fakes, soon=soon, spread=spread)
 
 # %% [markdown]
