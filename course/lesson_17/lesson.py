@@ -512,8 +512,9 @@ figures.matrix(delay, never)
 #
 # </details>
 #
-# **The next move.** The column "slips" is true of an attacker who does not know the second chart. A
-# test that undoes two slips is the next defence: it finds more innocent words, and misses what is
+# **The next move.** The column "slips" is true of an attacker who does not know the second chart.
+# (Three trainings of each sensor end alike: [docs/results/monitor.md](../docs/results/monitor.md).)
+# A test that undoes two slips is the next defence: it finds more innocent words, and misses what is
 # no slip at all. A slip in a word of two letters, and one that gives another real word, pass as
 # well. Report a defence with the best attack of somebody who knows it.
 #
