@@ -21,6 +21,7 @@ import argparse
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ import threading
 import time
 import urllib.request
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +70,26 @@ class TwoSlips(Typos):
         twice = (two for one in super().options(word)
                  for two in misspellings(one, self.kinds, 1))  # fmt: skip
         return tuple(dict.fromkeys(two for two in twice if two != word))[:16]
+
+
+@dataclass(frozen=True, repr=False)
+class Unnoticed(Typos):
+    """Two slips in a word, only such as are no near miss and no known word: the attack of somebody
+    who has the same test. near_miss: that test."""
+
+    near_miss: NearMiss = field(default=NearMiss(frozenset()), repr=False)
+
+    def options(self, word: str) -> tuple[str, ...]:
+        return unnoticed(word, self.kinds, self.per_kind, self.near_miss)
+
+
+@cache
+def unnoticed(word: str, kinds: tuple, per_kind: int, near_miss: NearMiss) -> tuple[str, ...]:
+    twice = {two for one in misspellings(word, kinds, per_kind)
+             for two in misspellings(one, kinds, per_kind)} - {word}  # fmt: skip
+    made = sorted(two for two in twice if two.lower() not in near_miss.vocabulary
+                  and not near_miss.meant(two.lower()))  # fmt: skip
+    return tuple(random.Random(zlib.crc32(word.encode())).sample(made, min(8, len(made))))
 
 
 TYPOS = Typos(kinds=SLIPS, **BUDGET)
@@ -127,6 +148,7 @@ SCENARIOS = {  # the share of bad news that is disguised, how, and harmless item
     "half with typos": (0.5, "typos", 0.0),
     "all with typos": (1.0, "typos", 0.0),
     "all with two slips": (1.0, "two slips", 0.0),
+    "all unnoticed": (1.0, "unnoticed", 0.0),
     "all reworded": (1.0, "reworded", 0.0),
     "flooded 1:1": (0.0, "open", 1.0),
 }
@@ -314,6 +336,7 @@ def embedded(options) -> None:
     bad, calm = headlines(options.bad, options.calm)
     near_miss = NearMiss(frozenset(world("news").vocabulary), SLIPS)
     attacks = {"typos": TYPOS, "two slips": TWO_SLIPS,
+               "unnoticed": Unnoticed(kinds=SLIPS, near_miss=near_miss, **BUDGET),
                "reworded": WordSubstitution("news", **BUDGET)}  # fmt: skip
     sensors = {}
     for name, embedded, folder in SENSORS:
@@ -335,8 +358,10 @@ def embedded(options) -> None:
         __doc__.split("\n\n", 3)[3].strip(),
         "Threat model: somebody rewrites bad news so that the model calls it something else; he "
         "asks the model up to 40 times about a text and changes at most 30 % of its words. Typos: "
-        f"`{TYPOS!r}`. Two slips: the same with two slips in a word. Reworded: by words that the "
-        "world knows to mean the same. Streams are drawn from what the model says of "
+        f"`{TYPOS!r}`. Two slips: the same with two slips in a word. Unnoticed: two slips in a "
+        "word by somebody who has the test for near misses, too, and keeps what it does not find. "
+        "Reworded: by words that the world knows to mean the "
+        "same. Streams are drawn from what the model says of "
         f"{options.bad} bad and {options.calm} other test headlines of the world `news`. A flood "
         "adds a harmless item for each item.",
         "Three trainings of bert-tiny on 5,000 headlines (tools/victims.py). *clean*: "

@@ -15,6 +15,12 @@ def cusum_by_walk(items, p0, p1):
     return walk - np.minimum(0, np.minimum.accumulate(walk, axis=-1))
 
 
+def cusum_above_lowest(items, p0, p1):
+    """The lowest value so far without the 0 before the first item."""
+    walk = np.cumsum(np.where(items == 1, np.log(p1 / p0), np.log((1 - p1) / (1 - p0))), axis=-1)
+    return walk - np.minimum.accumulate(walk, axis=-1)
+
+
 def cusum_by_loop(items, p0, p1):
     if items.ndim == 2:
         return np.array([cusum_by_loop(row, p0, p1) for row in items])
@@ -135,6 +141,31 @@ def calibrate_with(runs=800, length=4, mean=None, rate=None, generator=None, aft
     return answer
 
 
+def calibrate_by_halves(length=1, keep_lower=True, mean=None):
+    """As the page does it; `keep_lower` and `mean` are what it can get wrong."""
+
+    def answer(chart, p0, between, rng):
+        items = (rng.random((2000, length * between)) < p0).astype(int)
+        highest = np.maximum.accumulate(chart(items), axis=1)
+        low, high = highest.min(), highest.max()
+        for _ in range(40):
+            h = (low + high) / 2
+            before = (highest < h).sum(1)
+            alarms = (before < items.shape[1]).sum()
+            if mean:
+                long = mean(before, items.shape[1]) >= between
+            else:
+                long = before.sum() + alarms >= between * alarms
+            low, high = (low, h) if long == keep_lower else (h, high)
+        return high
+
+    return answer
+
+
+def own_item_forgotten(before, n):
+    return before.sum() / (before < n).sum() if (before < n).any() else math.inf
+
+
 def calibrate_by_scan(chart, p0, between, rng):
     """Every value that occurs is tried, by halves, on one long list of streams."""
     items = (rng.random((900, 5 * between)) < p0).astype(int)
@@ -202,6 +233,21 @@ def fakes_by_division(h, p0, p1, at=0.0):
     return int(max(0, -((at - h) // np.log(p1 / p0))))
 
 
+def fakes_over(guarded):
+    """One too many where the division comes out even."""
+
+    def answer(h, p0, p1, at=0.0):
+        if guarded and at >= h:
+            return 0
+        return max(0, 1 + int((h - at) / math.log(p1 / p0)))
+
+    return answer
+
+
+def fakes_with(step, rounding=math.ceil):
+    return lambda h, p0, p1, at=0.0: max(0, rounding((h - at) / step(p0, p1)))
+
+
 # ---------------------------------------------------------------- 17.5
 
 
@@ -264,6 +310,27 @@ def near_inside(first=0, last=0):
     return answer
 
 
+def near_but_front(kind):
+    """A swap of the first two letters, or a letter too many before the word, is not undone."""
+
+    def answer(text, vocabulary):
+        for w in re.findall("[a-z]+", text.lower()):
+            made = set()
+            for i in range(len(w) + 1):
+                a, b = w[:i], w[i:]
+                if len(b) > 1 and not (kind == "swap" and i == 0):
+                    made.add(a + b[1] + b[0] + b[2:])
+                if b and not (kind == "insert" and i == 0):
+                    made.add(a + b[1:])
+                made |= {a + c + b for c in string.ascii_lowercase}
+                made |= {a + c + b[1:] for c in string.ascii_lowercase if b}
+            if len(w) > 3 and w not in vocabulary and made & vocabulary:
+                return True
+        return False
+
+    return answer
+
+
 def near_by_ratio(text, vocabulary):
     words = re.findall("[a-z]{4,}", text.lower())
     return any(w not in vocabulary and SequenceMatcher(None, w, v).ratio() > 0.8
@@ -300,6 +367,8 @@ RIGHT = [
     ("17.2", ewma_recursive),
     ("17.2", ewma_with()),
     ("17.3", calibrate_with()),
+    ("17.3", calibrate_by_halves()),
+    ("17.3", calibrate_by_halves(length=3)),
     ("17.3", calibrate_by_scan),
     ("17.3", calibrate_with(runs=1500, length=3, after=np.float64)),
     ("17.4", fakes_by_loop),
@@ -311,6 +380,7 @@ RIGHT = [
 WRONG = [
     ("17.1", cusum_with(reset=False), "since the beginning"),
     ("17.1", cusum_best_only, "falls below 0"),
+    ("17.1", cusum_above_lowest, "begins with the first item is missed"),
     ("17.1", cusum_with(terms=lambda up, down: (-up, -down)), "not as expected"),
     ("17.1", cusum_with(terms=lambda up, down: (down, up)), "swapped"),
     ("17.1", cusum_with(terms=lambda up, down: (up, 0.0)), "0 changes nothing"),
@@ -352,6 +422,11 @@ WRONG = [
     ("17.3", calibrate_with(length=4, mean=without), "left out"),
     ("17.3", calibrate_by_argmax, "argmax of a row"),
     ("17.3", calibrate_quantile, "until an alarm(?!.*median run)"),
+    ("17.3", calibrate_by_halves(keep_lower=False), "kept the wrong half"),
+    ("17.3", calibrate_by_halves(mean=without), "is left out"),
+    ("17.3", calibrate_by_halves(mean=cut), "ends with an alarm"),
+    ("17.3", calibrate_by_halves(mean=own_item_forgotten), "raises the alarm is not counted"),
+    ("17.3", calibrate_with(mean=own_item_forgotten), "raises the alarm is not counted"),
     ("17.3", calibrate_with(rate=0.3), "items pass until an alarm"),
     ("17.3", calibrate_with(after=lambda h: None), "None"),
     ("17.3", calibrate_with(after=lambda h: [h]), "should be a number"),
@@ -364,11 +439,20 @@ WRONG = [
     ("17.4", lambda h, p0, p1, at=0.0: max(0, math.ceil((h - at) / math.log10(p1 / p0))),
      "base 10"),
     ("17.4", lambda h, p0, p1, at=0.0: max(0, math.ceil((h - at) / (p1 - p0))), "not p1 − p0"),
+    ("17.4", fakes_over(True), "whole number of steps"),
+    ("17.4", fakes_over(False), "0 among them"),
+    ("17.4", fakes_with(lambda p0, p1: p1), r"not p1\n"),
+    ("17.4", fakes_with(lambda p0, p1: p1 / p0), "logarithm is left out"),
+    ("17.4", fakes_with(lambda p0, p1: math.log(p1 / p0), round), "nearest"),
     ("17.4", lambda h, p0, p1, at=0.0: float(math.ceil((h - at) / math.log(p1 / p0))), "an int"),
     ("17.4", lambda h, p0, p1, at=0.0: math.ceil((h - at) / math.log(p1 / p0)), "negative"),
     ("17.4", lambda h, p0, p1, at=0.0: math.ceil((at - h) / math.log(p1 / p0)), "not at − h"),
     ("17.4", lambda h, p0, p1, at=0.0: None, "None"),
     ("17.5", near_with(kinds="swap"), "only swapped"),
+    ("17.5", near_with(kinds="key"), "only another letter is undone"),
+    ("17.5", near_with(kinds="drop"), "only a missing letter is undone"),
+    ("17.5", near_but_front("swap"), "swap of the first two"),
+    ("17.5", near_but_front("insert"), "very beginning"),
     ("17.5", near_with(kinds="drop insert key"), "swapped letters are not undone"),
     ("17.5", near_with(kinds="swap insert key"), "missing letter is not undone"),
     ("17.5", near_with(shortest=1), "three letters and fewer"),

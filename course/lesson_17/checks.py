@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import zlib
 
 import numpy as np
 
@@ -75,7 +76,8 @@ def _streams() -> list[np.ndarray]:
 
 
 def _plain_cusum(items, p0, p1, *, reset=True, best=True, signs=1, up=None, log=math.log,
-                 shifted=False, last=False, whole=False, across=False) -> np.ndarray:  # fmt: skip
+                 shifted=False, last=False, whole=False, across=False,
+                 first=True) -> np.ndarray:  # fmt: skip
     """All points of change, one by one; the keywords are its mistakes."""
     if across:
         return _plain_cusum(items.T, p0, p1).T
@@ -94,6 +96,7 @@ def _plain_cusum(items, p0, p1, *, reset=True, best=True, signs=1, up=None, log=
         for n in range(len(stream)):
             ratios = [ratio(x) for x in stream[: n + 1]]
             sums = [sum(ratios[k:]) for k in range(n + 1)] if best else [sum(ratios)]
+            sums = sums if first else sums[1:]
             row.append(max([*sums, 0.0]) if reset else max(sums))
         rows.append([0.0, *row[:-1]] if shifted else row)
     out = np.reshape(rows, items.shape)
@@ -107,6 +110,8 @@ _CUSUM_MISTAKES = {
         dict(reset=False),
     "this adds up all items since the beginning: the point of change is free, so take the best one":
         dict(best=False, reset=False),
+    "a rise that begins with the first item is missed: the lowest value of the sum so far is 0 "
+    "before that item, so np.minimum with 0": dict(first=False),
     "all terms have the wrong sign": dict(signs=-1),
     "the terms of 0 and 1 are swapped: a 1 adds log p1/p0": dict(up="swapped"),
     "a 0 changes nothing here: it adds log (1−p1)/(1−p0), which is below 0": dict(up="no zeros"),
@@ -243,6 +248,9 @@ def _wrong_means(statistic: np.ndarray, threshold: float, between: int) -> dict[
     n = highest.shape[1]
     over = before < n
     return {
+        "the item that raises the alarm is not counted: `(highest < h).sum(1)` is what came before "
+        "it, so add one for each alarm":
+            float(before.sum() / over.sum()) if over.any() else math.inf,
         "runs without an alarm are left out: they are the long ones, so the mean looks too small "
         "and the threshold comes out too high. Their items count, too":
             float((before[over] + 1).mean()) if over.any() else math.inf,
@@ -262,15 +270,21 @@ def _likely(statistic: np.ndarray, threshold: float, between: int) -> str | None
     """The mistake that shows on the streams of the answer; None where they say the threshold is
     right, or nothing fits."""
     highest = np.maximum.accumulate(statistic, axis=1)
+    before = (highest < threshold).sum(1)
     if abs(_mean(highest, threshold) / between - 1) < 0.08:
         return None
+    if (highest[:, -1] < threshold).mean() > 0.995:
+        return ("you kept the wrong half, or a run without an alarm is counted wrongly. At your "
+                "threshold hardly a stream has an alarm. Where the mean is `between` or more, the "
+                "threshold lies in the lower half; and where a run without an alarm is left out, "
+                "ends with an alarm or gets the length 1 (argmax of a row without True is 0), the "
+                "mean never grows to what is asked")  # fmt: skip
+    if (before == 0).mean() > 0.9:
+        return ("you kept the wrong half: at your threshold the first item raises the alarm. Where "
+                "the mean is less than `between`, the threshold lies in the upper half")
     for why, wrong in _wrong_means(statistic, threshold, between).items():
         if abs(wrong / between - 1) < 0.04:
             return why
-    if (highest[:, -1] < threshold).mean() > 0.5:
-        return ("most of your streams end without an alarm here: how long is such a run for you? "
-                "Where it is left out, or gets the length 1 (argmax of a row without True is 0), "
-                "the mean never grows to what is asked")  # fmt: skip
     return None
 
 
@@ -286,8 +300,11 @@ def _charts() -> list[tuple]:
         rows = [np.convolve(row - p0, weights)[: items.shape[1]] for row in items]
         return p0 + np.array(rows)
 
+    def noise(items):  # so few items that the alarm's own one counts
+        return np.random.default_rng(zlib.crc32(items.tobytes())).random(items.shape)
+
     return [("a CUSUM", sums, 0.12, 150), ("an EWMA", smooth, 0.2, 300),
-            ("a CUSUM", sums, 0.12, 80)]
+            ("a CUSUM", sums, 0.12, 80), ("numbers by chance, from 0 to 1", noise, 0.5, 4)]
 
 
 def check_calibrate(answer) -> None:
@@ -323,26 +340,43 @@ def check_calibrate(answer) -> None:
 
 
 def _plain_fakes(h, p0, p1, at=0.0, *, start=True, step=None, more=0, down=False,
-                 signed=False, turned=False) -> int:  # fmt: skip
+                 signed=False, turned=False, nearest=False, over=None) -> int:  # fmt: skip
     """One by one; the keywords are mistakes."""
-    up = (step or math.log)(p1 / p0) if step is not False else p1 - p0
+    up = step(p0, p1) if step else math.log(p1 / p0)
+    if down:
+        return max(0, math.floor((h - at) / up))
+    if step:
+        return max(0, math.ceil((h - at) / up))
+    if nearest:
+        return max(0, round((h - at) / up))
+    if over:
+        return 0 if over == "guarded" and at >= h else max(0, 1 + int((h - at) / up))
     if signed or turned:
         return math.ceil((at - h if turned else h - at) / up)
     s, k = (at if start else 0.0), 0
     while s < h:
         s, k = s + up, k + 1
-    return max(0, k - 1 if down else k) + more
+    return k + more
 
 
 _FAKES_MISTAKES = {
     "`at` is left out: so much is there already": dict(start=False),
     "one too many": dict(more=1),
     "rounded down: then the threshold is not reached yet": dict(down=True),
-    "these are logarithms to the base 10": dict(step=math.log10),
-    "these are logarithms to the base 2": dict(step=math.log2),
+    "rounded to the nearest whole number: half a step below the threshold is no alarm":
+        dict(nearest=True),
+    "one too many where the way is a whole number of steps: math.ceil leaves such a number as it "
+    "is, 1 + int(…) does not": dict(over="guarded"),
+    "one too many where the way is a whole number of steps, 0 among them: math.ceil leaves such a "
+    "number as it is, 1 + int(…) does not": dict(over="always"),
+    "these are logarithms to the base 10": dict(step=lambda p0, p1: math.log10(p1 / p0)),
+    "these are logarithms to the base 2": dict(step=lambda p0, p1: math.log2(p1 / p0)),
     "negative where the chart is there already: then no fake is needed": dict(signed=True),
     "the way is from `at` to h: h − at, not at − h": dict(turned=True),
-    "a fake adds log p1/p0, not p1 − p0": dict(step=False),
+    "a fake adds log p1/p0, not p1 − p0": dict(step=lambda p0, p1: p1 - p0),
+    "a fake adds log p1/p0, not p1": dict(step=lambda p0, p1: p1),
+    "a fake adds log p1/p0, not p1/p0: the logarithm is left out":
+        dict(step=lambda p0, p1: p1 / p0),
 }  # fmt: skip
 
 
@@ -350,7 +384,7 @@ def check_fakes_needed(answer) -> None:
     problems = [dict(h=h, p0=p0, p1=p1, at=at) for h, p0, p1, at in (
         (9.05, 0.15, 0.35, 0.0), (9.05, 0.15, 0.35, 2.1), (7.0, 0.02, 0.05, 0.0),
         (5.51, 0.1, 0.12, 1.0), (2.0, 0.15, 0.35, 2.0), (2.0, 0.15, 0.35, 3.9),
-        (0.5, 0.05, 0.6, 0.0))]  # fmt: skip
+        (0.5, 0.05, 0.6, 0.0), (2 * math.log(2), 0.25, 0.5, 0.0))]  # fmt: skip
 
     def run(h, p0, p1, at):
         found = answer(h, p0, p1, at)
@@ -385,7 +419,7 @@ def _distance(a: str, b: str) -> tuple[int, str]:
 
 def _plain_near(text, vocabulary, *, kinds=("swap", "drop", "insert", "key"), shortest=4,
                 lower=True, known=True, words="[a-zA-Z]+", most=1, far=False, unknown=False,
-                itself=False, soon=False, kept=None) -> bool:
+                itself=False, soon=False, kept=None, front=None) -> bool:
     """The keywords are mistakes."""
     text = text.lower() if lower else text
     for word in re.findall(words, text):
@@ -397,6 +431,8 @@ def _plain_near(text, vocabulary, *, kinds=("swap", "drop", "insert", "key"), sh
             return True
         for other in vocabulary:
             if kept is not None and word[kept] != other[kept]:
+                continue
+            if front and word[0] != other[0] and _last(word, other) == front:
                 continue
             if abs(len(word) - len(other)) > most:
                 continue
@@ -426,6 +462,10 @@ _NEAR_MISTAKES = {
     "a letter too many is not undone": dict(kinds=("swap", "drop", "key")),
     "another letter is not undone": dict(kinds=("swap", "drop", "insert")),
     "only swapped letters are undone": dict(kinds=("swap",)),
+    **{f"only {what} is undone. Does the last line replace the set? `|=` adds to it, `=` begins "
+       "a new one": dict(kinds=(kind,)) for kind, what in (
+           ("drop", "a missing letter"), ("insert", "a letter too many"),
+           ("key", "another letter"))},
     "words of three letters and fewer count too": dict(shortest=1),
     "words of four letters do not count": dict(shortest=5),
     "words with capitals are not found: the vocabulary has small letters": dict(lower=False),
@@ -436,6 +476,8 @@ _NEAR_MISTAKES = {
     "a known word counts as a near miss of itself; what is known is no miss": dict(itself=True),
     "this stops at the first unknown word; the text may have more of them": dict(soon=True),
     "a slip in the first letter is not undone": dict(kept=0),
+    "a letter too many at the very beginning is not undone": dict(front="insert"),
+    "a swap of the first two letters is not undone": dict(front="swap"),
     "a slip in the last letter is not undone: i goes up to len(w)": dict(kept=-1),
     "two slips in one word count here": dict(most=2),
     "letters that are no neighbours are swapped, too": dict(far=True),
@@ -455,7 +497,7 @@ def check_near_miss(answer) -> None:
         "(debst) fell", "Shares rosse!", "the hares slid", "FELK", "Lumbrax grew", "", "12 % up",
         "its lossse-rose", "the sahre rose", "prfoti fell", "loses fell", "narrowe fell in April",
         "Zornholm proift fell", "Its 2proift", "profit2 fell", "loses_fell", "the shaer fell",
-        "its wrofit",
+        "its wrofit", "its xprofit fell", "rpofit fell",
     ]  # fmt: skip
     problems = [dict(text=text, vocabulary=set(_KNOWN)) for text in texts]
 
@@ -493,7 +535,7 @@ def ewma(items, p0, lam):
 
 def calibrate(chart, p0, between, rng):
     """The threshold with about `between` items between false alarms, on the average."""
-    items = (rng.random((1500, 2 * between)) < p0).astype(int)
+    items = (rng.random((2000, between)) < p0).astype(int)
     highest = np.maximum.accumulate(chart(items), axis=1)
     low, high = highest.min(), highest.max()
     for _ in range(40):

@@ -14,12 +14,23 @@ def covers(delay, never):
     plain, both = "news-clean", "news-clean + near misses"
     trained = "news-robust + near misses"
     return (
-        delay[plain, "as it is"] < 40 and never[plain, "slips"] > 0.5
+        all(350 < value < 750 for (_, how), value in delay.items() if how == "no surge")
+        and delay[plain, "as it is"] < 40 and never[plain, "slips"] > 0.5
         and never[both, "slips"] < 0.02 and delay[both, "slips"] < 40
         and delay[both, "known words"] > 4 * delay[both, "as it is"]
+        and delay[both, "known words"] > 1.1 * delay[plain, "known words"]
         and delay[trained, "known words"] < 0.5 * delay[both, "known words"]
         and delay[trained, "slips"] < 60
     )  # fmt: skip
+
+
+def evaded(delay, unnoticed):
+    """Whether an attacker who knows both charts is seen no sooner than no surge is."""
+    return all(misses < 0.02 and seen < 0.45 for seen, misses in unnoticed.values()) and all(
+        delay[f"{name} + near misses", "two slips"]
+        > 0.9 * delay[f"{name} + near misses", "no surge"]
+        for name in unnoticed
+    )
 
 
 CLAIMS = {
@@ -47,9 +58,10 @@ CLAIMS = {
     ),
     "17.delay": Claim(
         "Both charts see the open surge within some twenty stories, in every run, and the mean of "
-        "the CUSUM is near h / drift.",
-        lambda found, theory: all(8 < median < 32 and never == 0 for _, median, never in
-                                  found.values()) and 0.75 < found["CUSUM"][0] / theory < 1.3,
+        "the CUSUM is near h / drift. Who takes the upper end for p0 hears of it much later.",
+        lambda found, theory, wary: wary > 1.4 * found["CUSUM"][0]
+        and all(8 < median < 32 and never == 0 for _, median, never in found.values())
+        and 0.75 < found["CUSUM"][0] / theory < 1.3,
     ),
     "17.copies": Claim(
         "Where 30 % of the stories are copies, false alarms come clearly more often than promised, "
@@ -109,8 +121,17 @@ CLAIMS = {
     ),
     "17.together": Claim(
         "The plain sensor alone misses the surge that slips hide; near misses uncover it and do "
-        "not help against known words; with the trained sensor both are seen, at the same promise.",
-
+        "harm against known words; with the trained sensor both are seen, at the same promise.",
         covers,
+    ),
+    "17.evaded": Claim(
+        "Two slips in a word, chosen by somebody who knows the second chart, leave no near miss, "
+        "and with both charts the alarm comes no sooner than without a surge, whatever the sensor.",
+        evaded,
+    ),
+    "17.tests": Claim(
+        "The library finds a short word of which a longer one was meant, the exercise's rule does "
+        "not, and a word of two letters passes both.",
+        lambda yours, theirs: yours == [] and theirs == ["fll"],
     ),
 }  # fmt: skip

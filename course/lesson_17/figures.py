@@ -18,10 +18,10 @@ BLACK = "#222222"
 
 def monitor():
     """The parts of the monitor from left to right, and what somebody can do to each."""
-    parts = [("feeds", "headlines with\na date", "3 harmless stories for\neach: flooded (7)"),
-             ("sensor", "topic, and:\nbad news, 0 or 1", "two words changed:\nhidden (6)"),
-             ("once", "a story told again\nis no news", "one story sent\nmany times (5)"),
-             ("charts", "one per topic:\nCUSUM, EWMA", "a few invented\nstories: faked (7)"),
+    parts = [("feeds", "headlines with\na date", "3 harmless stories for\neach: flooded (E)"),
+             ("sensor", "topic, and:\nbad news, 0 or 1", "two words changed:\nhidden (5, 8)"),
+             ("once", "a story told again\nis no news", "one story sent\nmany times (D)"),
+             ("charts", "one per topic:\nCUSUM, EWMA", "invented stories:\nfaked (E)"),
              ("alarm", "the statistic is\nat its threshold", "")]  # fmt: skip
     with plots.style():
         fig, ax = plots.figure(8.8, 2.9)
@@ -41,9 +41,9 @@ def monitor():
                             arrowprops=dict(arrowstyle="-|>", color=RED, lw=1.5))
                 ax.text(x, -0.64, attack, ha="center", va="top", fontsize=9, color="#a04400")
     fig.alt = ("Five boxes from left to right: feeds, sensor, once, charts, alarm. From below, "
-               "what somebody does: floods the feeds (section 7), changes two words so that the "
-               "sensor does not see bad news (6), sends one story many times (5), fakes a surge "
-               "with a few invented stories (7).")
+               "what somebody does: floods the feeds (appendix E), changes two words so that the "
+               "sensor does not see bad news (sections 5 and 8), sends one story many times "
+               "(appendix D), fakes a surge with invented stories (appendix E).")
     return fig
 
 
@@ -184,7 +184,7 @@ def matrix(delay, never):
     """For each defence and each way to hide: the mean number of stories until the alarm."""
     rows, columns = (list(dict.fromkeys(key[k] for key in delay)) for k in (0, 1))
     with plots.style():
-        fig, ax = plots.figure(8.2, 0.95 + 0.52 * len(rows))
+        fig, ax = plots.figure(9.4, 0.95 + 0.52 * len(rows))
         late = np.array([[min(1500, delay[r, c]) for c in columns] for r in rows])
         ax.imshow(np.log(late), cmap="Oranges", vmin=math.log(8), vmax=math.log(5e4),
                   aspect="auto")

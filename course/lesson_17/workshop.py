@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import random
 import re
+import zlib
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -54,6 +56,24 @@ class TwoSubstitutes(WordSubstitution):
         return min(2, count)
 
 
+@cache
+def unnoticed(word: str, most: int = 8) -> tuple[str, ...]:
+    """Two slips of a word that are no near miss of a known word, and no known word either: `most`
+    of them, drawn by a seed that is the word's own."""
+    twice = {two for one in misspellings(word, KINDS, 4) for two in misspellings(one, KINDS, 4)}
+    made = sorted(two for two in twice - {word}
+                  if two.lower() not in KNOWN and not SLIP.meant(two.lower()))  # fmt: skip
+    return tuple(random.Random(zlib.crc32(word.encode())).sample(made, min(most, len(made))))
+
+
+@dataclass(frozen=True, repr=False)
+class Unnoticed(TwoTypos):
+    """Two slips in each of at most two words, only such as a test for near misses does not find."""
+
+    def options(self, word):
+        return unnoticed(word)
+
+
 def swaps(queries: int = 30) -> TwoTypos:
     """Two neighbouring letters change places, in at most two words."""
     return TwoTypos(kinds=("swap",), max_queries=queries)
@@ -62,6 +82,11 @@ def swaps(queries: int = 30) -> TwoTypos:
 def slips(queries: int = 30) -> TwoTypos:
     """Any slip of the fingers, in at most two words."""
     return TwoTypos(kinds=KINDS, per_kind=2, max_queries=queries)
+
+
+def two_slips(queries: int = 30) -> Unnoticed:
+    """Of somebody who knows how near misses are found."""
+    return Unnoticed(kinds=KINDS, max_queries=queries)
 
 
 def substitutes(queries: int = 30) -> TwoSubstitutes:
