@@ -55,7 +55,7 @@ from examples.monitor.app import worse
 from examples.monitor.feeds import read_labelled
 from examples.monitor.sensor import SLIPS
 
-from common import table, write
+from common import put, table, write
 
 BUDGET = dict(max_changed=0.3, max_queries=40)
 CALM, SURGE = 0.15, 0.40
@@ -272,7 +272,7 @@ def delay_rows(results: dict[str, list[dict]]) -> tuple[list[str], list[list]]:
 
 
 def report(name: str, title: str, about: list[str], sensors: dict[str, list[Seen]], options,
-           command: str) -> None:  # fmt: skip
+           command: str, more: tuple[str, ...] = ()) -> None:  # fmt: skip
     results = {key: [measured(seen, options) for seen in found] for key, found in sensors.items()}
     header, rows = delay_rows(results)
     write(name, title, "\n\n".join([
@@ -292,7 +292,7 @@ def report(name: str, title: str, about: list[str], sensors: dict[str, list[Seen
         f"rarer than {LEAST_MISSES:.0%} count as so frequent, so two charts often give fewer false "
         f"alarms than is allowed. Asked for were {options.between} items between false alarms; "
         "the last column is measured on fresh calm streams.",
-        table(header, rows),
+        table(header, rows), *more,
     ]), command)  # fmt: skip
 
 
@@ -371,8 +371,82 @@ def embedded(options) -> None:
         "control of robust, as many epochs and updates without the changed ones. Seed 0 of clean "
         f"and robust is what advlib ships. Seeds measured: {seeds}.",
     ]
+    more = (f"## {UNKNOWN}", unknown_words(bad, calm, options.headlines))
     report("monitor", "A news monitor under attack", about, sensors, options,
-           "python benchmarks/monitor.py --bad 100 --calm 200 --runs 200")  # fmt: skip
+           "python benchmarks/monitor.py --bad 100 --calm 200 --runs 200 --headlines FILE",
+           more)  # fmt: skip
+
+
+UNKNOWN = "Any word that is not known"
+
+
+@dataclass(frozen=True, repr=False)
+class OtherWords(Typos):
+    """Slips, one or two in a word, that make another known word: all that is left to somebody who
+    is watched for unknown ones."""
+
+    vocabulary: frozenset[str] = frozenset()
+
+    def options(self, word: str) -> tuple[str, ...]:
+        once = misspellings(word, self.kinds, 1000)
+        twice = (two for one in once for two in misspellings(one, self.kinds, 1000))
+        return tuple(sorted({w for w in (*once, *twice) if w.lower() in self.vocabulary} - {word}))
+
+
+def wait(usual: float, disguised: float) -> str:
+    """Median items until a CUSUM on unknown words alone raises its alarm, where all bad news of a
+    surge is disguised. usual: the share of other texts with such a word."""
+    usual = max(usual, LEAST_MISSES)
+    rate = SURGE * disguised + (1 - SURGE) * usual
+    chart, rng = Cusum(usual, worse(usual, 3)), np.random.default_rng(5)
+    found = delays(path(chart, rng.random((500, AFTER)) < rate), height(chart, 1000))
+    return "never" if np.median(found) == np.inf else f"{np.median(found):.0f}"
+
+
+def unknown_words(bad: list[str], calm: list[str], headlines: Path | None) -> str:
+    """The obvious remedy: watch for any unknown word, in place of near misses."""
+    vocabulary = frozenset(world("news").vocabulary)
+
+    def share(texts: list[str], known: frozenset) -> float:
+        return float(np.mean([bool({*words_of(t)} - known) for t in texts]))
+
+    near_miss, usual = NearMiss(vocabulary, SLIPS), share(calm, vocabulary)
+    attacks = {"unnoticed": Unnoticed(kinds=SLIPS, near_miss=near_miss, **BUDGET),
+               "other words": OtherWords(kinds=SLIPS, vocabulary=vocabulary, **BUDGET)}
+    rows = [["calm", "–", in_percent(usual, len(calm)), "–"],
+            ["bad, open", "–", in_percent(share(bad, vocabulary), len(bad)), "–"]]
+    for model in ("news-clean", "news-robust"):
+        victim = load_classifier(model, device="cpu")
+        label = victim.labels.index("negative")
+        for name, attack in attacks.items():
+            texts = [r.text for r in attack(victim, bad, [label] * len(bad))]
+            read = in_percent((victim.predict(texts).argmax(1) == label).mean(), len(texts))
+            new = share(texts, vocabulary)
+            rows.append([f"{name}, against {model}", read, in_percent(new, len(texts)),
+                         wait(usual, new)])  # fmt: skip
+    if headlines:
+        found = [text for text, _ in dict(read_labelled(headlines)).items()]
+        for seed in range(3):
+            side = [zlib.crc32(f"{seed}{text}".encode()) % 100 for text in found]
+            known = frozenset(w for t, s in zip(found, side, strict=True) if s >= 40
+                              for w in words_of(t))  # fmt: skip
+            others = [t for t, s in zip(found, side, strict=True) if s < 40]
+            real = share(others, known)
+            rows.append([f"Financial PhraseBank, split {seed}, as they are", "–",
+                         in_percent(real, len(others)), f"{wait(real, 1)} (one word in each)"])
+    header = ["texts", "read as bad", "an unknown word", "items until the alarm"]
+    return f"{ABOUT_UNKNOWN}\n\n{table(header, rows)}"
+
+
+ABOUT_UNKNOWN = """\
+Who knows the test for near misses passes it; a chart of texts with *any* word that is not in the
+vocabulary stops him. In the embedded world it costs nothing, since the names of its companies are
+known words, and it leaves him slips that make another known word. Of real headlines more than half
+have an unknown word as they are (known: the words of the other 60 % of the sentences), so there
+the same chart is slow. Shares in %, with 95 % Wilson intervals; the alarm is that of a CUSUM on
+unknown words alone, set to 1,000 items between false alarms, where all bad news of the surge is
+disguised. Known substitutes pass this chart, too ("all reworded", above). How the words of real
+news change from month to month was not tried."""
 
 
 # ---------------------------------------------------------------------- Financial PhraseBank
@@ -536,6 +610,8 @@ def get(address: str, route: str):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="Financial PhraseBank, lines text@label")
+    parser.add_argument("--unknown", action="store_true", help=f"the section “{UNKNOWN}” alone")
+    parser.add_argument("--headlines", type=Path, help="Financial PhraseBank, for that section")
     parser.add_argument("--load", action="store_true", help="a server and ten requests a second")
     parser.add_argument("--model", default="news-robust", help="of the load test")
     parser.add_argument("--requests", type=int, default=300)
@@ -547,6 +623,9 @@ def main() -> None:
     torch.set_num_threads(1)
     if options.load:
         load(options)
+    elif options.unknown:
+        put("monitor", UNKNOWN, unknown_words(*headlines(options.bad, options.calm),
+                                              options.headlines))  # fmt: skip
     elif options.data:
         phrasebank(options)
     else:

@@ -514,9 +514,10 @@ figures.matrix(delay, never)
 #
 # **The next move.** The column "slips" is true of an attacker who does not know the second chart.
 # (Three trainings of each sensor end alike: [docs/results/monitor.md](../docs/results/monitor.md).)
-# A test that undoes two slips is the next defence: it can hit more innocent words, and misses what
-# is no slip at all. A slip in a word of two letters, and one that gives another real word, pass as
-# well. Report a defence with the best attack of somebody who knows it.
+# The obvious next defence is a chart of *any* unknown word. It stops him here, where even the names
+# of companies are known words: the same page has the alarm after 5 stories. Of real headlines more
+# than half have an unknown word as they are, and there it takes 43. What gives another real word
+# passes this one, too. Report a defence with the best attack of somebody who knows it.
 #
 # ## 9 · The program
 #
