@@ -199,8 +199,8 @@ def alone(sources: list[str], counts: list[int], rounds: int, device: str, short
                 ])  # fmt: skip
                 print(rows[-1], flush=True)
     where = "on the GPU, by the clock" if gpu else (
-        "with one thread, by the seconds that the process computed, since other work shared the "
-        "machine")  # fmt: skip
+        "with one thread, by the seconds that the process computed, in which other work on the "
+        "machine counts less")  # fmt: skip
     text = (
         f"The attack of `benchmarks/words.py` {where}; texts drawn with seed 7, a random head with "
         f"seed 0, {rounds} rounds in which all ways take turns, medians. Bare: the forward passes "
