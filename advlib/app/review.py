@@ -306,7 +306,7 @@ class Queue:
 
         Raises ReviewError where there are none, and where the file is there.
         """
-        file, rows, changed = Path(file), self.labelled(), 0
+        file, rows = Path(file), self.labelled()
         if not rows:
             raise ReviewError("no text has a label yet: `advlib review next`, then `decide`")
         if file.suffix.lower() not in (".csv", ".jsonl"):
@@ -319,12 +319,8 @@ class Queue:
                                for text, label in rows)  # fmt: skip
                 return len(rows), 0
             table = csv.writer(out, quoting=csv.QUOTE_ALL)
-            table.writerow(("text", "label"))
-            for row in rows:
-                safe = [_inert(cell) for cell in row]
-                changed += sum(a != b for a, b in zip(row, safe, strict=True))
-                table.writerow(safe)
-        return len(rows), changed
+            table.writerows([("text", "label"), *(map(inert, row) for row in rows)])
+        return len(rows), sum(inert(cell) != cell for row in rows for cell in row)
 
 
 def _now() -> str:
@@ -337,7 +333,7 @@ def _usable(text: str, most: int) -> bool:
             and not any("\ud800" <= c <= "\udfff" for c in text))  # fmt: skip
 
 
-def _inert(cell: str) -> str:
+def inert(cell: str) -> str:
     """A cell that a spreadsheet takes for text: OWASP, "CSV Injection". A space in front of the
     sign does not help, for some programs take it away."""
     return "'" + cell if cell.startswith(FORMULA) or cell.lstrip().startswith(FORMULA) else cell
