@@ -380,7 +380,8 @@ def read_worksheet(file: Path) -> list[list[str]]:
 
 
 def write_platforms(submissions: list[Submission], out: Path, sheet: list | None) -> None:
-    """moodle.csv or canvas.csv: the worksheet that was given, filled in, or else a new one."""
+    """moodle_LL.csv or canvas_LL.csv of each lesson: the worksheet that was given, filled in, or
+    else a new one."""
     done = [one for one in submissions if one.verdicts]
     for lesson in sorted({one.lesson for one in done}):
         ours = [one for one in done if one.lesson == lesson]
