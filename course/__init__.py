@@ -53,9 +53,7 @@ __all__ = ["LESSONS", *_HOME]
 
 def __getattr__(name: str):
     if name in _HOME:
-        value = getattr(import_module(f"course.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
+        return getattr(import_module(f"course.{_HOME[name]}"), name)
     raise AttributeError(f"module 'course' has no attribute {name!r}")
 
 

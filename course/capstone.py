@@ -21,7 +21,23 @@ import json
 import re
 from pathlib import Path
 
-from advlib.app.gate import HEADINGS, Policy, Unreadable, gate, read_card, read_text, sections
+import pandas as pd
+
+from advlib.app.gate import (
+    HEADINGS,
+    Policy,
+    Unreadable,
+    agrees,
+    counted,
+    gate,
+    is_number,
+    part_of,
+    read_card,
+    read_text,
+    rows_of,
+    sections,
+    without_comments,
+)
 from advlib.app.protocol import PROTOCOLS
 from advlib.statistics import wilson
 
@@ -76,7 +92,6 @@ TODO
 """
 OWN = {"threat model": "", "sentence": "", "models": {"plain": [A_ROW], "defended": []},
        "keep best": [{"queries": 0, "hits": 0}], "pairs": {}, "cost": {"training": 0}}  # fmt: skip
-SHARE = re.compile(r"[.!?](?:\s|$)")
 
 
 def start(folder: str | Path) -> Path:
@@ -110,12 +125,8 @@ def write_own(folder: str | Path, own: dict) -> None:
 
 def write_pairs(folder: str | Path, pairs: list[dict], judge: str = "judge NAME") -> None:
     """Write pairs.csv, with an empty column for the first judge: yes, the label is kept, or no."""
-    out = io.StringIO()
-    kept = csv.DictWriter(out, [*COLUMNS, judge], extrasaction="ignore", lineterminator="\n",
-                          restval="")  # fmt: skip
-    kept.writeheader()
-    kept.writerows(pairs)
-    (Path(folder) / "pairs.csv").write_text(out.getvalue(), "utf-8")
+    table = pd.DataFrame(pairs, columns=[*COLUMNS, judge])
+    table.to_csv(Path(folder) / "pairs.csv", index=False, lineterminator="\n")
 
 
 def check(folder: str | Path) -> tuple[list[str], list[str]]:
@@ -197,7 +208,7 @@ def _cards(cards: dict) -> list[str]:
         elif first == again:
             said.append("again/card.json is a copy of defended/card.json: run the evaluation once "
                         "more, in a fresh process.")  # fmt: skip
-    texts = {json.dumps([card.get("protocol"), (card.get("data") or {}).get("sha256")])
+    texts = {json.dumps([card.get("protocol"), card["data"].get("sha256")])
              for card in cards.values() if card and isinstance(card.get("data"), dict)}  # fmt: skip
     if len(texts) > 1:
         said.append("The cards are about different texts or protocols, so they cannot be compared.")
@@ -206,9 +217,8 @@ def _cards(cards: dict) -> list[str]:
 
 def _control_of(name: str, card: dict) -> list[str]:
     """The noise of a card beside its strongest attack of the same size."""
-    rows = card.get("rows") if isinstance(card.get("rows"), list) else []
-    hits = {str(row.get("attack")): row.get("hits") for row in rows
-            if isinstance(row, dict) and isinstance(row.get("hits"), int)}  # fmt: skip
+    hits = {str(row.get("attack")): row.get("hits") for row in rows_of(card)
+            if isinstance(row.get("hits"), int)}  # fmt: skip
     if "Noise" in hits and "PGD" in hits and hits["Noise"] < hits["PGD"]:
         return [f"{name}/card.json: noise does more harm than PGD of the same size, so PGD failed."]
     return []
@@ -239,31 +249,15 @@ def _is_repr(stated) -> bool:
 
 
 def _named(own: dict, model: str) -> dict[str, dict]:
-    models = own.get("models") if isinstance(own.get("models"), dict) else {}
-    rows = models.get(model) if isinstance(models.get(model), list) else []
-    return {str(row.get("name")): row for row in rows if isinstance(row, dict)}
-
-
-def _whole(row: dict) -> bool:
-    """Whether hits and n are numbers that fit each other."""
-    hits, n = row.get("hits"), row.get("n")
-    numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in (hits, n))
-    return numbers and 0 <= hits <= n and n >= 1
-
-
-def _interval_is(row: dict) -> bool:
-    wanted = dict(zip(("low", "high"), wilson(row["hits"], row["n"]), strict=True))
-    wanted["accuracy"] = row["hits"] / row["n"]
-    return all(isinstance(row.get(key), int | float) and abs(row[key] - value) < 1e-6
-               for key, value in wanted.items())  # fmt: skip
+    rows = rows_of({"rows": part_of(own, "models").get(model)})
+    return {str(row.get("name")): row for row in rows}
 
 
 def _rows(own: dict) -> list[str]:
     said, sizes = [], set()
-    models = own.get("models") if isinstance(own.get("models"), dict) else {}
-    for model in [*ROWS, *(name for name in models if name not in ROWS)]:
+    for model in dict.fromkeys([*ROWS, *part_of(own, "models")]):
         rows = _named(own, model)
-        for name in [*ROWS.get(model, ()), *(n for n in rows if n not in ROWS.get(model, ()))]:
+        for name in dict.fromkeys([*ROWS.get(model, ()), *rows]):
             wrong = _wrong_with(rows.get(name), name)
             if wrong:
                 said.append(f"own.json: the row “{name}” of the {model} model {wrong}.")
@@ -289,9 +283,9 @@ def _wrong_with(row: dict | None, name: str) -> str | None:
     """What is wrong with one row by itself; None: nothing."""
     if row is None:
         return "is missing"
-    if not _whole(row):
+    if not counted(row):
         return "does not say how many texts are right (hits), of how many"
-    if not _interval_is(row):
+    if not agrees(row, *counted(row), within=1e-6):
         return "has an accuracy or an interval that is not Wilson's of its hits and n"
     if name not in ("clean", "worst") and not _is_repr(row.get("threat model")):
         return "does not name its threat model, the attack's repr"
@@ -300,7 +294,7 @@ def _wrong_with(row: dict | None, name: str) -> str | None:
 
 def _order(model: str, rows: dict[str, dict]) -> list[str]:
     """What must hold between the rows of one model; rows that are not there say nothing."""
-    said, hits = [], {name: row["hits"] for name, row in rows.items() if _whole(row)}
+    said, hits = [], {name: row["hits"] for name, row in rows.items() if counted(row)}
     for name in ("control", "random search", "attack", "adaptive"):
         if {"clean", name} <= hits.keys() and hits[name] > hits["clean"]:
             said.append(f"own.json: the {model} model is right more often under the {name} than "
@@ -324,7 +318,7 @@ def _order(model: str, rows: dict[str, dict]) -> list[str]:
 
 def _searched(rows: dict[str, dict]) -> list[str]:
     """Whether chance with a limit of queries does as much as the attack: no fault, but a note."""
-    whole = {name for name, row in rows.items() if _whole(row)}
+    whole = {name for name, row in rows.items() if counted(row)}
     if "attack" not in whole:
         return []
     if "random search" not in whole:
@@ -340,8 +334,7 @@ def _searched(rows: dict[str, dict]) -> list[str]:
 
 def _keep_best(own: dict) -> list[str]:
     found = own.get("keep best")
-    found = found if isinstance(found, list) else []
-    numbers = [(row.get("queries"), row.get("hits")) for row in found if isinstance(row, dict)]
+    numbers = [(row.get("queries"), row.get("hits")) for row in rows_of({"rows": found})]
     if len(numbers) < 3 or len(numbers) < len(found) or not all(
             isinstance(x, int) for pair in numbers for x in pair):  # fmt: skip
         return ["own.json: “keep best” needs three budgets or more, each with queries and hits."]
@@ -355,11 +348,8 @@ def _keep_best(own: dict) -> list[str]:
 
 
 def _cost(own: dict) -> list[str]:
-    cost = own.get("cost")
-    cost = cost if isinstance(cost, dict) else {}
-    bad = [name for name, x in cost.items()
-           if not isinstance(x, int | float) or isinstance(x, bool) or x < 0]  # fmt: skip
-    if bad:
+    cost = part_of(own, "cost")
+    if bad := [name for name, x in cost.items() if not is_number(x) or x < 0]:
         return [f"own.json: the cost of “{bad[0]}” must be a number of seconds, such as 310.0."]
     if not sum(cost.values()) > 0:
         return ["own.json: the cost is missing: seconds of training and of the attack, by name."]
@@ -367,7 +357,7 @@ def _cost(own: dict) -> list[str]:
 
 
 def _report(text: str, card: dict | None) -> list[str]:
-    said, plain = [], re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.S)
+    said, plain = [], without_comments(text)
     digest = (card or {}).get("digest")
     if not isinstance(digest, str) or digest not in plain:
         said.append("README.md does not name the digest of the defended model's evaluation: copy "
@@ -376,7 +366,7 @@ def _report(text: str, card: dict | None) -> list[str]:
     said += [f"README.md says nothing under “{name}”."
              for name, names in PARTS.items() if not any(map(filled.get, names))]  # fmt: skip
     failure = below(text, "an honest failure")
-    sentences = len(SHARE.findall(failure))
+    sentences = len(re.findall(r"[.!?](?:\s|$)", failure))
     if len(failure.split()) < LEAST_WORDS or sentences < LEAST_SENTENCES:
         said.append("README.md: under “An honest failure” say what did not come out, in "
                     f"{LEAST_SENTENCES} sentences and {LEAST_WORDS} words or more (there are "
@@ -388,11 +378,9 @@ def _report(text: str, card: dict | None) -> list[str]:
 
 def below(text: str, heading: str) -> str:
     """What stands under a heading of a Markdown page, up to the next one, without comments."""
-    text = re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.S)
-    parts = re.split(r"^#{1,6}\s+(.*?)\s*#*$", text, flags=re.M)
-    named = {name.strip().lower(): body for name, body in zip(parts[1::2], parts[2::2],
-                                                              strict=True)}  # fmt: skip
-    return named.get(heading, "").strip()
+    parts = re.split(r"^#{1,6}\s+(.*?)\s*#*$", without_comments(text), flags=re.M)
+    named = zip(map(str.lower, parts[1::2]), parts[2::2], strict=True)
+    return dict(named).get(heading, "").strip()
 
 
 # ---------------------------------------------------------------------- pairs and their judges
@@ -413,8 +401,7 @@ def read_pairs(file: str | Path) -> list[dict]:
 
 def judges(rows: list[dict]) -> dict[str, list[str]]:
     """Judge -> what each said of the pairs: "yes", "no", or "" where nothing was said."""
-    said = _columns(rows)
-    return {name: answers for name, answers in said.items() if any(answers)}
+    return {name: answers for name, answers in _columns(rows).items() if any(answers)}
 
 
 def _columns(rows: list[dict]) -> dict[str, list[str]]:

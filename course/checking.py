@@ -97,20 +97,18 @@ def _first_difference(yours: str | None, expected: str | None) -> int | None:
     return next((i for i, (a, b) in enumerate(lines) if a != b), None)
 
 
-def side_by_side(yours: Any, expected: Any, rows: int = 4) -> tuple[str, str]:
+def side_by_side(yours: Any, expected: Any) -> tuple[str, str]:
     """Both as text. Of large tensors of one shape only the first rows that differ are shown."""
-    pair = (yours, expected)
-    if not all(isinstance(x, torch.Tensor) for x in pair) or yours.shape != expected.shape:
-        return show(yours), show(expected)
-    if expected.numel() <= 40:
-        return show(yours), show(expected)
-    tables = [x.detach().cpu().double().reshape(-1, x.shape[-1]) for x in pair]
-    differs = ~torch.isclose(*tables, atol=1e-5, rtol=1e-4, equal_nan=True)
-    wrong = differs.any(1).nonzero()[:, 0].tolist()
+    pair, wrong = (yours, expected), []
+    if all(isinstance(x, torch.Tensor) and x.numel() > 40 for x in pair) and (
+            yours.shape == expected.shape):  # fmt: skip
+        tables = [x.detach().cpu().double().reshape(-1, x.shape[-1]) for x in pair]
+        differs = ~torch.isclose(*tables, atol=1e-5, rtol=1e-4, equal_nan=True)
+        wrong = differs.any(1).nonzero()[:, 0].tolist()
     if not wrong:
         return show(yours), show(expected)
     head = f"{len(wrong)} of {len(differs)} rows differ, shape {tuple(expected.shape)}"
-    first = {i: int(differs[i].int().argmax()) for i in wrong[:rows]}  # column of the difference
+    first = {i: int(differs[i].int().argmax()) for i in wrong[:4]}  # column of the difference
     return tuple(head + "".join(f"\n{_place(i, expected.shape)} {_row(table[i], first[i])}"
                                 for i in first) for table in tables)
 
@@ -355,13 +353,12 @@ def _same(a: Any, b: Any) -> bool:
 
 def unchanged(before: torch.Tensor, now: torch.Tensor, name: str) -> None:
     """Raise Wrong where an input was changed in place."""
-    if not torch.equal(before, now):
-        raise Wrong(f"your function changes its input `{name}` in place; work on a copy",
-                    yours=now, expected=before,
-                    likely="an in-place operation such as += or .clamp_()")  # fmt: skip
+    expect(torch.equal(before, now), f"your function changes its input `{name}` in place; work on "
+           "a copy", yours=now, expected=before,
+           likely="an in-place operation such as += or .clamp_()")  # fmt: skip
 
 
-def show(value: Any, most: int = 400) -> str:
+def show(value: Any) -> str:
     """A value as a learner can read it: few digits, shapes of large tensors, nothing endless."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
@@ -371,7 +368,7 @@ def show(value: Any, most: int = 400) -> str:
     if isinstance(value, np.ndarray):
         return np.array2string(value, precision=4, suppress_small=True)
     text = f"{value:.6g}" if isinstance(value, float) else repr(value)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if len(text) <= 400 else text[:399] + "…"
 
 
 def largest_difference(a: Any, b: Any) -> float | None:

@@ -55,8 +55,7 @@ def claim(name: str, **values) -> None:
     if held:
         print(f"✓ {entry.sentence}")
         return
-    shown = [f"  {key} = {show(value)}" for key, value in values.items()]
-    lines = [*([f"  {why}"] if why else []), *shown]
+    lines = [f"  {why}"] * bool(why) + [f"  {key} = {show(v)}" for key, v in values.items()]
     if os.environ.get("COURSE_STRICT"):
         raise ClaimFailed("\n".join([f"claim {name}: {entry.sentence}", *lines]))
     print("\n".join([

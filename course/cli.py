@@ -32,11 +32,6 @@ belongs to this page.</p>
 """
 
 
-@app.callback()
-def main() -> None:
-    pass
-
-
 @app.command()
 def progress(
     lesson: Annotated[str | None, typer.Argument(help="Two digits: one lesson in full.")] = None,
@@ -48,7 +43,7 @@ def progress(
     """Show every lesson, its exercises and the next one that is open."""
     if lesson is not None and lesson not in LESSONS:
         raise typer.BadParameter(f"no lesson {lesson!r}: choose one of {', '.join(LESSONS)}")
-    print(f"{record.place()}")
+    print(record.place())
     ledger.progress(lesson)
     if certificate is not None:
         certificate.write_text(page(name), encoding="utf-8")
@@ -111,10 +106,11 @@ def page(name: str = "") -> str:
     """The certificate as HTML; every text is escaped."""
     answers, rows, done, total = record.answers(), [], 0, 0
     for number, title in LESSONS.items():
-        ids = list(ledger._exercises(number))
-        right = [f"{id} {ledger.find(id).title}" for id in ids if answers.get(id) == ledger.RIGHT]
-        done, total = done + len(right), total + len(ids)
-        cells = (number, title.replace("_", " "), f"{len(right)} of {len(ids)}", "; ".join(right))
+        known = ledger.exercises(number)
+        right = [f"{id} {entry.title}" for id, entry in known.items()
+                 if answers.get(id) == ledger.RIGHT]  # fmt: skip
+        done, total = done + len(right), total + len(known)
+        cells = (number, title.replace("_", " "), f"{len(right)} of {len(known)}", "; ".join(right))
         rows.append("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
     return PAGE.format(name=f"{escape(name)}: " if name else "", done=done, all=total,
                        day=date.today(), rows="\n".join(rows), digest=record.digest(),

@@ -19,7 +19,6 @@ import os
 import re
 import resource
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,17 +26,20 @@ import textwrap
 from collections import defaultdict
 from dataclasses import dataclass, field
 from html import escape
-from importlib import import_module
 from pathlib import Path
 
+import advlib
 import course
+from advlib.app.judge import end
+from advlib.app.review import inert
+from course import ledger
 
 HOME = Path(course.__file__).parent
 SECONDS, MEMORY = 600, 6.0  # of a notebook; memory in GB
 LARGEST = 20e6  # bytes of a notebook
 TRIVIAL = 25  # nodes of a syntax tree: shorter functions are alike by nature
 CALL = re.compile(r"course\.exercise\(\s*[\"'](\d\d)\.(\d+)[\"']\s*,\s*(\w+)")
-TITLE = re.compile(r"^# ### Exercise (\d\d\.\d+): (.+?) · ([●○]{3}) ·", re.M)
+TITLE = re.compile(r"^# ### Exercise (\d\d\.\d+): .+? · ([●○]{3}) ·", re.M)
 
 # What learning platforms call the files that they hand out.
 MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_file(?:_|$)")
@@ -131,9 +133,8 @@ def lesson_of(cells: list[str]) -> str:
 def worth(lesson: str) -> dict[str, int]:
     """Points of each exercise: as many as its page shows ●."""
     page = (HOME / f"lesson_{lesson}" / "lesson.py").read_text(encoding="utf-8")
-    shown = {id: dots.count("●") for id, _, dots in TITLE.findall(page)}
-    ids = import_module(f"course.lesson_{lesson}.checks").EXERCISES
-    return {id: shown.get(id, 1) for id in ids}
+    shown = {id: dots.count("●") for id, dots in TITLE.findall(page)}
+    return {id: shown.get(id, 1) for id in ledger.exercises(lesson)}
 
 
 def mark(one: Submission, seconds: float = SECONDS, memory: float = MEMORY) -> None:
@@ -178,7 +179,7 @@ def examined(cells: list[str], lesson: str, seconds: float, memory: float) -> di
         except BrokenPipeError:
             pass  # it died at once
         finally:
-            _end(child)
+            end(child)
             os.set_blocking(read, False)
             try:
                 text = os.read(read, 1 << 20).decode(errors="replace")
@@ -208,20 +209,10 @@ def _limit(seconds: float, memory: float) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))
 
 
-def _end(child: subprocess.Popen) -> None:
-    """The process and all that it has started."""
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    child.wait()
-
-
 def digest() -> str:
     """SHA-256 of the course's and the library's Python files, which a notebook must leave alone."""
-    advlib = Path(import_module("advlib").__file__).parent
     found = hashlib.sha256()
-    for folder in (HOME, advlib):
+    for folder in (HOME, Path(advlib.__file__).parent):
         for file in sorted(folder.rglob("*.py")):
             found.update(file.read_bytes())
     return found.hexdigest()
@@ -238,10 +229,10 @@ def alike(submissions: list[Submission]) -> list[tuple[str, str, list[str]]]:
         if one.problem:
             continue
         for id, tree in answers_of(cells_of(one.file), one.lesson).items():
-            text = normal(tree)
-            if sum(1 for _ in ast.walk(tree)) >= TRIVIAL and text != _printed(id):
-                same[id, text].append((one.name, sum(1 for _ in ast.walk(tree))))
-    return [(id, str(whom[0][1]), sorted(name for name, _ in whom))
+            text, size = normal(tree), sum(1 for _ in ast.walk(tree))
+            if size >= TRIVIAL and text != _printed(id):
+                same[id, text].append((size, one.name))
+    return [(id, str(whom[0][0]), sorted(name for _, name in whom))
             for (id, _), whom in sorted(same.items()) if len(whom) > 1]  # fmt: skip
 
 
@@ -284,9 +275,9 @@ def normal(tree: ast.AST) -> str:
 
 def _printed(id: str) -> str:
     """The course's own answer, in the same form."""
-    entry = import_module(f"course.lesson_{id[:2]}.checks").EXERCISES[id]
     try:
-        return normal(ast.parse(textwrap.dedent(inspect.getsource(entry.course))).body[0])
+        source = inspect.getsource(ledger.find(id).course)
+        return normal(ast.parse(textwrap.dedent(source)).body[0])
     except (OSError, TypeError, SyntaxError):
         return ""
 
@@ -328,16 +319,14 @@ def write_marks(submissions: list[Submission], out: Path) -> None:
     for one in submissions:
         points = worth(one.lesson) if one.verdicts else {}
         said = "; ".join(f"{id} {state}" for id, (state, _) in one.verdicts.items())
-        got, most = (one.points(points), sum(points.values())) if one.verdicts else ("", "")
-        rows.append([one.name, one.number, one.lesson, got, most, said, one.problem,
-                     one.file.name])  # fmt: skip
+        got = [one.points(points), sum(points.values())] if one.verdicts else ["", ""]
+        rows.append([one.name, one.number, one.lesson, *got, said, one.problem, one.file.name])
     write_csv(out / "marks.csv", rows)
 
 
 def write_csv(file: Path, rows: list[list]) -> None:
     """Whole or not at all. A cell that a spreadsheet would take for a formula gets a quote."""
-    told = [["'" + c if isinstance(c, str) and c[:1] in "=+-@\t\r" and c else c for c in row]
-            for row in rows]  # fmt: skip
+    told = [[inert(c) if isinstance(c, str) else c for c in row] for row in rows]
     aside = file.with_name(file.name + ".new")
     with open(aside, "w", encoding="utf-8", newline="") as target:
         csv.writer(target).writerows(told)
@@ -365,9 +354,8 @@ def write_feedback(one: Submission, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     points, rows = worth(one.lesson) if one.verdicts else {}, []
     for id, (state, said) in one.verdicts.items():
-        title = import_module(f"course.lesson_{one.lesson}.checks").EXERCISES[id].title
         got = points[id] if state == "right" else 0
-        cells = (f"{id} {title}", f"{got} of {points[id]}", SIGNS[state])
+        cells = (f"{id} {ledger.find(id).title}", f"{got} of {points[id]}", SIGNS[state])
         rows.append("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells)
                     + f"<td><pre>{escape(said)}</pre></td></tr>")  # fmt: skip
     html = PAGE.format(title=escape(f"{one.name}, lesson {one.lesson or '?'}"),
@@ -392,7 +380,8 @@ def read_worksheet(file: Path) -> list[list[str]]:
 
 
 def write_platforms(submissions: list[Submission], out: Path, sheet: list | None) -> None:
-    """moodle.csv or canvas.csv: the worksheet that was given, filled in, or else a new one."""
+    """moodle_LL.csv or canvas_LL.csv of each lesson: the worksheet that was given, filled in, or
+    else a new one."""
     done = [one for one in submissions if one.verdicts]
     for lesson in sorted({one.lesson for one in done}):
         ours = [one for one in done if one.lesson == lesson]

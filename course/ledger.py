@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import sysconfig
 import traceback
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from course import LESSONS, record
 from course.checking import Exercise, Wrong, show
-from course.widgets import Shown
+from course.widgets import Shown, front_end
 
 RIGHT, OPEN, WRONG = "right", "not attempted", "wrong"
 WAIT = "The cells below wait for this one: mend it, or put the raise NotImplementedError back."
@@ -41,13 +42,11 @@ class NotYet(Exception):
 
 def find(id: str) -> Exercise:
     """The exercise of that id, "LL.N". Raises ValueError for an id that does not exist."""
-    lesson = id.split(".")[0]
     try:
-        return import_module(f"course.lesson_{lesson}.checks").EXERCISES[id]
+        return exercises(id.split(".")[0])[id]
     except (ModuleNotFoundError, KeyError) as error:
-        raise ValueError(
-            f"there is no exercise {id!r}: copy the line as the lesson has it"
-        ) from error
+        message = f"there is no exercise {id!r}: copy the line as the lesson has it"
+        raise ValueError(message) from error
 
 
 def exercise(id: str, answer: Any) -> Any:
@@ -151,17 +150,22 @@ def predict(
         raise ValueError("predict() needs either low and high, or options")
     if guess is not None and options is not None and guess not in options:
         raise ValueError(f"choose one of {options}, got {guess!r}")
-    number = isinstance(guess, Real) and not isinstance(guess, bool)
-    if guess is not None and options is None and not number:
-        raise ValueError(f"the guess is a number, without quotes or unit, got {guess!r}")
-    if guess is not None and options is None and not low <= guess <= high:
-        raise ValueError(f"the guess must lie between {low} and {high}, got {guess}")
+    if guess is not None and options is None:
+        if not isinstance(guess, Real) or isinstance(guess, bool):
+            raise ValueError(f"the guess is a number, without quotes or unit, got {guess!r}")
+        if not low <= guess <= high:
+            raise ValueError(f"the guess must lie between {low} and {high}, got {guess}")
     made = Prediction(id, question, guess, low, high, unit=unit)
     print(f"Predict: {question}")
     if guess is None and not _ask(made, options):
         allowed = f"one of {options}" if options else f"a number from {low} to {high}"
         print(f"  put your guess into the cell as guess=…, {allowed}, and run it again")
     return made
+
+
+def exercises(lesson: str) -> dict[str, Exercise]:
+    """The exercises of a lesson, "03", by id."""
+    return import_module(f"course.lesson_{lesson}.checks").EXERCISES
 
 
 def progress(lesson: str | None = None) -> None:
@@ -171,27 +175,24 @@ def progress(lesson: str | None = None) -> None:
     if lesson is not None:
         _one_lesson(lesson, answers, guesses)
     print("  the course:")
-    following = None
+    known, open_ones = {}, []
     for number, name in LESSONS.items():
-        ids = list(_exercises(number))
-        marks = "".join(MARKS[answers.get(id, OPEN)] for id in ids)
+        here = exercises(number)
+        known |= here
+        open_ones += [id for id in here if answers.get(id) != RIGHT]
+        marks = "".join(MARKS[answers.get(id, OPEN)] for id in here)
         print(f"  {number} {name.replace('_', ' '):32} {marks}")
-        following = following or next((i for i in ids if answers.get(i) != RIGHT), None)
-    right = sum(answers.get(id) == RIGHT for n in LESSONS for id in _exercises(n))
-    then = f"next: {following} ({find(following).title})" if following else "all done"
-    print(f"  {right} of {sum(len(_exercises(n)) for n in LESSONS)} exercises right; {then}")
-
-
-def _exercises(lesson: str) -> dict[str, Exercise]:
-    return import_module(f"course.lesson_{lesson}.checks").EXERCISES
+    then = f"next: {open_ones[0]} ({known[open_ones[0]].title})" if open_ones else "all done"
+    print(f"  {len(known) - len(open_ones)} of {len(known)} exercises right; {then}")
 
 
 def _one_lesson(lesson: str, answers: dict, guesses: dict) -> None:
-    states = {id: answers.get(id, OPEN) for id in _exercises(lesson)}
-    for id, state in states.items():
-        print(f"  {MARKS[state]} {id}  {find(id).title}: {state}")
-    done = sum(state == RIGHT for state in states.values())
-    print(f"  {done} of {len(states)} exercises right")
+    known = exercises(lesson)
+    for id, entry in known.items():
+        state = answers.get(id, OPEN)
+        print(f"  {MARKS[state]} {id}  {entry.title}: {state}")
+    done = sum(answers.get(id) == RIGHT for id in known)
+    print(f"  {done} of {len(known)} exercises right")
     made = [Prediction(id, "", g["guess"], g["low"], g["high"], g["result"])
             for id, g in guesses.items() if id.startswith(lesson)]  # fmt: skip
     made = [p for p in made if p.error is not None]
@@ -216,10 +217,9 @@ def _draw(numbers: list[Prediction]) -> Any:
         guess, result = ((v - p.low) / (p.high - p.low) for v in (p.guess, p.result))
         ax.plot([0, 1], [row, row], color="#dddddd", linewidth=6, zorder=1)
         ax.plot([guess, result], [row, row], color="#777777", linewidth=1.5, zorder=2)
-        label = row == 0
-        ax.plot(guess, row, "o", color="white", markeredgecolor="#222222", markersize=8,
-                label="your guess" if label else None)  # fmt: skip
-        ax.plot(result, row, "o", color="#222222", markersize=8, label="result" if label else None)
+        for value, label, fill in ((guess, "your guess", "white"), (result, "result", "#222222")):
+            ax.plot(value, row, "o", color=fill, markeredgecolor="#222222", markersize=8,
+                    label=None if row else label)  # fmt: skip
     ax.set_yticks(range(len(numbers)), [p.id for p in numbers])
     ax.set_xticks([0, 1], ["lowest", "highest"])
     ax.set(xlim=(-0.03, 1.03), ylim=(len(numbers) - 0.5, -0.5))
@@ -231,13 +231,11 @@ def _draw(numbers: list[Prediction]) -> Any:
 
 def _ask(made: Prediction, options: tuple[str, ...] | None) -> bool:
     """A widget that writes into the prediction; False where no front end can show one."""
-    if not _kernel():
+    if not front_end():
         return False
-    try:
-        import ipywidgets
-        from IPython.display import display
-    except ImportError:
-        return False
+    import ipywidgets
+    from IPython.display import display
+
     if options:
         widget = shown = ipywidgets.ToggleButtons(options=list(options), value=None)
     else:
@@ -262,21 +260,15 @@ def _ask(made: Prediction, options: tuple[str, ...] | None) -> bool:
 
 def _kernel() -> bool:
     """Whether this is IPython, in which things can be displayed."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return get_ipython() is not None
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 def _display(shown: Shown | None, picture: Any = None) -> None:
     """Show a box and a figure in a notebook; elsewhere the box is printed."""
-    if not _kernel():
-        if shown is not None:
-            print(shown.plain)
-        return
-    from IPython.display import display
+    if _kernel():
+        from IPython.display import display
 
-    for thing in (shown, picture):
-        if thing is not None:
-            display(thing)
+        display(*(thing for thing in (shown, picture) if thing is not None))
+    elif shown is not None:
+        print(shown.plain)

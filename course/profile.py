@@ -47,10 +47,7 @@ def setup(profile: str | None = None, seed: int = 0) -> Profile:
     name = profile or profile_for(device)
     if name not in PROFILES:
         raise ValueError(f"no profile {name!r}: choose one of {', '.join(PROFILES)}")
-    if device == "cuda":
-        what = torch.cuda.get_device_name()
-    else:
-        what = device
+    what = torch.cuda.get_device_name() if device == "cuda" else device
     print(f"advlib {version('advlib')}: profile {name!r} on {what}, seed {seed}")
     if device == "cpu" and "google.colab" in sys.modules:
         print("No GPU is on, which is fine for the small profile. For a real model on real data: "

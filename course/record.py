@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -31,23 +32,19 @@ def place() -> Path:
 def read() -> dict[str, dict]:
     """{"answers": {id: state}, "guesses": {id: {...}}}; empty where there is no record yet. A file
     that cannot be read is set aside, and that is said."""
-    file = place()
-    try:
+    file, nothing = place(), {"answers": {}, "guesses": {}}
+    with suppress(ValueError, KeyError, TypeError, AttributeError, OSError):
+        if not file.exists():
+            return nothing
         found = json.loads(file.read_text())
         if _whole(found):
             return found
-    except FileNotFoundError:
-        return {"answers": {}, "guesses": {}}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
-        pass
     aside = file.with_suffix(".broken.json")
-    try:
+    with suppress(OSError):
         os.replace(file, aside)
         print(f"The record {file.name} could not be read; it is kept as {aside.name}, and a new "
               "one begins.")  # fmt: skip
-    except OSError:
-        pass
-    return {"answers": {}, "guesses": {}}
+    return nothing
 
 
 def _whole(found) -> bool:

@@ -23,7 +23,7 @@ from advlib.plots import Picture
 EXAMPLE = "The waiter was friendly, and the soup was delicious."
 INSTEAD = (
     "The playground needs ipywidgets and a notebook that runs. In a terminal, this does the same:\n"
-    '  advlib attack "The waiter was friendly, and the soup was delicious."'
+    f'  advlib attack "{EXAMPLE}"'
 )
 
 
@@ -53,14 +53,12 @@ def marked(result: WordResult, victim: Classifier | None = None) -> Shown:
     victim: adds what the model says before and after.
     """
     note = f"{_outcome(result)}. Changed words: {len(result.changed)}. Queries: {result.queries}."
-    lines = [result.show()]
-    parts = [result.show(as_html=True)]
+    lines = [note]
     if victim is not None:
-        for when, text in {"before": result.original, "after": result.text}.items():
-            says = f"{when}: {_says(victim, text)}"
-            lines.append(says)
-            parts.append(escape(says))
-    return Shown("<p>" + "<br>".join([*parts, escape(note)]) + "</p>", "\n".join([*lines, note]))
+        lines = [f"before: {_says(victim, result.original)}",
+                 f"after: {_says(victim, result.text)}", note]  # fmt: skip
+    parts = [result.show(as_html=True), *map(escape, lines)]
+    return Shown("<p>" + "<br>".join(parts) + "</p>", "\n".join([result.show(), *lines]))
 
 
 def try_attack(victim: Classifier, text: str, attack: WordSubstitution | None = None) -> Shown:
@@ -113,7 +111,7 @@ def playground(victim: Classifier, text: str = EXAMPLE) -> Playground | None:
 
     Returns the Playground, or None.
     """
-    if not _front_end():
+    if not front_end():
         print(INSTEAD)
         return None
     from IPython.display import display
@@ -129,7 +127,7 @@ def explore(draw: Callable, **controls: tuple) -> None:
     controls: (start, low, high, step) is a slider, (start, options) a choice: of numbers a slider
     over them, of words a list. What draw displays, prints and returns is shown.
     """
-    if not _front_end():
+    if not front_end():
         print("Without ipywidgets there is nothing to move here; the figure above shows the same.")
         return
     from IPython.display import display
@@ -175,9 +173,7 @@ def _drawn(drawn) -> str:
                 f'width="{size["width"]}" style="max-width:100%;height:auto" '
                 f'alt="{escape(size.get("alt", ""))}">')  # fmt: skip
     html = drawn._repr_html_() if hasattr(drawn, "_repr_html_") else None
-    if html:
-        return html
-    return _preformatted(str(drawn))
+    return html or _preformatted(str(drawn))
 
 
 def _preformatted(text: str) -> str:
@@ -199,7 +195,7 @@ def _control(start, *rest):
     return kind(start, min=low, max=high, step=step, continuous_update=False)
 
 
-def _front_end() -> bool:
+def front_end() -> bool:
     """Whether this is a notebook's kernel with ipywidgets."""
     try:
         import_module("ipywidgets")

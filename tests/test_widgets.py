@@ -144,7 +144,7 @@ def test_in_a_notebook_the_playground_is_shown(victim, monkeypatch):
     pytest.importorskip("ipywidgets")
     display = pytest.importorskip("IPython.display")
     shown = []
-    monkeypatch.setattr(widgets, "_front_end", lambda: True)
+    monkeypatch.setattr(widgets, "front_end", lambda: True)
     monkeypatch.setattr(display, "display", shown.append)
     play = playground(victim, "The bed was soft.")
     assert shown == [play.box] and play.text.value == "The bed was soft."

@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 
 from advlib.app.attacker import READS, load_defence
 from advlib.app.deploy import _code, _plain
+from advlib.app.gate import with_interval
 from advlib.app.judge import THREATS, BoardError, check_code, judge, run_attack
 from advlib.app.rows import percent, templates
 from advlib.data import load_text, texts_hash, texts_of
@@ -159,9 +160,9 @@ def _check_files(folder: Path, kind: str, rules: Rules) -> None:
 
 def _check_said(said, kind: str, folder: Path, rules: Rules) -> None:
     asked = FIELDS[kind]
-    if not isinstance(said, dict) or set(said) != set(asked):
-        have = set(said) if isinstance(said, dict) else set()
-        missing, extra = sorted(set(asked) - have), sorted(map(str, have - set(asked)))
+    have = set(said) if isinstance(said, dict) else set()
+    missing, extra = sorted(asked.keys() - have), sorted(have - asked.keys())
+    if missing or extra:
         raise BoardError("entry.json " + " and ".join(
             [f"lacks {', '.join(missing)}"] * bool(missing)
             + [f"has {', '.join(extra)}, which nobody asked for"] * bool(extra)))  # fmt: skip
@@ -172,7 +173,8 @@ def _check_said(said, kind: str, folder: Path, rules: Rules) -> None:
         if isinstance(value, str) and not (0 < len(value) <= 400 and value.isprintable()):
             raise BoardError(f"entry.json: {name} should be one line of 1 to 400 characters")
     checks = {
-        "name": (said["name"] == folder.name, f"should be the folder's, {folder.name!r}"),
+        "name": (said["name"] == folder.name != "none", f"should be the folder's, {folder.name!r}, "
+                 "and not 'none'"),
         "contact": (CONTACT.fullmatch(said["contact"]), "should be a mail address or an https page "
                     "where somebody answers"),
         "licence": (said["licence"] in LICENCES, f"should be one of {', '.join(LICENCES)}"),
@@ -186,7 +188,6 @@ def _check_said(said, kind: str, folder: Path, rules: Rules) -> None:
     if kind == "attacks":
         checks["threat model"] = (said["threat model"] in THREATS, f"should be one of "
                                   f"{', '.join(THREATS)}")  # fmt: skip
-        checks["name"] = (checks["name"][0] and said["name"] != "none", checks["name"][1])
     else:
         known = embedded_checkpoints()
         checks |= {
@@ -211,7 +212,7 @@ def _check_said(said, kind: str, folder: Path, rules: Rules) -> None:
 
 def _is_past(day: str) -> bool:
     try:
-        return date.fromisoformat(day) <= datetime.now(UTC).date() and len(day) == 10
+        return date.fromisoformat(day) <= _today() and len(day) == 10
     except ValueError:
         return False
 
@@ -243,7 +244,8 @@ def measure(defence: Entry, attack: Entry | None, rows, rules: Rules) -> dict:
     Raises BoardError where the attack is not what it says, ModelError where the defence cannot be
     loaded."""
     start, texts, labels = sum(os.times()[:4]), texts_of(rows), np.array(rows["label"])
-    victim = load_defence(*defence.defence, rules.world)
+    how = (*defence.defence, rules.world)
+    victim = load_defence(*how)
     if len(victim.labels) != len(rows.features["label"].names):
         raise BoardError(f"{defence.name} has the classes {', '.join(victim.labels)}, and the "
                          f"texts {', '.join(rows.features['label'].names)}")  # fmt: skip
@@ -254,7 +256,6 @@ def measure(defence: Entry, attack: Entry | None, rows, rules: Rules) -> dict:
     else:
         where = np.flatnonzero(right)
         tried, threat = [texts[i] for i in where], attack.said["threat model"]
-        how = (*defence.defence, rules.world)
         try:
             settings, found = run_attack(attack.folder / "attack.py", threat, how, tried,
                                          labels[where], rules.seconds)  # fmt: skip
@@ -267,7 +268,7 @@ def measure(defence: Entry, attack: Entry | None, rows, rules: Rules) -> dict:
         "attack": attack.name if attack else "none",
         "files": [defence.said["sha256"], attack.said["sha256"] if attack else ""],
         "settings": settings, "n": len(rows), "texts": texts_hash(rows),
-        "right": "".join("01"[int(r)] for r in right), "date": datetime.now(UTC).date().isoformat(),
+        "right": "".join("01"[int(r)] for r in right), "date": str(_today()),
         "versions": {name: version(name) for name in ("advlib", "torch", "transformers")},
         "seconds": round(sum(os.times()[:4]) - start, 1),  # of a processor, the child's too
     }  # fmt: skip
@@ -326,19 +327,17 @@ class Board:
         """Where a result is kept."""
         return self.home / "results" / f"v{self.rules.version}" / defence / f"{attack}.json"
 
+    def _entries(self, kind: str) -> dict[str, Entry]:
+        folders = sorted((self.home / kind).glob("*/"))
+        return {folder.name: read_entry(folder, self.rules) for folder in folders}
+
     @cached_property
-    def entries(self) -> dict[str, dict[str, Entry]]:
-        return {kind: {folder.name: read_entry(folder, self.rules)
-                       for folder in sorted((self.home / kind).glob("*/"))}
-                for kind in FIELDS}  # fmt: skip
-
-    @property
     def defences(self) -> dict[str, Entry]:
-        return self.entries["defences"]
+        return self._entries("defences")
 
-    @property
+    @cached_property
     def attacks(self) -> dict[str, Entry]:
-        return self.entries["attacks"]
+        return self._entries("attacks")
 
     def of(self, defence: str) -> dict[str, dict]:
         """attack -> result of one defence, "none" first."""
@@ -367,13 +366,12 @@ class Board:
 
     def new_lines(self, because: str) -> list[dict]:
         """A line for each defence whose results are other than those of its last line."""
-        made, today = [], datetime.now(UTC).date().isoformat()
+        made: list[dict] = []
         for name in self.defences:
             if (name, "none") not in self.results or self._said(name):
                 continue
-            before = [*self.lines, *made][-1:]
-            line = {"date": today, "because": because, **self.now(name),
-                    "before": before[0]["digest"] if before else ""}  # fmt: skip
+            before = ([*self.lines, *made] or [{"digest": ""}])[-1]["digest"]
+            line = {"date": str(_today()), "because": because, **self.now(name), "before": before}
             made.append(line | {"digest": _sealed(line)})
         return made
 
@@ -420,8 +418,8 @@ def verify(folder: str | Path, rules: Rules = RULES, say=print) -> Board:
         right = int(_right(result).sum())
         say(f"{key[0]} under {key[1]}: {right} of {result['n']} right, {result['seconds']:g} s"
             + ("; as on record" if kept else ""))  # fmt: skip
-    first = next((line for line in board.lines if line["defence"] == entry.name), None)
-    _check_claim(entry, found, first["attacks"] if first else list(board.attacks))
+    own = (line["attacks"] for line in board.lines if line["defence"] == entry.name)
+    _check_claim(entry, found, next(own, list(board.attacks)))
     new = {key: result for key, result in found.items() if key not in board.results}
     board.results |= found
     lines = board.new_lines(f"{entry.kind[:-1]} {entry.name}")
@@ -463,7 +461,7 @@ def _check_claim(entry: Entry, found: dict, attacks: list[str]) -> None:
         low, high = wilson(hits, n)
         if not low - 1e-9 <= claimed <= high + 1e-9:
             raise BoardError(f"the claim for {name} is {claimed:.1%}, and the re-run gives "
-                             f"{hits / n:.1%} [{low:.1%}, {high:.1%}]")  # fmt: skip
+                             f"{with_interval(hits, n)}")  # fmt: skip
 
 
 # ---------------------------------------------------------------------- the page
@@ -471,18 +469,13 @@ def _check_claim(entry: Entry, found: dict, attacks: list[str]) -> None:
 
 def table(board: Board) -> list[dict]:
     """The rows of the ranking, as they are shown."""
-    out = []
-    for place, (name, line) in enumerate(board.last().items(), 1):
-        low, high = wilson(line["worst case"], line["n"])
-        out.append({
-            "": place, "defence": name, "who": line["who"], "date": line["date"],
-            "clean": percent(line["clean"] / line["n"]),
-            "worst case [95 %]": f"{percent(line['worst case'] / line['n'])} "
-                                 f"[{percent(low)}, {percent(high)}]",
-            "strongest": f"{line['strongest']} {percent(line['left'] / line['n'])}",
-            "attacks": len(line["attacks"]), "board": line["board"], "digest": line["digest"][:16],
-        })  # fmt: skip
-    return out
+    return [{
+        "": place, "defence": name, "who": line["who"], "date": line["date"],
+        "clean": percent(line["clean"] / line["n"]),
+        "worst case [95 %]": with_interval(line["worst case"], line["n"]),
+        "strongest": f"{line['strongest']} {percent(line['left'] / line['n'])}",
+        "attacks": len(line["attacks"]), "board": line["board"], "digest": line["digest"][:16],
+    } for place, (name, line) in enumerate(board.last().items(), 1)]  # fmt: skip
 
 
 def write_page(board: Board, page: str | Path) -> None:
@@ -496,14 +489,18 @@ def write_page(board: Board, page: str | Path) -> None:
             others = [r for other, r in right.items() if other != attack]
             alone[attack] += int((np.logical_and.reduce(others) & ~right[attack]).sum())
     settings = {a: board.results[next(iter(board.last())), a]["settings"] for a in board.attacks}
-    env = templates().overlay()
-    env.filters = templates().filters | dict(code=_code, plain=_plain, percent=percent)
+    env = templates()
+    env.filters |= dict(code=_code, plain=_plain)
     text = env.get_template("board.md").render(
         rows=table(board), lines=board.lines, attacks=board.attacks, defences=board.defences,
         accuracy=accuracy, alone=alone, settings=settings, rules=board.rules, threats=THREATS,
         licences=LICENCES, unit=UNIT,
     )  # fmt: skip
     Path(page).write_text(text, "utf-8")
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _sealed(part: dict) -> str:

@@ -54,8 +54,13 @@ class Unreadable(ValueError):
 # ---------------------------------------------------------------------- the policy
 
 
+def _must(be: str, good: Callable) -> Callable:
+    """What is wrong with a value of which `good` does not hold; None: nothing."""
+    return lambda value: None if good(value) else f"must be {be}, and is {_shown(value)}"
+
+
 def _share(value) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if not is_number(value) or math.isnan(value):
         return f"must be a share such as 0.9, and is {_shown(value)}"
     if 1 < value <= 100:
         return f"is a share from 0 to 1, and {value:g} is out of reach: write {value / 100:g}"
@@ -65,30 +70,18 @@ def _share(value) -> str | None:
 
 
 def _whole(least: int) -> Callable:
-    def check(value) -> str | None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            return f"must be a whole number from {least} on, and is {_shown(value)}"
-
-    return check
+    return _must(f"a whole number from {least} on", lambda v: type(v) is int and v >= least)
 
 
-def _flag(value) -> str | None:
-    return None if isinstance(value, bool) else f"must be true or false, and is {_shown(value)}"
+def _is_name(value) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
-def _name(value) -> str | None:
-    good = isinstance(value, str) and value.strip()
-    return None if good else f"must be a name, and is {_shown(value)}"
-
-
-def _names(value) -> str | None:
-    good = isinstance(value, list) and value and not any(map(_name, value))
-    return None if good else f"must be a list of names such as ['PGD'], and is {_shown(value)}"
-
-
-def _bound(value) -> str | None:
-    return None if value in ("low", "value") else f'must be "low" or "value", not {_shown(value)}'
-
+_flag = _must("true or false", lambda v: isinstance(v, bool))
+_bound = _must('"low" or "value"', lambda v: v in ("low", "value"))
+_name = _must("a name", _is_name)
+_names = _must("a list of names such as ['PGD']",
+               lambda v: isinstance(v, list) and v and all(map(_is_name, v)))  # fmt: skip
 
 KEYS = {
     "evaluation": {
@@ -247,7 +240,7 @@ def _seal(card: dict) -> list[str]:
 def _measured(card: dict, policy: Policy) -> list[str]:
     """Protocol, attacks, texts, warning."""
     asked, said = policy.evaluation, []
-    attacked = _rows(card)[1:]
+    attacked = rows_of(card)[1:]
     names = {str(row.get("attack")) for row in attacked}
     threats = {str(row.get("threat model")).strip() for row in attacked} - {"None", "none", ""}
     if silent := [row for row in attacked if str(row.get("threat model") or "none") == "none"]:
@@ -271,7 +264,7 @@ def _measured(card: dict, policy: Policy) -> list[str]:
         said.append(f"{len(left_out)} attacks were left out, and the policy allows "
                     f"{asked['left_out']}: {_listed(left_out)}.")  # fmt: skip
     for part, key, what in (("data", "n", "test"), ("calibration", "calibration", "calibration")):
-        n = _count(_part(card, part).get("n"))
+        n = _count(part_of(card, part).get("n"))
         if n is None:
             said.append(f"The card does not say how many {what} texts there are.")
         elif n < asked.get(key, 1):
@@ -285,8 +278,8 @@ def _measured(card: dict, policy: Policy) -> list[str]:
 def _numbers(card: dict) -> list[str]:
     """Whether the numbers fit together: who edits a card can make a new digest, but must make all
     of them fit."""
-    said, n = [], _count(_part(card, "data").get("n"))
-    rows = _rows(card)
+    said, n = [], _count(part_of(card, "data").get("n"))
+    rows = rows_of(card)
     if not rows:
         said.append("The card has no rows, so nothing was measured.")
     elif rows[0].get("attack") != "none":
@@ -299,35 +292,31 @@ def _numbers(card: dict) -> list[str]:
     right = []
     for row in [*rows, *[worst] * isinstance(worst, dict)]:
         name = "The worst case" if row is worst else f"The row {_shown(row.get('attack'))}"
-        found = _counted(row)
+        found = counted(row)
         if found is None:
             said.append(f"{name} does not say how many texts are right, of how many.")
             continue
         right.append(found[0])
         if n is not None and found[1] != n:
             said.append(f"{name} is about {found[1]} texts, and the card about {n}.")
-        if not _agrees(row, *found):
+        if not agrees(row, *found):
             said.append(f"{name} has numbers that do not fit together: {found[0]} of {found[1]} "
-                        f"right is {_percent(*found)}.")  # fmt: skip
-    if rows and _counted(worst) and right and _counted(worst)[0] > min(right):
+                        f"right is {with_interval(*found)}.")  # fmt: skip
+    if counted(worst) and counted(worst)[0] > min(right):
         said.append("The worst case is better than one of its attacks alone, so it is none.")
     return said
 
 
 def _bars(card: dict, policy: Policy) -> list[str]:
-    asked, said = policy.evaluation, []
-    rows, worst = _rows(card), _part(card, "worst case")
+    rows, worst = rows_of(card), part_of(card, "worst case")
     clean = rows[0] if rows and rows[0].get("attack") == "none" else {}
-    for key, what, found in [
-        ("clean", "Without attack", _counted(clean)),
-        ("worst_case", "In the worst case", _counted(worst)),
-        ("calibrated", "In the worst case after calibration", _calibrated(worst)),
-    ]:
-        if key not in asked:
-            continue
-        said += [f"{what}, the card does not say how many texts are right."] if found is None else (
-            _below(what, *found, asked[key], policy.low))  # fmt: skip
-    return said
+    found = {
+        "clean": ("Without attack", counted(clean)),
+        "worst_case": ("In the worst case", counted(worst)),
+        "calibrated": ("In the worst case after calibration", _calibrated(worst)),
+    }
+    return [sentence for key, (what, level) in found.items() if key in policy.evaluation
+            for sentence in _below(what, level, policy.evaluation[key], policy.low)]  # fmt: skip
 
 
 def _groups(card: dict, policy: Policy) -> list[str]:
@@ -346,25 +335,24 @@ def _groups(card: dict, policy: Policy) -> list[str]:
     groups = []
     for row in rows:
         row = row if isinstance(row, dict) else {"group": row}
-        parts, n = [_part(row, key) for key in ("clean", "worst case")], _count(row.get("n"))
-        counts = [_counted(part | {"n": n}) for part in parts]
-        if None in counts or not all(map(_agrees, parts, *zip(*counts, strict=True))):
+        parts, n = [part_of(row, key) for key in ("clean", "worst case")], _count(row.get("n"))
+        counts = [counted(part | {"n": n}) for part in parts]
+        if None in counts or not all(map(agrees, parts, *zip(*counts, strict=True))):
             name = row.get("group")
             said.append(f"The numbers of the group {_shown(name)} are missing or do not fit.")
             continue
         groups.append((str(row.get("group")), n, *(hits for hits, _ in counts)))
-    whole = _rows(card)[:1] + [_part(card, "worst case")]
-    totals = [_counted(row) for row in whole]
-    if len(groups) == len(rows) and None not in totals and len(totals) == 2 and (
-            [sum(g[i] for g in groups) for i in (2, 3)] != [hits for hits, _ in totals]
-            or sum(g[1] for g in groups) != totals[0][1]):  # fmt: skip
+    totals = [counted(row) for row in (*(rows_of(card) or [{}])[:1], part_of(card, "worst case"))]
+    sums = [(sum(g[i] for g in groups), sum(g[1] for g in groups)) for i in (2, 3)]
+    if len(groups) == len(rows) and None not in totals and totals != sums:
         said.append("The groups do not add up to the numbers of the card.")
     if len({name for name, *_ in groups}) < len(groups):
         said.append("A group stands in the card twice.")
     few = [f"{short(line(name))} ({n})" for name, n, *_ in groups if n < asked.get("n", 1)]
     if few:
-        said.append(f"{_counted_things(len(few), 'group has', 'groups have')} fewer than "
-                    f"{asked['n']} texts: {', '.join(few[:9])}{' and others' * (len(few) > 9)}.")
+        have = "groups have" if len(few) > 1 else "group has"
+        said.append(f"{len(few)} {have} fewer than {asked['n']} texts: {', '.join(few[:9])}"
+                    f"{' and others' * (len(few) > 9)}.")  # fmt: skip
     for key, what, place in (("clean", "Without attack", 2), ("worst_case", "Attacked", 3)):
         if key not in asked or not groups:
             continue
@@ -374,7 +362,7 @@ def _groups(card: dict, policy: Policy) -> list[str]:
         more = f" ({below} of {len(groups)} groups are below that)" * (below > 1)
         name = f"{what}, the lowest of {len(groups)} groups, {_shown(lowest[0])}"
         said += [s.removesuffix(".") + more + "." for s in
-                 _below(name, lowest[place], lowest[1], asked[key], policy.low)]  # fmt: skip
+                 _below(name, (lowest[place], lowest[1]), asked[key], policy.low)]  # fmt: skip
     return said
 
 
@@ -384,7 +372,7 @@ def _written(card: dict, policy: Policy, text: str | None) -> list[str]:
         wanted = ", ".join(asked).replace("_", " ")
         return [f"The policy asks for a model card ({wanted}), and none was given: name it with "
                 "--model-card."] * bool(asked)  # fmt: skip
-    said, text = [], re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.S)
+    said, text = [], without_comments(text)
     if not isinstance(card.get("digest"), str) or card["digest"] not in text:
         said.append("The model card is about another evaluation, or none: it does not name the "
                     "digest of this one.")  # fmt: skip
@@ -405,10 +393,10 @@ def sections(text: str) -> dict[str, bool]:
     fence = None
     for row in text.splitlines():
         mark = re.match(r" {0,3}(```+|~~~+)", row)
-        if mark and fence is None:
+        if mark and not fence:
             fence = mark[1]
             continue
-        if fence and mark and mark[1].startswith(fence) and not row.strip().strip(fence[0]):
+        if mark and mark[1].startswith(fence) and not row.strip().strip(fence[0]):
             fence = None
             continue
         head = None if fence else re.match(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$", row)
@@ -430,67 +418,72 @@ def sections(text: str) -> dict[str, bool]:
 # ---------------------------------------------------------------------- parts
 
 
-def _below(what: str, hits: int, n: int, bar: float, low: bool) -> list[str]:
-    """A sentence where the share is below the bar."""
+def _below(what: str, found: tuple[int, int] | None, bar: float, low: bool) -> list[str]:
+    """A sentence where the share is below the bar, or not known."""
+    if found is None:
+        return [f"{what}, the card does not say how many texts are right."]
+    hits, n = found
     if _level(hits, n, low) >= bar:
         return []
     where = "at the lower end of the interval" if low else "at least"
     more = ""
     if low and wilson(n, n)[0] < bar:
         more = f"; {n} texts cannot show that even if all are right, take {needed(bar)} or more"
-    return [f"{what}, {hits} of {n} texts are right, {_percent(hits, n)}, and the policy asks for "
-            f"{100 * bar:.4g} % {where}{more}."]  # fmt: skip
+    return [f"{what}, {hits} of {n} texts are right, {with_interval(hits, n)}, and the policy asks "
+            f"for {100 * bar:.4g} % {where}{more}."]  # fmt: skip
 
 
 def _level(hits: int, n: int, low: bool) -> float:
     return wilson(hits, n)[0] if low else hits / n
 
 
-def _percent(hits: int, n: int) -> str:
+def with_interval(hits: int, n: int) -> str:
     low, high = wilson(hits, n)
     return f"{hits / n:.1%} [{low:.1%}, {high:.1%}]"
 
 
-def _part(card: dict, key: str) -> dict:
+def part_of(card: dict, key: str) -> dict:
     return card[key] if isinstance(card.get(key), dict) else {}
 
 
-def _rows(card: dict) -> list[dict]:
+def rows_of(card: dict) -> list[dict]:
     rows = card.get("rows")
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
+def is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _count(value) -> int | None:
-    good = isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 10**12
-    return value if good else None
+    return value if type(value) is int and 1 <= value < 10**12 else None
 
 
-def _counted(row) -> tuple[int, int] | None:
+def counted(row) -> tuple[int, int] | None:
     """(right, of how many), where a row says so."""
     hits, n = (row.get(key) for key in ("hits", "n")) if isinstance(row, dict) else (None, None)
-    if _count(n) is None or not isinstance(hits, int) or isinstance(hits, bool):
-        return None
-    return (hits, n) if 0 <= hits <= n else None
+    return (hits, n) if _count(n) and type(hits) is int and 0 <= hits <= n else None
 
 
 def _calibrated(row: dict) -> tuple[int, int] | None:
     """The same after calibration, of which a card has the share alone."""
     share, n = row.get("calibrated"), _count(row.get("n"))
-    if n is None or isinstance(share, bool) or not isinstance(share, int | float):
+    if n is None or not is_number(share) or not 0 <= share <= 1:
         return None
-    hits = round(share * n) if 0 <= share <= 1 else -1
-    return (hits, n) if hits >= 0 and abs(hits - share * n) < 1e-6 else None
+    hits = round(share * n)
+    return (hits, n) if abs(hits - share * n) < 1e-6 else None
 
 
-def _agrees(row: dict, hits: int, n: int) -> bool:
+def agrees(row: dict, hits: int, n: int, within: float = 1e-9) -> bool:
     """Whether accuracy and interval of a row are those of `hits` in n."""
     wanted = zip(("accuracy", "low", "high"), (hits / n, *wilson(hits, n)), strict=True)
     return all(isinstance(row.get(key), int | float) and -1 < row[key] < 2
-               and abs(row[key] - value) < 1e-9 for key, value in wanted)  # fmt: skip
+               and abs(row[key] - value) < within for key, value in wanted)  # fmt: skip
 
 
-def _counted_things(n: int, one: str, more: str) -> str:
-    return f"{n} {one if n == 1 else more}"
+def without_comments(text: str) -> str:
+    """A page in Markdown, less what no reader sees."""
+    return re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.S)
 
 
 def _listed(items) -> str:
@@ -500,5 +493,6 @@ def _listed(items) -> str:
 
 def _shown(value) -> str:
     """What stands in a file, as one short line."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return f"“{short(line(text), 60)}”" if isinstance(value, str) else short(line(text), 60)
+    if isinstance(value, str):
+        return f"“{short(line(value), 60)}”"
+    return short(line(json.dumps(value, default=str)), 60)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def judge(victim: Classifier, threat: str, name: str, texts: Sequence[str], labe
                 raise BoardError(f"it breaks its threat model ({threat}) at text {i}: {why}")
         logits = victim.logits(found) if found else np.zeros((0, len(victim.labels)))
         return (answers(logits, np.array(labels, int)) != labels).tolist()
-    broken, ball = [False] * len(texts), Ball(allowed.eps * mean_norm(victim.model))
+    broken, ball = np.zeros(len(texts), bool), Ball(allowed.eps * mean_norm(victim.model))
     with attack_mode(victim.model, same_dropout=False), torch.no_grad():
         for chosen, batch in victim.batches(texts, labels):
             delta = zero_delta(victim.model, batch)
@@ -92,11 +93,9 @@ def judge(victim: Classifier, threat: str, name: str, texts: Sequence[str], labe
                 if why := too_far(ball, found[i], delta[row][real], special):
                     raise BoardError(f"it breaks its threat model ({threat}) at text {i}: {why}")
                 delta[row, real] = found[i].to(delta)
-            said = answers(perturbed_logits(victim.model, batch, delta).numpy(),
-                           batch["labels"].numpy())  # fmt: skip
-            for i, answer in zip(chosen, said, strict=True):
-                broken[i] = bool(answer != labels[i])
-    return broken
+            logits, right = perturbed_logits(victim.model, batch, delta), batch["labels"].numpy()
+            broken[chosen] = answers(logits.numpy(), right) != right
+    return broken.tolist()
 
 
 def unfair(threat: Threat, name: str, text: str, label: int, new) -> str | None:
@@ -182,14 +181,12 @@ def check_code(source: str) -> None:
         raise BoardError(f"attack.py is no Python: {error}") from error
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            own = node.module if isinstance(node, ast.ImportFrom) else None
-            names = [own or "."] if isinstance(node, ast.ImportFrom) else []
-            names += [f"{own}.{a.name}" if own else a.name for a in node.names]
-            for name in names:
+            home = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                name = home + alias.name
                 if name.split(".")[0] not in IMPORTS or name.startswith("advlib.app"):
                     refuse(node, f"it imports {name}, which attacks may not; they may import "
                                  f"{', '.join(sorted(IMPORTS))}")  # fmt: skip
-            for alias in node.names:
                 if alias.name in ATTRIBUTES | NAMES:
                     refuse(node, f"it uses {alias.name}; attacks read and write no files")
         elif isinstance(node, ast.Name) and node.id in NAMES:
@@ -218,8 +215,8 @@ def run_attack(
     """
     with tempfile.TemporaryDirectory() as folder:
         home, moved = Path(folder), THREATS[threat].eps is not None
-        asked = [str(Path(file).resolve()), moved, *map(str, defence[:1]), *defence[1:],
-                 list(texts), list(map(int, labels))]  # fmt: skip
+        asked = [str(Path(file).resolve()), moved, str(defence[0]), *defence[1:], list(texts),
+                 list(map(int, labels))]  # fmt: skip
         (home / "asked.json").write_text(json.dumps(asked))
         env = {n: os.environ[n] for n in ("PATH", "OMP_NUM_THREADS") if n in os.environ}
         env |= {"HOME": folder, "HF_HUB_OFFLINE": "1",
@@ -235,7 +232,7 @@ def run_attack(
         except subprocess.TimeoutExpired as error:
             raise BoardError(late) from error
         finally:
-            _end(child)
+            end(child)
         if child.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
             raise BoardError(late)
         if child.returncode:
@@ -253,10 +250,8 @@ def run_attack(
     return name[:1000], found
 
 
-def _end(child: subprocess.Popen) -> None:
+def end(child: subprocess.Popen) -> None:
     """The process and all that it has started."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()

@@ -25,7 +25,8 @@ import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,26 +37,29 @@ ID = 0x61647672  # "advr": which program this file belongs to
 LONGEST = 100_000  # characters of a text
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that is run by a spreadsheet
 
+# IF NOT EXISTS: another process may make the same store in the same moment.
 SCHEMA = f"""
+BEGIN IMMEDIATE;
 PRAGMA application_id = {ID};
-CREATE TABLE texts (
+CREATE TABLE IF NOT EXISTS texts (
     id INTEGER PRIMARY KEY, source TEXT NOT NULL, text TEXT NOT NULL, prediction TEXT,
     confidence REAL, reason TEXT, added TEXT NOT NULL, UNIQUE (source, text)
 );
-CREATE TABLE decisions (
+CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY, text INTEGER NOT NULL REFERENCES texts, label TEXT,
     who TEXT NOT NULL, at TEXT NOT NULL, minutes REAL NOT NULL CHECK (minutes >= 0)
 );
-CREATE TABLE settings (
+CREATE TABLE IF NOT EXISTS settings (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, value TEXT NOT NULL, at TEXT NOT NULL
 );
-CREATE INDEX of_text ON decisions (text);
+CREATE INDEX IF NOT EXISTS of_text ON decisions (text);
 """ + "".join(
-    f"CREATE TRIGGER no_{what}_{table} BEFORE {what} ON {table} BEGIN "
+    f"CREATE TRIGGER IF NOT EXISTS no_{what}_{table} BEFORE {what} ON {table} BEGIN "
     f"SELECT RAISE(ABORT, 'the store only grows: no line of {table} is ever changed'); END;\n"
     for table in ("texts", "decisions", "settings") for what in ("UPDATE", "DELETE")
-)  # fmt: skip
+) + "COMMIT;"  # fmt: skip
 
+WAITING = "FROM texts WHERE id NOT IN (SELECT text FROM decisions)"
 LAST = "SELECT max(id) FROM decisions GROUP BY text"  # the decisions that count
 
 
@@ -87,21 +91,17 @@ class Queue:
             raise
 
     def _open(self, create: bool) -> None:
-        with self._said():
+        with self._said(), self.db:  # which takes a half-made store back
             self.db.execute("PRAGMA trusted_schema = OFF")
             self.db.execute("PRAGMA foreign_keys = ON")
             # In this order: while another process makes the store, there are no tables yet.
-            tables = self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            known = self.db.execute("PRAGMA application_id").fetchone()[0]
-            if known != ID and (tables or not create):
+            tables = self._value("SELECT count(*) FROM sqlite_master")
+            if self._value("PRAGMA application_id") != ID and (tables or not create):
                 raise ReviewError(f"{self.file} is a database, but no queue of `advlib review`")
             self.db.execute("PRAGMA journal_mode = WAL")
             self.db.execute("PRAGMA synchronous = FULL")  # also what a power cut would take
             if not tables:
-                with self._writing():
-                    if not self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                        for statement in _statements(SCHEMA):
-                            self.db.execute(statement)
+                self.db.executescript(SCHEMA)
 
     def __enter__(self) -> Queue:
         return self
@@ -109,11 +109,32 @@ class Queue:
     def __exit__(self, *_) -> None:
         self.db.close()
 
-    def _said(self):
-        return _Said(self.file)
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """What SQLite raises, as a sentence."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                said = f"{self.file} is busy, somebody else writes: try again"
+            else:
+                said = f"{self.file} cannot be used as a queue: {error}"
+            raise ReviewError(said) from error
 
-    def _writing(self):
-        return _Writing(self.db)
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction: taken back where something is raised."""
+        with self._said(), self.db:
+            self.db.execute("BEGIN IMMEDIATE")
+            yield
+
+    def _counts(self, sql: str) -> dict[str, int]:
+        return dict(self.db.execute(sql).fetchall())
+
+    def _value(self, sql: str, *values):
+        """The first value that a query finds, or None."""
+        row = self.db.execute(sql, values).fetchone()
+        return None if row is None else row[0]
 
     # ------------------------------------------------------------------ adding
 
@@ -145,19 +166,17 @@ class Queue:
                 raise ReviewError(f"labels are names, none of them empty, got {labels!r}")
             kept["labels"] = list(dict.fromkeys(labels))
         done = Counter(added=0, there_already=0, too_many_of_a_source=0, unusable=0)
-        with self._said(), self._writing():
+        with self._writing():
             for name, value in kept.items():
                 if self.setting(name) != value:
                     self.db.execute("INSERT INTO settings (name, value, at) VALUES (?, ?, ?)",
                                     (name, json.dumps(value), _now()))  # fmt: skip
-            waiting = dict(self.db.execute(
-                "SELECT source, count(*) FROM texts WHERE id NOT IN (SELECT text FROM decisions) "
-                "GROUP BY source").fetchall())  # fmt: skip
+            waiting = Counter(self._counts(f"SELECT source, count(*) {WAITING} GROUP BY source"))
             for row in rows:
                 done[self._add(row, waiting, most_per_source)] += 1
         return dict(done)
 
-    def _add(self, row: dict, waiting: dict[str, int], most: int) -> str:
+    def _add(self, row: dict, waiting: Counter, most: int) -> str:
         text, source = row.get("text"), row.get("source")
         if not isinstance(text, str) or not isinstance(source, str) or not _usable(source, 200):
             raise ReviewError("each row needs a text and a source, a name of at most 200 "
@@ -168,12 +187,11 @@ class Queue:
             raise ReviewError(f"a confidence lies between 0 and 1, and one is {confidence!r}")
         if not _usable(text, LONGEST):
             return "unusable"
-        if self.db.execute("SELECT 1 FROM texts WHERE source = ? AND text = ?",
-                           (source, text)).fetchone():  # fmt: skip
+        if self._value("SELECT 1 FROM texts WHERE source = ? AND text = ?", source, text):
             return "there_already"
-        if waiting.get(source, 0) >= most:
+        if waiting[source] >= most:
             return "too_many_of_a_source"
-        waiting[source] = waiting.get(source, 0) + 1
+        waiting[source] += 1
         values = (source, text, row.get("prediction"), confidence, row.get("reason"), _now())
         self.db.execute("INSERT INTO texts (source, text, prediction, confidence, reason, added) "
                         "VALUES (?, ?, ?, ?, ?, ?)", values)  # fmt: skip
@@ -181,9 +199,8 @@ class Queue:
 
     def setting(self, name: str):
         """A setting as it was last given, or None."""
-        row = self.db.execute("SELECT value FROM settings WHERE name = ? ORDER BY id DESC LIMIT 1",
-                              (name,)).fetchone()  # fmt: skip
-        return None if row is None else json.loads(row[0])
+        last = "SELECT value FROM settings WHERE name = ? ORDER BY id DESC LIMIT 1"
+        return json.loads(self._value(last, name) or "null")
 
     # ------------------------------------------------------------------ deciding
 
@@ -208,7 +225,7 @@ class Queue:
 
     def minutes(self) -> float:
         """What all decisions took."""
-        return float(self.db.execute("SELECT total(minutes) FROM decisions").fetchone()[0])
+        return self._value("SELECT total(minutes) FROM decisions")
 
     def decide(self, number: int, label: str | None, who: str, minutes: float = 1.0) -> int:
         """Write down a decision about the text of this number; label None: it cannot be told.
@@ -225,16 +242,15 @@ class Queue:
             raise ReviewError(f"a decision takes from 0 minutes to a day, got {minutes!r}")
         if label is not None and not _usable(label, 200):
             raise ReviewError("a label is a name; leave it out where it cannot be told")
-        with self._said(), self._writing():
+        with self._writing():
             there = "SELECT 1 FROM texts WHERE id = ?"
-            if not 0 < number < 2**63 or not self.db.execute(there, (number,)).fetchone():
+            if not 0 < number < 2**63 or not self._value(there, number):
                 raise ReviewError(f"there is no text with the number {number}")
             known = self.setting("labels")
             if known and label is not None and label not in known:
                 raise ReviewError(f"there is no label {label!r}: take one of {', '.join(known)}, "
                                   "or none where it cannot be told")  # fmt: skip
-            before = self.db.execute("SELECT count(*) FROM decisions WHERE text = ?",
-                                     (number,)).fetchone()[0]  # fmt: skip
+            before = self._value("SELECT count(*) FROM decisions WHERE text = ?", number)
             self.db.execute("INSERT INTO decisions (text, label, who, at, minutes) VALUES "
                             "(?, ?, ?, ?, ?)", (number, label, who, _now(), minutes))  # fmt: skip
         return before
@@ -250,18 +266,12 @@ class Queue:
         """Counts: texts, waiting, decided, changed (a later decision has another label), overruled
         (the person's label is not the model's), cannot be told; minutes used, budget; and by whom,
         by label, waiting by source."""
-        def one(sql: str):
-            return self.db.execute(sql).fetchone()[0]
-
-        def many(sql: str) -> dict:
-            return dict(self.db.execute(sql).fetchall())
-
+        one, many = self._value, self._counts
         last = f"decisions d JOIN texts t ON t.id = d.text WHERE d.id IN ({LAST})"
         with self._said():
             return {
                 "texts": one("SELECT count(*) FROM texts"),
-                "waiting": one("SELECT count(*) FROM texts WHERE id NOT IN (SELECT text FROM "
-                               "decisions)"),
+                "waiting": one(f"SELECT count(*) {WAITING}"),
                 "decided": one(f"SELECT count(*) FROM {last}"),
                 "changed": one("SELECT count(*) FROM (SELECT 1 FROM decisions GROUP BY text HAVING "
                                "count(DISTINCT coalesce('=' || label, '')) > 1)"),
@@ -273,8 +283,8 @@ class Queue:
                 "decisions by": many("SELECT who, count(*) FROM decisions GROUP BY who ORDER BY 1"),
                 "labels": many(f"SELECT d.label, count(*) FROM {last} AND d.label IS NOT NULL "
                                "GROUP BY d.label ORDER BY 1"),
-                "waiting by source": many("SELECT source, count(*) FROM texts WHERE id NOT IN ("
-                                          "SELECT text FROM decisions) GROUP BY source ORDER BY 1"),
+                "waiting by source": many(f"SELECT source, count(*) {WAITING} GROUP BY source "
+                                          "ORDER BY 1"),
             }  # fmt: skip
 
     def labelled(self) -> list[tuple[str, str]]:
@@ -296,7 +306,7 @@ class Queue:
 
         Raises ReviewError where there are none, and where the file is there.
         """
-        file, rows, changed = Path(file), self.labelled(), 0
+        file, rows = Path(file), self.labelled()
         if not rows:
             raise ReviewError("no text has a label yet: `advlib review next`, then `decide`")
         if file.suffix.lower() not in (".csv", ".jsonl"):
@@ -309,53 +319,8 @@ class Queue:
                                for text, label in rows)  # fmt: skip
                 return len(rows), 0
             table = csv.writer(out, quoting=csv.QUOTE_ALL)
-            table.writerow(("text", "label"))
-            for row in rows:
-                safe = [_inert(cell) for cell in row]
-                changed += sum(a != b for a, b in zip(row, safe, strict=True))
-                table.writerow(safe)
-        return len(rows), changed
-
-
-class _Writing:
-    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK where something was raised."""
-
-    def __init__(self, db: sqlite3.Connection):
-        self.db = db
-
-    def __enter__(self):
-        self.db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind, *_):
-        if self.db.in_transaction:
-            self.db.execute("ROLLBACK" if kind else "COMMIT")
-
-
-class _Said:
-    """What SQLite raises, as a sentence."""
-
-    def __init__(self, file: Path):
-        self.file = file
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, _):
-        if kind and issubclass(kind, sqlite3.OperationalError) and "locked" in str(error):
-            raise ReviewError(f"{self.file} is busy, somebody else writes: try again") from error
-        if kind and issubclass(kind, sqlite3.Error):
-            raise ReviewError(f"{self.file} cannot be used as a queue: {error}") from error
-
-
-def _statements(script: str) -> list[str]:
-    """The statements of a script, each by itself: `executescript` would commit in between."""
-    found, begun = [], ""
-    for row in script.splitlines():
-        begun += row + "\n"
-        if sqlite3.complete_statement(begun):
-            found.append(begun)
-            begun = ""
-    return found
+            table.writerows([("text", "label"), *(map(inert, row) for row in rows)])
+        return len(rows), sum(inert(cell) != cell for row in rows for cell in row)
 
 
 def _now() -> str:
@@ -368,7 +333,7 @@ def _usable(text: str, most: int) -> bool:
             and not any("\ud800" <= c <= "\udfff" for c in text))  # fmt: skip
 
 
-def _inert(cell: str) -> str:
+def inert(cell: str) -> str:
     """A cell that a spreadsheet takes for text: OWASP, "CSV Injection". A space in front of the
     sign does not help, for some programs take it away."""
     return "'" + cell if cell.startswith(FORMULA) or cell.lstrip().startswith(FORMULA) else cell
@@ -427,8 +392,9 @@ def shown(item: dict, prediction: bool = False, markup: bool = False) -> str:
     prediction: show what the model says too. People then tend to say the same, so leave it out
     where their answer should be their own.
     """
-    facts = [f"source {item['source']}", f"reason {item['reason']}"] if item["reason"] else [
-        f"source {item['source']}"]  # fmt: skip
+    facts = [f"source {item['source']}"]
+    if item["reason"]:
+        facts.append(f"reason {item['reason']}")
     if prediction and item["prediction"] is not None:
         sure = "" if item["confidence"] is None else f" ({item['confidence']:.1%})"
         facts.append(f"the model says {item['prediction']}{sure}")
