@@ -255,8 +255,8 @@ def run(cells: list[str]) -> None:
 def main() -> None:
     job = json.loads(sys.stdin.readline())
     pipe, nonce = job["pipe"], job["nonce"]
-    verdicts, changed = judge(job["cells"], job["lesson"], job["seed"])
-    found = {"nonce": nonce, "verdicts": verdicts, "changed": changed[:20]}
+    verdicts, _ = judge(job["cells"], job["lesson"], job["seed"])
+    found = {"nonce": nonce, "verdicts": verdicts}
     os.write(pipe, (json.dumps(found) + "\n").encode())
     os._exit(0)  # what a notebook left to be done at the end is not done
 

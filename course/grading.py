@@ -370,7 +370,8 @@ def write_feedback(one: Submission, folder: Path) -> None:
 def read_worksheet(file: Path) -> list[list[str]]:
     """Moodle's grading worksheet or Canvas' gradebook, as downloaded. Raises GradingError."""
     try:
-        rows = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))
+        with open(file, encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.reader(lines))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise GradingError(f"{file} cannot be read as CSV: {error}") from error
     if not rows or not ({"Identifier", "Grade"} <= {*rows[0]} or {"Student", "ID"} <= {*rows[0]}):

@@ -117,6 +117,7 @@ BROKEN = [
     (lambda f: (f / "own.json").write_text("{"), "own.json: it is no JSON"),
     (lambda f: (f / "own.json").write_text("[]"), "it must be an object in braces"),
     (lambda f: (f / "own.json").write_text('{"sentence": NaN}'), "NaN is no number"),
+    (own(lambda o: o["pairs"].update(low=10**400)), "something else than pairs.csv gives"),
     (own(lambda o: o.update({"threat model": "what people type"})), "not the repr of an attack"),
     (own(lambda o: o.update({"threat model": "Stretched()"})), "not the repr of an attack"),
     (own(lambda o: o.update({"threat model": "PGD(eps=0.1)"})), "of the stated kind, PGD(…)"),

@@ -106,6 +106,9 @@ CHANGES = {
     "threat model": (
         lambda c: c["rows"][1].update({"threat model": ""}),
         "threat model is missing for “PGD”", 2),
+    "threat model of blanks": (
+        lambda c: c["rows"][1].update({"threat model": " "}),
+        "threat model is missing for “PGD”", 2),
     "attack": (
         lambda c: c["rows"][1].update(attack="PDG"),
         "PGD was not measured.", 1),

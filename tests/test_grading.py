@@ -260,6 +260,13 @@ def test_a_class_is_marked_into_files_that_platforms_take(tmp_path, monkeypatch,
     assert "<script>" not in pages and "&lt;script&gt;" in pages and "<b>Lee" not in pages
 
 
+def test_a_worksheet_with_a_line_break_in_a_cell_stays_as_it_is(tmp_path):
+    rows = [["Identifier", "Grade", "Feedback comments"], ["Participant 1", "", "one\ntwo\u2028three"]]
+    with open(tmp_path / "sheet.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert grading.read_worksheet(tmp_path / "sheet.csv") == rows
+
+
 def test_a_new_gradebook_has_the_columns_of_canvas(tmp_path, monkeypatch):
     notebook(tmp_path / "in" / "leeann_55_9001_w.ipynb", RIGHT)
     monkeypatch.setattr(grading, "examined", lambda *a: {"verdicts": {"01.2": ["right", ""]}})
