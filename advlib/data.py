@@ -343,9 +343,7 @@ def _headed(table: pd.DataFrame, path: Path, named: bool) -> pd.DataFrame:
 # ------------------------------------------------------------------------- from rows to splits
 
 
-def _choose(
-    columns, text: str | None, label: str | None, where: str
-) -> tuple[list[int], int]:  # fmt: skip
+def _choose(columns, text: str | None, label: str | None, where: str) -> tuple[list[int], int]:
     """The places of the text's column, or of a pair's two, and of the label's."""
     names = [str(column).strip() for column in columns]
     if twice := [name for name, n in Counter(names).items() if name and n > 1]:
@@ -499,13 +497,12 @@ def _pack(tables: dict[str, pd.DataFrame], names: list[str]) -> Splits:
     string = datasets.Value("string")
     kinds = {"text": string, "text_pair": string, "label": datasets.ClassLabel(names=names),
              "domain": string, "group": string}  # fmt: skip
-    packed = {
+    return Splits({
         split: datasets.Dataset.from_dict(
             table.to_dict("list"), datasets.Features({column: kinds[column] for column in table})
         )
         for split, table in tables.items()
-    }
-    return Splits(packed)
+    })  # fmt: skip
 
 
 def _list(items) -> str:
