@@ -47,7 +47,7 @@ from advlib.attacks.search import (
 from advlib.corpora import words, world
 from advlib.corpora.engine import WORD, Text, parts_of
 from advlib.embeddings import attack_mode, check_part, embedding_table, perturbed_logits, zero_delta
-from advlib.models import Classifier, load_language_model
+from advlib.models import CONFUSABLES, Classifier, load_language_model
 from advlib.perturbation import check_counts
 
 __all__ = [
@@ -171,8 +171,8 @@ class WordAttack:
         self, victim: Classifier, texts: Sequence[Text], labels: Sequence[int]
     ) -> list[list[tuple[str, ...]]]:
         """For each text and each of its words (as `words(text)` gives them), what the word may
-        become."""
-        raise NotImplementedError
+        become: `options(word)`, where an attack does not say more."""
+        return [[self.options(word) for word in words(text)] for text in texts]
 
     # ------------------------------------------------- what a call goes through
 
@@ -261,8 +261,7 @@ NEIGHBOURS = {
     for row, keys in enumerate(ROWS)
     for place, key in enumerate(keys)
 }
-# Latin letters and characters of other scripts that look like them.
-LOOK_ALIKES = dict(zip("aceiopsxyj", "асеіорѕхуј", strict=True))
+LOOK_ALIKES = {letter: CONFUSABLES[letter][0] for letter in "aceiopsxyj"}  # Cyrillic
 TYPOS = ("swap", "drop", "insert", "key", "look-alike")
 
 
@@ -287,9 +286,6 @@ class Typos(WordAttack):
         unknown = set(self.kinds) - set(TYPOS)
         if unknown or not self.kinds or self.per_kind < 1:
             raise ValueError(f"kinds must be some of {TYPOS} and per_kind at least 1, got {self!r}")
-
-    def propose(self, victim, texts, labels):
-        return [[self.options(word) for word in words(text)] for text in texts]
 
     def options(self, word: str) -> tuple[str, ...]:
         """The misspellings of one word that are tried."""
