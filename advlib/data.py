@@ -103,10 +103,6 @@ def load_text(
         return _pack(tables, list(made.labels))
     if spurious:
         raise DataError(f"spurious={spurious} works with a world only: leave it out")
-    equal = ("{} is what is trained on: test on other texts, or leave test= out (--test), and a "
-             "fifth is set aside")  # fmt: skip
-    if _same_file(source, test):
-        raise DataError(equal.format(test))
 
     named = bool(text or label)
     given = {} if test is None else {"test": _test_table(test, encoding, named)}
@@ -126,7 +122,8 @@ def load_text(
             kept = found.loc[tables[split].index].astype(object)
             tables[split] = tables[split].assign(group=kept.where(kept.notna(), "").map(str))
     if "test" in tables and Counter(_rows(tables["test"])) == Counter(_rows(tables["train"])):
-        raise DataError(equal.format(test or f"the test split of {source}"))
+        raise DataError(f"{test or f'the test split of {source}'} is what is trained on: test on "
+                        "other texts, or leave test= out (--test), and a fifth is set aside")
     if "test" in tables and tables["test"].empty:  # its labels are secret
         del tables["test"]
         if "validation" in tables:
@@ -242,13 +239,6 @@ def _name(source: Source | None) -> str | None:
     return None if source is None else str(source)
 
 
-def _same_file(one: Source, other: Source | None) -> bool:
-    if not all(isinstance(source, str | PathLike) for source in (one, other)):
-        return False
-    one, other = (Path(source).expanduser() for source in (one, other))
-    return one.is_file() and other.is_file() and one.samefile(other)
-
-
 def _from_datasets(loaded: datasets.Dataset | datasets.DatasetDict) -> dict[str, pd.DataFrame]:
     """Class numbers become names, in an ordered category; -1 becomes a missing label."""
     tables = {}
@@ -343,9 +333,7 @@ def _headed(table: pd.DataFrame, path: Path, named: bool) -> pd.DataFrame:
 # ------------------------------------------------------------------------- from rows to splits
 
 
-def _choose(
-    columns, text: str | None, label: str | None, where: str
-) -> tuple[list[int], int]:  # fmt: skip
+def _choose(columns, text: str | None, label: str | None, where: str) -> tuple[list[int], int]:
     """The places of the text's column, or of a pair's two, and of the label's."""
     names = [str(column).strip() for column in columns]
     if twice := [name for name, n in Counter(names).items() if name and n > 1]:
@@ -353,7 +341,7 @@ def _choose(
                         "that each name stands there once")  # fmt: skip
     taken = [] if label is None else [_given(names, label, "label", where)]
     if text is None:
-        texts = [_usual(names, taken, "text", TEXT, where)]
+        texts = [_usual(names, taken, "text", where)]
     else:
         whole = text.lower() in [name.lower() for name in names]  # a name may hold a comma
         parts = [text] if whole else [part.strip() for part in text.split(",")]
@@ -361,7 +349,7 @@ def _choose(
             raise DataError(f"text={text!r} is neither one column nor two different ones: give one "
                             "(--text sentence) or a pair (--text premise,hypothesis)")  # fmt: skip
         texts = [_given(names, part, "text", where) for part in parts]
-    return texts, *(taken or [_usual(names, texts, "label", LABEL, where)])
+    return texts, *(taken or [_usual(names, texts, "label", where)])
 
 
 def _given(names: list[str], given: str, role: str, where: str) -> int:
@@ -376,10 +364,9 @@ def _given(names: list[str], given: str, role: str, where: str) -> int:
     return found[0]
 
 
-def _usual(
-    names: list[str], taken: list[int], role: str, known: tuple[str, ...], where: str
-) -> int:  # fmt: skip
+def _usual(names: list[str], taken: list[int], role: str, where: str) -> int:
     """The place of the one column whose name speaks for itself."""
+    known = {"text": TEXT, "label": LABEL}[role]
     found = [i for i, name in enumerate(names) if name.lower() in known and i not in taken]
     if not found:
         raise DataError(f"{where} has no column with a usual name for the {role}, only "
@@ -499,13 +486,12 @@ def _pack(tables: dict[str, pd.DataFrame], names: list[str]) -> Splits:
     string = datasets.Value("string")
     kinds = {"text": string, "text_pair": string, "label": datasets.ClassLabel(names=names),
              "domain": string, "group": string}  # fmt: skip
-    packed = {
+    return Splits({
         split: datasets.Dataset.from_dict(
             table.to_dict("list"), datasets.Features({column: kinds[column] for column in table})
         )
         for split, table in tables.items()
-    }
-    return Splits(packed)
+    })  # fmt: skip
 
 
 def _list(items) -> str:

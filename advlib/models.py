@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -349,7 +349,6 @@ def load_classifier(
             raise ModelError(f"{source} is an exported model, which runs on the CPU: leave "
                              f"device={str(device)!r} out")  # fmt: skip
         return load_onnx(file)
-    name, source = str(source), _locate(source)
     head = {}
     if isinstance(labels, str):
         raise ModelError(f"labels={labels!r} is one name: give a list of all of them, such as "
@@ -361,30 +360,38 @@ def load_classifier(
                              "its own")  # fmt: skip
         head = dict(num_labels=len(names), id2label=dict(enumerate(names)),
                     label2id={n: i for i, n in enumerate(names)})  # fmt: skip
+    victim, missing = _loaded(AutoModelForSequenceClassification, source, device, **head)
+    if labels is None and missing:
+        raise ModelError(
+            f"{source} has no trained classification head: train it (`advlib run --model {source}`)"
+            ", or in Python pass labels=[...] for a new one and train that"
+        )
+    return victim
+
+
+def _loaded(kind: type, source: str | Path, device, **head) -> tuple[Classifier, Collection[str]]:
+    """A model of that kind (an `AutoModelFor…`) with its tokenizer, and which of its weights were
+    not found. head: the settings of a new one. Raises ModelError."""
+    name, source = str(source), _locate(source)
+    # False, not None: None would ask at the keyboard whether to run the model's own code.
+    safe = dict(trust_remote_code=False)
     with quiet():
         try:
-            # False, not None: None would ask at the keyboard whether to run the model's own code.
-            safe = dict(trust_remote_code=False)
             config = AutoConfig.from_pretrained(source, **safe, **head)
             tokenizer = AutoTokenizer.from_pretrained(source, **safe)
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = kind.from_pretrained(
                 source, config=config, dtype=torch.float32, use_safetensors=True,
-                ignore_mismatched_sizes=labels is not None, output_loading_info=True, **safe,
+                ignore_mismatched_sizes=bool(head), output_loading_info=True, **safe,
             )  # fmt: skip
         except Exception as error:  # libraries raise many kinds; the reader needs one sentence
             raise ModelError(_why(name, source, error)) from error
-    if labels is None and loading["missing_keys"]:
-        raise ModelError(
-            f"{name} has no trained classification head: train it (`advlib run --model {name}`), "
-            "or in Python pass labels=[...] for a new one and train that"
-        )
     _check_vocabulary(name, tokenizer, model)
     if tokenizer.pad_token is None:  # GPT-2 and Llama come without one
         tokenizer.pad_token = tokenizer.eos_token
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Classifier(model.to(device).eval(), tokenizer)
+    return Classifier(model.to(device).eval(), tokenizer), loading["missing_keys"]
 
 
 def load_onnx(source: str | Path, threads: int | None = None) -> Classifier:
@@ -405,9 +412,8 @@ def load_onnx(source: str | Path, threads: int | None = None) -> Classifier:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = OnnxModel(folder / FILE, config, threads)
-    except Exception as error:  # libraries raise many kinds; the reader needs one sentence
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"the exported model in {folder} cannot be loaded: {first}") from error
+    except Exception as error:
+        raise ModelError(_why(str(folder), folder, error)) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return Classifier(model.eval(), tokenizer)
@@ -420,24 +426,13 @@ def load_language_model(
 
     source, device: as for `load_classifier`. Raises ModelError.
     """
-    name, source = str(source), _locate(source)
-    with quiet():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-            model, loading = AutoModelForMaskedLM.from_pretrained(
-                source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
-                output_loading_info=True,
-            )  # fmt: skip
-        except Exception as error:
-            raise ModelError(_why(name, source, error)) from error
-    if loading["missing_keys"] or tokenizer.mask_token is None:
+    reader, missing = _loaded(AutoModelForMaskedLM, source, device)
+    if missing or reader.tokenizer.mask_token is None:
         raise ModelError(
-            f"{name} cannot guess masked words: it has no trained head for that, or no mask token; "
-            "give a masked language model such as bert-base-uncased"
+            f"{source} cannot guess masked words: it has no trained head for that, or no mask "
+            "token; give a masked language model such as bert-base-uncased"
         )
-    _check_vocabulary(name, tokenizer, model)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Classifier(model.to(device).eval(), tokenizer)
+    return reader
 
 
 def fold_look_alikes(victim: Classifier) -> Classifier:
@@ -540,7 +535,7 @@ def _check_parts(folder: Path) -> None:
 
 
 def _why(name: str, source: str | Path, error: Exception) -> str:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(source, Path):
         return f"the model in {name} cannot be loaded as a text classifier: {first}"
     return (

@@ -70,16 +70,13 @@ class Ball:
             shape that `size` gives, and the point is uniform in the whole ball (for linf the
             numbers are not needed: the cube's coordinates are independent).
         """
+        if radius is None:
+            return self.eps * self.steepest(noise)
         if self.norm == "linf":
-            if radius is None:
-                return self.eps * noise.sign()
             return self.eps * torch.erf(noise / math.sqrt(2))  # uniform in (-eps, eps)
-        if radius is not None:
-            dims = (1, 2) if self.scope == "sequence" else (2,)
-            coordinates = (noise != 0).sum(dims, keepdim=True).clamp_min(1)
-            noise = self.steepest(noise) * radius ** (1 / coordinates)
-            return self.eps * noise
-        return self.eps * self.steepest(noise)
+        dims = (1, 2) if self.scope == "sequence" else (2,)
+        coordinates = (noise != 0).sum(dims, keepdim=True).clamp_min(1)
+        return self.eps * (self.steepest(noise) * radius ** (1 / coordinates))
 
 
 def check_eps(eps: float) -> None:
@@ -90,3 +87,10 @@ def check_eps(eps: float) -> None:
             f"eps is the size of the perturbation and must be a positive number, got {eps!r}; "
             "for accuracy without an attack read the clean row"
         )
+
+
+def check_counts(**counts: int) -> None:
+    """Raise ValueError unless each is a whole number of at least 1."""
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -296,11 +296,12 @@ def test_hotflip_s_estimate_is_the_slope_of_the_score(victim):
     slopes = gradients(double, [text], [label])[0]
     table = double.model.get_input_embeddings().weight.detach()
     batch = double.encode([text], [label])
-    for slope in (slopes[3], slopes[8]):
+    for word in (3, 8):
+        slope, (first, _) = slopes[word], word_tokens(double, text)[word]
         for v in (700, 900):
             step = table[v] - table[slope.ids[0]]
             delta = zero_delta(double.model, batch)
-            delta[0, slope.first] = 1e-4 * step
+            delta[0, first] = 1e-4 * step
             with torch.no_grad():
                 up = wrong_margin(perturbed_logits(double.model, batch, delta), batch["labels"])
                 down = wrong_margin(perturbed_logits(double.model, batch, -delta), batch["labels"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
@@ -31,7 +31,7 @@ from advlib.embeddings import (
     perturbed_logits,
     zero_delta,
 )
-from advlib.perturbation import Ball, check_eps
+from advlib.perturbation import Ball, check_counts, check_eps
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,12 +70,8 @@ class EmbeddingAttack:
 
     def __post_init__(self):
         Ball(self.eps, self.norm, self.scope)
-        if not isinstance(self.steps, int) or self.steps < self._least_steps:
-            raise ValueError(f"steps must be a whole number of at least 1, got {self.steps!r}")
-        if not isinstance(self.restarts, int) or self.restarts < 1:
-            raise ValueError(
-                f"restarts must be a whole number of at least 1, got {self.restarts!r}"
-            )
+        settings = [f.name for f in fields(self)]  # what a class fixes for itself is none
+        check_counts(**{n: getattr(self, n) for n in ("steps", "restarts") if n in settings})
         if self.step_size is not None:
             check_eps(self.step_size)
         check_part(self.part)
@@ -85,16 +81,6 @@ class EmbeddingAttack:
         hidden = ("part",) * (self.part == "both")
         shown = [f.name for f in fields(self) if f.repr and f.name not in hidden]
         return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in shown)})"
-
-    _least_steps: ClassVar[int] = 1
-
-    # ------------------------------------------------------------------ the loop
-
-    def climb(self, ball: Ball, delta: Tensor, steepest: Callable[[Tensor], Tensor]) -> Tensor:
-        """One run: `steps` times a step in the steepest direction, and back into the ball."""
-        for step in range(self.steps):
-            delta = self.move(ball, delta, steepest(delta), step)
-        return delta
 
     def start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
         """Where a run begins: δ = 0 or a random point of the ball."""
@@ -109,8 +95,6 @@ class EmbeddingAttack:
         else:
             size = self.step_size * ball.eps / self.eps
         return ball.project(delta + size * push)
-
-    # ------------------------------------------------------------------ around it
 
     def __call__(
         self,
@@ -148,22 +132,18 @@ class EmbeddingAttack:
         moved, lent = self.steps == 0, None if self.random_start else first_grad
         with attack_mode(model, self.same_dropout) as rewind, torch.enable_grad():
             batch = self._prepared(model, batch, rewind)
-
-            def steepest(delta: Tensor) -> Tensor:
-                nonlocal moved, lent
-                grad, lent = lent, None
-                if grad is None:
-                    rewind()
-                    grad, logits = self._gradient(model, batch, delta)
-                    if best:
-                        best.see(delta, self._margin(logits, batch, hard=True))
-                push = ball.steepest(grad.to(zero.dtype) * mask)
-                moved = moved or bool(push.any())
-                return push
-
             for restart in range(self.restarts):
-                begin = self.start(ball, batch, mask, zero, restart, generator)
-                delta = self.climb(ball, begin, steepest)
+                delta = self.start(ball, batch, mask, zero, restart, generator)
+                for step in range(self.steps):
+                    grad, lent = lent, None
+                    if grad is None:
+                        rewind()
+                        grad, logits = self._gradient(model, batch, delta)
+                        if best:
+                            best.see(delta, self._margin(logits, batch, hard=True))
+                    push = ball.steepest(grad.to(zero.dtype) * mask)
+                    moved = moved or bool(push.any())
+                    delta = self.move(ball, delta, push, step)
                 if best:
                     with torch.no_grad():
                         rewind()
@@ -325,7 +305,6 @@ class Noise(EmbeddingAttack):
 
     steps: ClassVar[int] = 0
     random_start: ClassVar[bool] = True
-    _least_steps: ClassVar[int] = 0
 
     def start(self, ball, batch, mask, zero, restart, generator) -> Tensor:
         noise, _ = _noise(ball, batch, mask, zero, self.seed, restart, generator)

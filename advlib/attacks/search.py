@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import difflib
 import html
-import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -312,9 +311,7 @@ def lockstep(
 
 def _admitted(victim, states, live, constraints) -> dict[int, dict[int, Text]]:
     """For each live state, place -> text of those that may be asked about."""
-    asked = {}
-    for k, query in live.items():
-        asked[k] = dict(enumerate(query.texts))
+    asked = {k: dict(enumerate(query.texts)) for k, query in live.items()}
     for constraint in constraints:
         where = [(k, j) for k, query in live.items() if query.candidates for j in asked[k]]
         judged = [(k, j, old, new) for k, j in where
@@ -344,33 +341,5 @@ def in_part(text: Text, part: str) -> list[bool]:
     if part != "both" and isinstance(text, str):
         raise ValueError(f"part={part!r} is for sentence pairs, and this is a single text: leave "
                          f"it out ({text[:40]!r})")  # fmt: skip
-    names = PARTS[1:] if part != "both" else ("both", "both")
-    return [name == part for name, one in zip(names, parts_of(text), strict=False)
+    return [part in ("both", name) for name, one in zip(PARTS[1:], parts_of(text), strict=False)
             for _ in WORD.findall(one)]  # fmt: skip
-
-
-def attack_texts(attack, victim: Classifier, texts: Sequence[Text], labels: Sequence[int]):
-    """One WordResult per text: the attack's proposals, its constraints, its search, its goal."""
-    start = time.perf_counter()
-    texts, labels = [t if isinstance(t, str) else tuple(t) for t in texts], list(labels)
-    if not texts:
-        return []
-    for text in texts:  # before the model is asked
-        in_part(text, attack.part)
-    logits = victim.logits(texts)
-    wrong = Untargeted().score(logits, np.array(labels)) >= 0
-    scores = attack.goal.score(logits, np.array(labels))
-    budget = np.inf if attack.max_queries is None else attack.max_queries - 1
-    states = [State(t, y, float(s), budget)
-              for t, y, s in zip(texts, labels, scores, strict=True)]  # fmt: skip
-    chosen = [s for s in states if s.score < 0]
-    attack.prepare(victim, chosen)
-    lockstep(victim, attack.goal, chosen, [attack.search(victim, s) for s in chosen],
-             attack.constraints)  # fmt: skip
-    seconds = (time.perf_counter() - start) / max(1, sum(s.queries for s in states))
-    return [
-        WordResult(s.text, s.with_changes(s.changes), s.label, tuple(sorted(s.changes)),
-                   bool(s.changes and s.score >= 0), bool(before), s.queries, seconds * s.queries,
-                   s.tried)
-        for s, before in zip(states, wrong, strict=True)
-    ]  # fmt: skip

@@ -14,6 +14,7 @@ are those of `search.py`.
 from __future__ import annotations
 
 import random
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -38,15 +39,16 @@ from advlib.attacks.search import (
     State,
     Untargeted,
     WordResult,
-    attack_texts,
     greedy,
     importances,
     in_part,
+    lockstep,
 )
 from advlib.corpora import words, world
 from advlib.corpora.engine import WORD, Text, parts_of
 from advlib.embeddings import attack_mode, check_part, embedding_table, perturbed_logits, zero_delta
-from advlib.models import Classifier, load_language_model
+from advlib.models import CONFUSABLES, Classifier, load_language_model
+from advlib.perturbation import check_counts
 
 __all__ = [
     "Constraint",
@@ -107,8 +109,7 @@ class WordAttack:
             raise ValueError(f"max_queries must be at least 1 or None, got {self.max_queries!r}")
         if self.rank not in self.ranks:
             raise ValueError(f"rank must be one of {self.ranks}, got {self.rank!r}")
-        if not isinstance(self.beam, int) or self.beam < 1:
-            raise ValueError(f"beam must be a whole number of at least 1, got {self.beam!r}")
+        check_counts(beam=self.beam)
         if not hasattr(self.goal, "score"):
             raise ValueError(f"goal must be Untargeted() or one of your own with its `score`, got "
                              f"{self.goal!r}")  # fmt: skip
@@ -129,29 +130,51 @@ class WordAttack:
     def __repr__(self) -> str:
         """The attack's own settings, max_changed, and of the rest what is not the default. Of a
         file its name alone, so that the threat model reads the same on another machine."""
-        shared = {f.name: f.default for f in fields(WordAttack) if f.name != "max_changed"}
+        shared = {f.name: f.default for f in fields(WordAttack)}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
         files = {n: Path(values[n]).expanduser() for n in FILES if values.get(n)}
         values |= {n: file.name for n, file in files.items() if file.exists()}
-        own = {n: v for n, v in values.items() if n not in shared and n != "max_changed"}
-        own["max_changed"] = self.max_changed
-        own |= {n: values[n] for n, default in shared.items() if values[n] != default}
+        own = {n: v for n, v in values.items() if n not in shared}
+        own |= {n: values[n] for n, default in shared.items()
+                if n == "max_changed" or values[n] != default}  # fmt: skip
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in own.items())})"
 
     def __call__(
         self, victim: Classifier, texts: Sequence[Text], labels: Sequence[int]
     ) -> list[WordResult]:
         """One result per text, in order. labels: the true class of each text."""
-        return attack_texts(self, victim, texts, victim.classes(texts, labels).tolist())
+        start, labels = time.perf_counter(), victim.classes(texts, labels)
+        texts = [t if isinstance(t, str) else tuple(t) for t in texts]
+        if not texts:
+            return []
+        for text in texts:  # before the model is asked
+            in_part(text, self.part)
+        logits = victim.logits(texts)
+        wrong = Untargeted().score(logits, labels) >= 0
+        scores = self.goal.score(logits, labels)
+        budget = np.inf if self.max_queries is None else self.max_queries - 1
+        states = [State(t, y, float(s), budget)
+                  for t, y, s in zip(texts, labels.tolist(), scores, strict=True)]  # fmt: skip
+        chosen = [s for s in states if s.score < 0]
+        self.prepare(victim, chosen)
+        lockstep(victim, self.goal, chosen, [self.search(victim, s) for s in chosen],
+                 self.constraints)  # fmt: skip
+        seconds = (time.perf_counter() - start) / sum(s.queries for s in states)
+        return [
+            WordResult(s.text, s.with_changes(s.changes), s.label, tuple(sorted(s.changes)),
+                       bool(s.changes and s.score >= 0), bool(before), s.queries,
+                       seconds * s.queries, s.tried)
+            for s, before in zip(states, wrong, strict=True)
+        ]  # fmt: skip
 
     def propose(
         self, victim: Classifier, texts: Sequence[Text], labels: Sequence[int]
     ) -> list[list[tuple[str, ...]]]:
         """For each text and each of its words (as `words(text)` gives them), what the word may
-        become."""
-        raise NotImplementedError
+        become: `options(word)`, where an attack does not say more."""
+        return [[self.options(word) for word in words(text)] for text in texts]
 
-    # ------------------------------------------------- called by attack_texts
+    # ------------------------------------------------- what a call goes through
 
     def prepare(self, victim: Classifier, states: Sequence[State]) -> None:
         """Fill in the options of every text, and before them its gradient, where one is needed.
@@ -238,8 +261,7 @@ NEIGHBOURS = {
     for row, keys in enumerate(ROWS)
     for place, key in enumerate(keys)
 }
-# Latin letters and characters of other scripts that look like them.
-LOOK_ALIKES = dict(zip("aceiopsxyj", "асеіорѕхуј", strict=True))
+LOOK_ALIKES = {letter: CONFUSABLES[letter][0] for letter in "aceiopsxyj"}  # Cyrillic
 TYPOS = ("swap", "drop", "insert", "key", "look-alike")
 
 
@@ -265,9 +287,6 @@ class Typos(WordAttack):
         if unknown or not self.kinds or self.per_kind < 1:
             raise ValueError(f"kinds must be some of {TYPOS} and per_kind at least 1, got {self!r}")
 
-    def propose(self, victim, texts, labels):
-        return [[self.options(word) for word in words(text)] for text in texts]
-
     def options(self, word: str) -> tuple[str, ...]:
         """The misspellings of one word that are tried."""
         return misspellings(word, self.kinds, self.per_kind)
@@ -288,8 +307,7 @@ class RandomTypos(Typos):
 
     def __post_init__(self):
         super().__post_init__()
-        if not isinstance(self.tries, int) or self.tries < 1:
-            raise ValueError(f"tries must be a whole number of at least 1, got {self.tries!r}")
+        check_counts(tries=self.tries)
 
     def scored(self, victim, state, most):
         places = [i for i, options in enumerate(state.options) if options] if most else []
@@ -343,20 +361,15 @@ def slips(word: str, kind: str) -> list[str]:
 # ---------------------------------------------------------------------- words of the vocabulary
 
 
-KNOWN_WORDS = WeakKeyDictionary()  # tokenizer -> (its size, what whole_words found)
+KNOWN_WORDS = WeakKeyDictionary()  # tokenizer -> (its size, what `whole_words` found)
 
 
 def whole_words(victim: Classifier) -> tuple[torch.Tensor, list[str]]:
     """(ids, words): the tokens that are a whole word by themselves, when written as text."""
     tokenizer = victim.tokenizer
     size, found = KNOWN_WORDS.get(tokenizer, (0, None))
-    if size != len(tokenizer):  # a second of work for 30,000 tokens
-        found = _whole_words(tokenizer)
-        KNOWN_WORDS[tokenizer] = len(tokenizer), found
-    return found
-
-
-def _whole_words(tokenizer) -> tuple[torch.Tensor, list[str]]:
+    if size == len(tokenizer):  # else a second of work for 30,000 tokens
+        return found
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
     special = set(tokenizer.all_special_ids)
     pairs = [(i, tokenizer.convert_tokens_to_string([t]).strip()) for t, i in tokens]
@@ -364,7 +377,9 @@ def _whole_words(tokenizer) -> tuple[torch.Tensor, list[str]]:
     # As it stands inside a sentence: some tokenizers mark the space before a word.
     again = tokenizer([f"a {w}" for _, w in pairs], add_special_tokens=False)["input_ids"]
     kept = [(i, w) for (i, w), ids in zip(pairs, again, strict=True) if ids[1:] == [i]]
-    return torch.tensor([i for i, _ in kept], dtype=torch.long), [w for _, w in kept]
+    found = torch.tensor([i for i, _ in kept], dtype=torch.long), [w for _, w in kept]
+    KNOWN_WORDS[tokenizer] = len(tokenizer), found
+    return found
 
 
 def like(word: str, original: str) -> str:
@@ -467,11 +482,9 @@ class MaskedLanguageModel(WordAttack):
 
 @dataclass(frozen=True)
 class Slope:
-    """The gradient on one word, at its tokens."""
+    """The gradient on one word, at its tokens; of one that was cut off there are none."""
 
-    first: int  # its tokens are first to last − 1
-    last: int
-    grad: torch.Tensor  # (last − first, hidden)
+    grad: torch.Tensor  # (tokens, hidden)
     ids: torch.Tensor
 
 
@@ -501,7 +514,7 @@ def gradients(
             climbed = wrong_margin(logits, batch["labels"])
             (grad,) = torch.autograd.grad(climbed.sum(), delta)
         for row, i in enumerate(chosen):
-            out[i] = [Slope(a, b, grad[row, a:b], batch["input_ids"][row, a:b])
+            out[i] = [Slope(grad[row, a:b], batch["input_ids"][row, a:b])
                       for a, b in word_tokens(victim, texts[i])]  # fmt: skip
     return out
 
@@ -531,15 +544,12 @@ class HotFlip(WordAttack):
         table = embedding_table(victim.model)
         ids, names = whole_words(victim)
         rows = table[ids.to(table.device)]
-        out = []
-        for text, slopes in zip(texts, found, strict=True):
-            options = []
-            for word, slope in zip(words(text), slopes, strict=True):
-                if slope.first == slope.last:
-                    options.append(())
-                    continue
-                gain = rows @ slope.grad[0] - (table[slope.ids] * slope.grad).sum()
-                gain = gain.where(gain > 0, -torch.inf)
-                options.append(best_others(gain, names, word, self.k))
-            out.append(options)
-        return out
+
+        def flips(word: str, slope: Slope) -> tuple[str, ...]:
+            if not len(slope.ids):
+                return ()
+            gain = rows @ slope.grad[0] - (table[slope.ids] * slope.grad).sum()
+            return best_others(gain.where(gain > 0, -torch.inf), names, word, self.k)
+
+        return [[flips(word, slope) for word, slope in zip(words(text), slopes, strict=True)]
+                for text, slopes in zip(texts, found, strict=True)]  # fmt: skip
