@@ -191,10 +191,8 @@ class SmoothedWords(Smoothed):
         ]  # fmt: skip
         least = [1.0] * len(mine)
         for (i, _), theirs in zip(steps, others, strict=True):
-            kept = len(theirs) == len(mine) and all(
-                a == b for j, (a, b) in enumerate(zip(mine, theirs, strict=True)) if j != i
-            )
-            if not kept:
+            same = [a == b for a, b in zip(mine, theirs, strict=False)]
+            if len(theirs) != len(mine) or not all(same[:i] + same[i + 1 :]):
                 raise ValueError(f"with {self.drawn!r}, what a word may become depends on other "
                                  "words that may change, so nobody knows how far the samples "
                                  "move")  # fmt: skip
