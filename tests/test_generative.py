@@ -353,7 +353,7 @@ def test_the_gradient_on_the_one_hot_is_that_of_the_one_hot(gpt):
     losses = []
     for row in frame.rows:
         at = row["suffix"].index(True)
-        ids = torch.tensor(row["ids"])
+        ids = torch.tensor(row["input_ids"])
         e = torch.cat([table[ids[:at]], hot @ table, table[ids[at + 3 :]]])[None]
         logits = gpt.model(inputs_embeds=e).logits[0, -4:-1]
         losses.append(torch.nn.functional.cross_entropy(logits, ids[-3:]))

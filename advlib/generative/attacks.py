@@ -341,11 +341,10 @@ class _Frame:
         """Of each prompt what the model keeps of the words before the suffix, which never change:
         its keys and values. None where it keeps none."""
         found = []
-        with torch.no_grad():
-            for before, _ in self.around:
-                ids = torch.tensor([before], device=self.generator.device, dtype=torch.long)
-                out = self.generator.model(input_ids=ids, use_cache=True) if before else None
-                found.append(getattr(out, "past_key_values", None))
+        for before, _ in self.around:
+            ids = torch.tensor([before], device=self.generator.device)
+            out = self.generator.model(input_ids=ids, use_cache=True) if before else None
+            found.append(getattr(out, "past_key_values", None))
         return found
 
     @torch.no_grad()
@@ -354,7 +353,7 @@ class _Frame:
         is the first choice for all of them."""
         losses, hits, model = [], [], self.generator.model
         for row, (before, _), past in zip(self.rows, self.around, self.begun, strict=True):
-            ids = torch.tensor(row["ids"], device=some.device)
+            ids = torch.tensor(row["input_ids"], device=some.device)
             said = ids[row["labels"].count(-100) :]  # the target stands at the end
             keep, first = len(said) + 1, len(before) if past is not None else 0
             for part in some.split(self.generator.at_once(len(ids))):

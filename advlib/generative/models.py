@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,22 +97,17 @@ class Generator:
                             for row, answer in zip(self.framed(prompts), answers, strict=True)])
 
     def padded(self, rows: Sequence[Mapping[str, list]]) -> Batch:
-        """The batch of rows with `ids`, `labels`, `prompt` and `suffix`."""
-        width = max(len(row["ids"]) for row in rows)
+        """The batch of rows that `answered` has made."""
+        width = max(len(row["input_ids"]) for row in rows)
         most = getattr(self.model.config, "max_position_embeddings", None) or math.inf
         if width > most:
             raise ValueError(f"a prompt with its answer has {width} tokens and the model reads "
                              f"{most}: shorten it")  # fmt: skip
-
-        def filled(values: Iterable[list], rest) -> Tensor:
-            full = [[*some, *[rest] * (width - len(some))] for some in values]
-            return torch.tensor(full, device=self.device)
-
-        names = {"input_ids": "ids", "labels": "labels", "prompt": "prompt", "suffix": "suffix"}
-        rest = {"input_ids": self.tokenizer.pad_token_id, "labels": -100}
-        batch = {name: filled((row[own] for row in rows), rest.get(name, False))
-                 for name, own in names.items()}  # fmt: skip
-        return batch | {"attention_mask": filled(([1] * len(row["ids"]) for row in rows), 0)}
+        padding = {"input_ids": self.tokenizer.pad_token_id, "attention_mask": 0, "labels": -100,
+                   "prompt": False, "suffix": False}  # fmt: skip
+        return {name: torch.tensor([row[name] + [rest] * (width - len(row[name])) for row in rows],
+                                   device=self.device)
+                for name, rest in padding.items()}  # fmt: skip
 
     def ids_of(self, answer: str) -> list[int]:
         """The tokens of an answer, without marks."""
@@ -191,7 +186,7 @@ class Generator:
         """Of each prompt the loss of its own tokens; not of a first one that nothing precedes."""
         found = []
         rows = [answered(row, []) for row in self.framed(prompts)]
-        size = self.at_once(max((len(row["ids"]) for row in rows), default=1))
+        size = self.at_once(max((len(row["input_ids"]) for row in rows), default=1))
         for at in range(0, len(rows), size):
             batch = self.padded(rows[at : at + size])
             batch["labels"] = batch["input_ids"].where(batch["prompt"], -100)
@@ -208,9 +203,11 @@ class Generator:
 
 
 def answered(row: Mapping[str, list], said: list[int]) -> dict[str, list]:
-    """A row of `Generator.framed` with the tokens of an answer behind it, and its `labels`."""
-    marks = {name: row[name] + [False] * len(said) for name in ("prompt", "suffix")}
-    return {"ids": row["ids"] + said, "labels": [-100] * len(row["ids"]) + said, **marks}
+    """A row of a batch: one of `Generator.framed` with the tokens of an answer behind it."""
+    ids, none = row["ids"] + said, [False] * len(said)
+    return {"input_ids": ids, "attention_mask": [1] * len(ids),
+            "labels": [-100] * len(row["ids"]) + said,
+            "prompt": row["prompt"] + none, "suffix": row["suffix"] + none}  # fmt: skip
 
 
 def load_generator(
