@@ -23,12 +23,11 @@ Box = tuple[Tensor, Tensor]
 GELU_TURN, GELU_LEAST = -0.7517915246935645, -0.16997120747990369
 
 
-def affine(lo: Tensor, hi: Tensor, weight: Tensor, bias: Tensor | None = None) -> Box:
+def affine(lo: Tensor, hi: Tensor, weight: Tensor, bias: Tensor | float = 0.0) -> Box:
     """W·x + b: the centre goes through the layer, the radius through |W|. Tight for each output
-    by itself. lo, hi: (…, in); weight: (out, in); bias: (out,) or None."""
-    centre, radius = (lo + hi) / 2, (hi - lo) / 2
-    centre, radius = centre @ weight.T, radius @ weight.abs().T
-    centre = centre if bias is None else centre + bias
+    by itself. lo, hi: (…, in); weight: (out, in); bias: (out,) or 0."""
+    centre = (lo + hi) / 2 @ weight.T + bias
+    radius = (hi - lo) / 2 @ weight.abs().T
     return centre - radius, centre + radius
 
 
@@ -143,8 +142,8 @@ def bert_bounds(model: nn.Module, batch: Mapping[str, Tensor], radius: float) ->
     size = config.hidden_size
     kinds = batch.get("token_type_ids", torch.zeros_like(ids))
     place = torch.arange(ids.shape[1], device=ids.device)
-    rest = _wide(inner.position_embeddings)[place] + _wide(inner.token_type_embeddings)[kinds]
-    middle = embedding_layer(model).weight.double()[ids] + rest
+    rest = inner.position_embeddings(place).double() + inner.token_type_embeddings(kinds).double()
+    middle = embedding_layer(model).weight[ids].double() + rest
     half = attackable(batch)[..., None] * (radius * mean_norm(model) / math.sqrt(size))
     box = _norm(inner.LayerNorm, middle - half, middle + half)
     widths = [_width(box, mask)]
@@ -173,10 +172,6 @@ def _layer(layer: nn.Module, box: Box, mask: Tensor, heads: int) -> Box:
     box = _norm(out.LayerNorm, mixed[0] + box[0], mixed[1] + box[1])
     inside = _linear(layer.output.dense, *gelu(*_linear(layer.intermediate.dense, *box)))
     return _norm(layer.output.LayerNorm, inside[0] + box[0], inside[1] + box[1])
-
-
-def _wide(layer: nn.Module) -> Tensor:
-    return layer.weight.double()
 
 
 def _linear(layer: nn.Linear, lo: Tensor, hi: Tensor) -> Box:

@@ -103,12 +103,11 @@ def accuracy_bars(table) -> Figure:
     groups = {_group(r): r["attack"] for r in rows}
     if len(set(groups.values())) < len(groups):  # one attack twice: what differs is its settings
         groups = {key: key.replace("(", "(\n").replace(", ", ",\n") for key in groups}
-    keys, models = list(groups), _models(rows)
+    keys, models = list(groups), _by_model(rows)
     with style():
         fig, axes = figure(max(6.4, 0.7 + 0.55 * len(keys) * max(2, len(models))))
         width = 0.8 / len(models)
-        for k, model in enumerate(models):
-            own = [r for r in rows if r.get("model", "") == model]
+        for k, (model, own) in enumerate(models.items()):
             x = [keys.index(_group(r)) + (k - (len(models) - 1) / 2) * width for r in own]
             # Rounding may put the end of an interval a hair on the wrong side of 0 or 1.
             whiskers = [[max(0, r["accuracy"] - r["low"]) for r in own],
@@ -131,13 +130,11 @@ def accuracy_bars(table) -> Figure:
 
 def accuracy_curve(curve) -> Figure:
     """Accuracy against relative ε for each model, with its 95 % band; ε = 0 is without attack."""
-    rows = _rows(curve)
-    models = _models(rows)
     with style():
         fig, axes = figure()
         drawn: dict[str, list] = {}
-        for k, model in enumerate(models):
-            own = sorted((r for r in rows if r.get("model", "") == model), key=lambda r: r["eps"])
+        for k, (model, own) in enumerate(_by_model(_rows(curve)).items()):
+            own = sorted(own, key=lambda r: r["eps"])
             eps, colour = [r["eps"] for r in own], _colour(model, k)
             points = [(r["eps"], r["accuracy"]) for r in own]
             axes.plot(*zip(*points, strict=True), color=colour, **_line(model, k),
@@ -178,8 +175,9 @@ def _rows(table) -> list[dict]:
     return [r for r in rows if r.get("accuracy") is not None and not math.isnan(r["accuracy"])]
 
 
-def _models(rows: list[dict]) -> list[str]:
-    return list(dict.fromkeys(r.get("model", "") for r in rows)) or [""]
+def _by_model(rows: list[dict]) -> dict[str, list[dict]]:
+    models = dict.fromkeys(r.get("model", "") for r in rows) or [""]
+    return {model: [r for r in rows if r.get("model", "") == model] for model in models}
 
 
 def _group(row: dict) -> str:

@@ -48,7 +48,7 @@ from advlib.generative import (
     vote,
     with_lora,
 )
-from advlib.generative.attacks import _Frame, _Goal
+from advlib.generative.attacks import _Frame
 from advlib.generative.models import blocks
 from advlib.models import ModelError
 
@@ -346,14 +346,14 @@ def brute_force(generator, frame, ids, place):
 
 
 def test_the_gradient_on_the_one_hot_is_that_of_the_one_hot(gpt):
-    frame = _Frame(gpt, _Goal(ASKED, [TARGET] * len(ASKED)), "! no yes")
+    frame = _Frame(gpt, ASKED, [TARGET] * len(ASKED), "! no yes")
     found = frame.token_gradient(frame.first)
     table = gpt.model.get_input_embeddings().weight.detach()
     hot = torch.nn.functional.one_hot(frame.first, len(table)).float().requires_grad_()
     losses = []
     for row in frame.rows:
         at = row["suffix"].index(True)
-        ids = torch.tensor(row["ids"])
+        ids = torch.tensor(row["input_ids"])
         e = torch.cat([table[ids[:at]], hot @ table, table[ids[at + 3 :]]])[None]
         logits = gpt.model(inputs_embeds=e).logits[0, -4:-1]
         losses.append(torch.nn.functional.cross_entropy(logits, ids[-3:]))
@@ -365,7 +365,7 @@ def test_the_first_order_estimate_ranks_tokens_as_brute_force_does(gpt):
     with torch.no_grad():  # nearer to linear, so that the first order says something
         for p in gpt.model.parameters():
             p.mul_(0.4 if p.dim() == 2 else 1.0)
-    frame = _Frame(gpt, _Goal(ASKED[:1], [TARGET]), "! ! !")
+    frame = _Frame(gpt, ASKED[:1], [TARGET], "! ! !")
     free, told = ~frame.banned, frame.token_gradient(frame.first)
     for place in range(3):
         true = brute_force(gpt, frame, frame.first, place)[free]
@@ -374,7 +374,7 @@ def test_the_first_order_estimate_ranks_tokens_as_brute_force_does(gpt):
 
 def test_gcg_finds_the_optimum_of_a_tiny_vocabulary(gpt):
     attack = GCG(length=2, steps=20, candidates=32, top=17, stop=False)
-    frame = _Frame(gpt, _Goal(ASKED[:1], [TARGET]), "! !")
+    frame = _Frame(gpt, ASKED[:1], [TARGET], "! !")
     free = (~frame.banned).nonzero()[:, 0].tolist()
     assert len(free) == len(WORDS)
     every = torch.tensor(list(itertools.product(free, repeat=2)))
@@ -422,7 +422,7 @@ def test_queries_are_all_that_the_model_reads(gpt):
 
 
 def test_what_is_kept_of_a_prompt_changes_no_loss(any_model):
-    frame = _Frame(any_model, _Goal(ASKED, [TARGET, "no", TARGET]), "! ! !")
+    frame = _Frame(any_model, ASKED, [TARGET, "no", TARGET], "! ! !")
     free = (~frame.banned).nonzero()[:, 0]
     draw = torch.Generator().manual_seed(0)
     some = free[torch.randint(len(free), (5, len(frame.first)), generator=draw)]
@@ -497,7 +497,7 @@ def test_every_prompt_may_have_a_target_of_its_own(gpt):
 
 def test_pieces_that_would_be_read_otherwise_are_dropped(folders):
     llama = load_generator(folders["llama"])
-    frame = _Frame(llama, _Goal(ASKED[:1], [TARGET]), "! ! !")
+    frame = _Frame(llama, ASKED[:1], [TARGET], "! ! !")
     letters = torch.tensor([llama.tokenizer.convert_tokens_to_ids(list("mus"))])
     assert len(letters[0]) == len(frame.first)
     assert frame.survive(frame.first[None]) == [0]

@@ -121,18 +121,17 @@ def canonical_text(text: Text, name: str = "reviews") -> Text:
     """Every word that a world knows becomes the first of its group, or behind a/an the first of the
     same initial sound, with a capital where it had one. So all texts that `World.substitutes` leads
     to have one form: which group, which article and which capital are what it leaves alone."""
-    known, out = world(name), []
-    for part in parts_of(text):
-        changes, before = {}, ""
-        for i, word in enumerate(words(part)):
-            group = known.groups.get(known.group_of.get(word.lower(), ""), ())
-            if before in ("a", "an"):
-                group = [w for w in group if article(w) == before]
-            if group:
-                changes[i] = group[0].capitalize() if word[0].isupper() else group[0]
-            before = word.lower()
-        out.append(change(part, changes))
-    return out[0] if isinstance(text, str) else tuple(out)
+    if not isinstance(text, str):
+        return tuple(canonical_text(part, name) for part in parts_of(text))
+    known, changes, before = world(name), {}, ""
+    for i, word in enumerate(words(text)):
+        group = known.groups.get(known.group_of.get(word.lower(), ""), ())
+        if before in ("a", "an"):
+            group = [w for w in group if article(w) == before]
+        if group:
+            changes[i] = group[0].capitalize() if word[0].isupper() else group[0]
+        before = word.lower()
+    return change(text, changes)
 
 
 def canonical(victim: Classifier, name: str = "reviews") -> Classifier:

@@ -72,11 +72,10 @@ def sandwich(
     lower: certificates for this victim and threat model, by whatever method. Raises AssertionError,
     naming the text, unless lower ≤ exact ≤ attack for every text: then one of the three is wrong.
     """
-    exact = [c.certified for c in exact_worst(victim, texts, labels, attack, limit)]
-    found = [r.robust for r in attack(victim, texts, labels)]
-    table = pd.DataFrame({"exact": exact, "attack": found}, dtype=bool)
-    if lower is not None:
-        table.insert(0, "lower", [c.certified for c in lower])
+    found = {} if lower is None else {"lower": [c.certified for c in lower]}
+    found["exact"] = [c.certified for c in exact_worst(victim, texts, labels, attack, limit)]
+    found["attack"] = [r.robust for r in attack(victim, texts, labels)]
+    table = pd.DataFrame(found, dtype=bool)
     for small, large in zip(table.columns, table.columns[1:], strict=False):
         for i in np.flatnonzero(table[small] & ~table[large]):
             raise AssertionError(f"{small} says that text {i} is robust, and {large} that it is "

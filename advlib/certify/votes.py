@@ -168,13 +168,18 @@ class SmoothedWords(Smoothed):
         return Neighbours(within=self.neighbours, world=self.sets.world, part=self.sets.part,
                           constraints=self.sets.constraints)  # fmt: skip
 
+    def _choices(self, victim: Classifier, texts: Sequence[Text]) -> list[list[tuple[str, ...]]]:
+        """For each text and each of its words, what the word is drawn from: itself comes first."""
+        found = options_of(self.drawn, victim, texts, [0] * len(texts))
+        return [[(word, *some) for word, some in zip(words(text), options, strict=True)]
+                for text, options in zip(texts, found, strict=True)]  # fmt: skip
+
     def sample(self, victim, text, key):
-        (options,) = options_of(self.drawn, victim, [text], [0])
-        own = {i: (word, *found) for i, (word, found)
-               in enumerate(zip(words(text), options, strict=True)) if found}  # fmt: skip
+        (own,) = self._choices(victim, [text])
+        free = [(i, some) for i, some in enumerate(own) if len(some) > 1]
         rng = random.Random(key)
         made = Counter(
-            change(text, {i: some[int(rng.random() * len(some))] for i, some in own.items()})
+            change(text, {i: some[int(rng.random() * len(some))] for i, some in free})
             for _ in range(self.n)
         )
         return victim.logits(list(made)), np.array(list(made.values()))
@@ -183,18 +188,12 @@ class SmoothedWords(Smoothed):
         """The smallest Π_i |A_i ∩ A'_i| / max(|A_i|, |A'_i|) over the texts of the threat model."""
         (threat,) = options_of(self.sets, victim, [text], [0])
         steps = [(i, word) for i, found in enumerate(threat) for word in found]
-        made = [change(text, {i: word}) for i, word in steps]
-        mine, *others = [
-            [{word, *found} for word, found in zip(words(new), options, strict=True)]
-            for new, options in zip([text, *made], options_of(
-                self.drawn, victim, [text, *made], [0] * (1 + len(made))), strict=True)
-        ]  # fmt: skip
+        made = [text, *(change(text, {i: word}) for i, word in steps)]
+        mine, *others = [list(map(set, own)) for own in self._choices(victim, made)]
         least = [1.0] * len(mine)
         for (i, _), theirs in zip(steps, others, strict=True):
-            kept = len(theirs) == len(mine) and all(
-                a == b for j, (a, b) in enumerate(zip(mine, theirs, strict=True)) if j != i
-            )
-            if not kept:
+            same = [a == b for a, b in zip(mine, theirs, strict=False)]
+            if len(theirs) != len(mine) or not all(same[:i] + same[i + 1 :]):
                 raise ValueError(f"with {self.drawn!r}, what a word may become depends on other "
                                  "words that may change, so nobody knows how far the samples "
                                  "move")  # fmt: skip

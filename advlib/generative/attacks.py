@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from advlib.corpora.engine import Text
-from advlib.embeddings import attack_mode, embedding_table, output_scale
-from advlib.generative.models import Batch, Generator, marks, unit
+from advlib.embeddings import attack_mode, embedding_table, output_scale, zero_delta
+from advlib.generative.models import Batch, Generator, answered, unit
 from advlib.perturbation import Ball, check_eps
 
 JUDGED_AT_ONCE = 8  # answers that are written together for the attacker's judge
@@ -67,8 +66,7 @@ class ContinuousAttack:
         if not where.any():
             raise ValueError(f"no prompt has a {self.part} to perturb: give pairs "
                              "(request, suffix)")  # fmt: skip
-        width = embedding_table(generator.model).shape[1]
-        delta = torch.zeros(*batch["input_ids"].shape, width, device=generator.device)
+        delta = zero_delta(generator.model, batch)
         with attack_mode(generator.model, False), torch.enable_grad():
             radius = self.eps * unit(generator, batch, self.layer)
             ball = Ball(radius, "l2", "token")
@@ -139,71 +137,70 @@ class SuffixSearch:
         targets = [self.target] * len(prompts) if targets is None else list(targets)
         if len(targets) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts have {len(targets)} targets: give one each")
-        goals = [_Goal([p], [target], done) for p, target in zip(prompts, targets, strict=True)]
-        return [self._best(generator, goal, reader, i) for i, goal in enumerate(goals)]
+        return [self._best(generator, [prompt], [target], reader, done, number)
+                for number, (prompt, target) in enumerate(zip(prompts, targets, strict=True))]
 
     def universal(
         self, generator: Generator, prompts: Sequence[str], reader: Generator | None = None
     ) -> Suffix:
         """One suffix for all prompts (Zou et al. 2023, algorithm 2, all prompts from the start)."""
         check_prompts(prompts)
-        return self._best(generator, _Goal(list(prompts), [self.target] * len(prompts)), reader, 0)
+        return self._best(generator, prompts, [self.target] * len(prompts), reader)
 
-    def _best(self, generator, goal, reader, number) -> Suffix:
+    def _best(self, generator, prompts, targets, reader, done=None, number=0) -> Suffix:
         """Of all restarts the first that reaches its end, else the one with the lowest loss."""
         if bool(self.fluency) != (reader is not None):
             raise ValueError("fluency is measured by a reader: give both or none of the two")
+        frame = _Frame(generator, prompts, targets, " ".join([self.start] * self.length), done)
         found = []
-        for again in range(self.restarts):
-            random = torch.Generator().manual_seed(1000 * self.seed + number + 10**6 * again)
-            found.append(self._search(generator, goal, reader, random))
-            if found[-1].step is not None:
-                break
+        with attack_mode(generator.model, False):
+            for again in range(self.restarts):
+                random = torch.Generator().manual_seed(1000 * self.seed + number + 10**6 * again)
+                found.append(self._search(frame, reader, random))
+                if found[-1].step is not None:
+                    break
         best = min(found, key=lambda run: (run.step is None, run.losses[-1]))
         return replace(best, queries=sum(run.queries for run in found))
 
-    def _search(self, generator, goal, reader, random) -> Suffix:
-        frame = _Frame(generator, goal, " ".join([self.start] * self.length))
-        with attack_mode(generator.model, False):
-            ids, queries, kept = frame.first, len(goal.prompts), 0
-            best, hit, said = (x[0] for x in self._worth(frame, ids[None], reader))
-            losses = [float(said)]
-            check_finite(best, self)
+    def _search(self, frame, reader, random) -> Suffix:
+        ids, queries, kept = frame.first, len(frame.prompts), 0
+        best, hit, said = (x[0] for x in self._worth(frame, ids[None], reader))
+        losses = [float(said)]
+        check_finite(best, self)
 
-            def now(step: int | None) -> Suffix:
-                return Suffix(frame.text(ids), tuple(losses), queries, step)
+        def now(step: int | None) -> Suffix:
+            return Suffix(frame.text(ids), tuple(losses), queries, step)
 
-            if goal.done:
+        if frame.done:
+            queries += 1
+            if frame.first_done([now(0)]):
+                return now(0)
+        unread = []  # better suffixes, the answers to which are still to be judged
+        for step in range(1, self.steps + 1):
+            if hit and self.stop and not frame.done:
+                return now(step - 1)
+            pool, seen = self._pool(frame, ids, reader)
+            some = _draw(pool, ids, self.candidates, random)
+            some = some[frame.survive(some)]
+            kept, queries = kept + len(some), queries + seen + len(some) * len(frame.prompts)
+            better = False
+            if len(some):
+                worth, hits, told = self._worth(frame, some, reader)
+                i = int(worth.argmin())
+                if better := bool(worth[i] < best):
+                    ids, best, said, hit = some[i], worth[i], told[i], hits[i]
+            losses.append(float(said))
+            if frame.done and better:
                 queries += 1
-                if frame.first_done([now(0)]):
-                    return now(0)
-            unread = []  # better suffixes, the answers to which are still to be judged
-            for step in range(1, self.steps + 1):
-                if hit and self.stop and not goal.done:
-                    return now(step - 1)
-                pool, seen = self._pool(frame, ids, reader)
-                queries += seen
-                some = _draw(pool, ids, self.candidates, random)
-                some = some[frame.survive(some)]
-                kept, queries = kept + len(some), queries + len(some) * len(goal.prompts)
-                better = False
-                if len(some):
-                    worth, hits, told = self._worth(frame, some, reader)
-                    i = int(worth.argmin())
-                    if better := bool(worth[i] < best):
-                        ids, best, said, hit = some[i], worth[i], told[i], hits[i]
-                losses.append(float(said))
-                if goal.done and better:
-                    queries += 1
-                    unread.append(now(step))
-                if unread and (len(unread) == JUDGED_AT_ONCE or step == self.steps):
-                    if found := frame.first_done(unread):
-                        return found
-                    unread = []
+                unread.append(now(step))
+            if unread and (len(unread) == JUDGED_AT_ONCE or step == self.steps):
+                if found := frame.first_done(unread):
+                    return found
+                unread = []
         if not kept:
             raise ValueError(f"{self}: no candidate is read again as the tokens it was written "
                              "from; give another start")  # fmt: skip
-        return now(self.steps if hit and not goal.done else None)
+        return now(self.steps if hit and not frame.done else None)
 
     def _worth(self, frame, some, reader) -> tuple[Tensor, Tensor, Tensor]:
         """Of each suffix what is minimised, whether the target is reached, and its loss."""
@@ -266,19 +263,16 @@ class RandomSuffix(SuffixSearch):
         if self.fluency:
             raise ValueError("RandomSuffix looks at the target alone: leave fluency out")
 
-    def _search(self, generator, goal, reader, random) -> Suffix:
-        frame = _Frame(generator, goal, " ".join([self.start] * self.length))
-        free = (~frame.banned).nonzero()[:, 0].cpu()
+    def _search(self, frame, reader, random) -> Suffix:
+        free = (~frame.banned).nonzero()[:, 0]
         drawn = free[torch.randint(len(free), (8 * self.candidates, self.length), generator=random)]
-        drawn = drawn.to(generator.device)
         some = drawn[frame.survive(drawn)][: self.candidates]
         if not len(some):
             raise ValueError(f"{self}: no suffix is read again as the tokens it was written from")
-        with attack_mode(generator.model, False):
-            loss, hit = frame.losses(some)
-            i, queries = int(loss.argmin()), len(some) * len(goal.prompts)
-            found = Suffix(frame.text(some[i]), (float(loss[i]),), queries + bool(goal.done), 0)
-            reached = frame.first_done([found]) if goal.done else hit[i]
+        loss, hit = frame.losses(some)
+        i, queries = int(loss.argmin()), len(some) * len(frame.prompts) + bool(frame.done)
+        found = Suffix(frame.text(some[i]), (float(loss[i]),), queries, 0)
+        reached = frame.first_done([found]) if frame.done else hit[i]
         return found if reached else replace(found, step=None)
 
 
@@ -293,32 +287,21 @@ def _draw(pool: list[Tensor], ids: Tensor, count: int, random: torch.Generator) 
     return some.unique(dim=0)
 
 
-@dataclass(frozen=True)
-class _Goal:
-    """Prompts, what the answer to each is to be, and how one sees that an answer is good enough."""
-
-    prompts: list[str]
-    targets: list[str]
-    done: Callable[[str], bool] | None = None
-
-
 class _Frame:
-    """Prompts with a suffix and their targets, as tokens; the suffix alone changes."""
+    """Prompts with a suffix and their targets, as tokens; the suffix alone changes. done: how the
+    attacker sees that an answer is good enough, or None."""
 
-    def __init__(self, generator: Generator, goal: _Goal, start: str):
-        self.generator, self.goal, self.prompts = generator, goal, goal.prompts
-        rows = generator.framed([(prompt, start) for prompt in goal.prompts])
+    def __init__(self, generator: Generator, prompts, targets, start: str, done=None):
+        self.generator, self.prompts, self.done = generator, prompts, done
+        rows = generator.framed([(prompt, start) for prompt in prompts])
         places = [[i for i, own in enumerate(row["suffix"]) if own] for row in rows]
         kept = [[row["ids"][i] for i in at] for row, at in zip(rows, places, strict=True)]
         if any(other != kept[0] for other in kept) or not kept[0]:
             raise ValueError(f"the suffix {start!r} has other tokens behind other prompts: give "
                              "another start")  # fmt: skip
         self.first = torch.tensor(kept[0], device=generator.device)
-        self.rows = []
-        for row, target in zip(rows, goal.targets, strict=True):
-            said = generator.ids_of(target)
-            ids, labels = row["ids"] + said, [-100] * len(row["ids"]) + said
-            self.rows.append({"ids": ids, "labels": labels, **marks(row, len(said))})
+        self.rows = [answered(row, generator.ids_of(target))
+                     for row, target in zip(rows, targets, strict=True)]  # fmt: skip
         self.base = generator.padded(self.rows)
         self.banned = generator.banned.to(generator.device)
         if self.banned[self.first].any():
@@ -335,8 +318,7 @@ class _Frame:
         """The first of these whose answer the attacker's judge calls done. They are written
         together, for time alone: what comes after the first is not counted as a query."""
         answers = self.generator.answer([(self.prompts[0], suffix.text) for suffix in found])
-        done = (suffix for suffix, answer in zip(found, answers, strict=True)
-                if self.goal.done(answer))  # fmt: skip
+        done = (suffix for suffix, answer in zip(found, answers, strict=True) if self.done(answer))
         return next(done, None)
 
     def survive(self, some: Tensor) -> list[int]:
@@ -359,11 +341,10 @@ class _Frame:
         """Of each prompt what the model keeps of the words before the suffix, which never change:
         its keys and values. None where it keeps none."""
         found = []
-        with torch.no_grad():
-            for before, _ in self.around:
-                ids = torch.tensor([before], device=self.generator.device, dtype=torch.long)
-                out = self.generator.model(input_ids=ids, use_cache=True) if before else None
-                found.append(getattr(out, "past_key_values", None))
+        for before, _ in self.around:
+            ids = torch.tensor([before], device=self.generator.device)
+            out = self.generator.model(input_ids=ids, use_cache=True) if before else None
+            found.append(getattr(out, "past_key_values", None))
         return found
 
     @torch.no_grad()
@@ -371,20 +352,18 @@ class _Frame:
         """Of each suffix the mean loss of the target over the prompts, and whether every word of it
         is the first choice for all of them."""
         losses, hits, model = [], [], self.generator.model
-        few = "logits_to_keep" in inspect.signature(model.forward).parameters
         for row, (before, _), past in zip(self.rows, self.around, self.begun, strict=True):
-            ids = torch.tensor(row["ids"], device=some.device)
+            ids = torch.tensor(row["input_ids"], device=some.device)
             said = ids[row["labels"].count(-100) :]  # the target stands at the end
             keep, first = len(said) + 1, len(before) if past is not None else 0
             for part in some.split(self.generator.at_once(len(ids))):
                 rows = ids.repeat(len(part), 1)
                 rows[:, len(before) : len(before) + part.shape[1]] = part
-                settings = {"logits_to_keep": keep} if few else {}
-                if past is not None:
-                    settings["past_key_values"] = copy.deepcopy(past)  # a pass writes into it
-                    settings["past_key_values"].batch_repeat_interleave(len(part))
+                kept = copy.deepcopy(past)  # a pass writes into it
+                if kept is not None:
+                    kept.batch_repeat_interleave(len(part))
                 logits = model(input_ids=rows[:, first:], attention_mask=torch.ones_like(rows),
-                               **settings).logits[:, -keep:-1]  # fmt: skip
+                               past_key_values=kept, logits_to_keep=keep).logits[:, -keep:-1]
                 logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
                 aims = said.expand(len(part), -1)
                 found = cross_entropy(logits.transpose(1, 2), aims, reduction="none")
@@ -398,9 +377,8 @@ class _Frame:
         the vocabulary: the gradient on the one-hot vectors, by way of that on the embeddings."""
         model, batch = self.generator.model, self.batch(ids[None])
         table = embedding_table(model)
-        delta = torch.zeros(*batch["input_ids"].shape, table.shape[1], device=table.device)
+        delta = zero_delta(model, batch).requires_grad_()
         with torch.enable_grad():
-            delta.requires_grad_()
             loss = self.generator.losses(batch, delta).mean()
             (grad,) = torch.autograd.grad(loss, delta)
         own = grad[batch["suffix"]].view(len(self.rows), len(ids), -1).sum(0)

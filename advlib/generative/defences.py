@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from scipy import stats
 from torch import Tensor
+from torch.nn.functional import pad
 
 from advlib.corpora.engine import Text, parts_of
 from advlib.generative.attacks import ContinuousAttack, check_counts
@@ -163,9 +164,8 @@ class ContinuousTraining:
         layer, delta = self.attack.layer, self.attack(generator, attacked)
         good = generator.batch(attacked, [self.refusal] * len(attacked), end=True)
         bad = generator.batch(attacked, [self.attack.target] * len(attacked))
-        width = min(delta.shape[1], good["input_ids"].shape[1])  # δ is zero behind the prompts
-        same = delta.new_zeros(*good["input_ids"].shape, delta.shape[-1])
-        same[:, :width] = delta[:, :width]
+        more = good["input_ids"].shape[1] - delta.shape[1]  # or fewer: δ is zero behind the prompts
+        same = pad(delta, (0, 0, 0, more))
         toward = generator.losses(good, same, layer).mean()
         away = generator.losses(bad, delta, layer).clamp_max(self.cap).mean()
         return loss + self.toward * toward - self.away * away

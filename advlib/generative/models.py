@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +23,7 @@ from advlib.corpora.engine import Text, parts_of
 from advlib.embeddings import attack_mode, embedding_layer, embedding_table, mean_norm
 from advlib.models import ModelError, _check_vocabulary, _locate, _why, quiet
 
-Batch = Mapping[str, Tensor]  # input_ids, attention_mask, labels, prompt, suffix; (batch, tokens)
+Batch = dict[str, Tensor]  # input_ids, attention_mask, labels, prompt, suffix; (batch, tokens)
 
 
 @dataclass
@@ -93,28 +93,21 @@ class Generator:
         """Prompts with answers behind them, padded on the right; `labels` are -100 but on the
         answers. end: an answer ends where the model must end it."""
         last = self.ends[:1] if end else []
-        said = [self.ids_of(answer) + last for answer in answers]
-        rows = [{"ids": f["ids"] + a, "labels": [-100] * len(f["ids"]) + a, **marks(f, len(a))}
-                for f, a in zip(self.framed(prompts), said, strict=True)]  # fmt: skip
-        return self.padded(rows)
+        return self.padded([answered(row, self.ids_of(answer) + last)
+                            for row, answer in zip(self.framed(prompts), answers, strict=True)])
 
     def padded(self, rows: Sequence[Mapping[str, list]]) -> Batch:
-        """The batch of rows with `ids`, `labels`, `prompt` and `suffix`."""
-        width = max(len(row["ids"]) for row in rows)
+        """The batch of rows that `answered` has made."""
+        width = max(len(row["input_ids"]) for row in rows)
         most = getattr(self.model.config, "max_position_embeddings", None) or math.inf
         if width > most:
             raise ValueError(f"a prompt with its answer has {width} tokens and the model reads "
                              f"{most}: shorten it")  # fmt: skip
-
-        def filled(values: Iterable[list], rest) -> Tensor:
-            full = [[*some, *[rest] * (width - len(some))] for some in values]
-            return torch.tensor(full, device=self.device)
-
-        names = {"input_ids": "ids", "labels": "labels", "prompt": "prompt", "suffix": "suffix"}
-        rest = {"input_ids": self.tokenizer.pad_token_id, "labels": -100}
-        batch = {name: filled((row[own] for row in rows), rest.get(name, False))
-                 for name, own in names.items()}  # fmt: skip
-        return batch | {"attention_mask": filled(([1] * len(row["ids"]) for row in rows), 0)}
+        padding = {"input_ids": self.tokenizer.pad_token_id, "attention_mask": 0, "labels": -100,
+                   "prompt": False, "suffix": False}  # fmt: skip
+        return {name: torch.tensor([row[name] + [rest] * (width - len(row[name])) for row in rows],
+                                   device=self.device)
+                for name, rest in padding.items()}  # fmt: skip
 
     def ids_of(self, answer: str) -> list[int]:
         """The tokens of an answer, without marks."""
@@ -170,25 +163,21 @@ class Generator:
         """What the model answers, always taking the likeliest token. Prompts are padded on the
         left. delta: as `ContinuousAttack` gives it, on these prompts."""
         rows, out = self.ids(prompts), []
-        pad = self.tokenizer.pad_token_id
-        config = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad,
+        config = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False,
+                                  pad_token_id=self.tokenizer.pad_token_id,
                                   eos_token_id=self.ends or None)  # fmt: skip
         size = self.at_once(max(map(len, rows), default=1) + max_new_tokens)
         for at in range(0, len(rows), size):
             some = rows[at : at + size]
             width, push = max(map(len, some)), None
-            ids = [[pad] * (width - len(row)) + row for row in some]
-            real = [[0] * (width - len(row)) + [1] * len(row) for row in some]
             if delta is not None:
                 push = delta.new_zeros(len(some), width, delta.shape[-1])
                 for i, row in enumerate(some):
                     push[i, width - len(row) :] = delta[at + i, : len(row)]
             with attack_mode(self.model, False), pushed(self.model, push, layer), quiet():
-                whole = self.model.generate(
-                    input_ids=torch.tensor(ids, device=self.device),
-                    attention_mask=torch.tensor(real, device=self.device),
-                    generation_config=config,
-                )  # fmt: skip
+                inputs = self.tokenizer.pad({"input_ids": some}, padding_side="left",
+                                            return_attention_mask=True, return_tensors="pt")
+                whole = self.model.generate(**inputs.to(self.device), generation_config=config)
             out += self.tokenizer.batch_decode(whole[:, width:], skip_special_tokens=True)
         return [text.strip() for text in out]
 
@@ -196,12 +185,11 @@ class Generator:
     def prompt_losses(self, prompts: Sequence[Text]) -> list[Tensor]:
         """Of each prompt the loss of its own tokens; not of a first one that nothing precedes."""
         found = []
-        rows = [{**f, "labels": [token if own else -100 for token, own in
-                                 zip(f["ids"], f["prompt"], strict=True)]}
-                for f in self.framed(prompts)]  # fmt: skip
-        size = self.at_once(max((len(row["ids"]) for row in rows), default=1))
+        rows = [answered(row, []) for row in self.framed(prompts)]
+        size = self.at_once(max((len(row["input_ids"]) for row in rows), default=1))
         for at in range(0, len(rows), size):
             batch = self.padded(rows[at : at + size])
+            batch["labels"] = batch["input_ids"].where(batch["prompt"], -100)
             with attack_mode(self.model, False):
                 losses, _ = self.token_losses(batch)
             own = batch["prompt"][:, 1:]
@@ -214,8 +202,12 @@ class Generator:
             self.tokenizer.save_pretrained(folder)
 
 
-def marks(row: Mapping[str, list], more: int) -> dict[str, list]:
-    return {name: row[name] + [False] * more for name in ("prompt", "suffix")}
+def answered(row: Mapping[str, list], said: list[int]) -> dict[str, list]:
+    """A row of a batch: one of `Generator.framed` with the tokens of an answer behind it."""
+    ids, none = row["ids"] + said, [False] * len(said)
+    return {"input_ids": ids, "attention_mask": [1] * len(ids),
+            "labels": [-100] * len(row["ids"]) + said,
+            "prompt": row["prompt"] + none, "suffix": row["suffix"] + none}  # fmt: skip
 
 
 def load_generator(
@@ -291,11 +283,8 @@ def pushed(model: nn.Module, delta: Tensor | None, layer: int = 0) -> Iterator[N
         moved = (first + delta).to(first.dtype)
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
-    handle = _place(model, layer).register_forward_hook(add)
-    try:
+    with _place(model, layer).register_forward_hook(add):
         yield
-    finally:
-        handle.remove()
 
 
 def unit(generator: Generator, batch: Batch, layer: int = 0) -> float:
@@ -309,10 +298,6 @@ def unit(generator: Generator, batch: Batch, layer: int = 0) -> float:
         first = output[0] if isinstance(output, tuple) else output
         seen.append(first.detach()[batch["prompt"]].float().norm(dim=-1).mean().item())
 
-    handle = _place(generator.model, layer).register_forward_hook(see)
-    try:
-        with torch.no_grad():
-            generator.token_losses(batch)
-    finally:
-        handle.remove()
+    with torch.no_grad(), _place(generator.model, layer).register_forward_hook(see):
+        generator.token_losses(batch)
     return seen[0]

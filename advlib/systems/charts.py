@@ -15,10 +15,9 @@ give no more false alarms than one would.
 functions around `resemblance` find one story that comes under several names.
 
 Sources: E. S. Page, Continuous inspection schemes, Biometrika 41 (1954) 100-115. S. W. Roberts,
-Control chart tests based on geometric moving averages, Technometrics 1 (1959) 239-250. G. Lorden,
-Procedures for reacting to a change in distribution, Annals of Mathematical Statistics 42 (1971)
-1897-1908. A. Z. Broder, On the resemblance and containment of documents, Proceedings of Compression
-and Complexity of Sequences (1997) 21-29.
+Control chart tests based on geometric moving averages, Technometrics 1 (1959) 239-250. A. Z.
+Broder, On the resemblance and containment of documents, Proceedings of Compression and Complexity
+of Sequences (1997) 21-29.
 """
 
 from __future__ import annotations
@@ -26,6 +25,8 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -64,12 +65,6 @@ class Cusum:
     def down(self) -> float:
         """What a 0 adds, a number below 0."""
         return math.log((1 - self.p1) / (1 - self.p0))
-
-    @property
-    def information(self) -> float:
-        """What an item adds on the average after the rise: the divergence KL(p1 ‖ p0). A threshold
-        h is reached after about h / KL items (Lorden 1971; to first order, for large h)."""
-        return self.p1 * self.up + (1 - self.p1) * self.down
 
     def step(self, s, x):
         """The statistic after item x; s and x may be arrays of one shape, x in 0..1."""
@@ -164,11 +159,7 @@ def calibrate(chart: Chart, p0: float, between: float, runs: int = 1000, seed: i
 
     levels = np.unique(height.round(9))  # rounded: equal sums differ in their last digits
     middle = (levels + np.concatenate([[chart.start], levels[:-1]])) / 2
-    low, high = 0, len(middle) - 1
-    while low < high:
-        half = (low + high) // 2
-        low, high = (low, half) if mean(middle[half]) >= between else (half + 1, high)
-    return float(middle[high])
+    return float(middle[bisect_left(middle, between, hi=len(middle) - 1, key=mean)])
 
 
 def fakes_needed(chart: Chart, threshold: float, at: float | None = None) -> int:
@@ -251,32 +242,31 @@ class NearMiss:
 PRIME = 2**31 - 1  # products of two numbers below it fit into 64 bits
 
 
-def shingles(text: str, k: int = 1) -> set[str]:
-    """All runs of k words and numbers, in small letters. A text of fewer words is one run."""
-    found = re.findall(r"\w+", text.lower())
-    return {" ".join(found[i : i + k]) for i in range(max(1, len(found) - k + 1))}
+def shingles(text: str) -> set[str]:
+    """The words and numbers of a text, in small letters; one empty word where there are none."""
+    return set(re.findall(r"\w+", text.lower())) or {""}
 
 
-def resemblance(one: str, other: str, k: int = 1) -> float:
+def resemblance(one: str, other: str) -> float:
     """Shingles that both have / shingles that one of them has (Broder 1997): 1 for equal sets."""
-    a, b = shingles(one, k), shingles(other, k)
+    a, b = shingles(one), shingles(other)
     return len(a & b) / len(a | b)
 
 
-def minhash(text: str, hashes: int = 64, k: int = 1) -> np.ndarray:
+def minhash(text: str, hashes: int = 64) -> np.ndarray:
     """(hashes,) the least value that each of so many random functions takes on the shingles. Two
     texts agree in each place with a probability that is their resemblance."""
-    numbers = np.array([zlib.crc32(s.encode()) % PRIME for s in shingles(text, k)], np.int64)
+    numbers = np.array([zlib.crc32(s.encode()) % PRIME for s in shingles(text)], np.int64)
     rng = np.random.default_rng(0)  # the same functions for every text
     a, b = rng.integers(1, PRIME, (2, hashes, 1))
     return ((a * numbers + b) % PRIME).min(axis=1)
 
 
-def near_duplicate_keys(text: str, bands: int = 20, rows: int = 3, k: int = 1) -> list[str]:
+def near_duplicate_keys(text: str, bands: int = 20, rows: int = 3) -> list[str]:
     """Keys such that near-duplicates very likely share one, so that an index finds them: the places
     of `minhash` in bands of `rows`. At a resemblance r one is shared with probability
     1 − (1 − r^rows)^bands: 0.93 at 0.5, 0.15 at 0.2. Check what you find with `near_duplicate`."""
-    signature = minhash(text, bands * rows, k).reshape(bands, rows)
+    signature = minhash(text, bands * rows).reshape(bands, rows)
     return [f"{i}:{zlib.crc32(row.tobytes()):08x}" for i, row in enumerate(signature)]
 
 
@@ -288,28 +278,26 @@ def details(text: str, common: frozenset[str] = frozenset()) -> set[str]:
 
 
 def near_duplicate(
-    one: str, other: str, least: float = 0.5, k: int = 1, common: frozenset[str] = frozenset()
+    one: str, other: str, least: float = 0.5, common: frozenset[str] = frozenset()
 ) -> bool:
     """Whether two texts have a resemblance of at least `least` and the same `details`.
 
     It says nothing about meaning: "profit rose" and "profit fell" resemble each other too.
     """
-    return details(one, common) == details(other, common) and resemblance(one, other, k) >= least
+    return details(one, common) == details(other, common) and resemblance(one, other) >= least
 
 
 def duplicates(
-    texts: Iterable[str], least: float = 0.5, k: int = 1, common: frozenset[str] = frozenset()
+    texts: Iterable[str], least: float = 0.5, common: frozenset[str] = frozenset()
 ) -> list[int]:
     """For each text the number of the first text that it nearly repeats, or its own."""
-    kept: list[str] = []
-    first: list[int] = []
-    index: dict[str, list[int]] = {}
+    texts, first = list(texts), []
+    index: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(texts):
-        kept.append(text)
-        keys = near_duplicate_keys(text, k=k)
-        found = sorted({j for key in keys for j in index.get(key, ())})
-        same = [j for j in found if near_duplicate(text, kept[j], least, k, common)]
-        first.append(first[same[0]] if same else i)
+        keys = near_duplicate_keys(text)
+        found = sorted({j for key in keys for j in index[key]})
+        same = (first[j] for j in found if near_duplicate(text, texts[j], least, common))
+        first.append(next(same, i))
         for key in keys:
-            index.setdefault(key, []).append(i)
+            index[key].append(i)
     return first

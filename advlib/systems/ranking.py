@@ -44,8 +44,7 @@ def expected_weight(scores: np.ndarray, weights: Sequence[float]) -> np.ndarray:
         raise ValueError("a score is nan: give -inf to an item that must not be shown")
     users, items = scores.shape
     weights = np.asarray(weights, float)[:items]
-    total = np.zeros(items + 1)  # total[j]: the weight of the first j places together
-    total[1:] = np.cumsum(np.pad(weights, (0, items - len(weights))))
+    total = np.cumsum(np.pad(weights, (1, items - len(weights))))  # of the first j places
     out = np.empty((users, items))
     for row, own in zip(out, scores, strict=True):
         _, group, size = np.unique(-own, return_inverse=True, return_counts=True)

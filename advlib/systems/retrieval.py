@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
@@ -88,13 +89,13 @@ def fuse(rankings: Iterable[Sequence[Hashable]], k: float = 60) -> list[tuple[Ha
     """
     if not k >= 0:
         raise ValueError(f"k is 0 or more, got {k!r}")
-    scores: dict[Hashable, float] = {}
+    scores: Counter[Hashable] = Counter()
     for ranking in rankings:
         if len(set(ranking)) < len(ranking):
             raise ValueError(f"a ranking holds an item twice: {list(ranking)!r}")
         for place, item in enumerate(ranking, 1):
-            scores[item] = scores.get(item, 0.0) + 1 / (k + place)
-    return sorted(scores.items(), key=lambda pair: -pair[1])
+            scores[item] += 1 / (k + place)
+    return scores.most_common()
 
 
 def vote(
@@ -114,10 +115,10 @@ def vote(
         if not score > 0:
             raise ValueError(f"a score lies above 0, got {score!r}")
         best[answer, source] = max(score, best.get((answer, source), 0.0))
-    weights: dict[Hashable, float] = {}
+    weights: Counter[Hashable] = Counter()
     for (answer, _), score in best.items():
-        weights[answer] = weights.get(answer, 0.0) + score
-    return sorted(weights.items(), key=lambda pair: -pair[1])
+        weights[answer] += score
+    return weights.most_common()
 
 
 def threshold_for(confidence: Sequence[float], correct: Sequence[bool], most_wrong: float) -> float:
