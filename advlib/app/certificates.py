@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from datasets import Dataset
 
-from advlib.app.rows import MISSING, duration, number, percent
+from advlib.app.rows import MISSING, duration, interval, number, percent
 from advlib.attacks import WordSubstitution
 from advlib.certify import (
     Canonical,
@@ -34,8 +34,8 @@ def certificates(victim: Classifier, rows: Dataset, data: str) -> list[dict]:
         few = rows.select([i for i, count in enumerate(counts) if 1 < count <= truth.limit])
         tables = [certified(victim, few, [truth])] if len(few) else []
         tables.append(certified(victim, rows, [Canonical(data), SmoothedWords(sets)]))
-    found = pd.concat(tables).to_dict("records")
-    return [{key: None if value != value else value for key, value in row.items()} for row in found]
+    found = pd.concat(tables)
+    return found.astype(object).where(found.notna(), None).to_dict("records")
 
 
 def shown(row: dict) -> dict[str, str]:
@@ -45,7 +45,7 @@ def shown(row: dict) -> dict[str, str]:
         "classifier": row["classifier"],
         "n": str(row["n"]),
         "clean": percent(row["clean"]),
-        "certified [95 %]": f"{row['certified']:.1%} [{row['low']:.1%}, {row['high']:.1%}]",
+        "certified [95 %]": interval(row | {"accuracy": row["certified"]}),
         "radius": MISSING if row["radius"] is None else f"{row['radius']:.3f}",
         "passes": number(row["samples"]),
         "time": duration(row["seconds"]),

@@ -12,10 +12,13 @@ import json
 import logging
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -54,8 +57,6 @@ def model_card(
     threat models stand in the page as code, so none of them can be markup. Raises ValueError for
     a card that was edited or is none.
     """
-    from huggingface_hub import ModelCard, ModelCardData
-
     if not isinstance(card, dict) or "rows" not in card or not verify(card):
         raise ValueError("this is not the card of an evaluation, or its numbers are not those of "
                          "its digest: make it with `advlib evaluate`")  # fmt: skip
@@ -99,8 +100,6 @@ def write_card(folder: str | Path, card: dict, **metadata) -> Path:
 
 def _results(card: dict) -> list:
     """The rows of the card as the Hub's `model-index` has them."""
-    from huggingface_hub import EvalResult
-
     data = line(card["data"]["name"])
     of_data = dict(task_type="text-classification", dataset_type=data, dataset_name=data,
                    dataset_split="test")  # fmt: skip
@@ -138,7 +137,7 @@ def _body(card: dict, labels: list[str], training: dict, contact, use) -> str:
     return env.get_template("card.md").render(
         card=card, groups=card.get("groups"), contact=contact, use=use, clean=clean,
         attacked=attacked, constant=constant,
-        warning=card.get("warning", "").partition(": ") if card.get("warning") else None,
+        warning=card["warning"].partition(": ") if card.get("warning") else None,
         classes=", ".join(map(_code, some(labels))), rows=[r | cells(r) for r in shown],
         moved=kinds[True], worded=kinds[False],
         training={k: _measure(k, v) for k, v in training.items()},
@@ -167,8 +166,7 @@ def _code(text) -> str:
     """A code span: neither Markdown nor HTML means anything inside. Its fence is longer than any
     run of backticks in the text."""
     text = line(text) or "(empty)"
-    fence = "`" * (1 + max(map(len, "".join(c if c == "`" else " " for c in text).split()),
-                           default=0))  # fmt: skip
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     pad = " " if text[0] == "`" or text[-1] == "`" else ""
     return f"{fence}{pad}{text}{pad}{fence}"
 
@@ -208,11 +206,10 @@ def export_onnx(victim: Classifier, folder: str | Path) -> float:
     Raises ValueError where a package is missing, where the model cannot be exported, and where two
     logits differ by more than 1e-4; no model.onnx is left then.
     """
-    example, file = _prepared(victim, folder)
-    axes = _axes(victim)
-    _write(victim, file, lambda: _Logits(victim.model, list(example)).eval(), example, ["logits"],
-           ((axes,) * len(example),))  # fmt: skip
-    return _compare(victim, load_onnx(folder), file)
+    with _exporting(victim, Path(folder) / FILE) as (example, axes, file):
+        _write(victim, file, lambda: _Logits(victim.model, list(example)).eval(), example,
+               ["logits"], ((axes,) * len(example),))  # fmt: skip
+        return _compare(victim, load_onnx(folder))
 
 
 def export_gradient(victim: Classifier, folder: str | Path) -> float:
@@ -226,39 +223,38 @@ def export_gradient(victim: Classifier, folder: str | Path) -> float:
 
     Raises ValueError as `export_onnx` does, and where the model has no embeddings that δ reaches.
     """
-    example, file = _prepared(victim, folder, GRADIENT)
-    axes = _axes(victim)
-    given = dict(delta=zero_delta(victim.model, example),
-                 labels=torch.zeros(2, dtype=torch.int64)) | example  # fmt: skip
-    shapes = (axes, {0: axes[0]}) + (axes,) * len(example)
-    _write(victim, file, lambda: _with_gradient(victim.model, given, shapes), given,
-           ["logits", "gradient"], shapes)  # fmt: skip
-    return _compare_gradients(victim, file)
+    with _exporting(victim, Path(folder) / GRADIENT) as (example, axes, file):
+        given = dict(delta=zero_delta(victim.model, example),
+                     labels=torch.zeros(2, dtype=torch.int64)) | example  # fmt: skip
+        shapes = (axes, {0: axes[0]}) + (axes,) * len(example)
+        _write(victim, file, lambda: _with_gradient(victim.model, given, shapes), given,
+               ["logits", "gradient"], shapes)  # fmt: skip
+        return _compare_gradients(victim, file)
 
 
-def _prepared(victim: Classifier, folder: str | Path, name: str = FILE) -> tuple[dict, Path]:
-    """An example of the model's inputs, and the file to write, its folder made."""
+@contextmanager
+def _exporting(victim: Classifier, file: Path) -> Iterator[tuple[dict, dict, Path]]:
+    """An example of the model's inputs, which of their axes are free, and the file, its folder
+    made. Where something goes wrong inside, no file is left."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         needed(package)
     if isinstance(victim.model, OnnxModel):
         raise ModelError("this model is exported already: name the original")
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     example = victim.encode(["the film was good", "it"])  # two of each, for 1 would be a constant
     example.pop("special_tokens_mask")
-    return example, Path(folder) / name
-
-
-def _axes(victim: Classifier) -> dict:
-    """Which axes are free: the first two."""
-    return {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=victim.max_length)}
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=victim.max_length)}
+    try:
+        yield example, axes, file
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _write(victim: Classifier, file: Path, made, given: dict, outputs: list, shapes: tuple) -> None:
     """Export what `made()` is, and put config and tokenizer beside it."""
-    logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.ERROR)  # else it names what it could support if it were installed
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # else it names what it could support if it were installed
     try:
         with (attack_mode(victim.model, same_dropout=False), torch.no_grad(), quiet(),
               warnings.catch_warnings(action="ignore")):  # fmt: skip
@@ -267,14 +263,12 @@ def _write(victim: Classifier, file: Path, made, given: dict, outputs: list, sha
                 verbose=False, dynamo=True, dynamic_shapes=shapes, external_data=False,
             )  # fmt: skip
     except Exception as error:  # the exporter raises many kinds; the reader needs one sentence
-        file.unlink(missing_ok=True)
         kind = victim.model.config.model_type
         what = " with its gradient" if "gradient" in outputs else ""
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"this {kind} model cannot be exported to ONNX{what}: {first}") from error
     finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
+        logging.disable(disabled)
     victim.tokenizer.model_max_length = victim.max_length  # many tokenizers do not know it
     with quiet():
         victim.tokenizer.save_pretrained(file.parent)
@@ -325,17 +319,12 @@ def _with_gradient(model: nn.Module, given: dict, shapes: tuple) -> nn.Module:
         return traced(*given.values()).eval()
 
 
-def _compare(victim: Classifier, exported: Classifier, file: Path) -> float:
+def _compare(victim: Classifier, exported: Classifier) -> float:
     """All probes as one batch and each alone, for padding and length are two ways to go wrong."""
-    try:
-        gaps = [np.abs(victim.logits(PROBES, size) - exported.logits(PROBES, size)).max(1)
-                for size in (len(PROBES), 1)]  # fmt: skip
-    except ModelError:  # a logit is not a number
-        file.unlink()
-        raise
+    gaps = [np.abs(victim.logits(PROBES, size) - exported.logits(PROBES, size)).max(1)
+            for size in (len(PROBES), 1)]  # fmt: skip
     gap = np.max(gaps, axis=0)
     if gap.max() > TOLERANCE:
-        file.unlink()
         text = PROBES[int(gap.argmax())]
         raise ModelError(
             f"the exported model is not the original: its logits for {text[:40]!r} differ by "
@@ -346,25 +335,21 @@ def _compare(victim: Classifier, exported: Classifier, file: Path) -> float:
 
 def _compare_gradients(victim: Classifier, file: Path) -> float:
     """As `_compare`, with a δ that is not zero and every class as the label."""
-    names, classes = ["logits", "gradient"], len(victim.labels)
     generator, gaps = torch.Generator().manual_seed(0), []
     try:
         session = needed("onnxruntime").InferenceSession(file, providers=["CPUExecutionProvider"])
         for texts in (PROBES, *([text] for text in PROBES)):
-            labels = [i % classes for i in range(len(texts))]
-            batch = victim.encode(texts, labels)
+            batch = victim.encode(texts, [i % len(victim.labels) for i in range(len(texts))])
             delta = 0.1 * torch.randn(zero_delta(victim.model, batch).shape, generator=generator)
             feed = batch | {"delta": delta}
-            found = session.run(names, {i.name: feed[i.name].numpy() for i in session.get_inputs()})
+            found = session.run(None, {i.name: feed[i.name].numpy() for i in session.get_inputs()})
             for ours, theirs in zip(found, _logits_and_gradient(victim, batch, delta), strict=True):
                 gaps.append(np.abs(ours - theirs).max() / max(1, np.abs(theirs).max()))
     except Exception as error:
-        file.unlink()
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"what was exported does not run: {first}; nothing was kept") from error
     gap = float(np.max(gaps))
     if not gap <= TOLERANCE:  # or is no number
-        file.unlink()
         raise ModelError(f"the exported gradient is not the original: logits or gradients differ "
                          f"by {gap:.2g}, allowed is {TOLERANCE:g}; nothing was kept")  # fmt: skip
     return gap

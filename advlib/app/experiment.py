@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from transformers import set_seed
 from advlib.app.options import Options, check_same, objective_of, prepare, record
 from advlib.app.recipes import for_text
 from advlib.app.report import result_sentence, warnings, write_report
-from advlib.app.rows import interval, score
+from advlib.app.rows import interval, score, some
 from advlib.attacks import FGM, PGD, Noise, WordSubstitution
 from advlib.attacks.search import WordResult
 from advlib.callbacks import ONE_CLASS
@@ -49,9 +49,7 @@ TOLERANCE = 0.02  # clean accuracy that the adversarial model may give away
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy")
 
 
-def experiment(
-    options: Options, folder: Path, command: str, *, with_curve: bool = True
-) -> dict:
+def experiment(options: Options, folder: Path, command: str, *, with_curve: bool) -> dict:
     """Run it and return what stands in `report.json`. A folder with trained models, checkpoints or
     attacked texts of the same options and data is gone on with, not begun again.
 
@@ -97,19 +95,13 @@ def _experiment(options: Options, folder: Path, command: str, with_curve: bool) 
         "command": command,
         "seed": options.seed,
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
-        "data": {
-            "source": options.data,
-            "train": len(data["train"]),
-            "validation": len(data["validation"]),
-            "test": len(data["test"]),
-            "labels": data["train"].features["label"].names,
-        },
-        "recipe": recipe_of(options, eps, run.used),
+        "data": {"source": options.data, **data.num_rows, "labels": victim.labels},
+        "recipe": recipe_of(options, eps, run.trained),
         "table": rows,
         **found,
         "curve": points,
-        "training": run.logs,
-        "cost": run.costs,
+        "training": {name: trained["log"] for name, trained in run.trained.items()},
+        "cost": {name: trained["cost"] for name, trained in run.trained.items()},
         **examples(victims["standard"], data["test"], run.outcomes),
     }
     page = write_report(folder, result)
@@ -157,25 +149,21 @@ def check_folder(folder: Path, need: float = 0.2e9) -> None:
 
 
 def load_data(options: Options) -> DatasetDict:
-    loading = options.loading()
-    if options.data in WORLDS:
-        loading["test_size"] = options.test_size or 500
-    return load_text(**loading)
+    few = {"test_size": options.test_size or 500} if options.data in WORLDS else {}
+    return load_text(**options.loading() | few)
 
 
 def say_data(options: Options, data: DatasetDict, real: bool) -> None:
-    names = data["train"].features["label"].names
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    held_out = len(data["validation"])
-    choose = f"{min(SELECTION, held_out)} to choose the checkpoint by, "
-    choose = choose if real else f"{held_out} set aside, "
-    choose *= options.data not in WORLDS
+    n, held_out = len(data["test"]), len(data["validation"])
+    said = [f"{len(data['train'])} texts to train on", f"{n} to test on"]
     if options.data not in WORLDS:
-        print("columns: " + ", ".join(f"{role} from {name!r}" for role, name in
-                                      data.columns.items()))  # fmt: skip
-    print(f"{len(data['train'])} texts to train on, {choose}{len(data['test'])} to test on, "
-          f"classes: {shown}")  # fmt: skip
-    if (n := len(data["test"])) < FEW_TESTS:
+        columns = (f"{role} from {name!r}" for role, name in data.columns.items())
+        print(f"columns: {', '.join(columns)}")
+        choose = f"{min(SELECTION, held_out)} to choose the checkpoint by"
+        said.insert(1, choose if real else f"{held_out} set aside")
+    names = ", ".join(some(data["train"].features["label"].names, 8))
+    print(f"{', '.join(said)}, classes: {names}")
+    if n < FEW_TESTS:
         print(f"! {n} test text{'s' * (n > 1)} can show little: an interval of ± {98 / n**0.5:.0f} "
               "points around each number")  # fmt: skip
     if options.data not in WORLDS and options.model in embedded_checkpoints():
@@ -201,10 +189,8 @@ def probe(options: Options, victim: Classifier, data: Dataset, eps: float) -> No
 
 def make_attacks(options: Options, eps: float) -> list:
     """The attacks that test both models."""
-    attacks = [Noise(eps), FGM(eps), PGD(eps, steps=10)]
-    if options.data in WORLDS:
-        return [*attacks, WordSubstitution(options.data)]
-    return [*attacks, *for_text()]
+    on_words = [WordSubstitution(options.data)] if options.data in WORLDS else for_text()
+    return [Noise(eps), FGM(eps), PGD(eps, steps=10), *on_words]
 
 
 # ---------------------------------------------------------------------- one run
@@ -218,7 +204,8 @@ class Run:
         self.options, self.folder, self.data, self.real = options, folder, data, real
         held_out = data["validation"]
         self.held_out = held_out.select(range(min(SELECTION, len(held_out))))
-        self.logs, self.costs, self.used, self.outcomes, self.seen = {}, {}, {}, {}, {}
+        self.trained: dict[str, dict] = {}  # model -> what `read_training` returns
+        self.outcomes: dict[tuple[str, str], Outcome] = {}  # (model, name of an attack)
         self.floor: float | None = None  # of clean accuracy, when checkpoints are chosen
         self.watch = False
 
@@ -228,8 +215,7 @@ class Run:
         options, folder = self.options, self.folder / name
         if (folder / "training.json").is_file():
             print(f"found in {folder}")
-            kept = read_training(folder / "training.json")
-            self.logs[name], self.costs[name], self.used[name] = kept.values()
+            self.trained[name] = read_training(folder / "training.json")
             return load_classifier(folder)
         victim = fresh(options, self.data)
         weights = 4 * sum(p.numel() for p in victim.model.parameters())
@@ -242,7 +228,7 @@ class Run:
         judged = dict(evaluation=self.held_out, attack=eps and PGD(eps, steps=3), floor=self.floor)
         trainer = finetune(
             victim, self.data["train"], objective, out=str(checkpoints),
-            watch=self.watch, resume=bool(list(checkpoints.glob("checkpoint-*"))),
+            watch=self.watch, resume=True,
             **(judged if self.real else dict(save_strategy="epoch", save_total_limit=2)),
             **options.training(),
         )  # fmt: skip
@@ -253,12 +239,13 @@ class Run:
         if options.lora:
             victim.model = victim.model.float().merge_and_unload()
         history = trainer.state.log_history
-        self.logs[name] = [e for e in history if "clean_loss" in e or "eval_choice" in e]
-        self.costs[name] = {"seconds": time.perf_counter() - start, **trainer.passes}
-        self.used[name] = what_was_done(trainer)
+        self.trained[name] = {
+            "log": [e for e in history if "clean_loss" in e or "eval_choice" in e],
+            "cost": {"seconds": time.perf_counter() - start, **trainer.passes},
+            "used": what_was_done(trainer),
+        }
         victim.save(folder)
-        kept = {"log": self.logs[name], "cost": self.costs[name], "used": self.used[name]}
-        write_json(folder / "training.json", kept)
+        write_json(folder / "training.json", self.trained[name])
         shutil.rmtree(checkpoints, ignore_errors=True)
         return victim
 
@@ -301,19 +288,15 @@ class Run:
     def outcome(self, name: str, victim: Classifier, attack, most: int) -> Outcome:
         """What an attack makes of the first texts of the test set. It is kept, and not done again;
         what comes out for a text does not depend on the others."""
-        texts = self.data["test"].select(range(min(most, len(self.data["test"]))))
-        seen = self.seen.get((name, repr(attack)))
-        if seen is not None and len(seen.labels) >= len(texts):
-            return first(seen, len(texts))
-        said = f"{name} {attack!r} {len(texts)}"
+        said, n = f"{name} {attack!r}", min(most, len(self.data["test"]))
         file = self.folder / "outcomes" / f"{name}-{zlib.crc32(said.encode()):08x}.json"
-        if file.is_file() and (kept := json.loads(file.read_text()))["of"] == said:
-            outcome = read_outcome(kept)
-        else:
-            outcome = attack_all(victim, texts, attack, progress=True)
-            file.parent.mkdir(exist_ok=True)
-            write_json(file, {"of": said, **asdict(outcome)})
-        self.seen[name, repr(attack)] = outcome
+        kept = json.loads(file.read_text()) if file.is_file() else {}
+        if kept.pop("of", None) == said and len(kept["labels"]) >= n:
+            return read_outcome(kept, n)
+        texts = self.data["test"].select(range(n))
+        outcome = attack_all(victim, texts, attack, progress=True)
+        file.parent.mkdir(exist_ok=True)
+        write_json(file, {"of": said, **asdict(outcome)})
         return outcome
 
     def judged(self) -> dict:
@@ -329,35 +312,30 @@ class Run:
 
     def curve(self, victims: dict[str, Classifier], eps: float) -> list[dict]:
         """Accuracy against ε under PGD-10, for each model. Ctrl-C keeps what is there."""
-        rows, factors = [], FEWER if self.real else CURVE
-        points = len(victims) * (1 + len(factors))
-        bar = tqdm(total=points, desc="accuracy against ε, points", leave=False)
+        rows, factors = [], (0.0, *(FEWER if self.real else CURVE))
+        points = [(name, eps * factor) for name in victims for factor in factors]
         try:
-            for name, victim in victims.items():
-                for factor in (0.0, *factors):
-                    attack = PGD(eps * factor, steps=10) if factor else None
-                    try:
-                        outcome = self.outcome(name, victim, attack, CURVE_TEXTS)
-                    except ValueError:  # δ could erase the text: the curve ends here
-                        break
-                    row = summarise(outcome, attack)
-                    kept = {key: row[key] for key in ("n", "accuracy", "low", "high")}
-                    rows.append({"model": name, "eps": eps * factor, **kept})
-                    bar.update()
+            for name, radius in tqdm(points, desc="accuracy against ε, points", leave=False):
+                attack = PGD(radius, steps=10) if radius else None
+                try:
+                    row = summarise(self.outcome(name, victims[name], attack, CURVE_TEXTS), attack)
+                except ValueError:  # δ could erase the text: the curve ends before
+                    continue
+                kept = {key: row[key] for key in ("n", "accuracy", "low", "high")}
+                rows.append({"model": name, "eps": radius, **kept})
         except KeyboardInterrupt:
             print(f"\nStopped; the report has what is there. The rest of the curve: "
                   f"advlib run --resume {self.folder}")  # fmt: skip
-        finally:
-            bar.close()
         return rows
 
 
-def recipe_of(options: Options, eps: float, used: dict[str, dict]) -> dict:
+def recipe_of(options: Options, eps: float, trained: dict[str, dict]) -> dict:
     """What was asked for, and what each training really used, defaults too."""
     asked = asdict(options) | {"eps": eps}
     for name in ("epochs", "learning_rate", "after"):  # said below, as it was
         del asked[name]
-    return asked | {f"{model}: {k}": v for model, own in used.items() for k, v in own.items()}
+    return asked | {f"{model}: {key}": value for model, own in trained.items()
+                    for key, value in own["used"].items()}  # fmt: skip
 
 
 def what_was_done(trainer) -> dict:
@@ -419,34 +397,27 @@ def read_training(file: Path) -> dict:
                          "anew") from error  # fmt: skip
 
 
-def first(outcome: Outcome, n: int) -> Outcome:
-    """The outcome for the first n texts; seconds are those of all."""
-    arrays = {key: getattr(outcome, key)[:n] for key in ("clean", "attacked", "labels")}
-    results = None if outcome.results is None else outcome.results[:n]
-    return replace(outcome, **arrays, results=results)
-
-
-def read_outcome(kept: dict) -> Outcome:
-    """An outcome as `Run.outcome` wrote it."""
-    arrays = {key: np.array(kept[key]) for key in ("clean", "attacked", "labels")}
-    numbers = {key: kept[key] for key in ("forward", "backward", "seconds")}
-    results = kept["results"]
-    if results is not None:
-        results = [WordResult(**{k: tuple(v) if isinstance(v, list) else v for k, v in r.items()})
-                   for r in results]  # fmt: skip
-    return Outcome(**arrays, **numbers, results=results)
+def read_outcome(kept: dict, n: int) -> Outcome:
+    """An outcome as `Run.outcome` wrote it, of its first n texts; seconds are those of all."""
+    kept |= {key: np.array(kept[key][:n]) for key in ("clean", "attacked", "labels")}
+    if kept["results"] is not None:
+        kept["results"] = [
+            WordResult(**{k: tuple(v) if isinstance(v, list) else v for k, v in r.items()})
+            for r in kept["results"][:n]
+        ]
+    return Outcome(**kept)
 
 
 # ---------------------------------------------------------------------- what is shown
 
 
-def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) -> dict:
+def examples(victim: Classifier, data: Dataset, outcomes: dict) -> dict:
     """Ten attacked texts: changed words where words were attacked, else where PGD's δ lies."""
     found = outcomes.get(("standard", "WordSubstitution"))
     kind = "tokens" if found is None else "words"
     found = found or outcomes["standard", "PGD"]
     shown = []
-    for i in np.flatnonzero((found.clean == found.labels) & ~found.robust)[:most]:
+    for i in np.flatnonzero((found.clean == found.labels) & ~found.robust)[:10]:
         if kind == "words":
             r = found.results[i]
             original, text = (" ‖ ".join(parts_of(one)) for one in (r.original, r.text))
@@ -458,10 +429,10 @@ def examples(victim: Classifier, data: Dataset, outcomes: dict, most: int = 10) 
     return {"examples_kind": kind, "examples": shown}
 
 
-def token_weights(victim: Classifier, text: Text, label: int, eps: float = 0.1) -> dict:
+def token_weights(victim: Classifier, text: Text, label: int) -> dict:
     """Tokens of a text and how much of an FGM perturbation falls on each, the largest being 1."""
     batch = victim.encode([text], [label])
-    sizes = FGM(eps)(victim.model, batch)[0].norm(dim=-1)
+    sizes = FGM(0.1)(victim.model, batch)[0].norm(dim=-1)
     keep = ~batch["special_tokens_mask"][0].bool()
     tokens = victim.tokenizer.convert_ids_to_tokens(batch["input_ids"][0][keep].tolist())
     weights = (sizes[keep] / sizes.max().clamp_min(1e-12)).tolist()
@@ -470,15 +441,12 @@ def token_weights(victim: Classifier, text: Text, label: int, eps: float = 0.1) 
 
 def print_table(rows: list[dict], constant: dict) -> None:
     """Accuracy of both models, clean and under each attack, with 95 % intervals."""
-    frame = pd.DataFrame(rows)
-    frame["shown"] = [interval(r) for r in rows]
-    wide = frame.pivot(index="attack", columns="model", values="shown")
-    order = list(dict.fromkeys(frame["attack"]))
-    shown = wide.loc[order, list(MODELS)].rename(index={"none": "no attack"})
+    shown = pd.DataFrame({model: {r["attack"]: interval(r) for r in rows if r["model"] == model}
+                          for model in MODELS}).rename({"none": "no attack"})  # fmt: skip
     clean = {r["model"]: score(r["macro_f1"]) for r in rows if r["attack"] == "none"}
     shown.loc["macro-F1, no attack"] = clean
     n, fewer = rows[0]["n"], {r["attack"]: r["n"] for r in rows if r["n"] < rows[0]["n"]}
     less = "".join(f", {attack} on {count}" for attack, count in fewer.items())
     print(f"\nAccuracy on {n} texts{less}, with 95 % intervals; always the most frequent class: "
           f"{constant['accuracy']:.1%}")  # fmt: skip
-    print(shown.rename_axis(index=None, columns=None).to_string())
+    print(shown.to_string())

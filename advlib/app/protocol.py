@@ -125,7 +125,7 @@ def evaluate(
     held_out = held_out.select(range(min(protocol.calibration, len(held_out))))
     others = _check_classes(victim.labels, rows.features["label"].names)
     of = rows["group"] if groups else []
-    if groups and 2 * len(set(of)) > len(of):
+    if 2 * len(set(of)) > len(of):
         raise ValueError(f"the column {groups!r} has {len(set(of))} groups for {len(of)} texts, "
                          "and fewer than two texts a group say nothing: name another with "
                          "--groups, or take more texts")  # fmt: skip
@@ -145,11 +145,9 @@ def evaluate(
         except NothingToTry as error:
             attacks.remove(error.attack)
             left_out[error.attack] = "it has nothing to try on any of these texts"
-    lines = [
-        {key: None if value != value else value for key, value in row.items()}
-        | {"hits": round(row["accuracy"] * row["n"])}
-        for row in table.to_dict("records")
-    ]
+    lines = table.astype(object).where(table.notna(), None).to_dict("records")
+    for row in lines:
+        row["hits"] = round(row["accuracy"] * row["n"])
     constant = lines.pop(1)
     card = {
         "protocol": protocol.name + ", without gradients" * served

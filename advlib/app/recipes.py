@@ -34,7 +34,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from advlib.attacks.search import Constraint, KeepWords, Query, Ranking, Search, State, best
+from advlib.attacks.search import Constraint, KeepWords, Query, Ranking, State, best
 from advlib.attacks.words import EmbeddingNeighbours, Typos, WordAttack, like
 from advlib.corpora import words
 from advlib.corpora.engine import WORD
@@ -138,14 +138,24 @@ class PWWS(WordAttack):
     def propose(self, victim, texts, labels):
         known = synonyms(self.thesaurus)
 
-        @lru_cache(None)
+        @cache
         def options(word: str) -> tuple[str, ...]:
             return tuple(dict.fromkeys(like(other, word) for other in known(word.lower())))
 
         return [[options(word) for word in words(text)] for text in texts]
 
     def scored(self, victim, state, most):
-        return weighted_saliency(state, self.blank(victim), most)
+        """Each word's replacement is chosen once, on the original text, and they are put in one
+        after the other, those of the largest weight first, until the goal is reached."""
+        places = [i for i, options in enumerate(state.options) if options] if most else []
+        found = yield from salient_options(state, places, self.blank(victim))
+        for i in sorted(found, key=lambda i: (-found[i][0], i)):
+            if state.done or len(state.changes) == most:
+                return
+            changes = {**state.changes, i: found[i][1]}
+            (score,) = yield Query([state.with_changes(changes)])
+            if score > -np.inf:
+                state.score, state.changes = float(score), changes
 
 
 def probability(score: np.ndarray) -> np.ndarray:
@@ -162,30 +172,16 @@ def salient_options(state: State, places: list[int], unknown: str) -> Generator:
     before = probability(state.score)
     blanks = [state.with_changes({i: unknown}) for i in places]
     saliency = before - probability((yield Query(blanks, candidates=False)))
-    share = np.exp(saliency) / np.exp(saliency).sum() if places else saliency
+    share = np.exp(saliency) / np.exp(saliency).sum()
     tries = [(i, word) for i in places for word in state.options[i]]
     scores = yield Query([state.with_changes({i: word}) for i, word in tries])
     found = {}
     for k, i in enumerate(places):
-        own = [(float(s), {i: word}) for s, (j, word) in zip(scores, tries, strict=True) if j == i]
-        ((score, change),) = best(own, 1)
+        own = [(float(s), word) for s, (j, word) in zip(scores, tries, strict=True) if j == i]
+        ((score, word),) = best(own, 1)
         if score > -np.inf:
-            found[i] = float(share[k] * (before - probability(score))), change[i]
+            found[i] = float(share[k] * (before - probability(score))), word
     return found
-
-
-def weighted_saliency(state: State, unknown: str, most: int) -> Search:
-    """Each word's replacement is chosen once, on the original text, and they
-    are put in one after the other, those of the largest weight first, until the goal is reached."""
-    places = [i for i, options in enumerate(state.options) if options] if most else []
-    found = yield from salient_options(state, places, unknown)
-    for i in sorted(found, key=lambda i: (-found[i][0], i)):
-        if state.done or len(state.changes) == most:
-            return
-        changes = {**state.changes, i: found[i][1]}
-        (score,) = yield Query([state.with_changes(changes)])
-        if score > -np.inf:
-            state.score, state.changes = float(score), changes
 
 
 EDITS = ("swap", "substitute", "drop", "insert")
@@ -298,17 +294,18 @@ def for_text() -> tuple[WordAttack, ...]:
 # ---------------------------------------------------------------------- resources in files
 
 
-def _found(path: str | Path, what: str, name: str) -> Path:
+def _found(path: str | Path, what: str, name: str) -> tuple[Path, int]:
+    """The file, and when it was changed: after that it is read again."""
     file = Path(path).expanduser()
     if not file.is_file():
         raise ValueError(f"{what}: there is no file {path}; give the path of one as {name}=")
-    return file
+    return file, file.stat().st_mtime_ns
 
 
 def _lines(file: Path) -> list[str]:
     opened = gzip.open if file.suffix == ".gz" else open
     try:
-        with opened(file, "rt", encoding="utf-8", errors="strict") as lines:
+        with opened(file, "rt", encoding="utf-8") as lines:
             return lines.read().split("\n")
     except (UnicodeError, gzip.BadGzipFile, EOFError) as error:
         raise ValueError(f"{file} is no plain or gzipped text in UTF-8: {error}") from error
@@ -323,8 +320,7 @@ def word_vectors(path: str | Path) -> tuple[torch.Tensor, list[str]]:
     zeros; of a word that comes twice the first row counts. Raises ValueError for what cannot be
     read, with the line.
     """
-    file = _found(path, "word vectors", "vectors")
-    return _word_vectors(file, file.stat().st_mtime_ns)
+    return _word_vectors(*_found(path, "word vectors", "vectors"))
 
 
 @lru_cache(1)
@@ -360,8 +356,7 @@ def synonyms(path: str | Path) -> Callable[[str], tuple[str, ...]]:
     path: of a file with one group of synonyms a line, commas between them or else blanks, `#`
         before a remark (.gz too); a word in several groups has the synonyms of all.
     """
-    file = _found(path, "synonyms", "thesaurus")
-    groups = _groups(file, file.stat().st_mtime_ns)
+    groups = _groups(*_found(path, "synonyms", "thesaurus"))
     return lambda word: groups.get(word, ())
 
 
