@@ -63,9 +63,9 @@ class Ordered(Sampler):
     resumed in the middle of an epoch has the order of an uninterrupted one; the Trainer's samplers
     by length draw from a random state that has moved on by then.
 
-    times > 1: blocks of indices come so often in a row; a last part block is left out. A block is
-    what all processes see between two optimiser steps, so every batch comes again whole and in the
-    same process.
+    Blocks of indices come so often in a row as `times` says; a last part block is left out. For
+    times > 1 a block is what all processes see between two optimiser steps, so every batch comes
+    again whole and in the same process.
     """
 
     def __init__(self, sampler: Sampler, seed: int, block: int, times: int):
@@ -77,15 +77,11 @@ class Ordered(Sampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        whole = len(self.sampler) // self.block * self.block
-        return len(self.sampler) if self.times == 1 else whole * self.times
+        return len(self.sampler) // self.block * self.block * self.times
 
     def __iter__(self) -> Iterator[int]:
         self.sampler.generator = torch.Generator().manual_seed(self.seed + self.epoch)
         indices = list(self.sampler)
-        if self.times == 1:
-            yield from indices
-            return
         for start in range(0, len(indices) - self.block + 1, self.block):
             yield from indices[start : start + self.block] * self.times
 
@@ -94,8 +90,7 @@ class StopOnInterrupt(TrainerCallback):
     """The first Ctrl-C ends training after the step in hand, with a checkpoint; a second one
     interrupts at once."""
 
-    def __init__(self):
-        self.pressed = False
+    pressed = False
 
     def __enter__(self):
         self.pressed = False
