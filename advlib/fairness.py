@@ -25,7 +25,7 @@ from advlib.corpora.engine import Text, replace, words
 from advlib.data import texts_of
 from advlib.embeddings import bare, perturbed_logits, random_state
 from advlib.models import Classifier
-from advlib.objectives import WEIGHT, Clean, OfTexts, is_random, mean_loss, minimise
+from advlib.objectives import Clean, OfTexts, is_random, mean_loss, minimise
 from advlib.statistics import wilson
 
 Pairs = Mapping[str, Iterable[str] | str] | Iterable[Iterable[str]]
@@ -191,27 +191,23 @@ class Counterfactual(OfTexts):
         drawn = self.draw(texts, generator)
         rows = [i for i, text in enumerate(drawn) if text is not None]
         if self.lam == 0 or not rows:
-            loss, clean, _ = Clean().losses(model, batch, backward, step, generator)
-            return loss, clean, None
+            return Clean().losses(model, batch, backward, step, generator)
         size, labels = len(texts), batch["labels"].tolist()
         if twice := self.same_dropout and is_random(model):
             rows = list(range(size))
         others = [texts[i] if drawn[i] is None else drawn[i] for i in rows]
         both = self.victim.encode([*texts, *others], labels + [labels[i] for i in rows])
-        first, second = ({name: x[part] for name, x in both.items()}
-                         for part in (slice(size), slice(size, None)))  # fmt: skip
         if twice:  # of one shape, so that the mask is the same
+            first = {name: value[:size] for name, value in both.items()}
+            second = {name: value[size:] for name, value in both.items()}
             rewind = random_state(bare(model))
             logits = perturbed_logits(bare(model), first, None)
             rewind()
             moved = perturbed_logits(model, second, None)
         else:
             logits, moved = perturbed_logits(model, both, None).split([size, len(rows)])
-        if WEIGHT in batch:
-            first[WEIGHT] = batch[WEIGHT]
-        clean = mean_loss(logits, first)
         term = (logits[rows] - moved).abs().sum() / size
-        return minimise(backward, clean, self.lam, term)
+        return minimise(backward, mean_loss(logits, batch), self.lam, term)
 
     def draw(self, texts: Sequence[Text], generator: torch.Generator | None) -> list[Text | None]:
         """One of the counterfactuals of each text; None for a text that has none. Without a

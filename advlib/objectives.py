@@ -108,6 +108,8 @@ class Objective:
     generator: of the random starts. None: a text gets the same start in every epoch.
 
     Returns `Parts`. Raises ValueError where a loss is not finite, before it reaches the weights.
+    Making one raises ValueError for an attack that it does not take, for a weight such as λ that is
+    negative or not finite, and for a ratio outside (0, 1].
     """
 
     replays: ClassVar[int] = 1  # how many optimiser steps are made on each batch
@@ -199,8 +201,7 @@ class Adversarial(Objective):
     attack makes its own first step, and clean and attacked examples go through one outer pass
     together: 2K + 6 units.
 
-    Raises ValueError for λ < 0, a ratio outside (0, 1], a negative warm-up or a loss that is not
-    finite.
+    Raises ValueError for a negative warm-up.
     """
 
     takes = EmbeddingAttack, "an embedding attack such as FGM(0.3)"
@@ -712,10 +713,8 @@ class Words(OfTexts):
         results = self.attack(victim, [texts[i] for i in rows], chosen)
         both = victim.encode([*texts, *(r.text for r in results)], labels + chosen)
         logits = perturbed_logits(model, both, None)
-        if WEIGHT in batch:
-            both[WEIGHT] = torch.cat([batch[WEIGHT], batch[WEIGHT][rows]])
-        clean = mean_loss(logits[:size], {name: x[:size] for name, x in both.items()})
-        adv = mean_loss(logits[size:], {name: x[size:] for name, x in both.items()})
+        part = {name: value[rows] for name, value in batch.items()}
+        clean, adv = mean_loss(logits[:size], batch), mean_loss(logits[size:], part)
         return minimise(backward, clean, self.lam, adv)
 
 
@@ -773,8 +772,7 @@ def logits_of_both(
     """Logits of the batch, and of a part of it with δ, from one forward pass."""
     both = {name: torch.cat([batch[name], part[name]]) for name in batch}
     shift = torch.cat([zero_delta(bare(model), batch), delta])
-    logits = perturbed_logits(model, both, shift)
-    return logits[: len(batch["labels"])], logits[len(batch["labels"]) :]
+    return perturbed_logits(model, both, shift).split([len(batch["labels"]), len(delta)])
 
 
 def attacked_pair(
