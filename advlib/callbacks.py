@@ -119,8 +119,8 @@ class StopOnInterrupt(TrainerCallback):
 class Bar(ProgressCallback):
     """One line that moves, with the losses at its end, instead of a line per log entry."""
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if self.training_bar is not None and logs and "clean_loss" in logs:
+    def on_log(self, args, state, control, logs, **kwargs):
+        if self.training_bar is not None and "clean_loss" in logs:
             shown = {"clean": logs["clean_loss"], "adv": logs.get("adv_loss")}
             self.training_bar.set_postfix({k: v for k, v in shown.items() if v is not None})
 
@@ -165,8 +165,8 @@ class Watch(TrainerCallback):
         late = state.global_step >= max(JUDGED * state.max_steps, JUDGED_STEPS)
         return late and self.frequent < RARE
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        loss = (logs or {}).get("clean_loss", (logs or {}).get("adv_loss"))
+    def on_log(self, args, state, control, logs, **kwargs):
+        loss = logs.get("clean_loss", logs.get("adv_loss"))
         if loss is None:
             return
         self.losses = [*self.losses, loss][-5:]
@@ -176,8 +176,8 @@ class Watch(TrainerCallback):
             self._end(control, f"the loss stands at {mean:.3f}, where a model stands that reads "
                       f"nothing ({self.chance:.3f})")  # fmt: skip
 
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-        share = (metrics or {}).get("eval_one_class", 0.0)
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        share = metrics.get("eval_one_class", 0.0)
         if self._judges(state) and share >= ONE_CLASS:
             self._end(control, f"{share:.0%} of the predictions on the validation texts are one "
                       "class")  # fmt: skip
