@@ -230,7 +230,7 @@ class Adversarial(Objective):
         return way(model, batch, part, rows, lam, backward, generator)
 
     def _can_lend(self, model: nn.Module, whole: bool) -> bool:
-        if self.attack.random_start or self.attack.target is not None or self.attack.steps == 0:
+        if self.attack.random_start or self.attack.target is not None:
             return False
         return one_network(model, self.attack) and (whole or not is_random(model))
 
@@ -463,8 +463,8 @@ class FreeLB(Objective):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.attack.steps < 1 or self.attack.target is not None:
-            raise ValueError(f"FreeLB needs steps >= 1 and no target, got {self.attack}")
+        if self.attack.target is not None:
+            raise ValueError(f"FreeLB climbs the loss and takes no target, got {self.attack}")
 
     def losses(self, model, batch, backward, step, generator):
         inner, attack = bare(model), self.attack
