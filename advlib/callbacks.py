@@ -63,9 +63,9 @@ class Ordered(Sampler):
     resumed in the middle of an epoch has the order of an uninterrupted one; the Trainer's samplers
     by length draw from a random state that has moved on by then.
 
-    times > 1: blocks of indices come so often in a row; a last part block is left out. A block is
-    what all processes see between two optimiser steps, so every batch comes again whole and in the
-    same process.
+    Blocks of indices come so often in a row as `times` says; a last part block is left out. For
+    times > 1 a block is what all processes see between two optimiser steps, so every batch comes
+    again whole and in the same process.
     """
 
     def __init__(self, sampler: Sampler, seed: int, block: int, times: int):
@@ -77,15 +77,11 @@ class Ordered(Sampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        whole = len(self.sampler) // self.block * self.block
-        return len(self.sampler) if self.times == 1 else whole * self.times
+        return len(self.sampler) // self.block * self.block * self.times
 
     def __iter__(self) -> Iterator[int]:
         self.sampler.generator = torch.Generator().manual_seed(self.seed + self.epoch)
         indices = list(self.sampler)
-        if self.times == 1:
-            yield from indices
-            return
         for start in range(0, len(indices) - self.block + 1, self.block):
             yield from indices[start : start + self.block] * self.times
 
@@ -94,8 +90,7 @@ class StopOnInterrupt(TrainerCallback):
     """The first Ctrl-C ends training after the step in hand, with a checkpoint; a second one
     interrupts at once."""
 
-    def __init__(self):
-        self.pressed = False
+    pressed = False
 
     def __enter__(self):
         self.pressed = False
@@ -124,8 +119,8 @@ class StopOnInterrupt(TrainerCallback):
 class Bar(ProgressCallback):
     """One line that moves, with the losses at its end, instead of a line per log entry."""
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if self.training_bar is not None and logs and "clean_loss" in logs:
+    def on_log(self, args, state, control, logs, **kwargs):
+        if self.training_bar is not None and "clean_loss" in logs:
             shown = {"clean": logs["clean_loss"], "adv": logs.get("adv_loss")}
             self.training_bar.set_postfix({k: v for k, v in shown.items() if v is not None})
 
@@ -170,8 +165,8 @@ class Watch(TrainerCallback):
         late = state.global_step >= max(JUDGED * state.max_steps, JUDGED_STEPS)
         return late and self.frequent < RARE
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        loss = (logs or {}).get("clean_loss", (logs or {}).get("adv_loss"))
+    def on_log(self, args, state, control, logs, **kwargs):
+        loss = logs.get("clean_loss", logs.get("adv_loss"))
         if loss is None:
             return
         self.losses = [*self.losses, loss][-5:]
@@ -181,8 +176,8 @@ class Watch(TrainerCallback):
             self._end(control, f"the loss stands at {mean:.3f}, where a model stands that reads "
                       f"nothing ({self.chance:.3f})")  # fmt: skip
 
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-        share = (metrics or {}).get("eval_one_class", 0.0)
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        share = metrics.get("eval_one_class", 0.0)
         if self._judges(state) and share >= ONE_CLASS:
             self._end(control, f"{share:.0%} of the predictions on the validation texts are one "
                       "class")  # fmt: skip

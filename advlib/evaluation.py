@@ -110,8 +110,7 @@ def warn_untried(attack, results: list) -> None:
 def untried(results: list) -> float:
     """Of the texts that were right, the share for which a word attack found no candidate; nan
     where there are none."""
-    right = [r for r in results if not r.wrong_before]
-    return sum(r.tried == 0 for r in right) / len(right) if right else math.nan
+    return _mean([r.tried == 0 for r in results if not r.wrong_before])
 
 
 def _embeddings(victim, texts, labels, clean, attack, batch_size, bar) -> np.ndarray:

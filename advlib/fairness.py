@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
@@ -19,13 +20,12 @@ from hashlib import sha1
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import Tensor
 
 from advlib.corpora.engine import Text, replace, words
 from advlib.data import texts_of
 from advlib.embeddings import bare, perturbed_logits, random_state
 from advlib.models import Classifier
-from advlib.objectives import WEIGHT, Clean, Objective, check_weight, is_random, mean_loss
+from advlib.objectives import Clean, OfTexts, is_random, mean_loss, minimise
 from advlib.statistics import wilson
 
 Pairs = Mapping[str, Iterable[str] | str] | Iterable[Iterable[str]]
@@ -45,10 +45,9 @@ def by_group(outcome, groups: Sequence) -> list[dict]:
     `gap_by_chance` says how far. Raises ValueError for shapes that differ and where there is no
     text.
     """
-    right, names, sizes, of = _grouped(outcome, groups)
-    hits = np.bincount(of, weights=right, minlength=len(names)).astype(int)
     rows = []
-    for name, k, n in zip(names, hits.tolist(), sizes.tolist(), strict=True):
+    for name, right in _grouped(outcome, groups).items():
+        k, n = sum(right), len(right)
         low, high = wilson(k, n)
         rows.append(dict(group=name, n=n, hits=k, accuracy=k / n, low=low, high=high))
     return sorted(rows, key=lambda row: (row["accuracy"], str(row["group"])))
@@ -77,16 +76,16 @@ def gap_by_chance(outcome, groups: Sequence, draws: int = 1000, seed: int = 0) -
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws!r}")
-    right, _, sizes, _ = _grouped(outcome, groups)
+    found = _grouped(outcome, groups).values()
+    sizes, hits = [len(right) for right in found], sum(map(sum, found))
     random = np.random.default_rng(seed)
-    shares = random.multivariate_hypergeometric(sizes, int(right.sum()), size=draws) / sizes
+    shares = random.multivariate_hypergeometric(sizes, hits, size=draws) / sizes
     return shares.max(1) - shares.min(1)
 
 
-def _grouped(outcome, groups: Sequence) -> tuple[np.ndarray, list, np.ndarray, np.ndarray]:
-    """Right or not (n,), names of groups, their sizes, and the number of each text's group (n,)."""
+def _grouped(outcome, groups: Sequence) -> dict[object, list[bool]]:
+    """group -> for each of its texts, whether it is right."""
     right = np.asarray(getattr(outcome, "robust", outcome))
-    names = list(dict.fromkeys(groups))
     if right.ndim != 1 or len(right) != len(groups):
         raise ValueError(f"give the group of each text: {len(groups)} groups for outcomes of shape "
                          f"{right.shape}")  # fmt: skip
@@ -94,9 +93,10 @@ def _grouped(outcome, groups: Sequence) -> tuple[np.ndarray, list, np.ndarray, n
         raise ValueError("there are no texts, so there is no worst group")
     if not np.isin(right, (0, 1)).all():
         raise ValueError("an outcome is right or not, so each must be True or False")
-    place = {name: i for i, name in enumerate(names)}
-    of = np.array([place[name] for name in groups])
-    return right.astype(bool), names, np.bincount(of, minlength=len(names)), of
+    found = defaultdict(list)
+    for name, one in zip(groups, right.astype(bool).tolist(), strict=True):
+        found[name].append(one)
+    return found
 
 
 # ---------------------------------------------------------------------- counterfactuals
@@ -110,7 +110,7 @@ def exchanges(pairs: Pairs) -> dict[str, tuple[str, ...]]:
 
     Raises ValueError for anything else, for what is no single word, and where nothing is left.
     """
-    if isinstance(pairs, str) or not isinstance(pairs, Mapping | Iterable):
+    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
         raise ValueError("pairs must be a mapping such as {'he': ['she']}, or groups of words such "
                          f"as [{{'he', 'she'}}], got {pairs!r}")  # fmt: skip
     if isinstance(pairs, Mapping):
@@ -152,7 +152,7 @@ def _counterfactuals(text: Text, known: Mapping[str, tuple[str, ...]]) -> list[T
 
 
 @dataclass(frozen=True)
-class Counterfactual(Objective):
+class Counterfactual(OfTexts):
     """L + λ·|z(x) − z(x′)|: logits stay where they are when a word that should not matter changes.
 
     Counterfactual logit pairing: Garg et al., "Counterfactual Fairness in Text Classification
@@ -177,47 +177,37 @@ class Counterfactual(Objective):
     data: Dataset = field(repr=False)
     lam: float = 1.0
     same_dropout: bool = True
-    _texts: dict[tuple[int, ...], Text] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        check_weight(self.lam, "lam (λ)")
+        super().__post_init__()
         object.__setattr__(self, "pairs", exchanges(self.pairs))
-        texts = texts_of(self.data)
-        if not any(_counterfactuals(text, self.pairs) for text in texts):
+        if not any(_counterfactuals(text, self.pairs) for text in texts_of(self.data)):
             first = ", ".join(list(self.pairs)[:5])
-            raise ValueError(f"none of the {len(texts)} texts holds a word of pairs ({first}): the "
-                             "term would be 0")  # fmt: skip
-        ids = self.victim.tokens(texts)["input_ids"]
-        object.__setattr__(self, "_texts", dict(zip(map(tuple, ids), texts, strict=True)))
+            raise ValueError(f"none of the {len(self.data)} texts holds a word of pairs ({first}): "
+                             "the term would be 0")  # fmt: skip
 
     def losses(self, model, batch, backward, step, generator):
         texts = self.texts(batch)
         drawn = self.draw(texts, generator)
         rows = [i for i, text in enumerate(drawn) if text is not None]
         if self.lam == 0 or not rows:
-            loss, clean, _ = Clean().losses(model, batch, backward, step, generator)
-            return loss, clean, None
+            return Clean().losses(model, batch, backward, step, generator)
         size, labels = len(texts), batch["labels"].tolist()
         if twice := self.same_dropout and is_random(model):
             rows = list(range(size))
         others = [texts[i] if drawn[i] is None else drawn[i] for i in rows]
         both = self.victim.encode([*texts, *others], labels + [labels[i] for i in rows])
-        first, second = ({name: x[part] for name, x in both.items()}
-                         for part in (slice(size), slice(size, None)))  # fmt: skip
         if twice:  # of one shape, so that the mask is the same
+            first = {name: value[:size] for name, value in both.items()}
+            second = {name: value[size:] for name, value in both.items()}
             rewind = random_state(bare(model))
             logits = perturbed_logits(bare(model), first, None)
             rewind()
             moved = perturbed_logits(model, second, None)
         else:
             logits, moved = perturbed_logits(model, both, None).split([size, len(rows)])
-        if WEIGHT in batch:
-            first[WEIGHT] = batch[WEIGHT]
-        clean = mean_loss(logits, first)
         term = (logits[rows] - moved).abs().sum() / size
-        loss = clean + self.lam * term
-        backward(loss)
-        return loss, clean, term
+        return minimise(backward, mean_loss(logits, batch), self.lam, term)
 
     def draw(self, texts: Sequence[Text], generator: torch.Generator | None) -> list[Text | None]:
         """One of the counterfactuals of each text; None for a text that has none. Without a
@@ -230,19 +220,6 @@ class Counterfactual(Objective):
         found = [_counterfactuals(text, self.pairs) for text in texts]
         return [some[int(u * len(some))] if some else None
                 for some, u in zip(found, chance, strict=True)]  # fmt: skip
-
-    def texts(self, batch: Mapping[str, Tensor]) -> list[Text]:
-        """The texts of a batch. Raises ValueError for one that is not in `data`."""
-        rows = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
-        keys = [tuple(ids[real].tolist()) for ids, real in rows]
-        for key in keys:
-            if key not in self._texts:
-                begins = self.victim.tokenizer.decode(key[:12])
-                raise ValueError(
-                    "a text of this batch is not in the data that Counterfactual was given: pass "
-                    f"the same training texts to both (it begins {begins!r})"
-                )
-        return [self._texts[key] for key in keys]
 
 
 # ---------------------------------------------------------------------- abstention

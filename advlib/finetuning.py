@@ -149,7 +149,8 @@ def finetune(
     watch = real and attacks if watch is None else watch
     texts = tokenize(victim, data, balanced)
     held_out = None if evaluation is None else tokenize(victim, evaluation)
-    start = [p.detach().cpu().clone() for p in _trained(victim.model)] if watch else []
+    weights = victim.model.named_parameters()
+    start = {n: p.detach().cpu().clone() for n, p in weights if watch and p.requires_grad}
 
     def train(objective: Objective, go_on: str | bool) -> AdversarialTrainer:
         trainer = AdversarialTrainer(
@@ -177,9 +178,7 @@ def finetune(
                 shutil.rmtree(file)
         trainer.accelerator.wait_for_everyone()
         if not back:
-            with torch.no_grad():
-                for p, first in zip(_trained(victim.model), start, strict=True):
-                    p.copy_(first)
+            victim.model.load_state_dict(start, strict=False)
         trainer = train(objective.softer(), back or False)
     if trainer.collapse:
         raise Collapsed(
@@ -189,7 +188,3 @@ def finetune(
     trainer.softened = softened
     victim.model.eval()
     return trainer
-
-
-def _trained(model: nn.Module) -> list[nn.Parameter]:
-    return [p for p in model.parameters() if p.requires_grad]

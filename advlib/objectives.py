@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha1
 from typing import ClassVar
 
@@ -73,6 +74,7 @@ from advlib.models import Classifier
 GRADIENT = (FGM, FGSM, PGD)  # attacks that climb the loss
 MOST_BATCHES = 256  # that Free remembers at a time: the micro-batches of one step
 WEIGHT = "weight"  # of an example in the loss
+WEIGHTS = {"lam": "λ", "beta": "β", "mu": "μ", "alpha": "α"}  # of an objective's terms
 UNLABELLED = -100  # as in PyTorch: the loss passes over such examples
 Batch = Mapping[str, Tensor]
 
@@ -106,10 +108,27 @@ class Objective:
     generator: of the random starts. None: a text gets the same start in every epoch.
 
     Returns `Parts`. Raises ValueError where a loss is not finite, before it reaches the weights.
+    Making one raises ValueError for an attack that it does not take, for a weight such as λ that is
+    negative or not finite, and for a ratio outside (0, 1].
     """
 
     replays: ClassVar[int] = 1  # how many optimiser steps are made on each batch
     differs: ClassVar[bool] = False  # whether its state differs from process to process
+    takes: ClassVar[tuple | None] = None  # the kind of its attack, and in words for an error
+    adversary: ClassVar[str] = "attack"  # the field that holds it
+
+    def __post_init__(self):
+        attack = getattr(self, self.adversary, None)
+        if self.takes and not isinstance(attack, self.takes[0]):
+            raise ValueError(f"{self.adversary} must be {self.takes[1]}, got {attack!r}")
+        if getattr(attack, "restarts", 1) > 1:
+            raise ValueError("training takes the last point of one run, so restarts would be paid "
+                             f"for and thrown away: leave them to evaluation, got {attack!r}")
+        for name, symbol in WEIGHTS.items():
+            if not 0 <= (value := getattr(self, name, 0)) < float("inf"):
+                raise ValueError(f"{name} ({symbol}) must be at least 0 and finite, got {value!r}")
+        if not 0 < (ratio := getattr(self, "ratio", 1)) <= 1:
+            raise ValueError(f"ratio is a share of the batch, 0 < ratio <= 1, got {ratio!r}")
 
     def __call__(
         self,
@@ -135,16 +154,15 @@ class Objective:
 
     def settings(self, step: int) -> dict[str, float]:
         """The weights of the terms, such as λ, and ε as they are in a step, for the log."""
-        names = ("lam", "beta", "mu", "alpha")
-        found = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        attack = getattr(self, "attack", getattr(self, "noise", None))
+        found = {name: getattr(self, name) for name in WEIGHTS if hasattr(self, name)}
+        attack = getattr(self, self.adversary, None)
         return found | ({"eps": attack.eps} if isinstance(attack, EmbeddingAttack) else {})
 
     def softer(self) -> Objective:
         """The same objective with half of its ε; of words, which have none, with half of λ."""
-        name = "noise" if hasattr(self, "noise") else "attack"
-        if isinstance(adversary := getattr(self, name, None), EmbeddingAttack):
-            return replace(self, **{name: replace(adversary, eps=adversary.eps / 2)})
+        attack = getattr(self, self.adversary, None)
+        if isinstance(attack, EmbeddingAttack):
+            return replace(self, **{self.adversary: replace(attack, eps=attack.eps / 2)})
         return replace(self, lam=self.lam / 2) if hasattr(self, "lam") else self
 
     def state(self) -> dict[str, Tensor]:
@@ -183,19 +201,17 @@ class Adversarial(Objective):
     attack makes its own first step, and clean and attacked examples go through one outer pass
     together: 2K + 6 units.
 
-    Raises ValueError for λ < 0, a ratio outside (0, 1], a negative warm-up or a loss that is not
-    finite.
+    Raises ValueError for a negative warm-up.
     """
 
+    takes = EmbeddingAttack, "an embedding attack such as FGM(0.3)"
     attack: EmbeddingAttack
     lam: float = 1.0
     ratio: float = 1.0
     warmup: int = 0
 
     def __post_init__(self):
-        check_attack(self.attack, EmbeddingAttack, "an embedding attack such as FGM(0.3)")
-        check_weight(self.lam, "lam (λ)")
-        check_ratio(self.ratio)
+        super().__post_init__()
         if self.warmup < 0:
             raise ValueError(f"warmup counts steps and must be at least 0, got {self.warmup!r}")
 
@@ -205,18 +221,16 @@ class Adversarial(Objective):
 
     def losses(self, model, batch, backward, step, generator):
         lam = self.settings(step)["lam"]
-        size = len(batch["labels"])
-        attacked = max(1, round(self.ratio * size))  # never none: that would be plain training
         if lam == 0:
             return Clean().losses(model, batch, backward, step, generator)
-        rows = evenly(attacked, size)
+        size = len(batch["labels"])
+        rows = evenly(self.ratio, size)
         part = {name: value[rows] for name, value in batch.items()}
-        way = self._lending if self._can_lend(model, attacked == size) else self._together
-        clean, adv = way(model, batch, part, rows, lam, backward, generator)
-        return clean + lam * adv, clean, adv
+        way = self._lending if self._can_lend(model, len(rows) == size) else self._together
+        return way(model, batch, part, rows, lam, backward, generator)
 
     def _can_lend(self, model: nn.Module, whole: bool) -> bool:
-        if self.attack.random_start or self.attack.target is not None or self.attack.steps == 0:
+        if self.attack.random_start or self.attack.target is not None:
             return False
         return one_network(model, self.attack) and (whole or not is_random(model))
 
@@ -239,14 +253,12 @@ class Adversarial(Objective):
         rewind()
         adv = mean_loss(perturbed_logits(model, part, delta), part)
         backward(lam * adv)
-        return clean, adv
+        return clean + lam * adv, clean, adv
 
     def _together(self, model, batch, part, rows, lam, backward, generator):
         delta = self.attack(model, part, keep_best=False, generator=generator)
         logits, moved = logits_of_both(model, batch, part, delta)
-        clean, adv = mean_loss(logits, batch), mean_loss(moved, part)
-        backward(clean + lam * adv)
-        return clean, adv
+        return minimise(backward, mean_loss(logits, batch), lam, mean_loss(moved, part))
 
 
 @dataclass(frozen=True)
@@ -254,10 +266,8 @@ class Madry(Objective):
     """L_adv alone: the model never sees a clean text (Madry et al. 2018, arXiv 1706.06083,
     eq. 2.1)."""
 
+    takes = EmbeddingAttack, "an embedding attack such as PGD(0.3)"
     attack: EmbeddingAttack
-
-    def __post_init__(self):
-        check_attack(self.attack, EmbeddingAttack, "an embedding attack such as PGD(0.3)")
 
     def losses(self, model, batch, backward, step, generator):
         # The attack leaves the random state as it was, so with same_dropout the mask is the same.
@@ -282,18 +292,15 @@ class TRADES(Objective):
     beta: β. They take 1 to 10 on images.
     """
 
+    takes = Divergence, "Divergence, the ascent on the KL divergence"
     attack: Divergence
     beta: float = 1.0
-
-    def __post_init__(self):
-        check_attack(self.attack, Divergence, "Divergence, the ascent on the KL divergence")
-        check_weight(self.beta, "beta (β)")
 
     def losses(self, model, batch, backward, step, generator):
         logits, moved = attacked_pair(model, batch, self.attack, generator)
         clean = mean_loss(logits, batch)
         term = divergence(logits, moved, self.attack.symmetric).mean()
-        return _minimise(backward, clean, self.beta, term)
+        return minimise(backward, clean, self.beta, term)
 
 
 @dataclass(frozen=True)
@@ -307,18 +314,15 @@ class VAT(Objective):
     so batches should hold about as many each.
     """
 
+    takes = VirtualAdversarial, "VirtualAdversarial, which needs no labels"
     attack: VirtualAdversarial
     lam: float = 1.0
-
-    def __post_init__(self):
-        check_attack(self.attack, VirtualAdversarial, "VirtualAdversarial, which needs no labels")
-        check_weight(self.lam, "lam (λ)")
 
     def losses(self, model, batch, backward, step, generator):
         logits, moved = attacked_pair(model, batch, self.attack, generator)
         clean = mean_loss(logits, batch)
         term = divergence(logits.detach(), moved).mean()
-        return _minimise(backward, clean, self.lam, term)
+        return minimise(backward, clean, self.lam, term)
 
 
 @dataclass
@@ -339,6 +343,7 @@ class SMART(Objective):
     Raises ValueError for mu > 0 under FSDP.
     """
 
+    takes = Divergence, "Divergence(…, symmetric=True)"
     attack: Divergence
     lam: float = 1.0
     mu: float = 1.0
@@ -347,11 +352,9 @@ class SMART(Objective):
     _step: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        check_attack(self.attack, Divergence, "Divergence(…, symmetric=True)")
+        super().__post_init__()
         if not self.attack.symmetric:
             raise ValueError("SMART's divergence is symmetric: Divergence(…, symmetric=True)")
-        check_weight(self.lam, "lam (λ)")
-        check_weight(self.mu, "mu (μ)")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum!r}")
 
@@ -360,10 +363,10 @@ class SMART(Objective):
         clean = mean_loss(logits, batch)
         term = divergence(logits, moved, symmetric=True).mean()
         if not self.mu:
-            return _minimise(backward, clean, self.lam, term)
+            return minimise(backward, clean, self.lam, term)
         past = self._past_logits(bare(model), batch, step)
         proximal = self.mu * divergence(past, logits, symmetric=True).mean()
-        return _minimise(backward, clean, self.lam, term, proximal)
+        return minimise(backward, clean, self.lam, term, proximal)
 
     def _past_logits(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
         now = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
@@ -377,8 +380,12 @@ class SMART(Objective):
             for name, past in self._past.items():
                 self._past[name] = past.to(now[name].device).lerp(now[name], 1 - self.momentum)
             self._step = step
+
+        def past_model(**inputs):
+            return functional_call(model, self._past, (), inputs)
+
         with attack_mode(model, same_dropout=False), torch.no_grad():
-            return perturbed_logits(_Replaced(model, self._past), batch, None)
+            return perturbed_logits(past_model, batch, None)
 
     def state(self):
         return {**self._past, "step": torch.tensor(self._step)} if self._past else {}
@@ -386,16 +393,6 @@ class SMART(Objective):
     def restore(self, state):
         self._past = {name: value for name, value in state.items() if name != "step"}
         self._step = int(state.get("step", 0))
-
-
-class _Replaced:
-    """A model with other values for some of its parameters, without a copy of the rest."""
-
-    def __init__(self, model: nn.Module, parameters: dict[str, Tensor]):
-        self.model, self.parameters = model, parameters
-
-    def __call__(self, **inputs):
-        return functional_call(self.model, self.parameters, (), inputs)
 
 
 @dataclass(frozen=True)
@@ -409,9 +406,6 @@ class RDrop(Objective):
 
     alpha: float = 1.0
 
-    def __post_init__(self):
-        check_weight(self.alpha, "alpha (α)")
-
     def losses(self, model, batch, backward, step, generator):
         if not is_random(model):
             raise ValueError(
@@ -421,7 +415,7 @@ class RDrop(Objective):
         one, two = logits_of_both(model, batch, batch, zero_delta(bare(model), batch))
         both = mean_loss(one, batch) + mean_loss(two, batch)
         term = divergence(one, two, symmetric=True).mean() / 2
-        loss, _, _ = _minimise(backward, both, self.alpha, term)
+        loss, _, _ = minimise(backward, both, self.alpha, term)
         return loss, both / 2, term  # the mean of the two, to be compared with other objectives'
 
 
@@ -434,25 +428,15 @@ class R3F(Objective):
     which in so many dimensions is nearly the same.
     """
 
+    takes, adversary = (Noise, "Noise(eps)"), "noise"
     noise: Noise
     lam: float = 1.0
-
-    def __post_init__(self):
-        check_attack(self.noise, Noise, "Noise(eps)", "noise")
-        check_weight(self.lam, "lam (λ)")
 
     def losses(self, model, batch, backward, step, generator):
         logits, moved = attacked_pair(model, batch, self.noise, generator)
         clean = mean_loss(logits, batch)
         term = divergence(logits, moved, symmetric=True).mean()
-        return _minimise(backward, clean, self.lam, term)
-
-
-def _minimise(backward, clean, weight, term, more: Tensor | float = 0.0):
-    """One backward pass for clean + weight · term (+ more)."""
-    loss = clean + weight * term + more
-    backward(loss)
-    return loss, clean, term
+        return minimise(backward, clean, self.lam, term)
 
 
 # ---------------------------------------------------------------------- both gradients at once
@@ -474,12 +458,13 @@ class FreeLB(Objective):
         about 0.58 ε.
     """
 
+    takes = GRADIENT, "PGD(eps, steps=K)"
     attack: PGD
 
     def __post_init__(self):
-        check_attack(self.attack, GRADIENT, "PGD(eps, steps=K)")
-        if self.attack.steps < 1 or self.attack.target is not None:
-            raise ValueError(f"FreeLB needs steps >= 1 and no target, got {self.attack}")
+        super().__post_init__()
+        if self.attack.target is not None:
+            raise ValueError(f"FreeLB climbs the loss and takes no target, got {self.attack}")
 
     def losses(self, model, batch, backward, step, generator):
         inner, attack = bare(model), self.attack
@@ -518,7 +503,7 @@ class Free(Objective):
     """
 
     differs = True
-
+    takes = GRADIENT, "one that climbs the loss, such as FGM(0.3)"
     attack: EmbeddingAttack
     replays: int = 4
     _deltas: dict[str, tuple[Tensor, int]] = field(
@@ -526,7 +511,7 @@ class Free(Objective):
     )
 
     def __post_init__(self):
-        check_attack(self.attack, GRADIENT, "one that climbs the loss, such as FGM(0.3)")
+        super().__post_init__()
         if not isinstance(self.replays, int) or self.replays < 1:
             raise ValueError(f"replays must be a whole number of at least 1, got {self.replays!r}")
         if self.attack.target is not None:
@@ -668,8 +653,32 @@ class InTurn(Objective):
 # ---------------------------------------------------------------------- real words
 
 
+class OfTexts(Objective):
+    """What objectives share that need the texts of a batch, which holds only their token ids: they
+    are looked up among those of `data`, cut up by the tokenizer of `victim`."""
+
+    @cached_property
+    def _texts(self) -> dict[tuple[int, ...], Text]:
+        texts = texts_of(self.data)
+        ids = self.victim.tokens(texts)["input_ids"]
+        return dict(zip(map(tuple, ids), texts, strict=True))
+
+    def texts(self, batch: Batch) -> list[Text]:
+        """The texts of a batch. Raises ValueError for one that is not in `data`."""
+        rows = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
+        keys = [tuple(ids[real].tolist()) for ids, real in rows]
+        for key in keys:
+            if key not in self._texts:
+                raise ValueError(
+                    f"a text of this batch is not in the data that {type(self).__name__} was "
+                    "given: pass the same training texts to both (it begins "
+                    f"{self.victim.tokenizer.decode(key[:12])!r})"
+                )
+        return [self._texts[key] for key in keys]
+
+
 @dataclass(frozen=True)
-class Words(Objective):
+class Words(OfTexts):
     """L + λ·L_adv where L_adv is taken on texts whose words an attack has changed.
 
     In the manner of A2T (Yoo and Qi 2021, "Towards Improving Adversarial Training of NLP Models",
@@ -684,55 +693,42 @@ class Words(Objective):
     lam, ratio: λ, and the share of each batch that is attacked.
     """
 
+    takes = WordAttack, "a word attack such as WordSubstitution()"
     attack: WordAttack
     victim: Classifier = field(repr=False)
     data: Dataset = field(repr=False)
     lam: float = 1.0
     ratio: float = 1.0
-    _texts: dict[tuple[int, ...], Text] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self):
-        check_attack(self.attack, WordAttack, "a word attack such as WordSubstitution()")
-        check_weight(self.lam, "lam (λ)")
-        check_ratio(self.ratio)
-        texts = texts_of(self.data)
-        ids = self.victim.tokens(texts)["input_ids"]
-        object.__setattr__(self, "_texts", dict(zip(map(tuple, ids), texts, strict=True)))
 
     def losses(self, model, batch, backward, step, generator):
         size, labels = len(batch["labels"]), batch["labels"].tolist()
-        attacked = max(1, round(self.ratio * size))
         if self.lam == 0:
             return Clean().losses(model, batch, backward, step, generator)
         if UNLABELLED in labels:
             raise ValueError("Words attacks away from the label, so every text needs one; VAT and "
                              "other objectives without labels take the rest")  # fmt: skip
-        texts, rows = self.texts(batch), evenly(attacked, size)
+        texts, rows = self.texts(batch), evenly(self.ratio, size)
         chosen = [labels[i] for i in rows]
         victim = replace(self.victim, model=bare(model))
         results = self.attack(victim, [texts[i] for i in rows], chosen)
         both = victim.encode([*texts, *(r.text for r in results)], labels + chosen)
         logits = perturbed_logits(model, both, None)
-        if WEIGHT in batch:
-            both[WEIGHT] = torch.cat([batch[WEIGHT], batch[WEIGHT][rows]])
-        clean = mean_loss(logits[:size], {name: x[:size] for name, x in both.items()})
-        adv = mean_loss(logits[size:], {name: x[size:] for name, x in both.items()})
-        return _minimise(backward, clean, self.lam, adv)
-
-    def texts(self, batch: Batch) -> list[Text]:
-        """The texts of a batch. Raises ValueError for one that is not in `data`."""
-        rows = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
-        keys = [tuple(ids[real].tolist()) for ids, real in rows]
-        for key in keys:
-            if key not in self._texts:
-                raise ValueError(
-                    "a text of this batch is not in the data that Words was given: pass the same "
-                    f"training texts to both (it begins {self.victim.tokenizer.decode(key[:12])!r})"
-                )
-        return [self._texts[key] for key in keys]
+        part = {name: value[rows] for name, value in batch.items()}
+        clean, adv = mean_loss(logits[:size], batch), mean_loss(logits[size:], part)
+        return minimise(backward, clean, self.lam, adv)
 
 
 # ---------------------------------------------------------------------- what they share
+
+
+def minimise(
+    backward: Callable[[Tensor], None], clean: Tensor, weight: float, term: Tensor,
+    more: Tensor | float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """One backward pass for clean + weight · term (+ more)."""
+    loss = clean + weight * term + more
+    backward(loss)
+    return loss, clean, term
 
 
 def mean_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -753,9 +749,10 @@ def mean_loss(logits: Tensor, batch: Batch) -> Tensor:
     return losses.sum() / known.sum().clamp_min(1)
 
 
-def evenly(some: int, size: int) -> list[int]:
-    """`some` of `size` rows, evenly spread: a loader may put texts in the order of their lengths,
-    and the first rows would be the longest."""
+def evenly(ratio: float, size: int) -> list[int]:
+    """A share `ratio` of `size` rows, at least one, evenly spread: a loader may put texts in the
+    order of their lengths, and the first rows would be the longest."""
+    some = max(1, round(ratio * size))
     return [(2 * i + 1) * size // (2 * some) for i in range(some)]
 
 
@@ -775,8 +772,7 @@ def logits_of_both(
     """Logits of the batch, and of a part of it with δ, from one forward pass."""
     both = {name: torch.cat([batch[name], part[name]]) for name in batch}
     shift = torch.cat([zero_delta(bare(model), batch), delta])
-    logits = perturbed_logits(model, both, shift)
-    return logits[: len(batch["labels"])], logits[len(batch["labels"]) :]
+    return perturbed_logits(model, both, shift).split([len(batch["labels"]), len(delta)])
 
 
 def attacked_pair(
@@ -808,21 +804,3 @@ def gradient_at(delta: Tensor) -> Tensor:
             "there is nothing to climb"
         )
     return delta.grad
-
-
-def check_attack(attack, kind: type | tuple[type, ...], wanted: str, name: str = "attack") -> None:
-    if not isinstance(attack, kind):
-        raise ValueError(f"{name} must be {wanted}, got {attack!r}")
-    if getattr(attack, "restarts", 1) > 1:
-        raise ValueError(f"training takes the last point of one run, so restarts would be paid for "
-                         f"and thrown away: leave them to evaluation, got {attack!r}")  # fmt: skip
-
-
-def check_weight(value: float, name: str) -> None:
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
-
-
-def check_ratio(ratio: float) -> None:
-    if not 0 < ratio <= 1:
-        raise ValueError(f"ratio is a share of the batch, 0 < ratio <= 1, got {ratio!r}")

@@ -21,7 +21,6 @@ from sklearn.utils.class_weight import compute_sample_weight
 from torch import nn
 from torch.utils.data import Sampler
 from transformers import (
-    DataCollatorWithPadding,
     PrinterCallback,
     ProgressCallback,
     Trainer,
@@ -51,6 +50,8 @@ from advlib.objectives import WEIGHT, Clean
 
 SETTLED = 2 / 3  # of the steps are made before a checkpoint may be the best
 STATE = "objective{}.safetensors"  # beside the Trainer's own files in a checkpoint
+USES = {VirtualAdversarial: "VAT({})", Divergence: "TRADES({})",
+        WordAttack: "Words({}, victim, data)", EmbeddingAttack: "Adversarial({})"}  # fmt: skip
 
 
 def tokenize(victim: Classifier, data: Dataset, balanced: bool = False) -> Dataset:
@@ -72,12 +73,9 @@ def check_objective(objective) -> None:
         set_here = [f"{f.name}={getattr(objective, f.name)!r}" for f in fields(objective)
                     if getattr(objective, f.name) != f.default]  # fmt: skip
         call = f"{type(objective).__name__}({', '.join(set_here).removeprefix('eps=')})"
-        name = "Words" if isinstance(objective, WordAttack) else "Adversarial"
-        name = "TRADES" if isinstance(objective, Divergence) else name
-        name = "VAT" if isinstance(objective, VirtualAdversarial) else name
-        more = ", victim, data" * (name == "Words")
+        write = next(write for kind, write in USES.items() if isinstance(objective, kind))
         raise ValueError(f"{call} is an attack, and training needs an objective that says what to "
-                         f"do with it: write {name}({call}{more})")  # fmt: skip
+                         f"do with it: write {write.format(call)}")  # fmt: skip
     if isinstance(objective, type):
         raise ValueError(f"the objective {objective.__name__} is a class: write "
                          f"{objective.__name__}(…) with its settings")  # fmt: skip
@@ -134,8 +132,6 @@ class AdversarialTrainer(Trainer):
                 f"attack must be an embedding attack such as PGD(0.3), got {attack!r}. Word "
                 "attacks need texts: use advlib.robustness after training."
             )
-        if "data_collator" not in kwargs and kwargs.get("processing_class") is not None:
-            kwargs["data_collator"] = DataCollatorWithPadding(kwargs["processing_class"])
         super().__init__(model, args, **kwargs)
         self.objective, self.attack, self.floor = objective or Clean(), attack, floor
         self.collapse: str | None = None  # why training was ended
@@ -144,8 +140,7 @@ class AdversarialTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self.passes = {"forward": 0.0, "backward": 0.0, "weights": 0.0}
         self._session = dict.fromkeys(("forward", "backward", "units", "batches", "seconds"), 0.0)
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+        self._sums: dict[str, tuple] = {}  # of losses since the last line, and how many they are
         self._interrupt = StopOnInterrupt()
         self.add_callback(self._interrupt)
         self.add_callback(ResumePasses(self.passes))
@@ -160,19 +155,20 @@ class AdversarialTrainer(Trainer):
         super()._set_signature_columns_if_needed()
         self._signature_columns += [n for n in NOT_INPUTS if n not in self._signature_columns]
 
-    def _get_train_sampler(self, *args) -> Sampler | None:
-        sampler, replays = super()._get_train_sampler(*args), self.objective.replays
+    def _get_train_sampler(self, *given) -> Sampler | None:
+        sampler, replays = super()._get_train_sampler(*given), self.objective.replays
         if sampler is None:
             return None
-        settings = self.args
-        block = settings.train_batch_size * settings.world_size
-        block *= settings.gradient_accumulation_steps
-        if replays > 1 and len(sampler) < block:
+        args = self.args
+        block = args.train_batch_size * args.world_size * args.gradient_accumulation_steps
+        if replays == 1:
+            block = 1
+        elif len(sampler) < block:
             raise ValueError(
                 f"only whole batches are replayed, but {len(sampler)} texts do not fill one of "
                 f"{block} (batch size times accumulation and processes): take a smaller batch"
             )
-        return Ordered(sampler, settings.seed, block, replays)
+        return Ordered(sampler, args.seed, block, replays)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
         if resume_from_checkpoint is True:
@@ -250,11 +246,9 @@ class AdversarialTrainer(Trainer):
         session, batches = self._session, max(self._session["batches"], 1)
         gpu = torch.cuda.is_available()
         memory = torch.cuda.max_memory_allocated() if gpu else psutil.Process().memory_info().rss
-        return {
-            "forward": session["forward"] / batches,
-            "backward": session["backward"] / batches,
-            "units": session["units"] / batches,
-            "limit": session["units"] / batches / 3,
+        passes = {name: session[name] / batches for name in ("forward", "backward", "units")}
+        return passes | {
+            "limit": passes["units"] / 3,
             "ms": 1e3 * session["seconds"] / batches,
             "MB": memory / 2**20,
         }
@@ -269,13 +263,8 @@ class AdversarialTrainer(Trainer):
                 self.accelerator.backward(loss / accumulated)
 
         with self.compute_loss_context_manager():
-            parts = self.objective(
-                model,
-                inputs,
-                backward,
-                step=self.state.global_step,
-                generator=self._generator(inputs),
-            )
+            parts = self.objective(model, inputs, backward, step=self.state.global_step,
+                                   generator=self._generator(inputs))  # fmt: skip
         self._record(parts)
         return parts.loss / accumulated
 
@@ -338,15 +327,14 @@ class AdversarialTrainer(Trainer):
         self._session["batches"] += 1
         for name, value in (("clean_loss", parts.clean), ("adv_loss", parts.adv)):
             if value is not None:
-                self._sums[name] = self._sums.get(name, 0) + value  # stays on the device
-                self._counts[name] = self._counts.get(name, 0) + 1
+                total, count = self._sums.get(name, (0, 0))
+                self._sums[name] = total + value, count + 1  # stays on the device
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         if "loss" in logs:
-            for name, total in self._sums.items():
-                mean = self.accelerator.reduce(total / self._counts[name], "mean")
-                logs[name] = round(float(mean), 4)
+            for name, (total, count) in self._sums.items():
+                logs[name] = round(float(self.accelerator.reduce(total / count, "mean")), 4)
             logs.update({name: round(count, 2) for name, count in self.passes.items()})
             logs.update(self.objective.settings(max(self.state.global_step - 1, 0)))
-            self._sums, self._counts = {}, {}
+            self._sums = {}
         super().log(logs, *args, **kwargs)
