@@ -452,7 +452,8 @@ def _pairs(rows: list[dict], stated) -> tuple[list[str], list[str]]:
     right = judged(rows)
     if not isinstance(stated, dict) or any(
             stated.get(key) != value if value is None or isinstance(value, int)
-            else not isinstance(stated.get(key), int | float) or not value - 1e-6 <= stated[key] <= value + 1e-6
+            else not isinstance(stated.get(key), int | float)
+            or not value - 1e-6 <= stated[key] <= value + 1e-6
             for key, value in right.items()):  # fmt: skip
         said.append(f"own.json: under “pairs” stands something else than pairs.csv gives: "
                     f"{right['hits']} of {right['n']} kept, interval {right['low']:.3f} to "

@@ -261,7 +261,7 @@ def test_a_class_is_marked_into_files_that_platforms_take(tmp_path, monkeypatch,
 
 
 def test_a_worksheet_with_a_line_break_in_a_cell_stays_as_it_is(tmp_path):
-    rows = [["Identifier", "Grade", "Feedback comments"], ["Participant 1", "", "one\ntwo\u2028three"]]
+    rows = [["Identifier", "Grade", "Feedback"], ["Participant 1", "", "one\ntwo\u2028three"]]
     with open(tmp_path / "sheet.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     assert grading.read_worksheet(tmp_path / "sheet.csv") == rows

@@ -243,7 +243,9 @@ def _measured(card: dict, policy: Policy) -> list[str]:
     attacked = rows_of(card)[1:]
     names = {str(row.get("attack")) for row in attacked}
     threats = {str(row.get("threat model")).strip() for row in attacked} - {"None", "none", ""}
-    if silent := [row for row in attacked if str(row.get("threat model") or "").strip() in ("", "none")]:
+    silent = [row for row in attacked
+              if str(row.get("threat model") or "none").strip() in ("", "none")]  # fmt: skip
+    if silent:
         listed = _listed(row.get("attack") for row in silent)
         said.append(f"The threat model is missing for {listed}.")
     least = asked.get("threat_models", 1)
