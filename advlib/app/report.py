@@ -15,7 +15,8 @@ from pathlib import Path
 from advlib import plots
 from advlib.app.in_words import in_words
 from advlib.app.rows import cells, interval, percent, some, templates
-from advlib.corpora import replace, words
+from advlib.corpora import words
+from advlib.corpora.engine import WORD
 from advlib.evaluation import MAJORITY, short
 
 MODELS = {"adversarial": "adversarially trained"}
@@ -165,16 +166,14 @@ def _pictures(run: dict) -> list[dict]:
 
 def _changed(example: dict) -> list[tuple[str, str]]:
     """The text in pieces (tag, piece): old words struck through and new ones marked."""
-    mark = "\0"
-    original, text = (str(example.get(k, "")).replace(mark, "\ufffd") for k in ("original", "text"))
-    old, new = words(original), words(text)
-    changes = {i: w for i, w in enumerate(new[: len(old)]) if w != old[i]}
-    if len(old) != len(new) or replace(original, changes) != text:  # more than words has changed
+    original, text = (str(example.get(key, "")) for key in ("original", "text"))
+    first, *others = WORD.split(original)  # what stands between the words
+    if WORD.split(text) != [first, *others]:  # more than words has changed
         return [("del", original), ("", " "), ("ins", text)]
-    first, *others = replace(original, dict.fromkeys(changes, mark)).split(mark)
     out = [("", first)]
-    for (i, word), kept in zip(changes.items(), others, strict=True):
-        out += [("del", old[i]), ("", " "), ("ins", word), ("", kept)]
+    for old, new, kept in zip(words(original), words(text), others, strict=True):
+        out += [("", old)] if old == new else [("del", old), ("", " "), ("ins", new)]
+        out.append(("", kept))
     return out
 
 
