@@ -494,6 +494,18 @@ def test_doctor_names_the_command_that_mends(monkeypatch):
     assert "! pandas 1.0 is outside" in output
 
 
+def test_doctor_where_advlib_is_not_installed(monkeypatch):
+    import advlib.app.doctor as runtime
+
+    def missing(name):
+        raise runtime.PackageNotFoundError(name)
+
+    monkeypatch.setattr(runtime, "version", missing)
+    monkeypatch.setattr(runtime, "requires", missing)
+    code, output = call("doctor")
+    assert code == 1 and "! advlib is not installed: pip install -e ." in output
+
+
 def test_help_reads_well():
     for command in ([], ["run"], ["attack"], ["evaluate"], ["doctor"]):
         code, output = call(*command, "--help")

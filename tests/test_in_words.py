@@ -69,6 +69,7 @@ def test_synonyms_and_an_unchecked_meaning_are_said(tmp_path):
     "none", "any of these attacks", "", "TextFooler(k=50)", "PGD(0.3)", "PGD(eps='<b>', steps=1)",
     "PGD(eps=0.3, steps='<b>')", "Typos(max_changed='*', kinds=())", "PGD(eps=open('x'), steps=1)",
     "FGM(eps=0.3, target='<i>')", "(" * 9999, "PGD(eps=\0)", "a.b()", "HotFlip(k=5)",
+    "Typos(max_changed=0.2, constraints=('',))", f"FGM(eps=1{'0' * 400})",
 ])  # fmt: skip
 def test_what_is_not_known_has_none(text):
     assert in_words(text) is None

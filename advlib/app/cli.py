@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import re
 import shlex
 import sys
 import time
+from dataclasses import fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
+from typer.core import TyperGroup
 
-from advlib.app.options import Options, take
-from advlib.corpora import WORLDS
-
-app = typer.Typer(
-    help="Attack language models, train them against it, and measure both honestly.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)  # fmt: skip
+import advlib
+from advlib.app.options import Data, Encoding, Label, Options, Text, take
 
 
 def plainly(command):
@@ -38,19 +37,27 @@ def plainly(command):
     return wrapped
 
 
+class Commands(TyperGroup):
+    """All commands, and those of their groups."""
+
+    invoke = plainly(TyperGroup.invoke)
+
+
+app = main = typer.Typer(
+    cls=Commands, help="Attack language models, train them against it, and measure both honestly.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)  # fmt: skip
+
+
 @app.command(short_help="Train plain and adversarial, attack both, report.")
-@plainly
 @take(Options)
 def run(
     options: Options,
-    curve: Annotated[
-        bool, typer.Option("--curve/--no-curve", help="Accuracy against ε, for the report.")
-    ] = True,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for models and report [runs/<time>].")
-    ] = None,
+    curve: Annotated[bool, Option(help="Accuracy against ε, for the report.")] = True,
+    out: Annotated[Path | None, Option(help="Folder for models and report [runs/<time>].")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with the interrupted run in this folder.")
+        Path | None, Option(help="Go on with the interrupted run in this folder.")
     ] = None,
 ) -> None:
     """Train a standard and an adversarial model on the same data, attack both, and report."""
@@ -66,44 +73,37 @@ def run(
 
 
 @app.command(short_help="Attack one text, or a file of texts.")
-@plainly
 def attack(
-    text: Annotated[str | None, typer.Argument(help="The text to attack.")] = None,
+    text: Annotated[str | None, Argument(help="The text to attack.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="Or a file of texts with labels: CSV, TSV, JSONL, Parquet.")
+        str | None, Option(help="Or a file of texts with labels: CSV, TSV, JSONL, Parquet.")
     ] = None,
     attack: Annotated[
         str | None,
-        typer.Option(help="Which word attack, as TextFooler, PWWS, DeepWordBug, Typos; one text: "
-                          "[WordSubstitution]."),
+        Option(help="Which word attack, as TextFooler, PWWS, DeepWordBug, Typos; one text: "
+               "[WordSubstitution]."),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="With --data: the CSV file to write; one that is there stays.")
+        Path, Option(help="With --data: the CSV file to write; one that is there stays.")
     ] = Path("attacked.csv"),
     model: Annotated[
-        str, typer.Option(help="An embedded checkpoint, a model folder, or an exported model.")
+        str, Option(help="An embedded checkpoint, a model folder, or an exported model.")
     ] = "reviews-clean",
-    n: Annotated[
-        int | None, typer.Option(min=1, help="With --data: the first n rows [all].")
-    ] = None,
+    n: Annotated[int | None, Option(min=1, help="With --data: the first n rows [all].")] = None,
     vectors: Annotated[
         str | None,
-        typer.Option(help="For TextFooler, A2T: a file of word vectors, or 'model' for its own."),
+        Option(help="For TextFooler, A2T: a file of word vectors, or 'model' for its own."),
     ] = None,
     thesaurus: Annotated[
-        str | None, typer.Option(help="For PWWS: a file with a group of synonyms a line.")
+        str | None, Option(help="For PWWS: a file with a group of synonyms a line.")
     ] = None,
     language_model: Annotated[
-        str | None, typer.Option(help="For MaskedLanguageModel: a folder with one [bert-tiny].")
+        str | None, Option(help="For MaskedLanguageModel: a folder with one [bert-tiny].")
     ] = None,
-    text_column: Annotated[
-        str | None, typer.Option("--text", help="Name of the column with the texts.")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Name of the column with the labels.")] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of the file.")] = "utf-8",
-    eps: Annotated[
-        float, typer.Option(help="One text: size of the embedding perturbation.")
-    ] = 0.3,
+    text_column: Text = None,
+    label: Label = None,
+    encoding: Encoding = "utf-8",
+    eps: Annotated[float, Option(help="One text: size of the embedding perturbation.")] = 0.3,
 ) -> None:  # fmt: skip
     """Attack one text, or the texts of a file with --data and --attack.
 
@@ -115,15 +115,13 @@ def attack(
     queries. Texts are written as they are: a spreadsheet may take one that begins with =, +, - or @
     for a formula, so import the columns there as text.
     """
-    from advlib.models import load_classifier
-
     if (text is None) == (data is None):
         raise ValueError("give one text to attack, or a file of them with --data")
     given = dict(vectors=vectors, thesaurus=thesaurus, language_model=language_model)
     if data is not None:
         change = _word_attack(attack, given)
         columns = dict(text=text_column, label=label, encoding=encoding)
-        return _attack_file(data, change, lambda: load_classifier(model), out, n, columns)
+        return _attack_file(data, change, model, out, n, columns)
     change = _of_world(_word_attack(attack or "WordSubstitution", given), [text])
     from advlib.attacks import PGD, Noise
     from advlib.embeddings import perturbed_logits
@@ -132,7 +130,7 @@ def attack(
     if not text.strip():
         raise ValueError("the text is empty: give one with words")
     perturbations = (Noise(eps), PGD(eps))
-    victim = load_classifier(model)
+    victim = advlib.load_classifier(model)
     before = victim.predict([text])[0]
     y = int(before.argmax())
     _say("text", text, victim, before)
@@ -143,7 +141,7 @@ def attack(
         note = "no word of this text has known substitutes"
     print(f"        {_count(len(result.changed), 'word')} changed, "
           f"{_count(result.queries, 'query', 'queries')}: {note}")  # fmt: skip
-    print(_strange(change, [text]), end="")
+    _say_strange(change, [text])
     if isinstance(victim.model, OnnxModel):
         print("        embeddings: an exported model has no gradients, attack the original's")
         return
@@ -161,8 +159,6 @@ def _count(n: int, one: str, more: str | None = None) -> str:
 
 def _word_attack(name: str | None, given: dict):
     """The word attack of that name, in any case, with the settings that were given."""
-    from dataclasses import fields, replace
-
     from advlib import attacks
     from advlib.app import recipes
 
@@ -185,40 +181,36 @@ def _word_attack(name: str | None, given: dict):
 
 def _of_world(attack, texts: list):
     """The attack with the world, where it has one, that knows the words of these texts best."""
-    from dataclasses import replace
-
     from advlib.corpora import world_of
 
     return replace(attack, world=world_of(texts)) if hasattr(attack, "world") else attack
 
 
-def _strange(attack, texts: list[str]) -> str:
-    """A sentence where the words of the texts are not those that the attack knows, else nothing."""
+def _say_strange(attack, texts: list) -> None:
+    """Print a sentence where the words of the texts are not those that the attack knows."""
     from advlib.corpora import words, world
 
     found = [word.lower() for text in texts for word in words(text)]  # of both texts of a pair
     if hasattr(attack, "world"):
-        vocabulary, whose = set(world(attack.world).vocabulary), f"the world {attack.world!r}"
-        known, enough = sum(word in vocabulary for word in found), 0.75
+        known = sum(word in world(attack.world).known for word in found)
+        enough, whose = 0.75, f"the world {attack.world!r}"
     elif hasattr(attack, "thesaurus"):
         (options,) = attack.propose(None, [" ".join(found)], [0])
         known, enough, whose = sum(map(bool, options)), 0.1, "this thesaurus"
     else:
-        return ""
-    if known >= enough * len(found):
-        return ""
-    return (f"{type(attack).__name__} knows the words of {whose} alone, {known:,} of the "
-            f"{_count(len(found), 'word')} here: the text is of another kind, and what comes out "
-            "says little\n")  # fmt: skip
+        return
+    if known < enough * len(found):
+        print(f"{type(attack).__name__} knows the words of {whose} alone, {known:,} of the "
+              f"{_count(len(found), 'word')} here: the text is of another kind, and what comes out "
+              "says little")  # fmt: skip
 
 
-def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dict) -> None:
-    import csv
-
+def _attack_file(data: str, attack, model: str, out: Path, n: int | None, columns: dict) -> None:
     import numpy as np
     from tqdm.auto import tqdm
 
     from advlib.app.experiment import check_folder
+    from advlib.corpora.engine import parts_of
     from advlib.data import read_file, texts_of
     from advlib.evaluation import UNCHECKED, wilson
 
@@ -226,7 +218,7 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
     whole = rows.notna().all(axis=1)
     if not whole.any():
         raise ValueError(f"{data} has no row with both a text and a label")
-    victim = load()
+    victim = advlib.load_classifier(model)
     classes = _model_classes(sorted(set(rows.label[whole])), victim.labels)
     check_folder(out.parent, need=10e6)
     if out.exists():
@@ -246,14 +238,14 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
             before, after = ([victim.labels[y] for y in victim.predict(some).argmax(1)]
                              for some in (texts, [r.text for r in found]))  # fmt: skip
             done = iter(zip(found, before, after, strict=True))
-            shown = map(_one_cell, texts_of(part.fillna("")))
+            shown = [" ‖ ".join(parts_of(text)) for text in texts_of(part.fillna(""))]
             for text, label, attacked in zip(shown, part.label.fillna(""), good, strict=True):
                 if not attacked:
                     table.writerow([text, text, label, "", "", "", "", 0])
                     continue
                 r, was, now = next(done)
-                table.writerow([text, _one_cell(r.text), label, was, now, r.success, _changes(r),
-                                r.queries])  # fmt: skip
+                table.writerow([text, " ‖ ".join(parts_of(r.text)), label, was, now, r.success,
+                                _changes(r), r.queries])  # fmt: skip
             file.flush()
             results += found
             bar.update(len(part))
@@ -267,7 +259,7 @@ def _attack_file(data: str, attack, load, out: Path, n: int | None, columns: dic
     print(f"{len(fooled):,} of {_count(len(right), 'right text')} turned wrong{share}"
           + (f", {np.mean([len(r.changed) for r in fooled]):.1f} words changed" if fooled else "")
           + f"; {np.mean([r.queries for r in results]):.1f} queries a text")  # fmt: skip
-    print(_strange(attack, [r.original for r in results]), end="")
+    _say_strange(attack, [r.original for r in results])
     if left := len(rows) - len(results):
         print(f"{_count(left, 'row')} without text or label: in the file as before, not attacked")
     print(f"{out}: {_count(len(rows), 'row')}; 95 % Wilson intervals")
@@ -279,11 +271,6 @@ def _coloured(shown: str) -> str:
         return shown
     change = re.compile(r"\[[^\]]* -> [^\]]*\]")
     return change.sub(lambda found: typer.style(found[0], fg="yellow", bold=True), shown)
-
-
-def _one_cell(text) -> str:
-    """A text as it is; the two of a pair with a mark between."""
-    return text if isinstance(text, str) else " ‖ ".join(text)
 
 
 def _changes(result) -> str:
@@ -321,45 +308,39 @@ def _say(what: str, text: str, victim, probabilities) -> None:
 
 
 @app.command(short_help="Measure a model by a fixed protocol.")
-@plainly
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="An embedded checkpoint, a model folder, an exported model, or "
-                            "a Hub name.")
+        str,
+        Argument(help="An embedded checkpoint, a model folder, an exported model, or a Hub name."),
     ],
-    data: Annotated[
-        str, typer.Option(help=f"A world ({', '.join(WORLDS)}), a file, a folder, or a Hub name.")
-    ] = "reviews",
+    data: Data = "reviews",
     test: Annotated[
         str | None,
-        typer.Option(
-            help="A second file to test on; else a fifth of a single --data file is set "
-            "aside, which the model must not have been trained on."
-        ),  # fmt: skip
+        Option(help="A second file to test on; else a fifth of a single --data file is set aside, "
+               "which the model must not have been trained on."),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Which fixed set of attacks: standard, or text for any data.")
+        str, Option(help="Which fixed set of attacks: standard, or text for any data.")
     ] = "standard",
     eps: Annotated[
-        float | None,
-        typer.Option(help="With --protocol text: size of the embedding attacks [0.1]."),
+        float | None, Option(help="With --protocol text: size of the embedding attacks [0.1].")
     ] = None,
     n: Annotated[
-        int | None, typer.Option(min=1, help="So many test texts instead of the protocol's.")
+        int | None, Option(min=1, help="So many test texts instead of the protocol's.")
     ] = None,
     certify: Annotated[
         bool,
-        typer.Option("--certify", help="Count the texts that are proved robust, too: of a world "
-                     "against every substitution of words, else by noise on the embeddings "
-                     "(200 passes a text). The digest stays as it is."),
+        Option("--certify", help="Count the texts that are proved robust, too: of a world against "
+               "every substitution of words, else by noise on the embeddings (200 passes a text). "
+               "The digest stays as it is."),
     ] = False,
-    text: Annotated[str | None, typer.Option(help="Name of the column with the texts.")] = None,
-    label: Annotated[str | None, typer.Option(help="Name of the column with the labels.")] = None,
+    text: Text = None,
+    label: Label = None,
     groups: Annotated[
-        str | None, typer.Option(help="A column of groups to tell apart; of a world: domain.")
+        str | None, Option(help="A column of groups to tell apart; of a world: domain.")
     ] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
-    out: Annotated[Path, typer.Option(help="Folder of card.json and leaderboard.md.")] = Path(
+    encoding: Encoding = "utf-8",
+    out: Annotated[Path, Option(help="Folder of card.json and leaderboard.md.")] = Path(
         "runs/evaluation"
     ),
 ) -> None:
@@ -383,7 +364,8 @@ def evaluate(
     new = publish(card, out)
     print(f"{card['model']['name']} on {card['data']['n']} texts of {card['data']['name']}, "
           f"protocol {card['protocol']} (version {card['version']})\n")  # fmt: skip
-    print(f"! {card['warning']}\n" if "warning" in card else "", end="")
+    if "warning" in card:
+        print(f"! {card['warning']}\n")
     rows = [*card["rows"], card["worst case"], card["majority class"]]
     print(pd.DataFrame(map(cells, rows)).to_string(index=False))
     if "groups" in card:
@@ -407,51 +389,46 @@ def evaluate(
 
 
 @app.command(short_help="Write a model's card from its evaluation.")
-@plainly
 def card(
-    model: Annotated[Path, typer.Argument(help="The folder of the trained model.")],
+    model: Annotated[Path, Argument(help="The folder of the trained model.")],
     evaluation: Annotated[
-        Path, typer.Option(help="The card.json that `advlib evaluate` wrote for this model.")
+        Path, Option(help="The card.json that `advlib evaluate` wrote for this model.")
     ] = Path("runs/evaluation/card.json"),
     license: Annotated[
-        str | None, typer.Option(help="Under which licence the model may be used, as mit.")
+        str | None, Option(help="Under which licence the model may be used, as mit.")
     ] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="The model on the Hub that it was made from.")
+        str | None, Option(help="The model on the Hub that it was made from.")
     ] = None,
-    language: Annotated[str | None, typer.Option(help="Of the texts, as en.")] = None,
+    language: Annotated[str | None, Option(help="Of the texts, as en.")] = None,
     contact: Annotated[
-        str | None, typer.Option(help="Whom to ask or to complain to: an address that stays.")
+        str | None, Option(help="Whom to ask or to complain to: an address that stays.")
     ] = None,
-    use: Annotated[str | None, typer.Option(help="What the model is meant for.")] = None,
+    use: Annotated[str | None, Option(help="What the model is meant for.")] = None,
 ) -> None:
     """Write README.md into a model's folder: a Hugging Face model card from its evaluation.
 
     `hf upload OWNER/NAME FOLDER` then puts the folder on the Hub, with this page.
     """
-    import json
-
     from advlib.app.deploy import write_card
 
+    if not evaluation.is_file():
+        raise ValueError(f"there is no evaluation {evaluation}: make one with `advlib evaluate "
+                         f"{model}`, or name its card.json with --evaluation")  # fmt: skip
     try:
         found = json.loads(evaluation.read_text("utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise ValueError(
-            f"there is no evaluation {evaluation}: make one with `advlib evaluate {model}`, or "
-            "name its card.json with --evaluation"
-        ) from error
     except ValueError as error:
         raise ValueError(f"{evaluation} is no JSON: {error}") from error
-    said = dict(license=license, base_model=base_model, language=language, contact=contact, use=use)
-    print(write_card(model, found, **{name: value for name, value in said.items() if value}))
+    print(write_card(model, found, license=license, base_model=base_model, language=language,
+                     contact=contact, use=use))  # fmt: skip
 
 
 @app.command(short_help="Let a model pass, or say what it lacks.")
 def gate(
-    card: Annotated[Path, typer.Argument(help="The card.json that `advlib evaluate` wrote.")],
-    policy: Annotated[Path, typer.Option(help="What is asked for: a TOML file, docs/gate.md.")],
+    card: Annotated[Path, Argument(help="The card.json that `advlib evaluate` wrote.")],
+    policy: Annotated[Path, Option(help="What is asked for: a TOML file, docs/gate.md.")],
     model_card: Annotated[
-        Path | None, typer.Option(help="The model's README.md, as `advlib card` writes it.")
+        Path | None, Option(help="The model's README.md, as `advlib card` writes it.")
     ] = None,
 ) -> None:
     """Read an evaluation, and a model card, against a policy, and say all that is missing.
@@ -488,23 +465,21 @@ def gate(
 
 
 @app.command(short_help="Write a model as ONNX, and compare.")
-@plainly
 def export(
-    model: Annotated[str, typer.Argument(help="An embedded checkpoint or a model folder.")],
-    out: Annotated[Path, typer.Option(help="Folder of model.onnx.")] = Path("runs/export"),
+    model: Annotated[str, Argument(help="An embedded checkpoint or a model folder.")],
+    out: Annotated[Path, Option(help="Folder of model.onnx.")] = Path("runs/export"),
     gradient: Annotated[
         bool,
-        typer.Option("--gradient", help="Write gradient.onnx instead, which gives the gradient on "
-                     "the embeddings too, for attacks in a browser."),
+        Option("--gradient", help="Write gradient.onnx instead, which gives the gradient on the "
+               "embeddings too, for attacks in a browser."),
     ] = False,
 ) -> None:  # fmt: skip
     """Write a model as ONNX, with its tokenizer, and check it against the original."""
     from advlib.app.deploy import export_gradient, export_onnx
     from advlib.app.experiment import check_folder
-    from advlib.models import load_classifier
     from advlib.onnx import FILE, GRADIENT
 
-    victim = load_classifier(model, device="cpu")
+    victim = advlib.load_classifier(model, device="cpu")
     check_folder(out, need=5 * sum(p.numel() for p in victim.model.parameters()))
     gap = (export_gradient if gradient else export_onnx)(victim, out)
     file, what = out / (GRADIENT if gradient else FILE), " or gradient" * gradient
@@ -513,12 +488,9 @@ def export(
 
 
 @app.command(short_help="Say what is installed and what is missing.")
-@plainly
 def doctor() -> None:
     """Say what is installed, which device and profile, what is missing and how to mend it."""
-    from advlib.app.doctor import doctor as look
-
-    lines = look()
+    lines = advlib.doctor()
     print("\n".join(lines))
     if any(line.startswith("  !") for line in lines):
         raise typer.Exit(1)
@@ -526,38 +498,37 @@ def doctor() -> None:
 
 review = typer.Typer(
     help="A queue of texts that a person decides on: add, next, decide, stats, export.",
-    no_args_is_help=True, rich_markup_mode=None,
-)  # fmt: skip
+    no_args_is_help=True,
+)
 app.add_typer(review, name="review", short_help="Let a person decide what a model is unsure of.")
-Store = Annotated[Path, typer.Argument(help="The file of the queue (SQLite).")]
+Store = Annotated[Path, Argument(help="The file of the queue (SQLite).")]
 
 
 @review.command(short_help="Put texts into the queue.")
-@plainly
 def add(
     store: Store,
     data: Annotated[
         Path | None,
-        typer.Option(help="A CSV file with a column text, and source, prediction, confidence and "
-                          "reason where they are known."),
+        Option(help="A CSV file with a column text, and source, prediction, confidence and reason "
+               "where they are known."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Predict with this model, and take what it is unsure of.")
+        str | None, Option(help="Predict with this model, and take what it is unsure of.")
     ] = None,
     below: Annotated[
-        float, typer.Option(help="With --model: take texts of a confidence below this.")
+        float, Option(help="With --model: take texts of a confidence below this.")
     ] = 0.9,
     source: Annotated[
-        str | None, typer.Option(help="Where texts without a source come from [the file].")
+        str | None, Option(help="Where texts without a source come from [the file].")
     ] = None,
     most_per_source: Annotated[
-        int, typer.Option(min=1, help="So many texts of a source wait at most; more are left out.")
+        int, Option(min=1, help="So many texts of a source wait at most; more are left out.")
     ] = 100,
     budget: Annotated[
-        float | None, typer.Option(help="Minutes that people have in all; kept, with its date.")
+        float | None, Option(help="Minutes that people have in all; kept, with its date.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Which labels there are, with commas [the model's, or any].")
+        str | None, Option(help="Which labels there are, with commas [the model's, or any].")
     ] = None,
 ) -> None:  # fmt: skip
     """Put texts into a queue; the first time makes it. A text that is there already stays as it is.
@@ -573,9 +544,7 @@ def add(
     rows = read_texts(data, source) if data else []
     names = [name.strip() for name in labels.split(",")] if labels else None
     if model and rows:
-        from advlib.models import load_classifier
-
-        victim = load_classifier(model)
+        victim = advlib.load_classifier(model)
         names = names or victim.labels
         rows = unsure(victim, rows, below)
     with Queue(store, create=True) as queue:
@@ -584,14 +553,13 @@ def add(
 
 
 @review.command("next", short_help="Show the next text.")
-@plainly
 def next_one(
     store: Store,
     prediction: Annotated[
-        bool, typer.Option("--prediction", help="And what the model says, which leads people.")
+        bool, Option("--prediction", help="And what the model says, which leads people.")
     ] = False,
     as_html: Annotated[
-        bool, typer.Option("--html", help="As a piece of HTML, escaped, for a page.")
+        bool, Option("--html", help="As a piece of HTML, escaped, for a page.")
     ] = False,
 ) -> None:
     """Show the text that waits and is next: of the source that has had the fewest decisions, the
@@ -605,15 +573,14 @@ def next_one(
 
 
 @review.command(short_help="Write down what a person decided.")
-@plainly
 def decide(
     store: Store,
-    number: Annotated[int, typer.Argument(help="The number of the text, as `next` shows it.")],
+    number: Annotated[int, Argument(help="The number of the text, as `next` shows it.")],
     label: Annotated[
-        str | None, typer.Argument(help="Its label; without one: it cannot be told.")
+        str | None, Argument(help="Its label; without one: it cannot be told.")
     ] = None,
-    who: Annotated[str, typer.Option(help="Who decides.")] = "",
-    minutes: Annotated[float, typer.Option(help="How long that took.")] = 1.0,
+    who: Annotated[str, Option(help="Who decides.")] = "",
+    minutes: Annotated[float, Option(help="How long that took.")] = 1.0,
 ) -> None:
     """Write down a decision. None is ever changed: a second one for the same text is a new line,
     and the last one counts.
@@ -631,7 +598,6 @@ def _ordinal(n: int) -> str:
 
 
 @review.command(short_help="How many wait, and what was decided.")
-@plainly
 def stats(store: Store) -> None:
     """How many texts wait, how many were decided and by whom, and what is left of the minutes."""
     from advlib.app.review import Queue
@@ -646,11 +612,10 @@ def stats(store: Store) -> None:
 
 
 @review.command("export", short_help="Write texts and labels to train on.")
-@plainly
 def export_labels(
     store: Store,
     out: Annotated[
-        Path, typer.Option(help="A .csv or .jsonl file to write; one that is there stays.")
+        Path, Option(help="A .csv or .jsonl file to write; one that is there stays.")
     ] = Path("reviewed.csv"),
 ) -> None:
     """Write the texts that have a label, each with its last one, for `advlib run --data`.
@@ -667,17 +632,15 @@ def export_labels(
 
 
 board = typer.Typer(
-    help="The board of defences and attacks, docs/board.md; without a command: show it.",
-    rich_markup_mode=None,
-)  # fmt: skip
+    help="The board of defences and attacks, docs/board.md; without a command: show it."
+)
 app.add_typer(board, name="board", short_help="Defences and attacks that others entered.")
 
 
 @board.callback(invoke_without_command=True)
-@plainly
 def show_board(
     context: typer.Context,
-    home: Annotated[Path, typer.Option(help="The folder of the board.")] = Path("board"),
+    home: Annotated[Path, Option(help="The folder of the board.")] = Path("board"),
 ) -> None:
     """The defences, each with its worst case over all attacks on the board, the best first."""
     if context.invoked_subcommand:
@@ -692,9 +655,8 @@ def show_board(
 
 
 @board.command("verify", short_help="Check an entry, run it again, write results and page.")
-@plainly
 def verify_entry(
-    entry: Annotated[Path, typer.Argument(help="board/defences/NAME or board/attacks/NAME.")],
+    entry: Annotated[Path, Argument(help="board/defences/NAME or board/attacks/NAME.")],
 ) -> None:
     """Check an entry of the board, run it against all others, and compare with what is on record
     and with what it claims. Then write its results, a line for each number that is new, and
@@ -710,10 +672,5 @@ def verify_entry(
     print(f"verified: {entry.name}; {page.resolve()} is written")
 
 
-def main() -> None:
-    """Entry point of the command `advlib`."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -21,8 +21,10 @@ def doctor() -> list[str]:
 
     Returns the lines of the report. Looks only; changes nothing.
     """
+    if _version("advlib") is None:
+        return ["  ! advlib is not installed: pip install -e ."]
     lines = [
-        f"advlib {_version('advlib') or 'is not installed: pip install -e .'}",
+        f"advlib {_version('advlib')}",
         f"Python {platform.python_version()} on {platform.system()} {platform.machine()}",
     ]
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
@@ -53,8 +55,7 @@ def _packages() -> list[str]:
 
     lines = []
     seen = set()
-    for text in requires("advlib") or []:
-        need = Requirement(text)
+    for need in map(Requirement, requires("advlib")):
         extra = "" if need.marker is None else str(need.marker).split('"')[1]
         if extra == "test" or need.name in seen:  # several extras may ask for the same
             continue

@@ -19,9 +19,8 @@ def in_words(threat_model: str) -> str | None:
         call = ast.parse(plain, mode="eval").body
         said = {k.arg: _value(k.value) for k in call.keywords}
         unchecked = "; nobody checked that the meaning stays" * (plain != threat_model)
-        return SENTENCES[call.func.id](said) + unchecked
-    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError, RecursionError,
-            MemoryError):  # fmt: skip
+        return (_moved if call.func.id in MOVED else _worded)(call.func.id, said) + unchecked
+    except Exception:  # the text may come from anybody, and can go wrong in many ways
         return None
 
 
@@ -34,8 +33,10 @@ def _value(node):
     return ast.literal_eval(node)
 
 
-def _moved(how: str, said: dict) -> str:
+def _moved(name: str, said: dict) -> str:
     """An embedding attack: how it looks for a point, and in which ball."""
+    start = " from a random start" * bool(said.get("random_start"))
+    how = MOVED[name].format(**said | {"s": "s" * (said.get("steps") != 1), "start": start})
     restarts, target = said.get("restarts", 1), said.get("target")
     unit = "of a mean token embedding"
     what = "the embedding of each token moves" if said.get("scope") == "token" else (
@@ -49,15 +50,12 @@ def _moved(how: str, said: dict) -> str:
     return f"{how}{tries}{aim}; {what} by at most {said['eps']:g} {unit}"
 
 
-def _steps(said: dict, kind: str = "gradient step") -> str:
-    begin = " from a random start" * bool(said.get("random_start"))
-    return f"{said['steps']:d} {kind}{'s' * (said['steps'] != 1)}{begin}"
-
-
-def _worded(how: str, said: dict) -> str:
+def _worded(name: str, said: dict) -> str:
     """An attack on words: what a word may become, how many may, and what else bounds it."""
     share, queries = said["max_changed"], said.get("max_queries")
-    out = [how, "any number of words" if share == 1 else f"at most {share:.0%} of the words"]
+    least = f", or {said['at_least']:d}" if "at_least" in said else ""
+    most = "any number of words" if share == 1 else f"at most {share:.0%} of the words{least}"
+    out = [WORDED[name].format(**said), most]
     out += [f"at most {queries:d} queries a text"] if queries else []
     kept = [c[0] for c in said.get("constraints", ())]
     out += ["stop words and negations stay"] if "KeepWords" in kept else []
@@ -66,27 +64,25 @@ def _worded(how: str, said: dict) -> str:
     return "; ".join(out)
 
 
-NEAR = "words become one of the {k:d} nearest in word vectors, with a cosine of {least:g} or more"
+AWAY = "{steps:d} step{s} away from the answer"
+MOVED = {
+    "Noise": "a random direction",
+    "FGM": "one gradient step",
+    "FGSM": "one step along the signs of the gradient",
+    "PGD": "{steps:d} gradient step{s}{start}",
+    "Divergence": AWAY,
+    "VirtualAdversarial": AWAY,
+}
 
-SENTENCES = {
-    "Noise": lambda said: _moved("a random direction", said),
-    "FGM": lambda said: _moved("one gradient step", said),
-    "FGSM": lambda said: _moved("one step along the signs of the gradient", said),
-    "PGD": lambda said: _moved(_steps(said), said),
-    "Divergence": lambda said: _moved(_steps(said, "step") + " away from the answer", said),
-    "VirtualAdversarial": lambda said: _moved(_steps(said, "step") + " away from the answer", said),
-    "WordSubstitution": lambda said: _worded("words become others that keep the label", said),
-    "Typos": lambda said: _worded("words get a typing slip", said),
-    "EmbeddingNeighbours": lambda said: _worded(
-        f"words become one of the {said['k']:d} nearest in the embedding table", said),
-    "MaskedLanguageModel": lambda said: _worded(
-        f"words become one of {said['k']:d} that a language model puts in their place", said),
-    "HotFlip": lambda said: _worded(
-        f"words become one of {said['k']:d} that the gradient asks for", said),
-    "TextFooler": lambda said: _worded(NEAR.format(**said), said),
-    "A2T": lambda said: _worded(NEAR.format(**said), said | {"max_changed": 1}).replace(
-        "any number of words",
-        f"at most {said['max_changed']:.0%} of the words, or {said['at_least']:d}"),
-    "PWWS": lambda said: _worded("words become synonyms", said),
-    "DeepWordBug": lambda said: _worded("words get a letter changed", said),
-}  # fmt: skip
+NEAR = "words become one of the {k:d} nearest in word vectors, with a cosine of {least:g} or more"
+WORDED = {
+    "WordSubstitution": "words become others that keep the label",
+    "Typos": "words get a typing slip",
+    "EmbeddingNeighbours": "words become one of the {k:d} nearest in the embedding table",
+    "MaskedLanguageModel": "words become one of {k:d} that a language model puts in their place",
+    "HotFlip": "words become one of {k:d} that the gradient asks for",
+    "TextFooler": NEAR,
+    "A2T": NEAR,
+    "PWWS": "words become synonyms",
+    "DeepWordBug": "words get a letter changed",
+}

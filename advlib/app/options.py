@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
@@ -19,10 +19,18 @@ if TYPE_CHECKING:  # PyTorch is loaded where it is needed: `advlib --help` answe
 
     from advlib.objectives import Objective
 
-ABOVE_ZERO = ("eps", "epochs", "learning_rate")
-OBJECTIVES = Literal[
-    "adversarial", "madry", "trades", "vat", "smart", "freelb", "free", "clean"
+# What several commands ask for.
+Data = Annotated[
+    str,
+    Option(help=f"A world ({', '.join(WORLDS)}), a file (CSV, TSV, JSONL, Parquet), a folder, or "
+           "a Hub name."),
 ]  # fmt: skip
+Text = Annotated[
+    str | None,
+    Option("--text", help="Column of the texts; two with a comma between are a pair."),
+]
+Label = Annotated[str | None, Option(help="Column of the labels.")]
+Encoding = Annotated[str, Option(help="Encoding of the files.")]
 
 
 @dataclass
@@ -32,29 +40,21 @@ class Options:
     Raises ValueError for a setting that makes no sense.
     """
 
-    data: Annotated[
-        str,
-        Option(
-            help=f"A world ({', '.join(WORLDS)}), a file (CSV, TSV, JSONL, Parquet), a folder, or "
-            "a Hub name."
-        ),
-    ] = "reviews"
+    data: Data = "reviews"
     test: Annotated[
         str | None, Option(help="A second file to test on; else a part of --data is set aside.")
     ] = None
     model: Annotated[
-        str, Option(help="An embedded checkpoint, a model folder, or a Hub name."
-        ),
+        str, Option(help="An embedded checkpoint, a model folder, or a Hub name.")
     ] = "bert-tiny"
-    text: Annotated[
-        str | None, Option(help="Column of the texts; two with a comma between are a pair.")
-    ] = None
-    label: Annotated[str | None, Option(help="Column of the labels.")] = None
-    encoding: Annotated[str, Option(help="Encoding of the files.")] = "utf-8"
+    text: Text = None
+    label: Label = None
+    encoding: Encoding = "utf-8"
     train_size: Annotated[int | None, Option(min=1, help="Train on so many texts.")] = None
     test_size: Annotated[int | None, Option(min=1, help="Test on so many texts.")] = None
     objective: Annotated[
-        OBJECTIVES, Option(help="What is minimised; adversarial is L + λ·L_adv.")
+        Literal["adversarial", "madry", "trades", "vat", "smart", "freelb", "free", "clean"],
+        Option(help="What is minimised; adversarial is L + λ·L_adv."),
     ] = "adversarial"
     attack: Annotated[
         Literal["fgm", "pgd"], Option(help="The training attack of adversarial and madry.")
@@ -98,7 +98,7 @@ class Options:
     seed: Annotated[int, Option(help="Of data, training and attacks.")] = 0
 
     def __post_init__(self):
-        for name in ABOVE_ZERO:
+        for name in ("eps", "epochs", "learning_rate"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {value}")
@@ -141,28 +141,21 @@ class Options:
                     **half)  # fmt: skip
 
 
-def take(options: type = Options) -> Callable:
+def take(options: type) -> Callable:
     """A command whose first argument is made from the options given on its command line; what else
     it takes, it names itself."""
 
     def wrap(command: Callable) -> Callable:
-        own = list(inspect.signature(command).parameters.values())[1:]
-        hints = get_type_hints(options, include_extras=True)
-        shared = [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default,
-                              annotation=hints[f.name])
-            for f in fields(options) if f.default is not MISSING
-        ]  # fmt: skip
-        own_hints = get_type_hints(command, include_extras=True)
-        own = [p.replace(kind=p.KEYWORD_ONLY, annotation=own_hints[p.name]) for p in own]
+        shared = signature(options, eval_str=True).parameters
+        own = list(signature(command, eval_str=True).parameters.values())[1:]
 
         @wraps(command)
         def called(**given):
-            chosen = {p.name: given.pop(p.name) for p in shared if p.name in given}
+            chosen = {name: given.pop(name) for name in shared if name in given}
             return command(options(**chosen), **given)
 
-        called.__signature__ = inspect.Signature([*shared, *own])
-        called.__annotations__ = {p.name: p.annotation for p in [*shared, *own]}
+        called.__signature__ = Signature([*shared.values(), *own])
+        called.__annotations__ = {p.name: p.annotation for p in [*shared.values(), *own]}
         return called
 
     return wrap

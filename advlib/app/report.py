@@ -15,7 +15,8 @@ from pathlib import Path
 from advlib import plots
 from advlib.app.in_words import in_words
 from advlib.app.rows import cells, interval, percent, some, templates
-from advlib.corpora import replace, words
+from advlib.corpora import words
+from advlib.corpora.engine import WORD
 from advlib.evaluation import MAJORITY, short
 
 MODELS = {"adversarial": "adversarially trained"}
@@ -29,7 +30,6 @@ def write_report(folder: Path, run: dict) -> Path:
     `evaluation` come `warnings` (model -> `collapse`), `verdicts` (attack -> `compare`) and
     `majority` (the row of the majority class); `used` is what training really used, defaults too.
     """
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run = _plain(run)
     kept = json.dumps(run, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -106,6 +106,7 @@ def _groups(run: dict) -> list[dict]:
     """The rows of the table, those of one attack together: its name, its threat model in words and
     as it is exactly, its rows."""
     table, verdicts = run.get("table") or [], run.get("verdicts") or {}
+    warned = run.get("warnings") or {}
     groups: dict[tuple, dict] = {}
     for r in [*table[:1], *filter(None, [run.get("majority") if table else None]), *table[1:]]:
         attack, threat, shown = r["attack"], r.get("threat model") or "", cells(r)
@@ -114,8 +115,10 @@ def _groups(run: dict) -> list[dict]:
         group = groups.setdefault((attack, threat), dict(
             attack=_name(attack), words=known, exact=exact, rows=[]))  # fmt: skip
         fewer = f" on {r['n']} texts" if r.get("n") != table[0].get("n") else ""
+        model = r.get("model") or "one answer"
+        collapsed = (warned.get(model) or "").startswith(COLLAPSED)
         group["rows"].append([
-            _model(r.get("model") or "one answer", run), shown["accuracy [95 %]"] + fewer,
+            model + ", collapsed" * collapsed, shown["accuracy [95 %]"] + fewer,
             *(shown[key] for key in ("macro-F1", "classes", "success", "passes", "time")),
         ])  # fmt: skip
     for (attack, _), group in groups.items():
@@ -124,12 +127,6 @@ def _groups(run: dict) -> list[dict]:
             said = f"{found['gained']} texts gained, {found['lost']} lost, {p}"
             group["rows"].append(["difference", said])
     return list(groups.values())
-
-
-def _model(name: str, run: dict) -> str:
-    """The model's name, and that it collapsed."""
-    warning = (run.get("warnings") or {}).get(name) or ""
-    return name + ", collapsed" * warning.startswith(COLLAPSED)
 
 
 def _pictures(run: dict) -> list[dict]:
@@ -165,16 +162,14 @@ def _pictures(run: dict) -> list[dict]:
 
 def _changed(example: dict) -> list[tuple[str, str]]:
     """The text in pieces (tag, piece): old words struck through and new ones marked."""
-    mark = "\0"
-    original, text = (str(example.get(k, "")).replace(mark, "\ufffd") for k in ("original", "text"))
-    old, new = words(original), words(text)
-    changes = {i: w for i, w in enumerate(new[: len(old)]) if w != old[i]}
-    if len(old) != len(new) or replace(original, changes) != text:  # more than words has changed
+    original, text = (str(example.get(key, "")) for key in ("original", "text"))
+    first, *others = WORD.split(original)  # what stands between the words
+    if WORD.split(text) != [first, *others]:  # more than words has changed
         return [("del", original), ("", " "), ("ins", text)]
-    first, *others = replace(original, dict.fromkeys(changes, mark)).split(mark)
     out = [("", first)]
-    for (i, word), kept in zip(changes.items(), others, strict=True):
-        out += [("del", old[i]), ("", " "), ("ins", word), ("", kept)]
+    for old, new, kept in zip(words(original), words(text), others, strict=True):
+        out += [("", old)] if old == new else [("del", old), ("", " "), ("ins", new)]
+        out.append(("", kept))
     return out
 
 

@@ -58,10 +58,10 @@ def line(text) -> str:
     return "".join(c if c.isprintable() else "�" for c in " ".join(str(text).split()))
 
 
-def some(names: list[str], most: int = 12) -> list[str]:
-    """The first names, each short, and how many more there are."""
-    rest = len(names) - most
-    return [*map(short, names[:most]), *[f"{rest} more"] * (rest > 0)]
+def some(names: list[str]) -> list[str]:
+    """The first twelve names, each short, and how many more there are."""
+    rest = len(names) - 12
+    return [*map(short, names[:12]), *[f"{rest} more"] * (rest > 0)]
 
 
 @cache
