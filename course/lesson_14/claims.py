@@ -66,7 +66,8 @@ CLAIMS = {
     ),
     "14.filter": Claim(
         "Every filter fails in a way of its own: the list at typos, the forgiving list by holding "
-        "ordinary texts, the learned one by holding most texts with a dentist where a relative was.",
+        "ordinary texts, the learned one by holding most texts with a dentist where a relative "
+        "was.",
         two_errors,
     ),
     "14.coverage": Claim(

@@ -483,9 +483,8 @@ print(*refused, sep="\n")
 course.claim("14.gate", use=refused)
 
 # %% [markdown]
-# In a terminal this is `advlib gate card.json --policy use.toml --model-card README.md`. Where
-# there is an objection it ends with exit code 1, and a server that checks every release goes no
-# further.
+# In a terminal this is `advlib gate card.json --policy use.toml --model-card README.md`. Where it
+# objects it ends with exit code 1, which stops a release.
 #
 # ### The attack on the last gate
 #
@@ -763,7 +762,7 @@ conformal_threshold = course.exercise("14.3", conformal_threshold)
 held_out = world("reviews").sample(profile.pick(300, 1000), "validation", seed=9)
 fit = plain.predict([r.text for r in held_out])
 scores = 1 - fit[np.arange(len(fit)), [r.label for r in held_out]]
-some = slice(0, profile.pick(150, 400))
+some = slice(0, profile.pick(100, 400))
 changed = WordSubstitution()(plain, test["text"][some], labels[some])
 reworded = [result.text for result in changed]
 p = {"clean": workshop.softmax(clean_logits["plain"]),
@@ -833,7 +832,7 @@ ours = ["web", "app", "mail"]
 arrived = [ours[i % 3] for i in range(len(reworded))]
 says = p["other words"].argmax(1)
 misread = {text for text, g, y in zip(reworded, says, labels, strict=False) if g != y}
-stats, decided = day(reworded, arrived)
+stats, _ = day(reworded, arrived)
 print(f"{len(reworded)} texts, {len(misread)} of them read wrongly; decided {stats['decided']} in "
       f"{stats['minutes']:g} minutes, mistakes found: {stats['overruled']}")
 
@@ -876,5 +875,5 @@ figures.queue(caught, len(misread))
 # of the minutes for texts drawn at random, of which a flood gets its share and no more.
 #
 # The sure mistakes never reach the person at all, for the least sure come first. And whoever
-# decides can also mislabel: what that does to a model that is trained on the decisions, and what
-# helps, stands in [docs/gate.md](../docs/gate.md).
+# decides can also mislabel: what helps, where the decisions go back into training, stands in
+# [docs/gate.md](../docs/gate.md).
