@@ -1,6 +1,7 @@
 """Right and wrong answers to the exercises of lesson 14."""
 
 import math
+from numbers import Number
 
 import numpy as np
 import torch
@@ -81,6 +82,24 @@ def group_worlds(shares):
                 (shares(counts, sizes) >= np.ptp(seen)).mean())  # fmt: skip
 
     return answer
+
+
+def group_fixed(draws=None, seed=None):
+    """Answers to 14.1 that take a number of worlds, or a generator, of their own."""
+
+    def answer(right, groups, asked, rng):
+        rng = rng if seed is None else np.random.default_rng(seed)
+        return group_with()(right, groups, draws or asked, rng)
+
+    return answer
+
+
+def group_bell(right, groups, draws, rng):
+    def draw(sizes, rate, size):
+        n = np.array(sizes)
+        return n * rng.normal(rate, np.sqrt(rate * (1 - rate) / n), size)
+
+    return group_with(draw=draw)(right, groups, draws, rng)
 
 
 # ---------------------------------------------------------------- 14.2
@@ -252,6 +271,20 @@ def curve_ascending(confidence, right):
     return np.array(coverage), np.array(risk)
 
 
+def curve_first_of_equals(confidence, right):
+    order = np.argsort(-confidence, kind="stable")
+    _, first = np.unique(-confidence[order], return_index=True)
+    n = np.arange(1, len(order) + 1)
+    return (n / len(order))[first], (np.cumsum(~right[order]) / n)[first]
+
+
+def curve_within(confidence, right, hair=1e-4):
+    levels = [level for level in np.unique(confidence)[::-1]]
+    levels = [x for i, x in enumerate(levels) if not i or levels[i - 1] - x > hair]
+    kept = [confidence >= level for level in levels]
+    return np.array([k.mean() for k in kept]), np.array([1 - right[k].mean() for k in kept])
+
+
 # ---------------------------------------------------------------- 14.5
 
 
@@ -320,6 +353,26 @@ def read_number(value):
         return math.nan
 
 
+def gate_no_text(card, policy):
+    def outside(card, name, keeps):
+        value = card.get(name)
+        return not (value is not None and not isinstance(value, str | list) and keeps(value))
+
+    return gate_with(low=lambda card, name, limit: outside(card, name, lambda x: x >= limit),
+                     high=lambda card, name, limit: outside(card, name, lambda x: x <= limit))(
+                         card, policy)  # fmt: skip
+
+
+def gate_any_number(card, policy):
+    def outside(card, name, keeps):
+        value = card.get(name)
+        return not (isinstance(value, Number) and keeps(value))
+
+    return gate_with(low=lambda card, name, limit: outside(card, name, lambda x: x >= limit),
+                     high=lambda card, name, limit: outside(card, name, lambda x: x <= limit))(
+                         card, policy)  # fmt: skip
+
+
 def gate_careless(card, policy):
     said = [f"{name}: empty" for name in policy["required"] if not card.get(name, "").strip()]
     return said + [f"{n}: low" for n, x in policy["at_least"].items() if card[n] < x]
@@ -333,8 +386,6 @@ def gate_pops(card, policy):
 
 RIGHT = [
     ("14.1", group_with()), ("14.1", group_by_loop),
-    ("14.1", group_with(count=lambda gaps, seen: (1 + (gaps >= seen - 1e-12).sum())
-                        / (1 + len(gaps)))),
     ("14.1", group_worlds(lambda counts, n: np.ptp(counts / n, axis=1))),
     ("14.2", pair_with()), ("14.2", pair_by_text), ("14.2", pair_plain_calls),
     ("14.3", threshold_by_partition), ("14.3", threshold_with_infinity),
@@ -362,6 +413,12 @@ WRONG = [
     ("14.1", group_shuffled, "shuffled"),
     ("14.1", group_with(sizes=lambda n: [round(sum(n) / len(n))] * len(n)), "one size"),
     ("14.1", group_with(draw=np.random.binomial), "global generator"),
+    ("14.1", group_with(count=lambda gaps, seen: (1 + (gaps >= seen - 1e-12).sum())
+                        / (1 + len(gaps))), "never 0"),
+    ("14.1", group_fixed(draws=1000), "it is `draws`"),
+    ("14.1", group_fixed(draws=4000), "it is `draws`"),
+    ("14.1", group_fixed(seed=0), "take `rng`"),
+    ("14.1", group_bell, "normal approximation"),
     ("14.1", group_in_place, "changes an array"),
     ("14.1", group_worlds(lambda counts, n: np.ptp(counts, axis=1)), "divide by `sizes`"),
     ("14.1", group_worlds(lambda counts, n: np.ptp(counts / n, axis=0)), "along axis 1"),
@@ -374,6 +431,8 @@ WRONG = [
     ("14.2", pair_with(term=lambda a, b: (a - b).norm(dim=1).mean()), "L2 norm"),
     ("14.2", pair_with(term=lambda a, b: (a - b).abs().mean()), "mean over the classes"),
     ("14.2", pair_with(term=lambda a, b: (a - b).abs().sum()), "mean over the batch"),
+    ("14.2", pair_with(term=lambda a, b: (a - b).abs().sum(0).mean()), "axis 1"),
+    ("14.2", pair_with(total=lambda loss, term, lam: lam * (loss + term)), "cross-entropy, too"),
     ("14.2", pair_with(total=lambda loss, term, lam: loss + term), "lam is missing"),
     ("14.2", pair_with(total=lambda loss, term, lam: lam * loss + term), "belongs to the other"),
     ("14.2", pair_with(total=lambda loss, term, lam: loss - lam * term), "wrong sign"),
@@ -410,10 +469,16 @@ WRONG = [
     ("14.3", threshold_place(lambda n, a: math.ceil((n + 1) * (1 - a) - 1e-9), descending=True),
      "from the largest"),
     ("14.3", threshold_clipped, "infinite"),
+    ("14.3", threshold_place(lambda n, a: round((n + 1) * (1 - a))), "rounds up"),
+    ("14.3", lambda s, a: min(threshold_by_partition(s, a), 1.0), "largest score that there can"),
     ("14.3", threshold_in_place, "changes an array"),
     ("14.3", lambda s, a: np.sort(s), "should be a number"),
     ("14.3", lambda s, a: None, "should be a number"),
     ("14.4", curve_one_by_one, "shape"),
+    ("14.4", curve_first_of_equals, "only the first is counted"),
+    ("14.4", lambda c, r: curve_by_level(c.round(3), r), "differ in the fourth"),
+    ("14.4", lambda c, r: curve_by_level(c.round(4), r), "differ in the fifth"),
+    ("14.4", curve_within, "shape"),
     ("14.4", curve_with(lambda c, r: (c, 1 - r)), "accuracy"),
     ("14.4", curve_with(lambda c, r: (c, r * c)), "divided by all"),
     ("14.4", curve_with(lambda c, r: (c[::-1], r[::-1])), "ascending order"),
@@ -439,7 +504,19 @@ WRONG = [
     ("14.5", gate_with(empty=lambda card, name: card.get(name) is None), "empty text"),
     ("14.5", gate_first_of_each, "first fault of each part"),
     ("14.5", gate_with(empty=lambda card, name: card.get(name) in (None, "")), "text of spaces"),
-    ("14.5", gate_with(empty=lambda card, name: not card.get(name)), "not as expected"),
+    ("14.5", gate_with(empty=lambda card, name: not card.get(name)), "lets a text of spaces"),
+    ("14.5", lambda card, policy: sorted(gate_by_try(card, policy)), "order of the policy"),
+    ("14.5", gate_with(high=lambda card, name, limit: not isinstance(card.get(name), int | float)
+                       or card[name] > limit), "nan passes in `at_most`"),
+    ("14.5", gate_with(low=lambda card, name, limit: not isinstance(card.get(name), int | float)
+                       or card[name] < limit), "nan passes in `at_least`"),
+    ("14.5", gate_with(empty=lambda card, name: card.get(name) != card.get(name)
+                       or not str(card.get(name) or 0).strip() or card.get(name) in (None, "")),
+     "nan fills a required field"),
+    ("14.5", gate_with(low=lambda card, name, limit: not number(card.get(name))
+                       or math.isinf(card[name]) or card[name] < limit), "`inf` is a number"),
+    ("14.5", gate_no_text, "the gate itself breaks"),
+    ("14.5", gate_any_number, "the gate itself breaks"),
     ("14.5", gate_with(empty=lambda card, name: not card.get(name)
                        or not str(card[name]).strip()), "objects to 0"),
     ("14.5", gate_strips_all, "only a text has `strip`"),

@@ -80,6 +80,9 @@ def _null(counts, worlds: int, kind: str = "binomial") -> np.ndarray:
         sizes = [round(sum(sizes) / len(sizes))] * len(sizes)
     if kind == "one half":
         rates = [0.5] * len(sizes)
+    if kind == "bell curve":
+        scatter = [math.sqrt(rate * (1 - rate) / n) for n in sizes]
+        return np.ptp(rng.normal(rate, scatter, (worlds, len(sizes))), axis=1)
     if kind == "mean of rates":
         rates = [sum(k / n for k, n in counts.values()) / len(counts)] * len(sizes)
     if kind == "shuffled":
@@ -106,9 +109,31 @@ def check_worst_group(answer) -> None:
     tie = np.array([True, False, True, False, True, True]), np.array(list("bbaacc"))
     _one_world(answer, *tie)
     _one_world(answer, np.ones(6, dtype=bool), tie[1])  # no gap: every world's is as large
+    _one_world(answer, np.array([True, False]), np.array(["a", "b"]), ties=True)
+    groups = np.repeat(["a", "b", "c"], [20, 30, 25])  # chance makes such a gap every second time
+    right = np.concatenate([np.arange(n) < k for n, k in ((20, 13), (30, 24), (25, 17))])
+    _few_worlds(answer, right, groups)
 
 
-def _one_world(answer, right, groups, draws: int = 3000) -> None:
+def _few_worlds(answer, right, groups) -> None:
+    """The draws are those asked for, and come from the rng that was handed in."""
+    counts = {name: f"{k} of {n} right" for name, (k, n) in _counts(right, groups).items()}
+    shares = [float(answer(right, groups, 7, np.random.default_rng(seeded(seed)))[3])
+              for seed in range(1410, 1420)]  # fmt: skip
+    wrong = [p for p in shares if abs(7 * p - round(7 * p)) > 1e-9]
+    if wrong:
+        added = all(abs(8 * p - round(8 * p)) < 1e-9 for p in shares)
+        raise Wrong("7 worlds are asked for, so p is 0, 1/7, 2/7 and so on", given=counts
+                    | {"draws": 7}, yours=wrong[0], likely="(x + 1) / (draws + 1) is never 0; here "
+                    "p is the plain share of the `draws` worlds" if added else
+                    "the number of worlds is fixed: it is `draws`")  # fmt: skip
+    expect(len(set(shares)) > 1, "ten generators with ten seeds all give the same p",
+           given=counts | {"draws": 7}, yours=shares[0],
+           likely="a generator of your own, such as np.random.default_rng(0): take `rng`")
+
+
+def _one_world(answer, right, groups, draws: int = 3000, ties: bool = False) -> None:
+    """ties: most worlds have the very gap that was seen, and no rounding hides one."""
     counts = _counts(right, groups)
     given = {name: f"{k} of {n} right" for name, (k, n) in counts.items()} | {"draws": draws}
     state = np.random.get_state()[1].copy()
@@ -151,7 +176,7 @@ def _one_world(answer, right, groups, draws: int = 3000) -> None:
     worlds, seen = 6000, max(shares.values()) - shares[worst]
     null = _null(counts, worlds)
     share = (null >= seen - 1e-9).mean()
-    strict = (null > seen + 1e-9).mean()  # the ties are of little weight here
+    strict = share if ties else (null > seen + 1e-9).mean()  # elsewhere they are of little weight
     if seen < 1e-9:
         expect(p == 1, "all groups are alike, so the gap is 0, and every world's gap is at least "
                "as large: p is 1", given=given, yours=p, expected=1.0,
@@ -172,6 +197,8 @@ def _one_world(answer, right, groups, draws: int = 3000) -> None:
                       "shuffled": "the right answers are shuffled among the texts here, so their "
                       "number is the same in every world (a good null too, the library's); here "
                       "each text is right by chance, on its own",
+                      "bell curve": "this is a normal approximation, far off for groups of few "
+                      "texts; rng.binomial draws how many of them are right",
                       "one half": "the texts are right with probability 1/2 here; take the "
                       "accuracy of all texts"}.items():  # fmt: skip
         likely[why] = (_null(counts, worlds, kind) >= seen - 1e-9).mean()
@@ -222,7 +249,8 @@ def _plain_paired(model, batch, other, lam, *, distance="sum", over="mean", deta
     if distance == "mean":
         term = term / z.shape[1]
     return {"term": loss + lam * term, "none": loss + term, "loss": lam * loss + term,
-            "alone": lam * term, "minus": loss - lam * term}[weigh]  # fmt: skip
+            "both": lam * (loss + term), "alone": lam * term,
+            "minus": loss - lam * term}[weigh]  # fmt: skip
 
 
 _PAIRED_MISTAKES = {
@@ -231,6 +259,9 @@ _PAIRED_MISTAKES = {
     "the mean over the classes: it is the sum of |z_k(x) − z_k(x′)| over the classes":
         dict(distance="mean"),
     "the term is added up over the texts: take the mean over the batch": dict(over="sum"),
+    "`sum(0)` adds up over the texts; the classes are axis 1": dict(distance="mean", over="sum"),
+    "lam multiplies the cross-entropy, too; it belongs to the other term alone":
+        dict(weigh="both"),
     "lam is missing: it multiplies the term": dict(weigh="none"),
     "lam multiplies the cross-entropy; it belongs to the other term": dict(weigh="loss"),
     "the cross-entropy of the batch is missing": dict(weigh="alone"),
@@ -360,6 +391,8 @@ _THRESHOLD_MISTAKES = {
         _pick(lambda n, a: math.ceil(n * (1 - a) - 1e-9)),
     "without the 1e-9 a product that is a hair above a whole number is rounded up to the next":
         _pick(lambda n, a: math.ceil((n + 1) * (1 - a))),
+    "`round` rounds to the nearest whole number, so sometimes down; `math.ceil` rounds up":
+        _pick(lambda n, a: round((n + 1) * (1 - a))),
     "alpha in place of 1 − alpha": _pick(lambda n, a: _place(n, 1 - a)),
     "sorted from the largest: the k-th smallest is asked for":
         lambda s, a: np.sort(s)[::-1][_place(len(s), a) - 1],
@@ -369,6 +402,8 @@ _THRESHOLD_MISTAKES = {
 _BEYOND_MISTAKES = {
     "the largest score where n is too small: then no score will do, and the threshold is infinite":
         lambda s, a: np.max(s),
+    "1 is the largest score that there can be, but not what is asked for where n is too small: "
+    "`math.inf`": lambda s, a: 1.0,
 }  # fmt: skip
 
 
@@ -429,13 +464,18 @@ def _coverage(run, n: int = 19, alpha: float = 0.2, splits: int = 1000) -> str:
 
 
 def _plain_curve(confidence, right, *, of="kept", wrong=True, up=False, joined=True,
-                 strict=False, turned=False, counts=False, only=None,
+                 strict=False, turned=False, counts=False, only=None, digits=None,
                  swapped=False) -> dict[str, np.ndarray]:  # fmt: skip
     """Every threshold tried, one after the other; the keywords are its mistakes."""
+    if digits:
+        confidence = confidence.round(digits)
     levels = sorted(set(confidence.tolist()) if joined else confidence.tolist(), reverse=not up)
     coverage, risk = [], []
     for k, level in enumerate(levels, 1):
-        if joined:
+        if joined == "first":  # of texts of equal confidence only one is counted
+            kept = [c > level for c in confidence.tolist()]
+            kept[confidence.tolist().index(level)] = True
+        elif joined:
             kept = [c == level if only == "equal" else c > level if strict
                     else c <= level if up or only == "below" else c >= level
                     for c in confidence.tolist()]  # fmt: skip
@@ -457,6 +497,12 @@ def _plain_curve(confidence, right, *, of="kept", wrong=True, up=False, joined=T
 _CURVE_MISTAKES = {
     "texts of equal confidence are taken one by one: no threshold can tell them apart, so they "
     "make one point": dict(joined=False),
+    "of texts of equal confidence only the first is counted: all of them are answered":
+        dict(joined="first"),
+    "confidences that differ in the fourth decimal are taken as one: every different value is a "
+    "threshold of its own": dict(digits=3),
+    "confidences that differ in the fifth decimal are taken as one: every different value is a "
+    "threshold of its own": dict(digits=4),
     "the mistakes are divided by all texts: risk is the share of those that are answered":
         dict(of="all"),
     "this is the accuracy: risk is the share that is wrong": dict(wrong=False),
@@ -479,6 +525,8 @@ def check_risk_coverage(answer) -> None:
     for n, levels in ((11, 1000), (30, 6), (40, 15), (1, 1)):
         sure = rng.integers(levels, size=n) / levels / 2 + 0.5
         problems.append(dict(confidence=sure, right=rng.random(n) < sure))
+    close = 0.9994 + rng.permutation(12) * 7e-6  # as clean texts have them
+    problems.append(dict(confidence=close, right=rng.random(12) < 0.7))
 
     def run(confidence, right):
         result = answer(confidence, right)
@@ -499,12 +547,17 @@ def check_risk_coverage(answer) -> None:
 
 
 def _plain_objections(card, policy, *, nan="said", missing="said", equal="passes", blank="said",
-                      first=False, text="said", parts=3, other="said") -> list[str]:  # fmt: skip
+                      inf="read", first=False, text="said", parts=3, other="said",
+                      order=None) -> list[str]:  # fmt: skip
     """The fields that break a rule, rule by rule; the keywords are mistakes of a gate."""
 
     def empty(name) -> bool:
         value = card.get(name)
-        if blank == "not value" and not value:
+        if blank.startswith("not value") and not value:
+            return True
+        if blank == "not value alone":
+            return False
+        if blank == "nan" and isinstance(value, float) and math.isnan(value):
             return True
         said = value is None or isinstance(value, str) and not value.strip()
         if blank == "not stripped":
@@ -519,10 +572,12 @@ def _plain_objections(card, policy, *, nan="said", missing="said", equal="passes
             if text == "read" and value.replace(".", "", 1).isdigit():
                 return sign * float(value) < sign * limit
             return text != "passes"
-        if isinstance(value, list):
-            return other == "said"
+        if not isinstance(value, int | float):
+            return other == "said" or not isinstance(value, list)
         if math.isnan(value):
-            return nan == "said"
+            return nan == "said" or nan == ("at_least", "at_most")[sign > 0]
+        if math.isinf(value) and inf == "said":
+            return True
         return sign * value < sign * limit or (equal != "passes" and value == limit)
 
     each = [[name for name in policy["required"] if empty(name)]]
@@ -531,6 +586,8 @@ def _plain_objections(card, policy, *, nan="said", missing="said", equal="passes
     if first == "of each":
         each = [found[:1] for found in each]
     found = sum(each[:parts], [])
+    if order:
+        found = sorted(found)
     return found[:1] if first is True else found
 
 
@@ -540,6 +597,17 @@ _GATE_MISTAKES = {
         dict(first="of each"),
     "nan passes: `nan < 0.9` is False, so ask whether the value is >= the limit, and refuse where "
     "it is not": dict(nan="passes"),
+    "nan passes in `at_least`: ask whether the value is >= the limit, and refuse where it is not":
+        dict(nan="at_least"),
+    "nan passes in `at_most`: ask whether the value is <= the limit, and refuse where it is not":
+        dict(nan="at_most"),
+    "`inf` is a number: it is beyond a limit of `at_most`, and keeps one of `at_least`":
+        dict(inf="said"),
+    "nan fills a required field in; only where a number is asked for it breaks a rule":
+        dict(blank="nan"),
+    "`not value` objects to 0 and to an empty list, and lets a text of spaces pass":
+        dict(blank="not value alone"),
+    "the objections are sorted: they come in the order of the policy": dict(order="sorted"),
     "a number that is missing passes: what was not measured is no pass": dict(missing="passes"),
     "a value that equals its limit is refused; it passes": dict(equal="refused"),
     "an empty text, or one of spaces, counts as said": dict(blank="passes"),
@@ -605,7 +673,10 @@ def _cards() -> list[dict]:
         {"flips": math.nan, "limits": ""}, {"accuracy": "0.95", "threat model": "", "n": 3},
         {"gap": None, "n": None}, {"accuracy": 0.0, "gap": 0.0, "extra": "more"},
         {"gap": "small"}, {"limits": 0, "contact": 5}, {"limits": ["English"], "contact": []},
-        {"accuracy": [0.95], "flips": []},
+        {"accuracy": [0.95], "flips": []}, {"n": math.inf, "gap": math.inf},
+        {"limits": math.nan}, {"limits": "", "contact": "", "accuracy": 0.5, "worst group": 0.5},
+        {"accuracy": {"all": 0.95}, "flips": {}}, {"n": (600,), "gap": b"small"},
+        {"accuracy": 0.95 + 0j, "limits": {}},
     ]  # fmt: skip
     cards = [_GOOD | fault for fault in faults]
     cards += [{k: v for k, v in _GOOD.items() if k not in gone}

@@ -3,28 +3,24 @@
 from course.claims import Claim
 
 
-def gap_by_kind(by_kind, ratio):
-    """Whether the gap is there under attack alone, no luck, and in the trained model smaller in
-    points and larger as a ratio of errors."""
+def gap_by_kind(by_kind):
+    """Whether the gap is there under attack alone, no luck, and in the trained model smaller."""
     clean, attacked = by_kind["plain", "clean"], by_kind["plain", "FGM"]
     return (
         clean[0] < 0.15 and attacked[0] > 0.2 and attacked[1] < 0.01
         and by_kind["trained", "FGM"][0] < attacked[0] - 0.1
-        and by_kind["trained", "FGM"][1] < 0.01 and ratio["trained"] > ratio["plain"] > 1
+        and by_kind["trained", "FGM"][1] < 0.01
     )  # fmt: skip
 
 
 def two_errors(let_out, wrongly):
     """Whether each filter fails in its own way."""
     return (
-        let_out["first eight", "other words"] > 0.8 and let_out["first eight", "typos"] > 0.8
-        and let_out["all words", "other words"] == 0 and let_out["all words", "typos"] > 0.8
+        let_out["all words", "as it is"] == 0 and let_out["all words", "typos"] > 0.8
         and let_out["near words", "typos"] < 0.05 and wrongly["near words", "ordinary"] > 0.03
         and let_out["learned", "typos"] < let_out["all words", "typos"] - 0.3
-        and let_out["typos too", "typos"] <= min(let_out["learned", "typos"], 0.15)
-        and wrongly["typos too", "my dentist"] > wrongly["typos too", "ordinary"] + 0.2
         and wrongly["all words", "ordinary"] == 0 and wrongly["learned", "ordinary"] < 0.1
-        and wrongly["learned", "my dentist"] > wrongly["learned", "ordinary"] + 0.2
+        and wrongly["learned", "my dentist"] > 0.5
     )  # fmt: skip
 
 
@@ -38,7 +34,7 @@ CLAIMS = {
     "14.kinds": Claim(
         "Without attack the kinds of text differ by a few points; under FGM the standard model "
         "loses the conceded ones, by far more than chance. In the trained model the gap is smaller "
-        "in points, still no luck, and larger as a ratio of errors.",
+        "in points, and still no luck.",
         gap_by_kind,
     ),
     "14.planted": Claim(
@@ -69,10 +65,9 @@ CLAIMS = {
         and abs(season["none"] - 0.5) < 0.1,
     ),
     "14.filter": Claim(
-        "Every filter fails in a way of its own: the lists at the first typo, the short one at "
-        "words that it does not have, the forgiving one by holding ordinary texts, the learned one "
-        "by holding what looks like a relative. The one that was trained on "
-        "typos too lets few of them pass.",
+        "Every filter fails in a way of its own: the list at typos, the forgiving list by holding "
+        "ordinary texts, the learned one by holding most texts with a dentist where a relative "
+        "was.",
         two_errors,
     ),
     "14.coverage": Claim(
@@ -94,25 +89,13 @@ CLAIMS = {
         lambda caught: caught["60 addresses"] < caught["one address"] <= caught["no flood"]
         and caught["60 addresses"] <= 2,
     ),
-    "14.back": Claim(
-        "Trained on what the person decided too, the model reads more of the other attacked texts "
-        "than before, and in each order more than after as many steps on ordinary texts alone. It "
-        "stays about as good without attack.",
-        lambda back, clean: min(back["with the decisions"]) > back["before"][0] + 0.02
-        and all(a > b for a, b in zip(back["with the decisions"], back["ordinary texts alone"],
-                                      strict=True))
-        and sum(back["with the decisions"]) > sum(back["ordinary texts alone"]) + 0.1
-        and min(clean["with the decisions"]) > clean["before"][0] - 0.03,
-    ),
     "14.gate": Claim(
-        "The card passes the policy for study, and the policy for use refuses it with at least "
-        "three reasons.",
-        lambda study, use: study == [] and len(use) >= 3,
+        "The policy refuses the card with at least three reasons.",
+        lambda use: len(use) >= 3,
     ),
     "14.past": Claim(
-        "An edited card is found out, with its old digest and with a new one. A weak attack passes "
-        "a bar that the same model did not pass before.",
-        lambda edited, new_digest, honest, weak: bool(edited and new_digest and honest)
-        and weak == [],
+        "An edited card is found out. A weak attack passes a bar that the same model did not pass "
+        "before.",
+        lambda said: bool(said["edited"] and said["as measured"]) and said["a weak attack"] == [],
     ),
 }

@@ -15,12 +15,12 @@ GREY = "#999999"
 
 
 def gates():
-    """The way of a text, and the five gates along it."""
-    stops = [("training", "2: groups", "a model that treats\none group worse"),
-             ("training", "3: pairs", "a model that goes by\na word it must not"),
-             ("answer", "4: filter", "an answer that\nmust not leave"),
-             ("doubt", "5: I do not\nknow", "an answer that the\nmodel is unsure of"),
-             ("release", "6: the card", "a model of which\ntoo little is known")]  # fmt: skip
+    """The gates, from a model that is trained to its release."""
+    stops = [("a model", "2: groups", "a model that treats\none group worse"),
+             ("a model", "3: pairs", "a model that goes by\na word it must not"),
+             ("an answer", "4: I do not\nknow", "an answer that the\nmodel is unsure of"),
+             ("an answer", "B: filter", "an answer that\nmust not leave"),
+             ("a release", "5: the card", "a model of which\ntoo little is known")]  # fmt: skip
     with plots.style():
         fig, ax = plots.figure(8.4, 2.5)
         ax.set(xlim=(0, 10.2), ylim=(-1.25, 1.5))
@@ -37,9 +37,9 @@ def gates():
             ax.annotate("", (x, -0.5), (x, 0.0),
                         arrowprops=dict(arrowstyle="-|>", color=plots.COLOURS["standard"], lw=1.5))
             ax.text(x, -0.58, refuses, ha="center", va="top", fontsize=9)
-    fig.alt = ("A line from left to right with five stops. At training: the gates of groups "
-               "(section 2) and of pairs (3). At the answer: a filter (4). At doubt: the model "
-               "says that it does not know (5). At release: the card (6).")
+    fig.alt = ("A line from left to right with five stops. Two gates judge a model: groups "
+               "(section 2) and pairs (3). Two judge an answer: the model says that it does not "
+               "know (4), and a filter (appendix B). The last judges a release: the card (5).")
     return fig
 
 
@@ -75,7 +75,9 @@ def chance(groups: int, texts: int, accuracy: float):
     gaps = 100 * np.ptp(shares, axis=1)
     with plots.style():
         fig, ax = plots.figure(5.4, 2.6)
-        ax.hist(gaps, bins=np.arange(0, 82, 2), color=GREY,
+        step = 100 / texts  # gaps are whole numbers of steps: so are the bins
+        step *= max(1, round(2 / step))
+        ax.hist(gaps, bins=np.arange(-step / 2, 80 + step, step), color=GREY,
                 weights=np.full(len(gaps), 1 / len(gaps)))
         ax.axvline(10, color=plots.COLOURS["standard"], linestyle="--")
         ax.set(xlabel="gap by chance, points", ylabel="share of worlds", xlim=(0, 80))
@@ -120,8 +122,9 @@ def kinds(of, right, robust):
     return fig
 
 
-def cures(table):
-    """For every way to train: accuracy where the month agrees and misleads, and flips."""
+def cures(table, n):
+    """For every way to train: accuracy where the month agrees and misleads, and flips, of n
+    texts."""
     with plots.style():
         fig, axes = plots.figure(8.0, 2.9, ncols=3, sharey=True)
         rows = list(table)[::-1]
@@ -129,52 +132,64 @@ def cures(table):
                                           ("against", "right, where\nit misleads"),
                                           ("flips", "answers that\nit turns")), strict=True):
             values = [table[name][key] for name in rows]
-            ax.barh(range(len(rows)), values, 0.6, color=GREY)
+            ends = _ends(values, n)
+            ax.barh(range(len(rows)), values, 0.6, color=GREY, xerr=ends, capsize=3)
             for y, value in enumerate(values):
                 inside = value > 0.6
-                ax.annotate(f"{value:.1%}", (value, y), (-4 if inside else 4, 0), va="center",
+                at = value - ends[0][y] if inside else value + ends[1][y]
+                ax.annotate(f"{value:.1%}", (at, y), (-4 if inside else 4, 0), va="center",
                             textcoords="offset points", ha="right" if inside else "left")
-            ax.set(xlabel=what, xlim=(0, 1), xticks=(0, 0.25, 0.5, 0.75))
+            ax.set(xlabel=what, xlim=(0, 1.02), xticks=(0, 0.25, 0.5, 0.75))
             ax.xaxis.set_major_formatter(PercentFormatter(1))
             ax.grid(False)
         axes[0].set_yticks(range(len(rows)), rows)
-    fig.alt = ("Right where the month agrees, where it misleads, and answers that it turns: "
+    axes[0].set_title(f"n = {n}", fontsize=10, loc="left")
+    fig.alt = (f"Of {n}, right where the month agrees, where it misleads, and turned by it: "
                + "; ".join(f"{name} {row['agrees']:.1%}, {row['against']:.1%}, {row['flips']:.1%}"
                            for name, row in table.items()) + ".")  # fmt: skip
     return fig
 
 
-def filters(let_out, wrongly):
-    """What each filter lets out, three ways, and what it holds wrongly, of two kinds."""
-    marks = {"as it is": ("o", "#222222"), "typos": ("s", plots.COLOURS["pgd"]),
-             "other words": ("^", plots.COLOURS["words"])}  # fmt: skip
+def _ends(shares, n):
+    """How far 95 % intervals of shares of n reach below and above them, for error bars."""
+    ends = [wilson(round(share * n), n) for share in shares]
+    return [[max(0, s - low) for s, (low, _) in zip(shares, ends, strict=True)],
+            [max(0, high - s) for s, (_, high) in zip(shares, ends, strict=True)]]
+
+
+def filters(let_out, wrongly, n):
+    """What each filter lets out, two ways, and what it holds wrongly, of three kinds; n of each."""
+    marks = {"as it is": ("o", "#222222"), "typos": ("s", plots.COLOURS["pgd"])}
+    bars_of = {"ordinary": (GREY, ""), "my friend": ("#cfcfcf", ".."),
+               "my dentist": ("white", "///")}  # fmt: skip
     names = list(dict.fromkeys(name for name, _ in wrongly))
     with plots.style():
         fig, (ax, below) = plots.figure(6.6, 4.2, nrows=2, sharex=True, height_ratios=(1.6, 1))
         for j, (how, (mark, colour)) in enumerate(marks.items()):
-            ax.plot([k + 0.14 * (j - 1) for k in range(len(names))],
-                    [let_out[name, how] for name in names], mark, color=colour, markersize=9,
-                    label=how)  # fmt: skip
-        for shift, what, hatch in ((-0.15, "ordinary", ""), (0.15, "my dentist", "///")):
-            below.bar([k + shift for k in range(len(names))], [wrongly[n, what] for n in names],
-                      0.28, color="white" if hatch else GREY, edgecolor="#555555", hatch=hatch,
+            shares = [let_out[name, how] for name in names]
+            ax.errorbar([k + 0.2 * (j - 0.5) for k in range(len(names))], shares, _ends(shares, n),
+                        fmt=mark, color=colour, markersize=8, capsize=3, label=how)  # fmt: skip
+        for j, (what, (colour, hatch)) in enumerate(bars_of.items()):
+            shares = [wrongly[name, what] for name in names]
+            below.bar([k + 0.27 * (j - 1) for k in range(len(names))], shares, 0.25, color=colour,
+                      edgecolor="#555555", hatch=hatch, yerr=_ends(shares, n), capsize=2,
                       label=f"harmless: {what}")  # fmt: skip
         below.set_xticks(range(len(names)), names)
         for axes, what, top in ((ax, "lets out", 1.08), (below, "holds wrongly", 1.08)):
             axes.set(ylabel=what, ylim=(-0.05 if axes is ax else 0, top))
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.set_title(f"n = {n}", fontsize=10, loc="left")
         (marks_of, named), (bars, harmless) = (a.get_legend_handles_labels() for a in (ax, below))
         fig.legend(marks_of + bars, named + harmless, loc="outside upper left", ncols=3)
     fig.alt = "; ".join(
         f"{name}: lets out " + ", ".join(f"{let_out[name, how]:.0%} {how}" for how in marks)
-        + ", holds wrongly " + ", ".join(f"{wrongly[name, what]:.0%} {what}"
-                                         for what in ("ordinary", "my dentist"))
+        + ", holds wrongly " + ", ".join(f"{wrongly[name, what]:.0%} {what}" for what in bars_of)
         for name in names) + "."  # fmt: skip
     return fig
 
 
-def scores(calibration, p, labels, threshold):
-    """Scores of the true class in every condition, and the threshold."""
+def scores(calibration, p, labels, thresholds):
+    """Scores of the true class in every condition, and the threshold of each alpha."""
     shown = {"calibration": calibration}
     shown |= {when: 1 - q[np.arange(len(q)), labels[: len(q)]] for when, q in p.items()}
     looks = {"calibration": (GREY, "-"), "clean": ("#222222", "--"),
@@ -186,15 +201,18 @@ def scores(calibration, p, labels, threshold):
             values = np.sort(np.clip(values, 1e-5, 1))
             ax.step(values, np.arange(1, len(values) + 1) / len(values), where="post",
                     color=colour, linestyle=line, label=name)  # fmt: skip
-        ax.axvline(threshold, color=plots.COLOURS["standard"], linewidth=1.4)
-        ax.annotate("threshold", (threshold, 0.02), (4, 0), textcoords="offset points",
-                    color=plots.COLOURS["standard"])
+        for alpha, q in thresholds.items():
+            ax.axvline(q, color=plots.COLOURS["standard"], linewidth=1.4)
+            ax.annotate(f"q, {1 - alpha:.0%}", (q, 0.02), (4, 0), textcoords="offset points",
+                        color=plots.COLOURS["standard"])
         ax.set(xscale="log", xlabel="score of the true class, 1 − p (log scale)",
                ylabel="share of texts at or below", ylim=(0, 1.03))  # fmt: skip
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
-    fig.alt = "The share of texts with a score at or below the threshold: " + ", ".join(
-        f"{name} {(values <= threshold).mean():.0%}" for name, values in shown.items()) + "."
+    fig.alt = "; ".join(
+        f"Texts with a score at or below the threshold of {1 - alpha:.0%}: "
+        + ", ".join(f"{name} {(values <= q).mean():.0%}" for name, values in shown.items())
+        for alpha, q in thresholds.items()) + "."
     return fig
 
 
@@ -217,7 +235,8 @@ def risk(curves):
                ylabel="risk: mistakes among these", ylim=(-0.015, None))
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9,
+                   handlelength=3.2)
     fig.alt = "Mistakes among the answers. " + "; ".join(said) + "."
     return fig
 

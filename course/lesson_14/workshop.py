@@ -204,10 +204,10 @@ def learned_filter(held: Sequence[str], free: Sequence[str], seed: int = 0) -> C
 def two_errors(let_out: dict, wrongly: dict) -> None:
     """Print what each filter lets out and what it holds wrongly."""
     ways, kinds = (list(dict.fromkeys(what for _, what in table)) for table in (let_out, wrongly))
-    print("lets out:".rjust(22) + "".join(f"{way:>13}" for way in ways) + "   holds wrongly:"
+    print("lets out:".rjust(22) + "".join(f"{way:>10}" for way in ways) + "   holds wrongly:"
           + "".join(f"{kind:>12}" for kind in kinds))  # fmt: skip
     for name in dict.fromkeys(name for name, _ in let_out):
-        print(f"{name:22}" + "".join(f"{let_out[name, way]:13.1%}" for way in ways) + " " * 17
+        print(f"{name:22}" + "".join(f"{let_out[name, way]:10.1%}" for way in ways) + " " * 17
               + "".join(f"{wrongly[name, kind]:12.1%}" for kind in kinds))  # fmt: skip
 
 
