@@ -166,6 +166,8 @@ def finetune(
 
     note = Path(out) / SOFTER
     softened = note.read_text("utf-8") if resume and note.is_file() else None
+    if not resume:
+        note.unlink(missing_ok=True)  # of an earlier training in this folder
     trainer = train(objective.softer() if softened else objective, resume)
     if trainer.collapse and not softened and not trainer.is_fsdp_enabled:
         softened, back = trainer.collapse, trainer.last_good()

@@ -537,7 +537,7 @@ def _check_parts(folder: Path) -> None:
 def _why(name: str, source: str | Path, error: Exception) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(source, Path):
-        return f"the model in {name} cannot be loaded as a text classifier: {first}"
+        return f"the model in {name} cannot be loaded: {first}"
     return (
         f"{name!r} is neither an embedded checkpoint ({', '.join(embedded_checkpoints())}) nor a "
         "folder here, and the Hub did not deliver it (no network, no such name, or no safetensors: "

@@ -321,7 +321,7 @@ class VAT(Objective):
     def losses(self, model, batch, backward, step, generator):
         logits, moved = attacked_pair(model, batch, self.attack, generator)
         clean = mean_loss(logits, batch)
-        term = divergence(logits.detach(), moved).mean()
+        term = divergence(logits.detach(), moved, self.attack.symmetric).mean()
         return minimise(backward, clean, self.lam, term)
 
 
@@ -634,7 +634,8 @@ class InTurn(Objective):
         return self.turn(step).settings(step)
 
     def softer(self):
-        return InTurn(*(one.softer() for one in self.objectives))
+        softer = {id(one): one.softer() for one in self._different()}
+        return InTurn(*(softer[id(one)] for one in self.objectives))
 
     def state(self):
         return {f"{k}.{name}": value for k, one in enumerate(self._different())

@@ -79,14 +79,14 @@ class Ball:
         return self.eps * (self.steepest(noise) * radius ** (1 / coordinates))
 
 
-def check_eps(eps: float) -> None:
+def check_eps(
+    eps: float, what: str = "eps is the size of the perturbation",
+    instead: str = "for accuracy without an attack read the clean row",
+) -> None:  # fmt: skip
     """Raise ValueError unless eps is a positive finite number."""
     number = isinstance(eps, Real) and not isinstance(eps, bool)
     if not (number and math.isfinite(eps) and eps > 0):
-        raise ValueError(
-            f"eps is the size of the perturbation and must be a positive number, got {eps!r}; "
-            "for accuracy without an attack read the clean row"
-        )
+        raise ValueError(f"{what} and must be a positive number, got {eps!r}; {instead}")
 
 
 def check_counts(**counts: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import torch
+import transformers
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from sklearn.utils.class_weight import compute_sample_weight
@@ -22,7 +23,6 @@ from torch import nn
 from torch.utils.data import Sampler
 from transformers import (
     PrinterCallback,
-    ProgressCallback,
     Trainer,
     TrainerState,
     TrainingArguments,
@@ -146,7 +146,7 @@ class AdversarialTrainer(Trainer):
         self.add_callback(ResumePasses(self.passes))
         if watch:
             self.add_callback(Watch(self))
-        for noisy in (ProgressCallback, PrinterCallback):
+        for noisy in (transformers.trainer.DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
             self.remove_callback(noisy)
         if not args.disable_tqdm:
             self.add_callback(Bar())
@@ -191,9 +191,8 @@ class AdversarialTrainer(Trainer):
     def last_good(self) -> str | None:
         """The newest whole checkpoint at which the model had not fallen to one class."""
         good = {e["step"] for e in self.state.log_history if e.get("eval_one_class", 1) < ONE_CLASS}
-        there = [p for p in Path(self.args.output_dir).glob("checkpoint-*")
-                 if int(p.name[11:]) in good and is_whole(p, self.args.world_size)]  # fmt: skip
-        return str(max(there, key=lambda p: int(p.name[11:]))) if there else None
+        there = (Path(self.args.output_dir) / f"checkpoint-{step}" for step in sorted(good)[::-1])
+        return next((str(p) for p in there if is_whole(p, self.args.world_size)), None)
 
     def _finished(self, checkpoint: str) -> bool:
         """Whether the checkpoint is the end of this training; then it is loaded. The Trainer would

@@ -255,6 +255,7 @@ def test_errors_are_one_sentence(gpt, folders, tmp_path):
         lambda: GCG(fluency=-1.0),
         lambda: GCG(fluency=1.0)(gpt, ASKED),
         lambda: RandomSuffix(fluency=1.0),
+        lambda: RandomSuffix(steps=9),
         lambda: GCG()(gpt, ASKED, gpt),
         lambda: GCG()(gpt, []),
         lambda: GCG()(gpt, ASKED[0]),

@@ -437,6 +437,22 @@ def test_vat_leaves_texts_without_a_label_out_of_the_first_term_only():
     assert_slopes(model, grads, value)
 
 
+def test_vat_minimises_the_divergence_that_its_attack_maximises():
+    model, batch = make_model(), make_batch()
+    objective = VAT(VirtualAdversarial(0.3, symmetric=True), lam=0.7)
+    delta = objective.attack(model, batch, keep_best=False)
+    parts, grads = gradients(model, objective, batch)
+    look = seeing(model, batch)
+    before = look().detach()
+
+    def value():
+        there, back = kl(before, look(delta)), kl(look(delta), before)
+        return entropy(look(), batch["labels"]) + 0.7 * (there + back)
+
+    torch.testing.assert_close(parts.loss, value().detach())
+    assert_slopes(model, grads, value)
+
+
 def test_vat_trains_on_a_batch_with_no_label_at_all():
     model, batch = make_model(), make_batch()
     batch["labels"].fill_(UNLABELLED)
@@ -1318,6 +1334,8 @@ def test_in_turn_says_what_it_is_made_of():
     assert repr(several) == f"InTurn({Adversarial(FGM(0.4))!r}, Clean())"
     assert several == InTurn(Adversarial(FGM(0.4)), Clean()) != InTurn(Clean())
     assert several.softer() == InTurn(Adversarial(FGM(0.2)), Clean())
+    twice = InTurn(smart := SMART(Divergence(0.4, symmetric=True)), Clean(), smart).softer()
+    assert twice.objectives[0] is twice.objectives[2] and twice.objectives[0] is not smart
     assert not several.differs and several.replays == 1 and not several.state()
 
 

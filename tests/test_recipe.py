@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import transformers
 from conftest import make_classifier
 from datasets import Dataset
 from transformers import TrainerCallback, TrainingArguments, set_seed
@@ -182,6 +183,28 @@ def test_a_run_that_was_interrupted_goes_on_with_the_softer_objective(data, tmp_
     _, second = train(data, tmp_path, Ruinous(0.4, 0.2), resume=True, **arguments)
     assert second.state.global_step == second.state.max_steps
     assert second.objective.objective.eps == 0.2 and second.softened
+
+
+def test_a_new_training_knows_nothing_of_a_collapse_of_the_one_before(data, tmp_path, real):
+    (tmp_path / "softer.txt").write_text("an earlier training in this folder collapsed")
+    train(data, tmp_path, max_steps=1)
+    assert not (tmp_path / "softer.txt").exists()
+
+
+def test_in_a_notebook_there_is_one_bar_alone(data, tmp_path, monkeypatch):
+    from transformers.utils.notebook import NotebookProgressCallback
+
+    monkeypatch.setattr(transformers.trainer, "DEFAULT_PROGRESS_CALLBACK", NotebookProgressCallback)
+    _, trainer = train(data, tmp_path, max_steps=1, disable_tqdm=False)
+    names = [type(one).__name__ for one in trainer.callback_handler.callbacks]
+    assert "Bar" in names and not [n for n in names if n in ("NotebookProgressCallback",
+                                                             "ProgressCallback")]  # fmt: skip
+
+
+def test_a_folder_with_another_name_is_no_checkpoint(data, tmp_path, real):
+    _, trainer = train(data, tmp_path, evaluation=data)
+    (tmp_path / "checkpoint-mine").mkdir()
+    assert trainer.last_good() and trainer.last_good().rpartition("-")[2].isdigit()
 
 
 def test_a_healthy_training_is_left_alone(data, tmp_path, real, capsys):

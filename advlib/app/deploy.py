@@ -178,11 +178,9 @@ def _training(folder: Path) -> dict:
     if done.is_file() and options.is_file():
         made = json.loads(options.read_text("utf-8"))
         kept = json.loads(done.read_text("utf-8"))
-        adversarial = any("adv_loss" in entry for entry in kept["log"])
-        made = {"objective": "L + λ·L_adv" if adversarial else "L"} | made
         made |= kept.get("used", {}) | kept["cost"]
-        for key in ("eps", "steps", "lam") * (not adversarial):
-            made.pop(key, None)
+        if not any("adv_loss" in entry for entry in kept["log"]):  # the plain one of the two
+            made |= dict.fromkeys(("attack", "eps", "steps", "lam")) | {"objective": "clean"}
     elif (folder / "card.json").is_file():
         made = json.loads((folder / "card.json").read_text("utf-8"))
         made = made if "made by" in made else {}  # `advlib evaluate` writes a card.json as well
@@ -258,10 +256,13 @@ def _write(victim: Classifier, file: Path, made, given: dict, outputs: list, sha
     try:
         with (attack_mode(victim.model, same_dropout=False), torch.no_grad(), quiet(),
               warnings.catch_warnings(action="ignore")):  # fmt: skip
-            torch.onnx.export(
-                made(), tuple(given.values()), file, input_names=list(given), output_names=outputs,
-                verbose=False, dynamo=True, dynamic_shapes=shapes, external_data=False,
+            program = torch.onnx.export(
+                made(), tuple(given.values()), input_names=list(given), output_names=outputs,
+                verbose=False, dynamo=True, dynamic_shapes=shapes,
             )  # fmt: skip
+            for node in program.model.graph.all_nodes():
+                node.metadata_props.clear()  # the lines of code they come from, with their paths
+            program.save(file, external_data=False)
     except Exception as error:  # the exporter raises many kinds; the reader needs one sentence
         kind = victim.model.config.model_type
         what = " with its gradient" if "gradient" in outputs else ""

@@ -184,7 +184,9 @@ def objective_of(options: Options, eps: float) -> Objective:
 def prepare(model: nn.Module, options: Options) -> nn.Module:
     """The model as it is trained: with checkpointing and adapters where they were asked for."""
     if options.checkpointing:
-        model.gradient_checkpointing_enable()
+        # transformers calls it activation checkpointing now; the old name goes with version 6.
+        enable = getattr(model, "activation_checkpointing_enable", None)
+        (enable or model.gradient_checkpointing_enable)()
     if options.lora:
         return with_adapters(model, options.lora, half=options.precision == "bf16")
     return model

@@ -73,7 +73,7 @@ class EmbeddingAttack:
         settings = [f.name for f in fields(self)]  # what a class fixes for itself is none
         check_counts(**{n: getattr(self, n) for n in ("steps", "restarts") if n in settings})
         if self.step_size is not None:
-            check_eps(self.step_size)
+            check_eps(self.step_size, "step_size is how far one step goes", "leave it out")
         check_part(self.part)
 
     def __repr__(self) -> str:

@@ -262,6 +262,8 @@ class RandomSuffix(SuffixSearch):
         super().__post_init__()
         if self.fluency:
             raise ValueError("RandomSuffix looks at the target alone: leave fluency out")
+        if self.steps > 1:
+            raise ValueError("RandomSuffix has no steps: candidates says how often it draws")
 
     def _search(self, frame, reader, random) -> Suffix:
         free = (~frame.banned).nonzero()[:, 0]

@@ -40,7 +40,7 @@ class PerplexityFilter:
     ) -> PerplexityFilter:  # fmt: skip
         """The limit that at most a share `false_alarms` of harmless prompts exceeds, for prompts
         like these (a conformal quantile: in expectation over the prompts handed in)."""
-        place = math.ceil((1 - false_alarms) * (len(prompts) + 1))
+        place = math.ceil((1 - false_alarms) * (len(prompts) + 1) - 1e-9)  # 10 · (1 − 0.7) > 3
         if not 0 < false_alarms < 1 or place > len(prompts):
             raise ValueError(f"{len(prompts)} prompts cannot tell a share of {false_alarms!r}: "
                              "give more, or a larger share below 1")  # fmt: skip

@@ -227,8 +227,7 @@ def load_generator(
                 output_loading_info=True,
             )  # fmt: skip
         except Exception as error:  # libraries raise many kinds; the reader needs one sentence
-            raise ModelError(_why(name, source, error).replace(
-                "a text classifier", "a language model that writes")) from error  # fmt: skip
+            raise ModelError(_why(name, source, error)) from error
     if loading["missing_keys"]:
         raise ModelError(f"{name} has no trained head that says the next word: give a causal "
                          "language model, such as 'writer'")  # fmt: skip
