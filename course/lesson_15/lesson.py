@@ -15,7 +15,7 @@
 # an adaptive attack, δ by hand with exercise 15.4, a filter, a vote with exercise 15.5, a real
 # model) take about 50 more; nothing builds on them.
 #
-# **Before** Lessons 02, 04, 06, 07 and 08; for appendix F, lesson 10.
+# **Before** Lessons 02, 04, 06 and 08. (Lesson 07 helps; so does lesson 10, in appendix F.)
 
 # %% tags=["setup"]
 import advlib
@@ -166,9 +166,10 @@ figures.promise(promise, truth, listed)
 #
 # <details><summary>What you should see</summary>
 #
-# The band rises from left to right: the slope ranks words well. But it is not the dashed line, and
-# the word with the largest fall was promised next to nothing: it is not in the table. The order is
-# a hint and no measurement. The squares lie lower on average, and a search needs no more.
+# The band rises from left to right: the slope ranks words, and on average the promise is about
+# kept. But single words lie far from the dashed line, and the word with the largest fall was
+# promised next to nothing: it is not in the table. The order is a hint and no measurement. The
+# squares lie lower on average, and a search needs no more.
 #
 # </details>
 #
