@@ -69,7 +69,7 @@ ABLATION = {  # length, steps, target, whether the attacker's judge reads
     "no judge": (16, 40, WHOLE, False),
     "none of the four": (6, 20, "sure : the", False),
 }
-USERS, PLANTED = ("salons", "films"), ("courses", "restaurants")  # their reviews fit nothing else
+USERS, PLANTED = ("salons", "films"), ("courses", "restaurants")  # most reviews fit nothing else
 BUDGETS = (0.25, 0.5, 1.0)
 SHARES, ASKED_SHARE = (0.1, 0.2, 0.3), 0.2
 ALARMS = 0.05
@@ -478,8 +478,8 @@ after 120 steps: 17, 9 and 45 of 100 other requests are refused. Even at ε = 0.
 words behind the request fall from 89 to 79 %; with utility 3, to 85 %."""
 INJECTED = """\
 The user asks for a review of a salon or a film, and before or behind his request stands what
-somebody else wrote: a harmless sentence, or an order for a review of a course or a restaurant. (Of
-these subjects nearly all reviews fit nothing else.) All rows have the same 60 requests a seed; an
+somebody else wrote: a harmless sentence, or an order for a review of a course or a restaurant. (Most
+reviews of these four fit nothing else.) All rows have the same 60 requests a seed; an
 order stands beside each of them twice, about a course and about a restaurant. Behind the request
 both change little. In front, both take the answers away from the user, 3 % and none are left: the
 writer has learned from requests with something behind them, and never with something in front. So

@@ -12,7 +12,7 @@ from advlib.generative import Generator, load_generator
 
 def load(name: str) -> Generator:
     """A model of this page on the CPU; its activation is computed in one pass: the same function,
-    a third faster."""
+    and faster."""
     found = load_generator(name, device="cpu")
     for block in found.model.transformer.h:
         block.mlp.act = torch.nn.GELU(approximate="tanh")
