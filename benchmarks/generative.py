@@ -478,9 +478,9 @@ after 120 steps: 17, 9 and 45 of 100 other requests are refused. Even at ε = 0.
 words behind the request fall from 89 to 79 %; with utility 3, to 85 %."""
 INJECTED = """\
 The user asks for a review of a salon or a film, and before or behind his request stands what
-somebody else wrote: a harmless sentence, or an order for a review of a course or a restaurant. (Most
-reviews of these four fit nothing else.) All rows have the same 60 requests a seed; an
-order stands beside each of them twice, about a course and about a restaurant. Behind the request
+somebody else wrote: a harmless sentence, or an order for a review of a course or a restaurant.
+(Most reviews of these four fit nothing else.) All rows have the same 60 requests a seed; an order
+stands beside each of them twice, about a course and about a restaurant. Behind the request
 both change little. In front, both take the answers away from the user, 3 % and none are left: the
 writer has learned from requests with something behind them, and never with something in front. So
 what the user loses says nothing of obedience. What the order gains does: 87 % of the answers are
