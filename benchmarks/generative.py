@@ -544,7 +544,7 @@ class Page:
     def counted(found: list[list[bool]]) -> str:
         """The share of what is true over all seeds, and the count by seed."""
         each = [sum(some) for some in found]
-        return share(sum(each), sum(map(len, found)), each) if found else "–"
+        return share(sum(each), sum(map(len, found)), each) if any(found) else "–"
 
     def mean(self, what: str, key: str) -> str:
         found = [f[key] for f in self.all(what)]
