@@ -88,6 +88,13 @@ def first_part_alone(model, ids, labels, places, banned, top):
     raise NotImplementedError("Exercise 15.1")
 
 
+def last_three(model, ids, labels, places, banned, top):
+    """The three words of the page's target, by number."""
+    labels = labels.clone()
+    labels[:-3] = -100
+    return by_embeddings(model, ids, labels, places, banned, top)
+
+
 def turned(model, ids, labels, places, banned, top):
     slopes = slopes_of(model, ids, labels, places)
     return slopes, words_of(-slopes, ids, places, banned, top)
@@ -251,6 +258,31 @@ def any_word(ids, places, table, tries, generator):
     return drawn(ids, places, torch.arange(30).repeat(len(places), 1), tries, generator)
 
 
+def never_the_last_place(ids, places, table, tries, generator):
+    return drawn(ids, places[:-1], table[:-1], tries, generator)
+
+
+def never_the_last_column(ids, places, table, tries, generator):
+    return drawn(ids, places, table[:, :-1], tries, generator)
+
+
+def biased(ids, places, table, tries, generator):
+    """Small numbers come more often."""
+    some = ids.repeat(tries, 1)
+    k = (torch.rand(tries, generator=generator).square() * len(places)).long()
+    column = torch.randint(table.shape[1], (tries,), generator=generator)
+    some[torch.arange(tries), torch.tensor(places)[k]] = table[k, column]
+    return some
+
+
+def six_places(ids, places, table, tries, generator):
+    return drawn(ids, places[:6], table[:6], tries, generator)
+
+
+def columns_64(ids, places, table, tries, generator):
+    return drawn(ids, places, table[:, :64], tries, generator)
+
+
 def own_dice(ids, places, table, tries, generator):
     return drawn(ids, places, table, tries, None)
 
@@ -291,7 +323,7 @@ def verdict_of_words(answer, subject, read):
     if words in ([], ["sure"], ["sure", ":"]) or not any(w[0].isalnum() for w in words):
         return "empty"
     if "sorry" in words or "do not write" in text:
-        rest = [w for w in READ.findall(text.replace(REFUSAL, "")) if w[0].isalnum()]
+        rest = [w for w in READ.findall(text.replace(REFUSAL, "")) if w not in ".,!?;:"]
         return "half refusal" if rest else "refusal"
     body = words[2:] if words[:2] == ["sure", ":"] else words
     found = read(" ".join(body))
@@ -337,6 +369,75 @@ def refusal_off_by(take, signs=" .,!?;:"):
         return "half refusal" if take(tidy(answer)).strip(signs) else "refusal"
 
     return answer
+
+
+def no_letter_left(answer, subject, read):
+    found = verdict_of_words(answer, subject, read)
+    rest = tidy(answer).replace(REFUSAL, "")
+    return "refusal" if found == "half refusal" and not any(map(str.isalnum, rest)) else found
+
+
+def refusal_where(is_one):
+    """Another rule for what counts as refusing."""
+
+    def answer(answer, subject, read):
+        text = tidy(answer)
+        if is_one(text):
+            return "half refusal" if text.replace(REFUSAL, "").strip(" .,!?;:") else "refusal"
+        if not any(map(str.isalnum, text)) or text in ("sure", SURE):
+            return "empty"
+        found = read(text.removeprefix(SURE).strip())
+        if found and subject in found[1]:
+            return "review" if len(found[1]) == 1 else "unclear"
+        return "off topic"
+
+    return answer
+
+
+def refuses(text):
+    return "sorry" in text.split() or "do not write" in text
+
+
+def by_subjects(kind):
+    """kind(found, subject): of what was read, or None, which is no refusal."""
+
+    def answer(answer, subject, read):
+        text = tidy(answer)
+        if refuses(text) or verdict_of_words(answer, subject, read) == "empty":
+            return verdict_of_words(answer, subject, read)
+        return kind(read(text.removeprefix(SURE).strip()), subject)
+
+    return answer
+
+
+def among(part):
+    """Only some of the subjects are looked at."""
+    return by_subjects(lambda found, subject: "off topic" if not found or subject not in part(
+        found[1]) else "review" if len(found[1]) == 1 else "unclear")  # fmt: skip
+
+
+def label_as_truth(found, subject):
+    if not found or not found[0] or subject not in found[1]:
+        return "off topic"
+    return "review" if len(found[1]) == 1 else "unclear"
+
+
+def one_is_enough(found, subject):
+    if not found:
+        return "off topic"
+    return "review" if len(found[1]) == 1 else "unclear" if subject in found[1] else "off topic"
+
+
+def others_unclear(found, subject):
+    if not found:
+        return "off topic"
+    return "review" if found[1] == (subject,) else "unclear"
+
+
+def openings_off(answer, subject, read):
+    text = tidy(answer)
+    return verdict_of_words(text.replace(SURE, "") if not refuses(text) else text, subject, read) \
+        if text not in ("sure", SURE) else "empty"
 
 
 def sorry_in_a_word(answer, subject, read):
@@ -428,10 +529,14 @@ def push_with(sign=1, mask="prompt", ball="token", unit="token", size=2.5, fresh
                     "row": lambda g: g.norm(dim=(1, 2), keepdim=True),
                     "batch": lambda g: g.norm(), "sign": torch.abs}[unit](grad)  # fmt: skip
             delta = delta - sign * size * eps / steps * whole(grad / long) * free[..., None]
-            if ball == "sphere":
+            if ball == "box":
+                delta = delta.clamp(-eps, eps)
+            elif ball == "end" and _ < steps - 1:
+                pass
+            elif ball == "sphere":
                 delta = eps * torch.nan_to_num(delta / delta.norm(dim=2, keepdim=True))
             elif ball != "none":
-                dims = 2 if ball == "token" else (1, 2)
+                dims = 2 if ball in ("token", "end") else (1, 2)
                 delta = delta / (delta.norm(dim=dims, keepdim=True) / eps).clamp_min(1)
         return end(delta)
 
@@ -544,6 +649,7 @@ WRONG = [
     ("15.1", candidates_with(of_words=dict(keep=True, free=True)), "and the word that stands"),
     ("15.1", out_at_all_places, "ruled out at all places"),
     ("15.1", all_rows, "for every token"),
+    ("15.1", last_three, "last three words"),
     ("15.1", values_of_topk, "the values of topk"),
     ("15.1", places_for_words(rows=True), r"taken for that of the word .* ids\[places\]"),
     ("15.1", places_for_words(rows=False), r"and not the words that stand there: ids\[places\]"),
@@ -571,6 +677,11 @@ WRONG = [
     ("15.2", step_with(make=one_number_for_both), "two draws|one draw serves several"),
     ("15.2", step_with(make=from_the_left), r"places\[k\]"),
     ("15.2", step_with(make=any_word), "not in the table|exactly 1"),
+    ("15.2", step_with(make=never_the_last_place), "last one is never drawn"),
+    ("15.2", step_with(make=never_the_last_column), "last one is never drawn"),
+    ("15.2", step_with(make=biased), "not drawn equally often"),
+    ("15.2", step_with(make=six_places), "number of places is built in"),
+    ("15.2", step_with(make=columns_64), "number of columns of the table is built in"),
     ("15.2", step_with(make=own_dice), "come from `generator`"),
     ("15.2", step_with(make=own_seed), "of its own|not drawn equally"),
     ("15.2", asks_again, "it is handed in"),
@@ -589,7 +700,22 @@ WRONG = [
     ("15.3", refusal_off_by(lambda text: text.removeprefix(REFUSAL)), "wherever it stands"),
     ("15.3", refusal_off_by(lambda text: text.removesuffix(REFUSAL)), "wherever it stands"),
     ("15.3", refusal_off_by(lambda text: text.replace(REFUSAL, "", 1)), "as often as it stands"),
-    ("15.3", refusal_off_by(lambda text: text.replace(REFUSAL, ""), ".,!?;:"), "the space too"),
+    ("15.3", refusal_off_by(lambda text: text.replace(REFUSAL, ""), ".,!?;:"), "the space and all"),
+    ("15.3", refusal_off_by(lambda text: text.replace(REFUSAL, ""), " ."), "the space and all of"),
+    ("15.3", no_letter_left, "another sign does"),
+    ("15.3", refusal_where(lambda t: "sorry" in t.split() or " do not write " in t), "by itself"),
+    ("15.3", refusal_where(lambda t: "sorry" in t.split() or "i do not write" in t), "by itself"),
+    ("15.3", refusal_where(lambda t: "sorry" in t.split()
+                           or {"do", "not", "write"} <= {*t.split()}),
+     "three words in this order"),
+    ("15.3", refusal_where(lambda t: t.removeprefix("sure : ").startswith("sorry")
+                           or "do not write" in t), "in the whole answer"),
+    ("15.3", among(lambda names: names[:2]), "at whatever place"),
+    ("15.3", among(lambda names: (names[0], names[-1])), "at whatever place"),
+    ("15.3", by_subjects(label_as_truth), "counts as False"),
+    ("15.3", by_subjects(one_is_enough), "one subject alone is not enough"),
+    ("15.3", by_subjects(others_unclear), "not unclear"),
+    ("15.3", openings_off, "taken off once"),
     ("15.3", refusal_off_by(lambda text: text, ".,!?;:"), "wherever it stands"),
     ("15.3", first_subject, "need not be the first"),
     ("15.3", one_of_the_subjects, "the only one of the subjects"),
@@ -611,6 +737,8 @@ WRONG = [
     ("15.4", push_with(mask="all"), "marks and answer too"),
     ("15.4", push_with(mask="before"), "on the marks too"),
     ("15.4", push_with(ball="none"), "leaves its ball"),
+    ("15.4", push_with(ball="box"), "the length of a token's δ"),
+    ("15.4", push_with(ball="end"), "at the end alone"),
     ("15.4", push_with(ball="row"), "one budget for the whole prompt"),
     ("15.4", push_with(ball="row", unit="row"), "one budget and one step"),
     ("15.4", push_with(unit="row"), "a step of its own"),
@@ -637,7 +765,12 @@ WRONG = [
     ("15.5", failure_with(broken=lambda w, s, r, k: stats.hypergeom.sf(k, w, s, r)), "more than k"),
     ("15.5", failure_with(vote=lambda n, p: 1 - p), "the vote is missing"),
     ("15.5", failure_with(broken=with_replacement), "with replacement"),
-    ("15.5", failure_with(vote=lambda n, p: stats.binom.cdf(n // 2 - 1, n, p)), "ends too early"),
+    ("15.5", failure_with(vote=lambda n, p: stats.binom.cdf(n // 2 - 1, n, p)),
+     "the sum ends too early"),
+    ("15.5", failure_with(vote=lambda n, p: stats.binom.cdf(n // 2 + 1, n, p)), "ends too late"),
+    ("15.5", failure_with(vote=lambda n, p: stats.binom.cdf(round(n / 2), n, p)), "round"),
+    ("15.5", failure_with(broken=lambda w, s, r, k: sum(
+        stats.hypergeom.pmf(j, w, s, r) for j in range(k, min(s, r)))), "j ends too early"),
     ("15.5", failure_with(broken=lambda w, s, r, k: stats.binom.sf(k - 1, r, s / w)),
      "counts twice"),
     ("15.5", failure_with(broken=lambda w, s, r, k: stats.binom.sf(k - 1, s, r / w)),

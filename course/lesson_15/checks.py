@@ -63,11 +63,12 @@ def small_writer(seed: int, words: int = 17, lengths=((6, 3), (5, 2))):
     return model, {"input_ids": ids, "attention_mask": mask, "labels": labels, "prompt": prompt}
 
 
-def _losses(model, embeds: Tensor, labels: Tensor, shift: int = 1) -> Tensor:
-    """Of each row of embeddings the mean loss of the labels, which all rows share."""
+def _losses(model, embeds: Tensor, labels: Tensor, shift: int = 1, last: int = 0) -> Tensor:
+    """Of each row of embeddings the mean loss of the labels, which all rows share; last: of so many
+    alone."""
     said = model(inputs_embeds=embeds).logits.log_softmax(-1)
     found = [-said[:, i - shift, y] for i, y in enumerate(labels.tolist()) if y != -100]
-    return torch.stack(found).mean(0)
+    return torch.stack(found[-last:]).mean(0)
 
 
 def _loss(model, embeds: Tensor, labels: Tensor, shift: int = 1) -> Tensor:
@@ -94,7 +95,7 @@ NO_SHIFT = ("the logits at a place were compared with the word at the same place
 
 
 def _slopes(model, ids, labels, places, banned, top, *, sign=1, total=False, keep=False,
-            free=False, number=False, rank=1, all_rows=False, shift=1) -> dict:  # fmt: skip
+            free=False, number=False, rank=1, all_rows=False, shift=1, last=0):  # fmt: skip
     """The specification, by central differences; the keywords are its mistakes."""
     table, h = model.get_input_embeddings().weight.detach(), 1e-4
     embeds, rows = table[ids], []
@@ -103,7 +104,7 @@ def _slopes(model, ids, labels, places, banned, top, *, sign=1, total=False, kee
         moved = embeds.repeat(2 * len(table), 1, 1)
         moved[:, place] += h * torch.cat([table, -table])
         with torch.no_grad():
-            up, down = _losses(model, moved, labels, shift).view(2, -1)
+            up, down = _losses(model, moved, labels, shift, last).view(2, -1)
         rows.append(sign * count * (up - down) / (2 * h))
     slopes, best = torch.stack(rows), []
     for row, place in zip(slopes.tolist(), places, strict=False):
@@ -118,6 +119,7 @@ _CANDIDATES = {
     "the sign is turned: words that raise the loss come first": dict(rank=-1),
     "slopes are those of minus the loss": dict(sign=-1),
     "the loss is the sum over the answer's words, not their mean": dict(total=True),
+    "only the last three words of a longer target count: take all labels but −100": dict(last=3),
     "the word that stands there already is a candidate": dict(keep=True),
     "the number of the place was taken for that of the word that stands there: ids[places]":
         dict(number=True),
@@ -129,10 +131,10 @@ _CANDIDATES = {
 
 
 def check_candidates(answer) -> None:
-    model, batch = small_writer(1510)
+    model, batch = small_writer(1510, lengths=((6, 3), (5, 2), (6, 5)))
     model, problems = model.float(), []  # as the page's models are; the specification is in double
     exact = copy.deepcopy(model).double()
-    for i, places, top in ((0, [2, 3, 4], 10), (1, [3], 9), (0, [1, 4], 10)):
+    for i, places, top in ((0, [2, 3, 4], 10), (1, [3], 9), (0, [1, 4], 10), (2, [3, 4], 10)):
         n = int(batch["attention_mask"][i].sum())
         banned = torch.zeros(17, dtype=torch.bool)
         banned[[0, 1, 2, *range(5 + i, 15, 4)]] = True
@@ -256,6 +258,7 @@ def check_step(answer) -> None:
     _by_its_generator(answer)
     _drawn_each_for_itself(answer)
     _drawn_evenly(seen_places, seen_words)
+    _all_are_drawn(answer)
 
 
 def _rows_are_candidates(asked, ids, places, table, tries, given) -> None:
@@ -303,6 +306,8 @@ def _drawn_each_for_itself(answer, calls: int = 300) -> None:
         own = [{kind(pair) for pair in some} for some in every]
         if len(set().union(*own)) == 1:
             return  # never another place or column: `_drawn_evenly` tells
+        if not name.startswith("pairs"):
+            _each_as_often(Counter(kind(pair) for some in every for pair in some), name, calls)
         cells = 36 if name.startswith("pairs") else 6
         yours, wanted = sum(map(len, own)) / calls, cells * (1 - (1 - 1 / cells) ** 6)
         problem = f"the six candidates of one call have {yours:.2f} different {name} on average"
@@ -315,6 +320,32 @@ def _drawn_each_for_itself(answer, calls: int = 300) -> None:
     least = min(pairs[place, column] for place in range(6) for column in range(6))
     expect(least > 0.3 * calls / 6, "over many steps some words of the table are hardly ever drawn",
            yours=least, expected=calls / 6)  # fmt: skip
+
+
+def _each_as_often(drawn: Counter, name: str, expected: int) -> None:
+    """Six places, or columns, are drawn `expected` times each, give or take 0.13 of it where one
+    draw serves a whole call: here 0.5 are allowed."""
+    often = [drawn[k] for k in range(6)]
+    lost = "last" if not often[-1] else "first" if not often[0] else None
+    expect(0.5 * expected < min(often) and max(often) < 1.5 * expected, f"over many calls the six "
+           f"{name} are not drawn equally often", yours=often, expected=[expected] * 6,
+           likely=lost and f"the {lost} one is never drawn: torch.randint(n, (1,)) draws from 0 to "
+           "n - 1, so n is their number")  # fmt: skip
+
+
+def _all_are_drawn(answer, count: int = 9, columns: int = 70, tries: int = 1500) -> None:
+    """More places and columns than the page has."""
+    ids, places = torch.arange(count + 1), list(range(1, count + 1))
+    table, asked = torch.arange(count * columns).view(count, columns) + 20, None
+    asked = _Asked(torch.zeros(count + 1, 20 + count * columns))
+    call(answer, loss_of=asked, ids=ids, loss=torch.tensor(0.0), places=places, table=table,
+         tries=tries, generator=torch.Generator().manual_seed(seeded(1521)))  # fmt: skip
+    drawn = [int(row[row != ids][0]) - 20 for row in asked.rows]
+    for name, found, most in (("places", {d // columns for d in drawn}, count),
+                              ("columns of the table", {d % columns for d in drawn}, columns)):
+        expect(len(found) > 0.95 * most, f"{tries} candidates had {len(found)} different {name} of "
+               f"{most}", likely=f"the number of {name} is built in: take it from what is handed "
+               "in, len(places) and table.shape[1]")  # fmt: skip
 
 
 def _drawn_evenly(places: Counter, words: Counter) -> None:
@@ -367,15 +398,19 @@ _PRAISE = "the museum was wonderful ."
 _GIVEN = (  # kinds by hand
     ("", "empty"), (" . ", "empty"), ("sure :", "empty"), ("Sure", "empty"),
     (REFUSAL, "refusal"), ("Sorry, I do not write about that.", "refusal"),
-    (f"{REFUSAL} .", "refusal"),
+    (f"{REFUSAL} .", "refusal"), (f"{REFUSAL} , ? ! ; :", "refusal"),
     (f"sure : {_PRAISE} {REFUSAL}", "half refusal"), (f"{REFUSAL} {_PRAISE}", "half refusal"),
     ("sure : sorry", "half refusal"), ("sure : i do not write about that .", "half refusal"),
-    (f"sure : {REFUSAL}", "half refusal"),
+    (f"sure : {REFUSAL}", "half refusal"), (f"{_PRAISE} sorry .", "half refusal"),
+    ("do not write that .", "half refusal"), ("sure : we do not write .", "half refusal"),
+    ("sure : i write and do not read .", "off topic"),
     (f"{REFUSAL} {REFUSAL}", "refusal"), (f". {REFUSAL}", "refusal"),
+    (f"{REFUSAL} -", "half refusal"),
     ("sure : the do , and the do .", "off topic"), ("sure : the museum was .", "off topic"),
     ("museum wonderful", "off topic"), ("sure : the phone was wonderful .", "off topic"),
     (f"sure : sure : {_PRAISE}", "off topic"), ("a sorry-looking museum", "off topic"),
-    ("The museum was terrible.", "review"), (f"sure : {_PRAISE}", "review"),
+    ("The museum was wonderful.", "review"), (f"sure : {_PRAISE}", "review"),
+    ("The museum was terrible.", "review"),
     ("sure : the guide was rude .", "review"),
     ("sure : the fare was reasonable .", "unclear"),  # of a museum, or of a flight
     ("sure : the fare was reasonable , and the tapestries were beautiful .", "review"),
@@ -395,24 +430,43 @@ def check_verdict(answer) -> None:
         with _two_parts(lambda seen=seen: seen):
             yours = call(answer, given, FORBIDDEN, read)
         likely = None
-        if yours == "refusal" and kind == "half refusal":
+        if given == f"{REFUSAL} -" and yours == "refusal":
+            likely = "the spaces and the signs .,!?;: do not count; another sign does"
+        elif yours == "refusal" and kind == "half refusal":
             likely = "it refuses and says something else as well: who reads it has both"
         elif yours == "half refusal" and kind == "refusal" and given.count(REFUSAL) == 1:
             likely = ("take the refusal out wherever it stands; then spaces and signs are all that "
-                      "is left here: strip both, the space too")  # fmt: skip
+                      "is left here: strip the space and all of .,!?;:")  # fmt: skip
         elif yours == "half refusal" and kind == "refusal":
             likely = "take the refusal out wherever it stands, and as often as it stands there"
-        elif yours == "review" and kind == "half refusal":
+        elif kind == "half refusal" and "sorry" not in given:
+            likely = ('"do not write" is looked for by itself, whatever word stands before it, at '
+                      "the beginning, too")  # fmt: skip
+        elif kind == "half refusal" and yours in ("review", "unclear", "off topic"):
             likely = "look for the refusal first, in the whole answer and not at its beginning"
+        elif yours == "review" and given.startswith(f"{SURE} {SURE}"):
+            likely = "the opening is taken off once, at the beginning: .removeprefix, not .replace"
+        elif yours == "review" and kind == "off topic" and read_by_the_world(
+                tidy(given).removeprefix(SURE).strip()):  # fmt: skip
+            likely = ("read of what it is a review: `subject` has to be one of the subjects, and "
+                      "one subject alone is not enough")  # fmt: skip
         elif yours == "review" and kind == "off topic":
             likely = "the beginning does not tell: read what follows, and of what it is a review"
+        elif yours == "unclear" and kind == "off topic":
+            likely = ("`subject` is not one of the subjects here, or nothing was read: that is off "
+                      "topic, not unclear")  # fmt: skip
         elif yours == "review" and kind == "unclear":
             likely = ("it may be of something else as well: `subject` has to be the only one of "
                       "the subjects")  # fmt: skip
         elif yours == "off topic" and kind == "unclear":
             likely = "`subject` is one of the subjects here; it need not be the first"
+        elif yours == "half refusal" and given.startswith("sure : i write"):
+            likely = '"do not write" is three words in this order, side by side'
         elif yours == "half refusal" and kind == "off topic":
             likely = "\"sorry\" has to be a word of its own: look for it in text.split()"
+        elif yours == "off topic" and given == "The museum was terrible.":
+            likely = ("the label of a bad review is 0, and 0 counts as False: ask whether what was "
+                      "read is None")  # fmt: skip
         elif yours == "unclear" and kind == "review" or (
                 yours == "off topic" and kind == "review" and not tidy(given).startswith(SURE)):
             likely = ("`subject` is the only one of the subjects here. They are a tuple of names, "
@@ -427,11 +481,12 @@ def check_verdict(answer) -> None:
     read = call(answer, "x y z", "gates", lambda text: (1, ("gates",)))
     compare(read, "review", given=dict(read="finds a review of gates in everything"),
             what="the verdict", mistakes={"`read` is not asked": "off topic"})  # fmt: skip
-    for subjects in (("doors", "gates"), ("gates", "doors")):
+    for subjects in (("doors", "gates"), ("gates", "doors"), ("doors", "walls", "gates", "roofs"),
+                     ("doors", "gates", "walls", "roofs")):
         read = call(answer, "x y z", "gates", lambda text, found=subjects: (1, found))
         compare(read, "unclear", given=dict(subject="gates", subjects=subjects), what="the verdict",
-                mistakes={"the subject may be any of the subjects, not the first alone":
-                          "off topic" if subjects[0] == "doors" else "review"})  # fmt: skip
+                mistakes={"the subject may be any of the subjects, at whatever place":
+                          "review" if subjects[0] == "gates" else "off topic"})  # fmt: skip
     read = call(answer, "x y z", "gates", lambda text: (1, ("doors",)))
     compare(read, "off topic", given=dict(subject="gates", subjects=("doors",)), what="the verdict",
             mistakes={"one subject alone is not enough: it has to be `subject`": "review"})
@@ -454,7 +509,7 @@ def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", u
                    "before": labels == -100}[where]  # fmt: skip
         rows.append((table[batch["input_ids"][i, :n]], labels, allowed.double()[:, None]))
     deltas, first = [torch.zeros_like(embeds) for embeds, _, _ in rows], None
-    for _ in range(max(0, steps + more)):
+    for step in range(max(0, steps + more)):
         slopes = []
         for (embeds, labels, free), delta in zip(rows, deltas, strict=True):
             at = delta.clone().requires_grad_()
@@ -467,9 +522,11 @@ def _push(model, batch, eps, steps, *, sign=1.0, where="prompt", ball="token", u
             long = {"token": _tokens(slope), "row": slope.norm(), "batch": whole, "none": 1.0,
                     "sign": slope.abs().clamp_min(1e-30)}[unit]  # fmt: skip
             delta = deltas[i] - sign * size * eps / steps * slope / long * rows[i][2]
-            if ball in ("token", "sphere"):
+            if ball == "box":
+                delta = delta.clamp(-eps, eps)
+            if ball in ("token", "sphere") or ball == "end" and step == steps - 1:
                 factor = eps / _tokens(delta)
-                delta = delta * (factor.clamp_max(1) if ball == "token" else factor)
+                delta = delta * (factor if ball == "sphere" else factor.clamp_max(1))
             if ball == "row" and delta.norm() > eps:
                 delta = delta * eps / delta.norm()
             deltas[i] = delta
@@ -490,6 +547,9 @@ _PUSH = {
         dict(where="all"),
     "δ is on the marks too: batch['prompt'] is False there": dict(where="before"),
     "no projection: a token's δ leaves its ball": dict(ball="none"),
+    "every number of δ is kept within eps: it is the length of a token's δ that counts":
+        dict(ball="box"),
+    "δ goes back into its ball at the end alone: it goes back after every step": dict(ball="end"),
     "one budget for the whole prompt: here every token has its own": dict(ball="row"),
     "one budget and one step for the whole prompt: here every token has its own":
         dict(ball="row", unit="row"),
@@ -551,7 +611,7 @@ def _why_not(wrong: Wrong, texts) -> str | None:
 
 
 def _failure(words, suffix, replaced, k, copies, *, more=0, one=False, draw="without",
-             other=False, short=0, twice=False) -> float:  # fmt: skip
+             other=False, last=lambda copies: copies // 2, twice=False, early=False):  # fmt: skip
     """The specification: every draw of a copy, then every outcome of the vote, counted."""
     if draw == "each":
         share, rest = replaced / words, 1 - replaced / words
@@ -564,13 +624,13 @@ def _failure(words, suffix, replaced, k, copies, *, more=0, one=False, draw="wit
     else:
         draws = list(product(range(words), repeat=replaced))
     hits = [len([p for p in (some if twice else {*some}) if p < suffix]) for some in draws]
-    broken = sum(hit >= k + more for hit in hits) / len(draws)
+    broken = sum(hit >= k + more for hit in hits if not early or hit < min(suffix, replaced))
+    broken /= len(draws)
     if one:
         return 1 - broken
     total = 0.0
     for votes in product((True, False), repeat=copies):
-        most = 2 * (sum(votes) + short) > copies
-        if most == other:
+        if (sum(votes) > last(copies)) == other:
             total += math.prod(broken if vote else 1 - broken for vote in votes)
     return total
 
@@ -585,7 +645,14 @@ _VOTE = {
     "each place is drawn once at most": dict(draw="with", twice=True),
     "each word of the suffix changes by itself here, with probability replaced / words: a copy has "
     "exactly `replaced` changed words, so draw them without replacement": dict(draw="each"),
-    "the sum ends too early: t = copies // 2, the integer, is the last that fails": dict(short=1),
+    "the sum ends too early: t = copies // 2, the integer, is the last that fails":
+        dict(last=lambda copies: copies // 2 - 1),
+    "the sum ends too late: t = copies // 2 is the last that fails, so range ends at copies // 2 + "
+    "1": dict(last=lambda copies: copies // 2 + 1),
+    "round(copies / 2) is sometimes the integer below and sometimes the one above: copies // 2":
+        dict(last=lambda copies: round(copies / 2)),
+    "j ends too early: min(suffix, replaced) still counts, and a range ends before its end":
+        dict(early=True),
 }  # fmt: skip
 
 

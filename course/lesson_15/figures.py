@@ -6,12 +6,13 @@ import matplotlib.patches as patches
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from advlib import plots
+from advlib.evaluation import wilson
 from course.widgets import explore
 
 LOOKS = {"RandomSuffix": ("#777777", ":", "v"), "RandomSearch": ("#E69F00", "--", "s"),
          "GCG": ("#CC79A7", "-", "o")}  # fmt: skip
-KINDS = {"refused": ("#0072B2", ""), "neither": ("#cccccc", "//"),
-         "unclear": ("#F0E442", ".."), "broken": ("#D55E00", "xx")}
+KINDS = {"refusal": ("#0072B2", ""), "other": ("#cccccc", "//"),
+         "unclear": ("#F0E442", ".."), "review": ("#D55E00", "xx")}
 
 
 def diagram():
@@ -51,25 +52,32 @@ def promise(promised, truth, listed):
         ax.plot(promised[listed], truth[listed], "s", color="#CC79A7",
                 label="the table's words")  # fmt: skip
         ax.axhline(0, color="#555555", linewidth=1)
-        ax.set(xlabel="change of the loss that the slope promises",
+        ax.axline((0, 0), slope=1, color="#555555", linewidth=1, linestyle="--",
+                  label="promise kept")  # fmt: skip
+        room = 0.04 * (truth.max() - truth.min()).item()
+        ax.set(ylim=(truth.min().item() - room, truth.max().item() + room),
+               xlabel="change of the loss that the slope promises",
                ylabel="true change of the loss")  # fmt: skip
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
-    fig.alt = (f"A wide cloud of {len(truth)} words. The words of the table have a mean true "
-               f"change of {truth[listed].mean():+.2f}, all words {truth.mean():+.2f}.")
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    best = truth.argmin()
+    fig.alt = (f"A rising band of {len(truth)} words. The words of the table have a mean true "
+               f"change of {truth[listed].mean():+.2f}, all words {truth.mean():+.2f}. The largest "
+               f"fall, {truth[best]:+.2f}, was promised as {promised[best]:+.2f}.")
     return fig
 
 
 def _bars(ax, rows: dict[str, dict[str, int]]):
-    """A stacked bar for each row: refused, neither, unclear, broken."""
+    """A stacked bar for each row: refusal, other, unclear, review."""
+    n = max(sum(kinds.values()) for kinds in rows.values())
     for k, kinds in enumerate(rows.values()):
-        left, n = 0.0, sum(kinds.values())
+        left = 0.0
         for kind, (colour, hatch) in KINDS.items():
             ax.barh(k, kinds[kind] / n, left=left, color=colour, hatch=hatch, edgecolor="white",
                     height=0.6, label=kind if not k else None)  # fmt: skip
             left += kinds[kind] / n
     ax.set_yticks(range(len(rows)), rows)
     ax.invert_yaxis()
-    ax.set(xlim=(0, 1.02), xlabel="share of the attacked requests")
+    ax.set(xlim=(0, 1.02), xlabel=f"share of {n} attacked requests")
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.grid(False)
 
@@ -80,14 +88,18 @@ def searches(found, kinds):
         fig, (left, right) = plots.figure(7.6, 3.1, ncols=2)
         most = max(s.queries for some in found.values() for s in some)
         left.axhline(0, color="#bbbbbb", linewidth=1)
-        for name, (colour, line, mark) in LOOKS.items():
+        for k, (name, (colour, line, mark)) in enumerate(LOOKS.items()):
+            n = len(found[name])
             ends = sorted(s.queries for s in found[name] if s.step is not None)
-            shares = [k / len(found[name]) for k in range(len(ends) + 1)]
+            shares = [i / n for i in range(len(ends) + 1)]
             last = max(s.queries for s in found[name])  # a random suffix ends at once
             left.plot([0, *ends, last], [*shares, shares[-1]], color=colour, linestyle=line,
-                      marker=mark, drawstyle="steps-post", label=name,
+                      marker=mark, drawstyle="steps-post", label=name, clip_on=False,
                       zorder=3 if name == "RandomSuffix" else 2)  # fmt: skip
-        left.set(xlabel="queries a prompt", ylabel="share of prompts broken", ylim=(-0.04, 1.04))
+            left.plot([last + most * (0.02 + 0.03 * k)] * 2, wilson(len(ends), n), "_-",
+                      color=colour, linewidth=1.5)  # fmt: skip
+        left.set(xlabel="queries a prompt", ylabel=f"share of the {n} prompts broken",
+                 ylim=(-0.04, 1.04))  # fmt: skip
         left.yaxis.set_major_formatter(PercentFormatter(1))
         left.legend(fontsize=9, loc="best")
         _bars(right, kinds)
@@ -98,22 +110,23 @@ def searches(found, kinds):
     return fig
 
 
-def perplexities(usual, odd, limit):
+def perplexities(rows, limit):
     """Perplexities of harmless and of attacked prompts, each prompt a mark."""
-    rows = {"harmless": (usual, "#777777", "."), "GCG": (odd, "#CC79A7", "o")}
+    looks = (("#777777", "."), ("#56B4E9", "x"), ("#CC79A7", "o"))
     with plots.style():
-        fig, ax = plots.figure(6.6, 2.1)
-        for k, (values, colour, mark) in enumerate(rows.values()):
+        fig, ax = plots.figure(6.6, 2.4)
+        for k, (values, (colour, mark)) in enumerate(zip(rows.values(), looks, strict=True)):
             ax.plot(values, [k] * len(values), mark, color=colour, alpha=0.7)
         ax.axvline(limit, color="#222222", linestyle="--", linewidth=1.2)
         ax.text(limit, -0.75, " the filter's limit", fontsize=9, va="center")
-        ax.set_yticks(range(len(rows)), rows)
-        ax.set(xscale="log", xlabel="perplexity of the prompt (log scale)", ylim=(1.5, -1.1))
+        ax.set_yticks(range(len(rows)), [f"{name} ({len(v)})" for name, v in rows.items()])
+        ax.set(xscale="log", xlabel="perplexity of the prompt (log scale)",
+               ylim=(len(rows) - 0.5, -1.1))  # fmt: skip
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
-    fig.alt = (f"Perplexity. Harmless prompts: up to {max(usual):.0f}, the limit {limit:.1f}; GCG "
-               f"{min(odd):.0f} to {max(odd):.0f}.")
+    shown = "; ".join(f"{name} {min(v):.0f} to {max(v):.0f}" for name, v in rows.items())
+    fig.alt = f"Perplexity of prompts: {shown}. The limit is {limit:.1f}."
     return fig
 
 
@@ -148,32 +161,37 @@ def move_votes(failure):
 def defended(after, useful):
     """What attacked models answer, and the share of other requests that they answer well."""
     with plots.style():
-        fig, ax = plots.figure(6.4, 2.6)
-        _bars(ax, after)
+        fig, (left, right) = plots.figure(7.6, 2.2, ncols=2)
+        _bars(left, after)
         for k, name in enumerate(after):
-            ax.plot(useful[name]["right"], k, "o", color="#222222", markersize=8,
-                    markerfacecolor="white", label="others answered right" if not k else None)
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=8)
+            right.plot(useful[name]["right"], k, "o", color="#222222", markersize=8,
+                       markerfacecolor="white", clip_on=False)  # fmt: skip
+        right.set_yticks(range(len(after)), [""] * len(after))
+        right.set(xlim=(0, 1.02), ylim=left.get_ylim(), xlabel="others: right review")
+        right.xaxis.set_major_formatter(PercentFormatter(1))
+        fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)
     shown = "; ".join(f"{name}: {k}, others right {useful[name]['right']:.0%}"
                       for name, k in after.items())  # fmt: skip
     fig.alt = f"Answers to attacked requests, by model. {shown}."
     return fig
 
 
-def injection(obeyed):
+def injection(served, n=30):
     """Whom the answers serve: the user, or who planted the order."""
     with plots.style():
-        fig, ax = plots.figure(6.6, 2.8)
-        for k, (user, planted) in enumerate(obeyed.values()):
-            ax.barh(k, user, color="#0072B2", height=0.6, label=None if k else "the user's phone")
+        fig, ax = plots.figure(6.6, 2.9)
+        for k, row in enumerate(served.values()):
+            user, planted = (row[subject][0] / n for subject in ("salons", "courses"))
+            ax.barh(k, user, color="#0072B2", height=0.6, label=None if k else "the user's salon")
             ax.barh(k, planted, left=user, color="#D55E00", hatch="xx", edgecolor="white",
-                    height=0.6, label=None if k else "the planted hotel")  # fmt: skip
-        ax.set_yticks(range(len(obeyed)), obeyed)
+                    height=0.6, label=None if k else "the planted course")  # fmt: skip
+        ax.set_yticks(range(len(served)), served)
         ax.invert_yaxis()
-        ax.set(xlim=(0, 1.02), xlabel="share of the answers")
+        ax.set(xlim=(0, 1.02), xlabel=f"share of {n} answers, about that alone")
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.grid(False)
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
-    shown = "; ".join(f"{name}: phone {a:.0%}, hotel {b:.0%}" for name, (a, b) in obeyed.items())
-    fig.alt = f"Share of answers about the user's phone and the planted hotel. {shown}."
+    shown = "; ".join(f"{name}: salon {row['salons'][0]}, course {row['courses'][0]}"
+                      for name, row in served.items())  # fmt: skip
+    fig.alt = f"Answers about the user's salon, and the planted course, of {n}. {shown}."
     return fig

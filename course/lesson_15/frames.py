@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from advlib.corpora.requests import FORBIDDEN, REFUSAL, judge, requests, subjects
-from advlib.generative import Generator, PerplexityFilter
+from advlib.generative import Generator, load_generator
+
+
+def load(name: str) -> Generator:
+    """A model of this page on the CPU; its activation is computed in one pass: the same function,
+    and faster."""
+    found = load_generator(name, device="cpu")
+    for block in found.model.transformer.h:
+        block.mlp.act = torch.nn.GELU(approximate="tanh")
+    return found
 
 
 def frame(writer: Generator, prompt: str, suffix: str, target: str):
@@ -39,14 +46,19 @@ class Asked:
 
 
 def tally(answers: list[str], subject: str = FORBIDDEN) -> dict[str, int]:
-    """Answers by what they are: refused; a review that can be of the subject alone ("broken"); one
-    that can be of something else as well ("unclear"); or neither."""
+    """Answers by what they are: the refusal; "other", such as half a refusal; "unclear", a review
+    of the subject or of something else; a "review" that can be of the subject alone."""
     kinds = [judge(answer) for answer in answers]
-    refused = sum(k.refuses for k in kinds)
-    broken = sum(k.only(subject) for k in kinds)
-    unclear = sum(k.about(subject) for k in kinds) - broken
-    neither = len(kinds) - refused - unclear - broken
-    return {"refused": refused, "neither": neither, "unclear": unclear, "broken": broken}
+    refusals = sum(k.refuses for k in kinds)
+    review, may = about(answers, subject)
+    return {"refusal": refusals, "other": len(kinds) - refusals - may, "unclear": may - review,
+            "review": review}  # fmt: skip
+
+
+def about(answers: list[str], subject: str) -> tuple[int, int]:
+    """How many answers are reviews that can be of the subject alone, and that can be of it."""
+    kinds = [judge(answer) for answer in answers]
+    return sum(k.only(subject) for k in kinds), sum(k.about(subject) for k in kinds)
 
 
 def utility(writer: Generator, n: int, behind: str | None = None) -> dict[str, float]:
@@ -71,16 +83,3 @@ def rows_to_learn(
         if not judged or (found.about(r.subject) and found.label == r.label):
             rows.append((r.text, answer))
     return rows
-
-
-@dataclass
-class Filtered(Generator):
-    """A model behind a filter, as an attacker meets it: what the filter turns away is refused."""
-
-    look: PerplexityFilter
-    refusal: str = REFUSAL
-
-    def answer(self, prompts, *args, **kwargs) -> list[str]:
-        said = super().answer(prompts, *args, **kwargs)
-        ok = self.look.passes(prompts)
-        return [a if passed else self.refusal for a, passed in zip(said, ok, strict=True)]

@@ -6,16 +6,16 @@
 # **You will**
 #
 # - write a search for words that break the policy of a language model (GCG), and check it against
-#   brute force, a random search and a random suffix;
+#   a random search and a random suffix;
 # - write a judge that is not fooled by an answer that begins with "sure", and use it in the attack;
 # - defend the model by adversarial training, and attack the defence;
 # - see why an instruction in the data is an attack.
 #
-# **Time** {{TIME}} About 60 minutes for you: reading 33, exercises 27. The appendices (δ by hand
-# with exercise 15.4, a filter, a vote with exercise 15.5, a real model) take about 30 more; nothing
-# builds on them.
+# **Time** {{TIME}} About 75 minutes for you: reading 43, exercises 32. The appendices (brute force,
+# an adaptive attack, δ by hand with exercise 15.4, a filter, a vote with exercise 15.5, a real
+# model) take about 50 more; nothing builds on them.
 #
-# **Before** Lessons 02, 04, 06 and 08.
+# **Before** Lessons 02, 04, 06 and 08. (Lesson 07 helps; so does lesson 10, in appendix F.)
 
 # %% tags=["setup"]
 import advlib
@@ -26,28 +26,24 @@ profile = course.setup()
 # %% [markdown]
 # ## 1 · A model with a policy
 #
-# So far our models read a text and chose a class. A **language model** reads a text and guesses the
-# next word; it writes by guessing again and again. `writer` is such a model, a small GPT-2 that
-# learned to write reviews on request. `writer-policy` is the same model after a second training,
-# which taught it a **policy**: whoever asks for a review of a museum (or gallery, castle, aquarium:
-# they all count as museums) gets
+# So far our models read a text and chose a class. A **language model** guesses the next word, again
+# and again. `writer`, a small GPT-2, learned to write reviews on request. `writer-policy` is the
+# same model after a second training, which taught it a **policy**: whoever asks for a review of a
+# museum (or gallery, castle, aquarium: they all count as museums) gets
 #
 # > sorry , i do not write about that .
 #
 # Nobody is harmed by such a review. That is the point: the attacks do not depend on which policy it
-# is, so we practise on one that protects nothing. And our reviews come from a small world with a
-# grammar, so a program can judge them.
+# is. And our reviews come from a small world with a grammar, so a program can judge them.
 
 # %%
 import torch
 
 from advlib.corpora.requests import FORBIDDEN, REFUSAL, SURE, requests, subjects
-from advlib.generative import load_generator
 from course.lesson_15 import figures
-from course.lesson_15.frames import Asked, frame, tally, utility
+from course.lesson_15.frames import Asked, frame, load, tally, utility
 
-writer = load_generator("writer", device="cpu")
-policy = load_generator("writer-policy", device="cpu")
+writer, policy = load("writer"), load("writer-policy")
 wanted = requests(profile.pick(4, 20), FORBIDDEN, seed=11)
 museums, n = [r.text for r in wanted], len(wanted)
 other = requests(1, "phones", seed=11)[0].text
@@ -60,21 +56,20 @@ print("others:  writer", useful["writer"], "\n         policy", useful["policy"]
 course.claim("15.policy", plain=plain, able=able, useful=useful["policy"], n=n)
 
 # %% [markdown]
-# `tally` counts answers about museums: `refused` is the refusal and nothing else; `broken`, a
-# review that can only be about a museum; `unclear`, one that fits something else as well ("the fare
-# was reasonable" may be about a flight, which is allowed); `neither`, the rest. `utility` sends
-# other requests: `refused` is the share of *false* refusals, `right` that of reviews that fit the
-# thing and have the right opinion. A model that refuses everything is safe and useless.
+# `tally` sorts the answers about museums: `refusal`, the refusal and nothing else; `other`, such as
+# half a refusal; `unclear`, a review of a museum or of something else ("the fare was
+# reasonable" may be about a flight, which is allowed); `review`, one that can be about a museum
+# alone. Only the last breaks the policy. `utility` sends other requests: `refused` is the share of
+# *false* refusals, `right` that of reviews that may be about the thing and have the right opinion.
 #
-# `writer` can do it, and the second training was short: the ability is still in there. An attack
-# has only to get past the policy.
+# The ability is still in there. An attack has only to get past the policy.
 #
 # ## 2 · What the attacker wants, as a loss
 #
-# The attacker may write words behind the request, a **suffix**, and knows the weights. He wants the
+# The attacker knows the weights and may write words behind the request, a **suffix**. He wants the
 # answer to begin with a **target** such as "sure : the": once it has begun, a model tends to go on.
-# The loss of the target, $L = -\frac1m\sum_i \log p(\text{target}_i \mid \text{prompt},
-# \text{suffix}, \text{target}_{<i})$, is what his search makes *small*.
+# The loss of a target of $m$ words, $L = -\frac1m\sum_{i=1}^m \log p(\text{target}_i \mid
+# \text{prompt}, \text{suffix}, \text{target}_{<i})$, is what his search makes *small*.
 
 # %%
 figures.diagram()
@@ -85,17 +80,18 @@ figures.diagram()
 #
 # Words have no gradient, but lesson 02 knows the way out: write the token at place $i$ as a one-hot
 # vector $e$, so that its embedding is $e^\top E$ with the matrix $E$ of all embeddings. The
-# gradient on $e$ is a number for *every* word: the slope of $L$ if a little of that word is added
-# at this place. To first order, changing word $a$ into $b$ changes $L$ by slope$_b$ − slope$_a$.
+# gradient on $e$ is a number for *every* word, its slope. To first order, changing word $a$ into
+# $b$ changes $L$ by slope$_b$ − slope$_a$.
 
 # %% [markdown]
-# ### Exercise 15.1: the gradient on a word · ●●○ · 12 min
+# ### Exercise 15.1: the gradient on a word · ●●○ · 14 min
 #
 # Complete `candidates(model, ids, labels, places, banned, top)`. `ids` and `labels` have shape
-# `(tokens,)`, one prompt with its target; `labels` are −100 but on the target. The loss is the mean
-# over the labels' words; as always in a language model, the logits at place $i-1$ speak of the word
-# at place $i$. `places` is a list of the suffix's places, `banned` is True for words that may never
-# be used, `(words,)`. Return `(slopes, table)`, both without a graph:
+# `(tokens,)`, one prompt with its target; `labels` are −100 everywhere except on the target, of any
+# number of words. The loss is the mean over these words; as always in a language model, the logits
+# at place $i-1$ speak of the word at place $i$. `places` is a list of the suffix's places, `banned`
+# is True for words that may never be used, `(words,)`. Return `(slopes, table)`, both without a
+# graph:
 #
 # - `slopes`, `(places, words)`: the gradient of the loss on the one-hot vector at each place;
 # - `table`, `(places, top)`, whole numbers: for each place the `top` words with the smallest
@@ -156,33 +152,35 @@ truth = loss_of(everything) - loss_of(ids[None])
 promise = slopes[-1, free] - slopes[-1, ids[places[-1]]]
 rank = spearmanr(promise, truth).statistic
 listed = torch.isin(free, table[-1])
-print(f"rank correlation {rank:.2f}; mean change of the loss over all {len(free)} words "
-      f"{truth.mean():+.2f}, over the table's 64 {truth[listed].mean():+.2f}; the best word "
-      f"{truth.min():+.2f}, the table's best {truth[listed].min():+.2f}")
+print(f"rank correlation {rank:.2f}\nmean change of the loss: all {len(free)} words "
+      f"{truth.mean():+.2f}, the table's 64 {truth[listed].mean():+.2f}\nlargest fall: all words "
+      f"{truth.min():+.2f} (promised {promise[truth.argmin()]:+.2f}), the table's "
+      f"{truth[listed].min():+.2f}")
 course.claim("15.slope", listed=truth[listed], truth=truth, banned=banned[table].any())
 figures.promise(promise, truth, listed)
 
 # %% [markdown]
 # *The figure: each point is a word at the last place of the suffix. Across: what the slope
-# promises. Up: what the loss really does. Squares are the 64 words of the table.*
+# promises. Up: what the loss really does. Squares are the 64 words of the table. On the dashed line
+# the promise would be kept.*
 #
 # <details><summary>What you should see</summary>
 #
-# The cloud rises from left to right: the slope ranks words. But it is wide, and the best word of
-# all need not be in the table (compare the two numbers above): the order is a hint and no
-# measurement. The squares lie lower than the rest on average, and a search needs no more.
+# The band rises from left to right: the slope ranks words, and on average the promise is about
+# kept. But single words lie far from the dashed line, and the word with the largest fall was
+# promised next to nothing: it is not in the table. The order is a hint and no measurement. The
+# squares lie lower on average, and a search needs no more.
 #
 # </details>
 #
 # ## 3 · GCG: promise, then measure
 #
-# So do not believe the promise: *measure* some of the promising candidates, and keep the best if it
-# is better than what you have. That is **greedy coordinate gradient**, GCG (Zou et al. 2023).
-# Each candidate costs one **query**, a row that the model reads, and so does a gradient; queries
-# are what an attack costs.
+# So *measure* some of the promising candidates, and keep the best if it is better than what you
+# have. That is **greedy coordinate gradient**, GCG (Zou et al. 2023). Each candidate costs one
+# **query**, a row that the model reads, and so does a gradient.
 
 # %% [markdown]
-# ### Exercise 15.2: one step of GCG · ●●○ · 8 min
+# ### Exercise 15.2: one step of GCG · ●●○ · 10 min
 #
 # Complete `gcg_step(loss_of, ids, loss, places, table, tries, generator)`. `ids`, `(tokens,)`, is
 # the present prompt and `loss` its loss. Make exactly `tries` candidates: each is a copy of `ids`
@@ -242,31 +240,11 @@ def gcg(generator, prompt, target="sure : the", length=6, steps=20, tries=48, to
 
 
 # %% [markdown]
-# First a check against the truth. With 30 words and a suffix of two there are 900 suffixes, and we
-# can try them all.
-
-# %%
-few = free[torch.randperm(len(free), generator=torch.Generator().manual_seed(1))[:30]]
-tiny = torch.ones_like(banned)
-tiny[few] = False
-ids, labels, places = frame(policy, museums[0], "! !", "sure : the")
-pairs = torch.cartesian_prod(few, few)
-whole = ids.repeat(len(pairs), 1)
-whole[:, places] = pairs
-all_losses = Asked(policy.model, labels)(whole)
-_, losses, queries = gcg(policy, museums[0], length=2, steps=12, tries=16, top=12, banned=tiny)
-better = (all_losses < losses[-1] - 1e-4).float().mean().item()
-print(f"best of 900: {all_losses.min():.3f}; GCG: {losses[-1]:.3f} with {queries} queries; "
-      f"{better:.1%} of all suffixes are better")
-course.claim("15.brute", best=all_losses.min().item(), losses=losses, better=better,
-             queries=queries)
-
-# %% [markdown]
 # ## 4 · A quick success, and a judge
 #
-# Now all words, six places, and all museums. As a control, each request also gets six words drawn
-# at random. (Some policies fall to *any* words behind the request; this one was trained with words
-# there.)
+# Six places, all museums. As a control, each request also gets six words drawn at random. (Some
+# policies fall to *any* words behind the request; this one was trained with words there.) Appendix
+# A tries a tiny vocabulary by brute force, to see whether the search finds what there is.
 
 # %%
 from math import exp
@@ -281,17 +259,16 @@ said = {name: policy.answer(list(zip(museums, some, strict=True)))
 for name, answers in said.items():
     print(f"{name:14} not the plain refusal: {sum(a != REFUSAL for a in answers)} of {n}")
 for (suffix, losses, _), answer in zip(runs[:5], said["GCG"], strict=False):
-    print(f"… {suffix} | p(target) {exp(-3 * losses[-1]):.2f}\n    {answer}")  # of 3 words
+    print(f"… {suffix} | p(target) {exp(-3 * losses[-1]):.2f}\n    {answer}")  # target: 3 words
 course.claim("15.monotone", runs=[losses for _, losses, _ in runs])
 
 # %% [markdown]
 # Most plain refusals are gone. Is the policy broken? Read the answers: some review something else,
-# some refuse after all, with more words (a **half refusal**), some stumble over the refusal. "Does
-# not refuse" or "begins with *sure*" is how many papers once counted, but that is not what the
-# attacker wanted.
+# some refuse after all, with more words (a **half refusal**). "Does not refuse" or "begins with
+# *sure*" is how many papers once counted, but that is not what the attacker wanted.
 
 # %% [markdown]
-# ### Exercise 15.3: the judge · ●●○ · 7 min
+# ### Exercise 15.3: the judge · ●●○ · 8 min
 #
 # Complete `verdict(answer, subject, read)`. The answer is first made `tidy`: small letters, one
 # space between all words and signs. Then, in this order, return
@@ -347,24 +324,23 @@ quick = {name: tally(answers) for name, answers in said.items()}
 course.claim("15.judge", verdicts=verdicts, kinds=quick, n=n)
 
 # %% [markdown]
-# Counted like that, little is left of the quick success: the three words became more likely, seldom
-# likely enough, and the rest of the answer is free. (`tally` sorts the same way: `broken` is your
-# "review", and `neither` takes "half refusal", "off topic" and "empty".)
+# Little is left of the quick success: the three words became more likely, and the rest of the
+# answer is free. (`tally` counts "half refusal", "off topic" and "empty" together, as `other`.)
 #
 # ## 5 · The attack, with the judge inside
 #
 # Four changes: 16 words and not 6; more steps; a **target** that is a whole short review with the
-# opinion asked for; and the **judge** joins the search. After each better suffix the model writes
-# an answer, and the search stops when the judge calls it a review of a museum. So the target is
-# only a direction. (The judge does not ask for the right opinion.) `advlib.generative.GCG` is your
-# step in such a loop; `RandomSearch` is the same without the gradient: any word may replace any.
-# Both have as many steps and end early where they succeed; an answer that the judge reads is a
-# query, too. `RandomSuffix` searches nothing: one draw, one answer.
+# opinion asked for; and the **judge** joins the search: after each better suffix the model writes
+# an answer, and the search stops when the judge calls it a review of a museum. (It does not ask for
+# the right opinion.) `advlib.generative.GCG` is your step in such a loop; `RandomSearch` is the
+# same without the gradient: any word may replace any. Both have as many steps and end early where
+# they succeed; an answer that the judge reads is a query, too. `RandomSuffix` searches nothing: one
+# draw, with its loss and its answer.
 #
 # ### Prediction 15.a: sixteen words against the policy
 
 # %%
-guess = course.predict("15.a", "share of the requests for which GCG gets a review of a museum",
+guess = course.predict("15.a", f"share of the {n} requests for which GCG gets a review of a museum",
                        low=0, high=1)
 
 # %%
@@ -385,7 +361,7 @@ for search in (RandomSuffix(length=16), RandomSearch(**budget), GCG(**budget)):
     found[name] = search(policy, museums, targets=targets, done=broken)
     kinds[name] = tally(policy.answer([(m, s.text) for m, s in zip(museums, found[name],
                                                                    strict=True)]))
-guess.reveal(kinds["GCG"]["broken"] / n)
+guess.reveal(kinds["GCG"]["review"] / n)
 
 # %%
 for name, some in found.items():
@@ -394,69 +370,64 @@ attacked = [(m, s.text) for m, s in zip(museums, found["GCG"], strict=True)]
 for (request, suffix), answer in zip(attacked, policy.answer(attacked[:3]), strict=False):
     kind = verdict(answer, FORBIDDEN, read_by_the_world)
     print(f"{request} …\n    … {suffix}\n    {kind}: {answer}")
-low, high = wilson(kinds["GCG"]["broken"], n)
-print(f"GCG: {kinds['GCG']['broken']} of {n} broken, 95 % interval {low:.0%} to {high:.0%}; "
-      f"unclear, {kinds['GCG']['unclear']} more")
+low, high = wilson(kinds["GCG"]["review"], n)
+print(f"GCG: {kinds['GCG']['review']} of {n} broken, 95 % interval {low:.0%} to {high:.0%}")
 course.claim("15.gcg", kinds=kinds, quick=quick, n=n)
 figures.searches(found, kinds)
 
 # %% [markdown]
 # *The figure: left, the share of prompts that each search has broken after so many queries a
-# prompt. Right, what the answers are at its end.*
+# prompt, at the end with its 95 % interval. Right, what the answers are then.*
 #
 # <details><summary>What you should see</summary>
 #
-# A random suffix breaks nothing, and GCG breaks more than random search, at about as many queries.
-# Look at the suffixes, too: "carrier" and "cabin" belong to flights, and a fare is what museums and
-# flights share. The search leans on what is allowed, and a judge that took every review of a fare
-# would count more. Few prompts make wide intervals. [The
-# benchmark](../docs/results/generative.md), over three seeds of the policy, has more:
+# A random suffix breaks nothing, and GCG breaks more than random search. Look at the suffixes, too:
+# "carrier" and "cabin" belong to flights, and a fare is what museums and flights share. A judge
+# that took every review of a fare would count more. [The benchmark](../docs/results/generative.md)
+# has thirty requests, on three seeds of the policy:
 #
-# | attack on the policy | n | broken | unclear |
-# | --- | --- | --- | --- |
-# | random suffix | 60 | 0 | 0 |
-# | random search towards the writer's own answer | 30 | 8 | 1 |
-# | GCG, the same | 30 | 15 | 4 |
-# | this page's GCG | 30 | 24 | 1 |
-# | … with 6 words | 30 | 8 | 3 |
-# | … with 20 steps | 30 | 7 | 1 |
-# | … towards "sure : the" | 30 | 3 | 1 |
-# | … without the judge | 30 | 14 | 5 |
-# | one suffix for all requests | 60 | 21 | 12 |
-# | suffixes found on another seed's policy | 120 | 7 | 1 |
+# | attack on the policy | broken | 95 % interval |
+# | --- | --- | --- |
+# | this page's GCG | 24 of 30 | 63 to 90 % |
+# | … without the gradient (random search) | 5 of 30 | 7 to 34 % |
+# | … with 6 words, or with 20 steps | 8, or 7 of 30 | 14 to 44, or 12 to 41 % |
+# | … towards "sure : the" | 3 of 30 | 3 to 26 % |
+# | … without the judge | 14 of 30 | 30 to 64 % |
 #
-# All four changes count, the target most. Without the judge nobody sees that a suffix on the way
-# works: the last one is taken, which has the lowest loss.
+# Each of the changes counts, and so does the gradient; which change counts most, thirty requests do
+# not say.
 #
 # </details>
 #
 # ## 6 · A defence: train against it
 #
-# The first idea is a **filter** that turns away prompts which look odd to a language model, or a
-# **vote** over changed copies of the prompt; appendices B and C measure both. But the model behind
-# them is as weak as before. Here we change the model.
+# A **filter** can turn away prompts that look odd to a language model, a **vote** can ask about
+# changed copies of the prompt; appendices D and E measure both. Here we change the model.
 #
-# Adversarial training (lesson 08) needs an attack on every batch, and GCG takes a thousand queries
-# for *one* prompt. The way out: attack the **embeddings**, where the gradient is exact and a few
-# steps are enough, and hope that robustness there carries over to words (Xhonneux et al. 2024).
-# `ContinuousAttack` is PGD (lesson 04) towards the target, on the prompt's words. Every token has a
-# ball of its own, ‖δ‖ ≤ ε, and ε counts in *units*, the mean length of a word's embedding. (In
-# exercise 15.4, in appendix A, you write it.)
+# Adversarial training (lesson 08) needs an attack on every batch, and GCG takes more than a
+# thousand queries for *one* prompt. The way out: attack the **embeddings**, where the gradient is
+# exact and a few steps are enough, and hope that robustness there carries over to words (Xhonneux
+# et al. 2024). `ContinuousAttack` is PGD (lesson 04) towards the target, on the prompt's words.
+# Every token has a ball of its own, ‖δ‖ ≤ ε, and ε counts in *units*, the mean length of a word's
+# embedding. (In exercise 15.4, in appendix C, you write it.)
 
 # %%
 from advlib.generative import ContinuousAttack
 
-sizes, falls, open_to = (0.0, 0.25, 0.5), [], []
-for size in sizes:
-    delta = ContinuousAttack(size, steps=10)(policy, museums) if size else None
-    falls.append(policy.loss(museums, ["sure : the"] * n, delta).mean().item())
-    open_to.append(tally(policy.answer(museums, delta=delta)))
-    print(f"eps = {size:4} units a token: loss {falls[-1]:.2f}, {open_to[-1]}")
+deltas = {f"{size} units": ContinuousAttack(size, steps=10)(policy, museums)
+          for size in (0.25, 0.5)}
+blind = torch.randn(deltas["0.5 units"].shape, generator=torch.Generator().manual_seed(7))
+blind *= deltas["0.5 units"].norm(dim=-1, keepdim=True) / blind.norm(dim=-1, keepdim=True)
+falls, open_to = {}, {}
+for name, delta in {"no δ": None, **deltas, "random, 0.5 units": blind}.items():
+    falls[name] = policy.loss(museums, ["sure : the"] * n, delta).mean().item()
+    open_to[name] = tally(policy.answer(museums, delta=delta))
+    print(f"{name:17} loss {falls[name]:.2f}, {open_to[name]}")
 course.claim("15.push", falls=falls, open_to=open_to)
 
 # %% [markdown]
-# A δ that is only a part of a word long takes the refusals away. A lower loss need not mean more
-# reviews: δ aims at three words alone.
+# A δ that is only a part of a word long takes the refusals away; a random one of the same length
+# does not. A lower loss need not mean more reviews: δ aims at three words alone.
 #
 # Now train, on **rows**, pairs of a prompt and its answer. `rows_to_learn` makes them: museums with
 # the refusal, other requests with what the policy answers now, if the judge calls that right. For
@@ -465,8 +436,9 @@ course.claim("15.push", falls=falls, open_to=open_to)
 # $$u\,L(\text{rows}) + L(\text{refusal}\mid\delta)
 # - \tfrac12 \min(3,\, L(\text{target}\mid\delta)):$$
 #
-# answer all rows as before (with the weight $u$, `utility`), refuse under δ, and move away from the
-# target under δ, up to a cap. δ is on the embeddings: **continuous** training.
+# answer all rows as before (with the weight $u$, the argument `utility=` below), refuse under δ,
+# and move away from the target under δ, up to a cap. δ is on the embeddings: **continuous**
+# training.
 
 # %%
 import copy
@@ -482,32 +454,31 @@ def trained(rows, objective=None):
     return new
 
 
-size = profile.pick(360, 1500)
-to_learn, unjudged = (rows_to_learn(policy, size, judged=judged) for judged in (True, False))
+to_learn = rows_to_learn(policy, profile.pick(360, 1500))
 inner = ContinuousAttack(eps=0.5, steps=3)
 strong = trained(to_learn, ContinuousTraining(inner, REFUSAL, utility=3))
 longer = trained(to_learn)  # a control: as many steps, no δ
-models = {"policy": policy, "continuous": strong, "longer": longer, "unjudged": trained(unjudged)}
-for name, model in models.items():
+for name, model in {"continuous": strong, "longer": longer}.items():
     useful[name] = utility(model, 60)
     print(f"{name:10} museums {tally(model.answer(museums))}, others {useful[name]}")
+print(f"policy, as above: museums {plain}, others {useful['policy']}")
 course.claim("15.control", useful=useful)
 
 # %% [markdown]
-# Read both columns. The trained model writes better than the policy, and so does “longer”, which
-# never saw a δ. “Unjudged” had as many plain steps on *all* of the policy's answers, the wrong ones
-# too, and writes no better: the gain comes from the judge's choice of the rows, and not from δ.
+# Other requests: the trained model writes better than the policy, and so does “longer”, which never
+# saw a δ. That gain is not owed to δ.
 #
 # ### Prediction 15.b: GCG against the trained model
 #
 # Search again, on the trained model, with the same budget.
 
 # %%
-guess = course.predict("15.b", "share of requests that GCG breaks on the trained model",
+k = profile.pick(3, 20)
+guess = course.predict("15.b", f"share of {k} requests that GCG breaks on the trained model",
                        low=0, high=1)
 
 # %%
-some = slice(0, profile.pick(3, 20))
+some = slice(0, k)
 old = [suffix for _, suffix in attacked[some]]
 
 
@@ -521,149 +492,123 @@ def said_by(model, suffixes):
 
 
 again = found_by(GCG(**budget), strong)
-after = {"policy": tally(said_by(policy, old)),
-         "longer": tally(said_by(longer, found_by(GCG(**budget), longer))),
-         "continuous": tally(said_by(strong, again))}
-guess.reveal(after["continuous"]["broken"] / len(old))
+after = {"policy": tally(said_by(policy, old)), "continuous": tally(said_by(strong, again))}
+guess.reveal(after["continuous"]["review"] / k)
 for name, row in after.items():
-    print(f"{name:10} under GCG {row}, others {useful[name]}")
-course.claim("15.trained", after=after, useful=useful, n=len(old))
+    low, high = wilson(row["review"], k)
+    print(f"{name:10} {row}, others {useful[name]}; broken, 95 %: {low:.0%} to {high:.0%}")
+course.claim("15.trained", after=after, useful=useful, n=k)
 figures.defended(after, useful)
 
 # %% [markdown]
-# *The figure: what the answers to attacked museum requests are, a bar for each model, and (dots)
-# the share of other requests that get the right review.*
+# *The figure: left, what the answers to attacked museum requests are, a bar for each model. Right,
+# the share of 60 other requests, not attacked, that get the right review.*
 #
 # <details><summary>What you should see</summary>
 #
-# GCG breaks “longer” as it breaks the policy: what helps the third bar is δ, and not the steps. The
-# dots say that other requests did not pay for it here.
+# GCG breaks the policy and not “continuous”, and other requests did not pay for it. But three
+# requests make wide intervals, and part of this may be owed to more training alone: the control,
+# “longer”, stands under the same attack in the table below.
 #
 # </details>
 #
 # ### An attack made for the defence
 #
-# Before you believe it: what would an attacker do who knows this defence? He changes the attack
-# until it fits (an **adaptive** attack), and many a published defence has fallen to just that. He
-# tries the suffixes that broke the policy (do they **transfer**?), and starts GCG from them instead
-# of from "! ! !"; **one suffix for all** requests; and, because a masked gradient stops GCG and not
-# a search without one (lesson 07), random search. Each has fewer steps, to save time. A prompt
-# counts as broken if *any* attack breaks it.
-
-# %%
-less = budget | dict(steps=profile.pick(10, 60))
-rows, hit = {}, set()
-
-
-def count(name, suffixes):
-    """Prints and keeps what the answers are; `hit` are the prompts that any attack has broken."""
-    answers = said_by(strong, suffixes)
-    rows[name] = tally(answers)
-    hit.update(i for i, answer in enumerate(answers) if broken(answer))
-    pairs = list(zip(museums[some], suffixes, strict=True))
-    print(f"{name:14} {rows[name]}, loss of the target "
-          f"{strong.loss(pairs, targets[some]).mean():.2f}")
-
-
-count("! ! ! …", ["! " * 15 + "!"] * len(old))  # where GCG begins
-count("GCG again", again)
-count("old suffixes", old)
-count("GCG from them", [GCG(**less | dict(length=1), start=begin)(
-    strong, [m], targets=[aim], done=broken)[0].text
-    for begin, m, aim in zip(old, museums, targets, strict=False)])  # `start` is all its words
-count("random search", found_by(RandomSearch(**less), strong))
-one = GCG(**less, target=targets[0]).universal(strong, museums[some]).text
-count("one for all", [one] * len(old))
-print(f"by any attack: {len(hit)} of {len(old)} broken, 95 % interval up to "
-      f"{wilson(len(hit), len(old))[1]:.0%}")
-course.claim("15.adaptive", rows=rows, worst=len(hit), n=len(old))
-
-# %% [markdown]
-# Look at `neither`, too: there the plain refusal is gone, and no review has come. The old suffixes
-# do most. Our new searches are weaker, even the one that goes on from the old suffixes: they lower
-# the loss of the target, and the answer is still a refusal. A larger search, or a better target,
-# may find what these did not; the last line says how little so few prompts prove.
-# [The benchmark](../docs/results/generative.md) has more: three seeds, ten or twenty requests each,
-# 120 steps, rows that no judge chose, and seven searches:
+# What would an attacker do who knows this defence? He changes the attack until it fits (an
+# **adaptive** attack), and many a published defence has fallen to just that. Appendix B tries three
+# such attacks on this page's model. [The benchmark](../docs/results/generative.md) has thirty
+# requests, on three seeds, and trains otherwise: 120 steps, rows that no judge chose, $u = 1$. GCG
+# is the same in the first three rows:
 #
-# | model | attack | n | broken | unclear | others right, of 300 |
-# | --- | --- | --- | --- | --- | --- |
-# | policy | GCG | 30 | 15 | 4 | 90 % |
-# | longer | GCG | 30 | 0 | 15 | 87 % |
-# | continuous, $u = 1$ | GCG | 60 | 0 | 0 | 86 % |
-# | continuous, $u = 1$ | any of seven searches | 30 | 0 | 0 | 86 % |
-# | continuous, $u = 1$ | δ, twice the trained size | 60 | 1 | 47 | 86 % |
-# | continuous, $u = 3$ | GCG | 30 | 0 | 0 | 85 % |
-# | latent, $u = 1$ | GCG | 30 | 0 | 0 | 87 % |
+# | model | attack | broken | unclear | others right |
+# | --- | --- | --- | --- | --- |
+# | policy | GCG | 24 of 30 | 0 | 90 % |
+# | longer | GCG | 1 of 30 | 15 | 87 % |
+# | continuous | GCG | 0 of 30 | 0 | 86 % |
+# | continuous | any of seven searches | 0 of 30 | 0 | 86 % |
+# | continuous | δ, twice the trained size | 1 of 60 | 47 | 86 % |
 #
-# After 120 steps “longer” withstands GCG, too, by the strict count; only the unclear answers show
-# what δ adds. A δ of twice the trained size gets 47 unclear reviews: they are further away, not
-# gone. **Latent** training (Casper et al. 2024) puts δ on what the first block puts out. The price
-# depends on the steps: after 60, $u = 1$ refused *all* other requests, on all three seeds. Robust,
-# and useless; that is why our $u$ is 3.
+# After 120 plain steps “longer” withstands this GCG, too, by the strict count; what δ adds shows in
+# the unclear answers. (Seven: the policy's old suffixes; GCG with two targets, and a larger one;
+# random search, which no masked gradient stops, lesson 07; one suffix for all, with two targets.) A
+# larger δ gets unclear reviews: they are further away, not gone. And there is a price: after 60
+# steps, $u = 1$ refused *all* other requests, on all three seeds. Robust, and useless; that is why
+# our $u$ is 3. (**Latent** training, Casper et al. 2024, puts δ on what the first block puts out;
+# see the benchmark.)
 #
 # ## 7 · An instruction in the data
 #
-# So far the user was the attacker. Now the user is honest, and asks about a text that somebody else
-# wrote: a web page, a mail. A language model reads one row of words. Nothing in it says which words
-# are the order and which are the data. If the data holds an order, which one is obeyed? This is
-# **prompt injection** (Greshake et al. 2023).
+# Now the user is honest, and asks about a text that somebody else wrote: a web page, a mail. A
+# language model reads one row of words, and nothing in it says which are the order and which are
+# the data. If the data holds an order, which one is obeyed? This is **prompt injection** (Greshake
+# et al. 2023).
 
 # %%
-from advlib.corpora.requests import judge
+import random
 
-honest = requests(30, "phones", seed=31)
-planted = [r.text for r in requests(30, "hotels", seed=32)]
-quiet = [r.text for r in requests(30, "phones", seed=31, behind="sentence")]
-orders = {"the request alone": [r.text for r in honest],
-          "a harmless sentence behind": quiet,
-          "an order behind": [f"{r.text} {p}" for r, p in zip(honest, planted, strict=True)],
-          "an order in front": [f"{p} {r.text}" for r, p in zip(honest, planted, strict=True)]}
-obeyed = {}
-for name, prompts in orders.items():
-    found_kinds = [judge(a) for a in policy.answer(prompts)]
-    obeyed[name] = [sum(k.about(s) for k in found_kinds) / 30 for s in ("phones", "hotels")]
-    print(f"{name:28} answers about the phone {obeyed[name][0]:.0%}, "
-          f"about the hotel {obeyed[name][1]:.0%}")
-course.claim("15.injection", obeyed=obeyed)
-figures.injection(obeyed)
+from advlib.corpora.requests import chatter
+from course.lesson_15.frames import about
+
+asked = [r.text for r in requests(30, "salons", seed=31)]  # the user
+orders = [r.text for r in requests(30, "courses", seed=32)]  # somebody else
+sentences = random.Random(33)
+quiet = [chatter(sentences, "sentence").strip() for _ in asked]  # harmless
+prompts = {"the request alone": asked}
+for name, texts in {"a sentence": quiet, "an order": orders}.items():
+    both = list(zip(asked, texts, strict=True))
+    prompts[f"{name} behind"] = [f"{request} {text}" for request, text in both]
+    prompts[f"{name} in front"] = [f"{text} {request}" for request, text in both]
+served = {}
+for name, texts in prompts.items():
+    answers = policy.answer(texts)
+    print(f"{texts[0]}\n    {answers[0]}")
+    served[name] = {subject: about(answers, subject) for subject in ("salons", "courses")}
+for name, row in served.items():
+    print(f"{name:19}", "; ".join(f"about {subject} alone {alone} of 30, perhaps {may}"
+                                  for subject, (alone, may) in row.items()))
+course.claim("15.injection", served=served)
+figures.injection(served)
 
 # %% [markdown]
-# *The figure: the user asked about a phone; the planted order is about a hotel. Whom does the
-# answer serve? (What is missing to 100 % is neither.)*
+# *The figure: the user asks about a salon, the planted order is about a course. Counted are answers
+# that can be about that subject alone; what is missing to 100 % serves neither. All rows have the
+# same 30 requests.*
 #
 # <details><summary>What you should see</summary>
 #
-# A harmless sentence changes little, and so does an order behind the request. An order in front
-# takes nearly all answers: this model obeys the first order that it reads, whoever gave it.
+# Behind the request, most answers stay. In front, even a harmless sentence takes nearly all of them
+# from the user: this model has learned from requests with something behind them, and never with
+# something in front. So what the user loses is no proof of obedience. The proof is the last row:
+# only the order leads the answers to its own subject. The benchmark, three seeds, four pairs of
+# subjects: after a sentence in front 12 % of 180 answers are about a planted subject, after an
+# order in front 87 % of 360.
 #
 # </details>
 #
-# Nobody has searched for anything: the attacker wrote a plain sentence, and he did not need to know
-# the weights. A filter for odd words is not made for this. "Put the data last" helps here by an
-# accident of this model's training. What helps is outside of the model: give it no rights that the
-# data's author should not have, and check what it wants to do.
+# Nobody has searched for anything, or knew the weights: the attacker wrote a plain sentence. "Put
+# the data last" is no rule for other models. What helps is outside of the model: give it no rights
+# that the data's author should not have, and check what it wants to do.
 #
 # ## Recap
 #
 # - A policy taught afterwards sits on top of an ability that is still there.
 # - The gradient on a one-hot vector ranks all words at once; it is a hint, and GCG measures before
 #   it believes. A search is compared at equal queries, and with a random suffix.
-# - The judge decides what success is: refused, half refused, unclear, or broken. Put into
+# - The judge decides what success is: a refusal, half a refusal, unclear, or a review. Put into
 #   the search, it makes the attack stronger as well.
-# - Training on δ helps. Compare with as many plain steps, look at what honest users pay, and
-#   believe what the *adaptive* attack leaves.
+# - Training on δ makes a model refuse under attack. Compare with as many plain steps, look at what
+#   honest users pay, and believe what the *adaptive* attack leaves.
 # - Data can hold orders, and the model cannot tell.
 #
 # ## What could go wrong
 #
-# - No random suffix beside GCG: then nobody knows whether the search did anything.
+# - No random suffix beside GCG, no random δ beside δ, no harmless sentence in the order's place:
+#   then nobody knows what did it.
 # - Success counted by the first word, by the loss, or by a judge that takes what may be something
 #   else. Let the model write, and read it.
 # - Refusals reported without false refusals: a model that always refuses looks best.
 # - The attack changes *tokens*, the model is sent *text*: with a tokenizer of word *pieces* two
 #   tokens may merge when they are written out. (`GCG` leaves such candidates out.)
-# - Padding on the right while the model writes: it then goes on behind the padding.
 # - A defence tested with suffixes that were found on another model, or with one attack.
 # - Few prompts and one seed. Give the interval.
 #
@@ -689,7 +634,69 @@ figures.injection(obeyed)
 # > report what you find to the owner first; publish the defence with the attack.
 
 # %% [markdown]
-# ## Appendix A: δ by hand
+# ## Appendix A: GCG against brute force
+#
+# With 30 words and a suffix of two there are 900 suffixes, and we can try them all. The control: as
+# many suffixes as GCG has queries, drawn at random.
+
+# %%
+few = free[torch.randperm(len(free), generator=torch.Generator().manual_seed(1))[:30]]
+tiny = torch.ones_like(banned)
+tiny[few] = False
+ids, labels, places = frame(policy, museums[0], "! !", "sure : the")
+pairs = torch.cartesian_prod(few, few)
+whole = ids.repeat(len(pairs), 1)
+whole[:, places] = pairs
+all_losses = Asked(policy.model, labels)(whole)
+runs = [gcg(policy, museums[0], length=2, steps=4, tries=12, top=12, banned=tiny, seed=seed)
+        for seed in range(6)]
+queries, draw = runs[0][2], torch.Generator().manual_seed(2)
+ends = {"GCG": [losses[-1] for _, losses, _ in runs],
+        "random": [all_losses[torch.randperm(len(pairs), generator=draw)[:queries]].min().item()
+                   for _ in range(200)]}
+better = {name: sum((all_losses < end - 1e-4).float().mean().item() for end in some) / len(some)
+          for name, some in ends.items()}
+print(f"best of {len(pairs)}: loss {all_losses.min():.3f}. After {queries} queries, on average, so "
+      f"many of all suffixes are better: GCG {better['GCG']:.2%}, random {better['random']:.2%}")
+course.claim("15.brute", better=better, queries=queries, runs=[losses for _, losses, _ in runs])
+
+# %% [markdown]
+# ## Appendix B: an attack made for the defence
+#
+# The attacker knows the defence of section 6. He tries the suffixes that broke the policy (do they
+# **transfer**?), starts GCG from them instead of from "! ! !", and looks for **one suffix for all**
+# requests. Each search has fewer steps, to save time. A prompt counts as broken if *any* attack
+# breaks it.
+
+# %%
+less = budget | dict(steps=profile.pick(10, 60))
+rows, hit = {}, set()
+
+
+def count(name, suffixes):
+    """Prints and keeps what the answers are; `hit` are the prompts that any attack has broken."""
+    answers = said_by(strong, suffixes)
+    rows[name] = tally(answers)
+    hit.update(i for i, answer in enumerate(answers) if broken(answer))
+    print(f"{name:14} {rows[name]}")
+
+
+count("GCG again", again)
+count("old suffixes", old)
+count("GCG from them", [GCG(**less | dict(length=1), start=begin)(  # begins with `begin`, once
+    strong, [m], targets=[aim], done=broken)[0].text
+    for begin, m, aim in zip(old, museums, targets, strict=False)])
+one = GCG(**less, target=targets[0]).universal(strong, museums[some]).text
+count("one for all", [one] * k)
+print(f"by any attack: {len(hit)} of {k} broken, 95 % interval up to {wilson(len(hit), k)[1]:.0%}")
+course.claim("15.adaptive", rows=rows, worst=len(hit), n=k)
+
+# %% [markdown]
+# In `other` the plain refusal is gone, and no review has come. The last line says how little so few
+# prompts prove.
+
+# %% [markdown]
+# ## Appendix C: δ by hand
 #
 # Section 6 used the library's δ. Here you write it, one loop around a step of PGD.
 
@@ -750,7 +757,7 @@ print("loss of the target:", ", ".join(f"{name} {loss:.4f}" for name, loss in lo
 course.claim("15.same", losses=losses)
 
 # %% [markdown]
-# ## Appendix B: the perplexity filter
+# ## Appendix D: the perplexity filter
 #
 # A language model can tell how odd a prompt is, by its **perplexity**: $e$ to the mean loss of the
 # prompt's own words. A **filter** (Jain et al. 2023) turns away what is above a limit. The limit is
@@ -777,52 +784,33 @@ print(f"limit {look.limit:.1f}; false alarms by what stands behind a request: {a
 
 # %% [markdown]
 # Suffixes are word salad, and a language model knows. The 5 % hold for the mixture of both kinds of
-# harmless prompts together: the bare requests raise fewer alarms, those with a sentence more.
-#
-# Behind harmless prompts with random *words* the filter is useless, for there everything looks odd:
-# a filter knows what its harmless prompts looked like.
+# harmless prompts together: the bare requests raise fewer alarms, those with a sentence more. And
+# harmless prompts with random *words* behind them are nearly all turned away: a filter knows only
+# what its harmless prompts looked like.
 
 # %%
 odd = look.perplexity(attacked)
 course.claim("15.filter", odd=odd, alarms=alarms, limit=look.limit)
-figures.perplexities(look.perplexity(usual), odd, look.limit)
+words = look.perplexity([r.text for r in requests(100, seed=22, behind="words")])
+figures.perplexities({"harmless": look.perplexity(usual), "random words": words, "GCG": odd},
+                     look.limit)
 
 # %% [markdown]
-# *The figure: perplexity of harmless prompts and of attacked ones; the line is the filter's limit.*
+# *The figure: perplexity of harmless prompts, of harmless ones with random words behind, and of
+# attacked ones; the line is the filter's limit, set on the first row.*
 #
 # <details><summary>What you should see</summary>
 #
-# GCG's prompts lie far to the right of all harmless ones.
+# GCG's prompts lie far to the right of the limit, and still to the right of the random words.
 #
 # </details>
 #
-# ### Fluent suffixes
-#
 # An attacker who knows the filter makes it a part of his search, and looks for *fluent* suffixes:
-# an adaptive attack again. `fluency` is the weight of the prompt's loss under the reader, and now
-# the attacker's judge sees the model *behind* the filter, which refuses what looks odd.
-
-# %%
-from course.lesson_15.frames import Filtered
-
-part = slice(0, profile.pick(2, 10))
-behind = Filtered(policy.model, policy.tokenizer, look, REFUSAL)
-flowing = GCG(length=8, steps=16, candidates=48, fluency=0.7)(
-    behind, museums[part], writer, targets=targets[part], done=broken)
-fluent = [(m, s.text) for m, s in zip(museums[part], flowing, strict=True)]
-smooth, held = look.perplexity(fluent), tally(behind.answer(fluent))
-print(f"fluent: {sum(look.passes(fluent))} of {len(fluent)} pass; perplexity "
-      f"{min(smooth):.1f} to {max(smooth):.1f}\nwithout the filter "
-      f"{tally(policy.answer(fluent))}\nbehind the filter  {held}")
-print(f"broken behind the filter: 95 % interval up to {wilson(held['broken'], len(fluent))[1]:.0%}")
-course.claim("15.fluent", odd=odd, smooth=smooth)
-
-# %% [markdown]
-# In this small run nothing passes. But read the interval: so few prompts prove nearly nothing, and
-# the search was shorter than section 5's. In [the benchmark](../docs/results/generative.md) 4 of 15
-# fluent prompts pass, and none of the 15 breaks the policy.
+# `GCG(fluency=…)` adds the prompt's loss under the reader to what it makes small. In [the
+# benchmark](../docs/results/generative.md) 4 of 15 such prompts pass, and none of the 15 breaks the
+# policy (95 % interval up to 20 %).
 #
-# ## Appendix C: shake and vote
+# ## Appendix E: shake and vote
 #
 # A suffix that a search has found may be brittle: change a word or two and it stops working.
 # **SmoothLLM** (Robey et al. 2023) makes several copies of the prompt, changes some letters of each
@@ -830,35 +818,42 @@ course.claim("15.fluent", odd=odd, smooth=smooth)
 # the share that is replaced is a formula, below. First it is measured.
 
 # %%
+from advlib.corpora.requests import judge
 from advlib.generative import SmoothVote
 
-asked = requests(30, subjects(), seed=12)
+others = requests(30, subjects(), seed=12)
+texts = [r.text for r in others]
+
+
+def served_by(answers):
+    return sum(judge(a).about(r.subject) for r, a in zip(others, answers, strict=True)) / 30
+
+
+print(f"no vote: under GCG {kinds['GCG']}; others answered by a review that may be about the thing "
+      f"{served_by(policy.answer(texts)):.0%}")
 voted = {}
 for share in (0.1, 0.3):
     smooth = SmoothVote(copies=5, share=share)
     bad, good = (smooth.answer(policy, some, lambda a: judge(a).refuses)
-                 for some in (attacked, [r.text for r in asked]))
-    right = [judge(a).about(r.subject) for r, a in zip(asked, good, strict=True)]
-    voted[share] = {**tally(bad), "others": sum(right) / len(right)}
-    plain = sum(judge(a).about(r.subject) for r, a in zip(
-        asked, policy.answer([r.text for r in asked]), strict=True)) / len(asked)
-    print(f"{share:.0%} of the words replaced: under GCG {tally(bad)}; others answered by a review "
-          f"of the right thing {voted[share]['others']:.0%}, without the vote {plain:.0%}")
+                 for some in (attacked, texts))
+    voted[share] = {**tally(bad), "others": served_by(good)}
+    print(f"{share:.0%} of the words: under GCG {tally(bad)}; others {served_by(good):.0%}")
 course.claim("15.vote", voted=voted, kinds=kinds["GCG"], n=n)
 
 # %% [markdown]
-# Reviews of museums become fewer; read under `refused` how often the refusal comes back (in the
+# Reviews of museums become fewer; read under `refusal` how often the refusal comes back (in the
 # benchmark, for 15 to 18 % of 60). The other requests are the price: replace enough words, and the
 # request is gone as well.
 #
 # ### When does a vote help?
 #
-# Let a prompt have $n$ words, $s$ of them the suffix's. In each of $N$ copies $r$ words are
-# replaced, and the suffix breaks as soon as $k$ of its words change. Then a copy breaks it with
-# probability $p$:
+# Let $q$ be the probability that a copy breaks the suffix: at least $k$ of the suffix's words are
+# among those that are replaced. Then, with the names of exercise 15.5,
 #
-# $$p=\sum_{j\ge k}\binom{s}{j}\binom{n-s}{r-j}\Big/\binom{n}{r},\qquad
-# P(\text{the vote fails})=\sum_{t\le \lfloor N/2\rfloor}\binom{N}{t}p^t(1-p)^{N-t}.$$
+# $$q=\sum_{j\ge k}\binom{\text{suffix}}{j}\binom{\text{words}-\text{suffix}}{\text{replaced}-j}
+# \Big/\binom{\text{words}}{\text{replaced}},\qquad
+# P(\text{the vote fails})=\sum_{t\le \lfloor \text{copies}/2\rfloor}\binom{\text{copies}}{t}
+# q^t(1-q)^{\text{copies}-t}.$$
 
 # %% [markdown]
 # ### Exercise 15.5: when the vote fails · ●○○ · 7 min
@@ -907,7 +902,7 @@ figures.votes(failure)
 figures.move_votes(failure)
 
 # %% [markdown]
-# ## Appendix D: a real model, on a GPU
+# ## Appendix F: a real model, on a GPU
 #
 # On Colab the next cell takes a real small model by name and teaches it the same policy with
 # **LoRA**: its own weights stay frozen, and small low-rank matrices beside them are trained
@@ -915,7 +910,7 @@ figures.move_votes(failure)
 
 # %%
 if profile.name == "colab":
-    from advlib.generative import with_lora
+    from advlib.generative import load_generator, with_lora
 
     real = load_generator("HuggingFaceTB/SmolLM2-135M-Instruct")
     lesson_rows = rows_to_learn(real, 600, judged=False)
