@@ -372,8 +372,11 @@ def show(value: Any) -> str:
 
 
 def largest_difference(a: Any, b: Any) -> float | None:
-    """max |a − b| where both are numbers of one shape, else None."""
+    """max |a − b| where both are numbers of one shape, else None: and None for tensors of whole
+    numbers, which number words, places and classes."""
     if a is None or b is None or not (_numeric(a) and _numeric(b)) or _shape(a) != _shape(b):
+        return None
+    if isinstance(b, torch.Tensor) and not b.is_floating_point():
         return None
     x, y = _array(a), _array(b)
     return float(np.abs(x - y).max()) if x.size else 0.0
