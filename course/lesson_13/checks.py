@@ -469,7 +469,7 @@ def _one_edit(answer, label_of, text: str, options, who: str, hint: str | None =
     expect(now != label, "with this edit the label is as it was", **details)
     expect(len(result) == fewest, f"this edit turns the label, but {fewest} word"
            f"{'s are' if fewest > 1 else ' is'} enough", **details,
-           likely=hint or empty or "try all edits of one word before any of two, and so on")  # fmt: skip
+           likely=hint or empty or "try all edits of one word before any of two")  # fmt: skip
 
 
 # ---------------------------------------------------------------- 13.5

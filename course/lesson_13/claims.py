@@ -143,9 +143,4 @@ CLAIMS = {
         and mean <= value and survive[0] < value and survive[0] <= fair
         and survive[-1] < fair - 0.05,
     ),
-    "13.oracle": Claim(
-        "The double oracle finds the value of the whole game with a part of its plans.",
-        lambda exact, found, known, whole: abs(exact - found) < 1e-6
-        and len(known[0]) < len(whole) / 2 and len(known[1]) < len(whole) / 2,
-    ),
 }  # fmt: skip

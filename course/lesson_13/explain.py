@@ -168,17 +168,3 @@ def our_game() -> tuple[np.ndarray, list[str], list[str]]:
     chosen = np.ix_([game["defences"].index(row) for row in rows.values()],
                     [game["attacks"].index(column) for column in columns.values()])  # fmt: skip
     return np.array(game["accuracy"])[chosen], list(rows), list(columns)
-
-
-def blotto(hours: int, channels: int) -> np.ndarray:
-    """The defender spreads so many hours of review over the channels, the attacker as many
-    attempts; a channel is safe with at least as many hours as attempts. The share of safe channels
-    for each pair of plans (each plan a row, each plan a column)."""
-
-    def plans(left: int, places: int) -> list[tuple[int, ...]]:
-        if places == 1:
-            return [(left,)]
-        return [(k, *rest) for k in range(left + 1) for rest in plans(left - k, places - 1)]
-
-    each = np.array(plans(hours, channels))
-    return (each[:, None] >= each[None]).mean(2)

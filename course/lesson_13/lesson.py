@@ -10,8 +10,8 @@
 # - solve attack against defence as a game of two players, and test what a mixture buys.
 #
 # **Time** {{TIME}} About 95 minutes for you: 57 to read, 38 for the exercises. (Sections 1 to 4 are
-# one sitting, section 5 another.) The appendix (seven short pieces; an attack on explanations,
-# exercise 13.4 and prediction 13.c are there) is another 60 minutes and can be left out: nothing
+# one sitting, section 5 another.) The appendix (six short pieces; an attack on explanations,
+# exercise 13.4 and prediction 13.c are there) is another 55 minutes and can be left out: nothing
 # builds on it.
 #
 # **Before** Lessons 06 and 08. (Lesson 07 helps.)
@@ -342,9 +342,6 @@ figures.found(found, by_month, blind, spread)
 #
 # </details>
 #
-# The printed map shows how: July has by far the largest number. (Other words have small ones, and
-# the AUC looks at their order alone.)
-#
 # Is this map good or bad? Two words keep that apart. A map is **faithful** if it says what the
 # model uses, and **plausible** if it says what makes a review praise. This one is not plausible. Is
 # it faithful? The map itself is no proof. We have to *do* something to the month.
@@ -367,9 +364,8 @@ figures.graph()
 #
 # <details><summary>What you should see</summary>
 #
-# The verdict decides the opinion words and, because of the dial, the month. *Seeing* July tells
-# much about the verdict, against the arrow. *Setting* July cuts the arrow into the month: nothing
-# flows back, and what the model does then is the month's own effect.
+# *Seeing* July tells much about the verdict, against the arrow. *Setting* July cuts the arrow into
+# the month: what the model does then is the month's own effect.
 #
 # </details>
 
@@ -525,8 +521,8 @@ figures.game(*solved[2], defences, columns[:2])
 #
 # <details><summary>What you should see</summary>
 #
-# The defender mixes a training that is best against PGD with one that is good against words; all
-# other rows are never drawn. The attacker mixes so that both rows are worth the same.
+# The defender mixes a training that is best against PGD with one that is good against words. The
+# attacker mixes so that both rows are worth the same.
 #
 # </details>
 #
@@ -643,10 +639,10 @@ figures.asks(fair, value, mixed["for both"], asked, [lowest**k for k in asked], 
 # - **No attention.** With the default attention of transformers 5, `output_attentions=True`
 #   returns an empty tuple and no error. Call `model.set_attn_implementation("eager")` first.
 # - **The baseline is a choice.** `[MASK]`, `[UNK]` or zeros rank words differently: say which.
-# - **Mean over tokens.** A word of three tokens then counts a third. Add them.
 # - **Collapsed models in the game.** A model that always says "positive" has 50 % under every
 #   attack. With such rows in the table, and typos in the game, one of them would be the best
-#   choice; we left them out. The payoff has to hold what you want, clean accuracy included.
+#   choice; we left them out (and, for a short table, others). The payoff has to hold what you
+#   want, clean accuracy included.
 # - **captum** has all these methods (`LayerIntegratedGradients`). Check it against completeness,
 #   too: what is integrated, and from where, is in its arguments.
 #
@@ -669,24 +665,23 @@ figures.asks(fair, value, mixed["for both"], asked, [lowest**k for k in asked], 
 #   Game*, ICML 2021, arXiv 2102.06905: when both may randomise, there is no gap.
 # - Dbouk, Shanbhag, *Adversarial Vulnerability of Randomized Ensembles*, ICML 2022.
 # - McMahan, Gordon, Blum, *Planning in the Presence of Cost Functions Controlled by an Adversary*,
-#   ICML 2003: the double oracle.
+#   ICML 2003: the double oracle, for games that are too large to solve at once.
 #
 # > **Ethics** *Threat model.* In appendix A the attacker writes the text, knows model and method,
 # > and keeps label and prediction; in section 5 he sees answers and may ask often. *Who could be
-# > harmed:* people to whom a decision is explained. A map that can be moved at will is no ground
-# > for trust, and somebody who wants to hide what a model uses can choose the method, the baseline
-# > or the wording that hides it. So say which method was used and why, show that it passes the
-# > tests of this page, and prefer an intervention (what happens if this word is another?) to a
-# > picture. Twins and edits are for testing your own models; texts that change what a person is
-# > told about a decision are not an exercise.
+# > harmed:* people to whom a decision is explained. Somebody who wants to hide what a model uses
+# > can choose the method, the baseline or the wording that hides it. So say which method was used
+# > and why, and prefer an intervention (what happens if this word is another?) to a picture. Twins
+# > and edits are for testing your own models; texts that change what a person is told about a
+# > decision are not an exercise.
 
 # %%
 course.progress("13")
 
 # %% [markdown]
-# ## Appendix: seven pieces that can be left out
+# ## Appendix: six pieces that can be left out
 #
-# They build on the page and not on one another. Together about 60 minutes, of which 12 are for the
+# They build on the page and not on one another. Together about 55 minutes, of which 12 are for the
 # exercise in C. Afterwards run the cell above once more.
 
 # %% [markdown]
@@ -1080,37 +1075,3 @@ figures.fictitious(played, gap, defences)
 # the averages shrinks: about twenty times from round 10 to round 1000.
 #
 # </details>
-
-# %% [markdown]
-# ## Appendix G · A game too large to solve at once
-#
-# A moderator has 6 hours for 4 channels, an attacker 6 attempts. A channel is safe with at least
-# as many hours as attempts; the payoff is the share of safe channels (a Colonel Blotto game). Each
-# way to spread the hours is a row. The **double oracle** (McMahan, Gordon and Blum 2003) solves
-# the game of the few plans that it knows, adds each side's best answer to the other, and stops
-# when there is no better one. This is what training does when it keeps its old attacks.
-
-# %%
-from course.lesson_13.explain import blotto
-
-
-def double_oracle(A):
-    known, rounds = ([0], [0]), 0
-    while True:
-        rounds += 1
-        p, q = np.zeros(A.shape[0]), np.zeros(A.shape[1])
-        p[known[0]], q[known[1]], value = solve(A[np.ix_(*known)])
-        answers = int((A @ q).argmax()), int((p @ A).argmin())
-        new = [a not in some for a, some in zip(answers, known, strict=True)]
-        if not any(new) or exploitability(A, p, q) < 1e-9:
-            return value, rounds, known
-        for a, some, fresh in zip(answers, known, new, strict=True):
-            some += [a] * fresh
-
-
-whole = blotto(hours=6, channels=4)
-value, rounds, known = double_oracle(whole)
-exact = solve(whole)[2]
-print(f"{whole.shape[0]} × {whole.shape[1]} plans, value {exact:.4f}; double oracle: {value:.4f} "
-      f"after {rounds} small games, with {len(known[0])} × {len(known[1])} plans")
-course.claim("13.oracle", exact=exact, found=value, known=known, whole=whole)
