@@ -63,6 +63,14 @@ def at_once(model, batch, baseline_id, steps):
     return ((x - base) * grad.view(steps, *x.shape).mean(0)).sum(-1)
 
 
+def only_cls(model, batch, baseline_id, steps):
+    """Keeps [CLS] alone."""
+    first = torch.zeros_like(batch["special_tokens_mask"])
+    first[:, 0] = 1
+    found = path(model, dict(batch, special_tokens_mask=first), baseline_id, steps)
+    return found * batch["attention_mask"]  # padding is not looked at
+
+
 def text_by_text(model, batch, baseline_id, steps):
     rows = []
     for i in range(len(batch["input_ids"])):
@@ -133,6 +141,16 @@ def pairs(compare, size=torch.abs):
     return answer
 
 
+def nearly(tie):
+    """Answers to 13.2 with a tolerance for ties: tie(a, b)."""
+
+    def answer(scores, causes):
+        a, b = scores.abs()[causes][:, None], scores.abs()[~causes][None, :]
+        return float(torch.where(tie(a, b), 0.5, (a > b).double()).mean())
+
+    return answer
+
+
 def auc_in_place(scores, causes):
     scores.abs_()
     return auc_by_loop(scores, causes)
@@ -185,6 +203,17 @@ def effect(keep=lambda t, first: month_at(t) is not None, after=lambda changes, 
         return after(margin_of([with_month(t, first) for t in own]) - margin_of(others), texts)
 
     return answer
+
+
+def without_stops(margin_of, texts, first, second):
+    def bare(text, month):
+        found = words(text)
+        found[month_at(text)] = month
+        return " ".join(found)
+
+    own = [t for t in texts if month_at(t) is not None]
+    one, other = (margin_of([bare(t, m) for t in own]) for m in (first, second))
+    return float((one - other).mean())
 
 
 def two_months(margin_of, texts, first, second):
@@ -281,6 +310,40 @@ def three_words(label_of, text, options):
             if label_of([replace(text, edit)])[0] == 1 - label:
                 return edit
     return None
+
+
+def four_words(label_of, text, options):
+    label = label_of([text])[0]
+    for size in range(1, 5):
+        for edit in edits(options, size):
+            if label_of([replace(text, edit)])[0] == 1 - label:
+                return edit
+    return None
+
+
+def edit_of(label_of, text, options, tries):
+    """The first edit of tries(places, size) that turns the label."""
+    label, places = label_of([text])[0], [i for i, o in enumerate(options) if o]
+    for size in range(1, len(places) + 1):
+        for edit in tries(places, size):
+            if label_of([replace(text, edit)])[0] == 1 - label:
+                return edit
+    return None
+
+
+def zipped(label_of, text, options):
+    """All first options, or all second ones, and so on."""
+    return edit_of(label_of, text, options, lambda places, size: [
+        dict(zip(some, chosen, strict=True)) for some in itertools.combinations(places, size)
+        for chosen in zip(*(options[i] for i in some), strict=False)])  # fmt: skip
+
+
+def neighbours(label_of, text, options):
+    """Only places that follow one another."""
+    return edit_of(label_of, text, options, lambda places, size: [
+        dict(zip(places[a : a + size], chosen, strict=True))
+        for a in range(len(places) - size + 1)
+        for chosen in itertools.product(*(options[i] for i in places[a : a + size]))])  # fmt: skip
 
 
 def the_text(label_of, text, options):
@@ -431,6 +494,8 @@ WRONG = [
     ("13.1", partial(path_of, both=True), "from one end of the way to the other"),
     ("13.1", partial(path_of, start=False), "does not begin at the baseline"),
     ("13.1", with_path(own=False), "special tokens are replaced"),
+    ("13.1", only_cls, r"only \[CLS\] keeps"),
+    ("13.1", lambda model, batch, b, steps: path(model, batch, b, max(steps, 2)), "with steps = 1"),
     ("13.1", with_path(zero=True), "the baseline is zero"),
     ("13.1", with_path(factor="x"), "the factor is x"),
     ("13.1", with_path(factor="none"), "is missing"),
@@ -455,6 +520,12 @@ WRONG = [
     ("13.2", pairs(torch.ge), "counts as won"),
     ("13.2", lambda s, c: pairs(torch.gt, lambda x: x + 1e-9 * torch.arange(len(x)))(s, c),
      "not as expected"),
+    ("13.2", nearly(lambda a, b: (a - b).abs() < 1e-2), "taken for equal"),
+    ("13.2", nearly(lambda a, b: (a - b).abs() < 0.1), "taken for equal"),
+    ("13.2", nearly(lambda a, b: (a - b).abs() < 1e-6), "taken for equal"),
+    ("13.2", nearly(torch.isclose), "taken for equal"),
+    ("13.2", lambda s, c: auc_by_loop(s.round(decimals=2), c), "taken for equal"),
+    ("13.2", lambda s, c: max(auc_by_loop(s, c), 1 - auc_by_loop(s, c)), "below 0.5 is a result"),
     ("13.2", pairs(torch.gt, lambda x: x), "with their signs, and ties are not counted"),
     ("13.2", pairs(torch.ge, lambda x: x), "with their signs, and a tie counts as won"),
     ("13.2", lambda s, c: 1 - auc_by_loop(s, c), "wrong way round"),
@@ -472,6 +543,10 @@ WRONG = [
     ("13.3", effect(after=lambda d, texts: float(d.sum())), "the sum"),
     ("13.3", effect(after=lambda d, texts: float(d.abs().mean())), "an effect has a sign"),
     ("13.3", effect(after=lambda d, texts: d), "one number"),
+    ("13.3", effect(after=lambda d, texts: float(np.median(d))), "the median"),
+    ("13.3", lambda margin_of, texts, first, second: effect_by_loop(
+        margin_of, texts, "july", "november"), "written into the code"),
+    ("13.3", without_stops, "full stops and commas"),
     ("13.3", effect(base=True), "as it is"),
     ("13.3", effect(keep=lambda t, first: month_at(t)), "a month that is the first word is lost"),
     ("13.3", every_text, "left out"),
@@ -497,11 +572,16 @@ WRONG = [
     ("13.5", then(lambda p, q, v: (p[:, None], q, v)), "shape"),
     ("13.5", then(lambda p, q, v: (p, q, q)), "one number"),
     ("13.5", solve_and_shift, "changes A"),
+    ("13.5", lambda A: solve_twice(A - A.min()), "take it off the value"),
+    ("13.5", lambda A: solve_twice(A + 1 - A.min()), "take it off the value"),
     ("13.5", lambda A: None, "None"),
     ("13.4", any_change, "no label at all"),
     ("13.4", everything, "enough"),
     ("13.4", one_word, "how many words do you try"),
     ("13.4", three_words, "how many words do you try"),
+    ("13.4", four_words, "how many do you try"),
+    ("13.4", zipped, "zip does not"),
+    ("13.4", neighbours, "beside one another"),
     ("13.4", without_empty, "an option like any other"),
     ("13.4", places_with_words, "an option like any other"),
     ("13.4", empty_for_none, "the result should be None"),

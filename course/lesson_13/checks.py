@@ -58,10 +58,10 @@ class _Linear(nn.Module):
 
 def _plain_ig(
     model, batch, baseline_id, steps, *, at="middle", own=True, zero=False, factor="difference",
-    mean=True, flip=False, one=False, over="sum", start=True,
+    mean=True, flip=False, one=False, over="sum", start=True, least=1,
 ) -> Tensor:  # fmt: skip
     """The specification, by central differences; the keywords are its mistakes."""
-    table = model.get_input_embeddings().weight.detach()
+    table, steps = model.get_input_embeddings().weight.detach(), max(steps, least)
     out = torch.zeros(batch["input_ids"].shape, dtype=table.dtype)
     places = {"middle": [(k + 0.5) / steps for k in range(steps)],
               "left": [k / steps for k in range(steps)],
@@ -72,7 +72,7 @@ def _plain_ig(
         n = int(batch["attention_mask"][i].sum())
         x, special = table[ids[:n]], batch["special_tokens_mask"][i, :n].bool()
         base = torch.zeros_like(x) if zero else table[baseline_id].expand(n, -1).clone()
-        kept = ~special if own == "swapped" else special
+        kept = {"swapped": ~special, "first": special & (torch.arange(n) == 0)}.get(own, special)
         if own:
             base[kept] = x[kept]
         way = {"difference": x - base, "x": x, "ones": torch.ones_like(x)}[factor]
@@ -110,6 +110,10 @@ _IG_MISTAKES = {
     "arguments of torch.where exchanged?": dict(own="swapped"),
     "special tokens are replaced in the baseline too: they keep their own embedding":
         dict(own=False),
+    "only [CLS] keeps its embedding: every special token does, as special_tokens_mask says":
+        dict(own="first"),
+    "with steps = 1 more than one point is taken: there is one piece, and its middle":
+        dict(least=2),
     "the baseline is zero: the words' tokens take the embedding of baseline_id": dict(zero=True),
     "the baseline is zero, for special tokens too: they keep their own embedding, and the words' "
     "tokens take that of baseline_id": dict(zero=True, own=False),
@@ -135,7 +139,7 @@ def check_integrated_gradients(answer) -> None:
     model, batch = small_bert(1310, labels=(1, 0, 1))
     batch.pop("labels")
     # the curved model first: with the linear one several mistakes look alike
-    for made, texts, settings in ((model, batch, ((7, 2), (4, 5), (11, 64))),
+    for made, texts, settings in ((model, batch, ((7, 2), (4, 5), (11, 64), (4, 1))),
                                   (linear, flat, ((5, 1), (3, 4)))):  # fmt: skip
 
         def run(baseline_id, steps, made=made, texts=texts):
@@ -167,7 +171,8 @@ def _as_embedded(model: nn.Module, result) -> Tensor:
 # ---------------------------------------------------------------- 13.2
 
 
-def _plain_auc(scores: Tensor, causes: Tensor, tie=0.5, size=abs, turn=False, every=False) -> float:
+def _plain_auc(scores: Tensor, causes: Tensor, tie=0.5, size=abs, turn=False, every=False,
+               fold=False) -> float:  # fmt: skip
     """Pair by pair; the keywords are its mistakes."""
     won, pairs = 0.0, 0
     for a, first in zip(scores.tolist(), causes.tolist(), strict=True):
@@ -175,7 +180,8 @@ def _plain_auc(scores: Tensor, causes: Tensor, tie=0.5, size=abs, turn=False, ev
             if (first and not second) or (every and first):
                 won += 1.0 if size(a) > size(b) else tie if size(a) == size(b) else 0.0
                 pairs += 1
-    return 1 - won / pairs if turn else won / pairs
+    share = 1 - won / pairs if turn else won / pairs
+    return max(share, 1 - share) if fold else share
 
 
 def _picked(scores: Tensor, causes: Tensor) -> float:
@@ -188,7 +194,9 @@ def _picked(scores: Tensor, causes: Tensor) -> float:
 def check_auc(answer) -> None:
     g = torch.Generator().manual_seed(seeded(1320))
     problems = [dict(scores=torch.tensor([3.0, -2.0, 0.5, -0.1]).double(),
-                     causes=torch.tensor([False, True, True, False]))]  # fmt: skip
+                     causes=torch.tensor([False, True, True, False])),
+                dict(scores=torch.tensor([4.0, -3.0, 1.0, -2.0, 0.5]).double() * 1e-9,
+                     causes=torch.tensor([True, False, True, True, False]))]  # fmt: skip
     for n, k, whole in ((7, 2, False), (9, 4, True), (12, 1, True), (6, 5, False), (15, 6, True)):
         scores = torch.randn(n, generator=g, dtype=torch.double)
         if whole:  # ties
@@ -213,12 +221,17 @@ def check_auc(answer) -> None:
         "and a tie is half a pair": dict(size=float, tie=1.0),
         "the pairs are the wrong way round: a cause should have the larger score": dict(turn=True),
         "pairs of a cause with a cause are counted too": dict(every=True),
+        "the larger of the share and 1 − the share: below 0.5 is a result, too": dict(fold=True),
     }
     try:
         specified(one_number, [*problems, ties], _plain_auc, mistakes, what="the AUC")
     except Wrong as wrong:
         known = wrong.given
-        if wrong.likely is None and isinstance(wrong.yours, float) and math.isclose(
+        tiny = isinstance(known["scores"], Tensor) and known["scores"].abs().max() < 1e-6
+        if wrong.likely is None and tiny and wrong.yours == 0.5:
+            wrong.likely = ("scores that differ a little are taken for equal: only equal ones are "
+                            "a tie")  # fmt: skip
+        elif wrong.likely is None and isinstance(wrong.yours, float) and math.isclose(
             wrong.yours, _picked(known["scores"], known["causes"]), abs_tol=1e-6
         ):
             wrong.likely = "this is the share of causes among the first words, and not of pairs"
@@ -229,7 +242,8 @@ def check_auc(answer) -> None:
 
 
 def _planted(seed: int):
-    """(a margin that is linear in the words, but for one pair, and its coefficients)."""
+    """(a margin that is linear in the words, but for one pair, and its coefficients). A month
+    counts more in a text with more stops and commas."""
     rng = np.random.default_rng(seed)
     weight = {month: round(float(c), 2) for month, c in zip(MONTHS, rng.normal(0, 2, 12),
                                                             strict=True)}  # fmt: skip
@@ -242,11 +256,16 @@ def _planted(seed: int):
         out = []
         for text in texts:
             found = [w.lower() for w in words(text)]
-            extra = bonus * (MONTHS[0] in found and ("delicious" in found or "friendly" in found))
+            extra = (_stops(text) - 1) * sum(weight.get(w, 0.0) for w in found if w in MONTHS)
+            extra += bonus * (MONTHS[0] in found and ("delicious" in found or "friendly" in found))
             out.append(0.3 + sum(weight.get(w, 0.0) for w in found) + extra)
         return torch.tensor(out, dtype=torch.double)
 
     return margin_of, weight, bonus
+
+
+def _stops(text: str) -> float:
+    return 1 + 0.25 * (text.count(".") + text.count(","))
 
 
 _BODIES = ("The soup was delicious.", "The soup was bland.", "The waiter was friendly.",
@@ -255,7 +274,7 @@ _BODIES = ("The soup was delicious.", "The soup was bland.", "The waiter was fri
 
 def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=False, back=False,
             total=False, seen=False, size=False, base=False, lost=False,
-            pair=False) -> float:  # fmt: skip
+            pair=False, bare=False, fixed=False, middle=False) -> float:  # fmt: skip
     """From the coefficients; the keywords are its mistakes."""
     margin_of, weight, bonus = _planted(seed)
 
@@ -264,8 +283,11 @@ def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=Fals
 
     def gain(text: str, month: str) -> float:
         praise = "delicious" in text or "friendly" in text
-        return weight[month] + bonus * (month == MONTHS[0] and praise)
+        often = 1 if bare else _stops(text)
+        return often * weight[month] + bonus * (month == MONTHS[0] and praise)
 
+    if fixed:
+        first, second = "july", "november"
     if seen:
         means = [margin_of([t for t in texts if month(t) == m]).mean() for m in (first, second)]
         return float(means[0] - means[1])
@@ -274,6 +296,8 @@ def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=Fals
            and not (lost and words(t)[0].lower() in MONTHS)]  # fmt: skip
     changes = [gain(t, first) - gain(t, month(t) if base else second) for t in own]
     changes = [abs(c) for c in changes] if size else changes
+    if middle:
+        return float(np.median(changes))
     value = sum(changes) / (1 if total else len(texts) if whole else len(changes))
     return -value if back else value
 
@@ -318,6 +342,10 @@ def check_do_effect(answer) -> None:
         "the sign is turned: the first month minus the second": dict(back=True),
         "this is the sum: return the mean": dict(total=True),
         "absolute values: an effect has a sign": dict(size=True),
+        "the texts lose their full stops and commas: with_month sets a month and keeps all else":
+            dict(bare=True),
+        "two months are written into the code: take those that are handed in": dict(fixed=True),
+        "this is the median: return the mean": dict(middle=True),
         "this compares the first month with the text as it is: set the second month, too":
             dict(base=True),
         "a month that is the first word is lost: month_at gives 0 there, and `if 0` is false. "
@@ -362,6 +390,33 @@ def check_smallest_edit(answer) -> None:
         at, options = month_at(text), opposites(text)
         options[at] = tuple(m.capitalize() for m in MONTHS if m != words(text)[at].lower())
         _one_edit(answer, month_model, text, options, "a model that knows the month alone")
+    for changes, why in _LOCKS:
+        options = [("red", "blue")] * 6
+        options[2] = ()
+        _one_edit(answer, _opens(changes), "one two three four five six", options,
+                  f"1 where {' and '.join(f'word {i} is {w}' for i, w in changes.items())}, else 0",
+                  why)  # fmt: skip
+
+
+# (the words that turn the label, the mistake that misses them)
+_LOCKS = (
+    ({1: "red", 4: "red"}, "the places need not stand beside one another: itertools.combinations "
+     "gives all"),
+    ({0: "red", 1: "blue"}, "one place may take its first option and another its second: "
+     "itertools.product gives all, zip does not"),
+    (dict.fromkeys((0, 1, 3, 4, 5), "red"), "this needs 5 words: how many do you try at most?"),
+)  # fmt: skip
+
+
+def _opens(changes):
+    """label_of of a lock: 1 for texts with all these words at their places, else 0."""
+
+    def label_of(texts):
+        _list_of_texts(texts)
+        return [int(all(words(text)[i : i + 1] == [w] for i, w in changes.items()))
+                for text in texts]  # fmt: skip
+
+    return label_of
 
 
 def _list_of_texts(texts) -> None:
@@ -382,7 +437,7 @@ def _every_edit(label_of, text: str, options) -> tuple[int | None, dict]:
     return None, {}
 
 
-def _one_edit(answer, label_of, text: str, options, who: str) -> None:
+def _one_edit(answer, label_of, text: str, options, who: str, hint: str | None = None) -> None:
     given = {"text": text, "label_of": who, "options": {
         i: o[:4] for i, o in enumerate(options) if o}}  # fmt: skip
     label = label_of([text])[0]
@@ -397,9 +452,10 @@ def _one_edit(answer, label_of, text: str, options, who: str) -> None:
     details = dict(given=given, yours=result, expected=example)
     without = _every_edit(label_of, text, [tuple(w for w in o if w) for o in options])[0]
     empty = '"" is an option like any other: it takes the word out' if without != fewest else None
-    why = empty or (f"some edit of {fewest} words turns this label: how many words do you try at "
-                    "most?" if fewest > 1 else "an edit of one word turns this label: do you try "
-                    "every place and every option, and compare each label?")  # fmt: skip
+    why = hint or empty or (
+        f"some edit of {fewest} words turns this label: how many words do you try at most?"
+        if fewest > 1 else "an edit of one word turns this label: do you try every place and every "
+        "option, and compare each label?")  # fmt: skip
     expect(result is not None, "the result is None, and there is an edit that turns this label",
            **details, likely=why)  # fmt: skip
     expect(isinstance(result, dict), "the result should be a dict, {place: word}, or None where "
@@ -413,7 +469,7 @@ def _one_edit(answer, label_of, text: str, options, who: str) -> None:
     expect(now != label, "with this edit the label is as it was", **details)
     expect(len(result) == fewest, f"this edit turns the label, but {fewest} word"
            f"{'s are' if fewest > 1 else ' is'} enough", **details,
-           likely=empty or "try all edits of one word before any of two, and so on")  # fmt: skip
+           likely=hint or empty or "try all edits of one word before any of two")  # fmt: skip
 
 
 # ---------------------------------------------------------------- 13.5
@@ -539,6 +595,10 @@ def _why_not(A: np.ndarray, p: np.ndarray, q: np.ndarray, value: float) -> str |
         return "both choose one row and one column: here both have to mix"
     if np.allclose(p, 1 / m) and np.allclose(q, 1 / n):
         return "both mix evenly, whatever the payoffs"
+    if (A @ q).max() - (p @ A).min() < 1e-7 and any(
+        abs(value - true - shift) < 1e-7 for shift in (-A.min(), 1 - A.min(), A.max() - A.min())
+    ) and abs(value - true) > 1e-6:
+        return "a number was added to all of A: take it off the value again"
     if abs(value + true) < 1e-7 and abs(true) > 1e-6:
         return "linprog minimises: the sign of the value is turned"
     if abs(value - true) > 1e-7 and min(abs(value - turned), abs(value + turned)) < 1e-7:

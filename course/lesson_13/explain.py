@@ -48,10 +48,11 @@ def by_word(victim: Classifier, texts: Sequence[str], method: Callable) -> list[
     return out
 
 
-def random_maps(texts: Sequence[str]) -> list[Tensor]:
-    """Random numbers in the place of maps."""
-    return [torch.randn(len(words(text)), generator=torch.Generator().manual_seed(i)).double()
-            for i, text in enumerate(texts)]  # fmt: skip
+def no_model(texts: Sequence[str]) -> dict[str, list[Tensor]]:
+    """Numbers for each word that ask no model: its letters, and its letters times its place."""
+    letters = [torch.tensor([len(w) for w in words(text)]).double() for text in texts]
+    return {"letters": letters,
+            "letters × place": [v * torch.arange(1, len(v) + 1) for v in letters]}  # fmt: skip
 
 
 def scrambled(name: str, layers: str, seed: int = 0) -> Classifier:
@@ -84,6 +85,14 @@ def at_random(
              for _ in range(draws)]  # fmt: skip
     old, *new = by_word(victim, [text, *(replace(text, d) for d in drawn)], method)
     return [agreement(old, m, d) for m, d in zip(new, drawn, strict=True)]
+
+
+def negated_sentences() -> dict[str, list[str]]:
+    """For each negator the same sentences about a price, with a word of blame after it."""
+    subjects = ("bill", "price", "fare", "rate")
+    return {negator: [f"The {noun} is {negator} {word}." for noun in subjects
+                      for word in WORLD.groups["price-"]]
+            for negator in ("not", "never", "far from", "hardly", "not particularly")}  # fmt: skip
 
 
 # ---------------------------------------------------------------- training, and several models
@@ -159,17 +168,3 @@ def our_game() -> tuple[np.ndarray, list[str], list[str]]:
     chosen = np.ix_([game["defences"].index(row) for row in rows.values()],
                     [game["attacks"].index(column) for column in columns.values()])  # fmt: skip
     return np.array(game["accuracy"])[chosen], list(rows), list(columns)
-
-
-def blotto(hours: int, channels: int) -> np.ndarray:
-    """The defender spreads so many hours of review over the channels, the attacker as many
-    attempts; a channel is safe with at least as many hours as attempts. The share of safe channels
-    for each pair of plans (each plan a row, each plan a column)."""
-
-    def plans(left: int, places: int) -> list[tuple[int, ...]]:
-        if places == 1:
-            return [(left,)]
-        return [(k, *rest) for k in range(left + 1) for rest in plans(left - k, places - 1)]
-
-    each = np.array(plans(hours, channels))
-    return (each[:, None] >= each[None]).mean(2)

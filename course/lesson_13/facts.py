@@ -6,6 +6,7 @@ The words of a text are counted as `words(text)` gives them.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 import torch
@@ -33,7 +34,10 @@ def sign(word: str) -> str:
 
 def opposites(text: str, each: int = 1) -> list[tuple[str, ...]]:
     """For each word, what would say the opposite: for an opinion word some of the opposite group,
-    for a negator nothing at all (the empty word). Empty tuple: leave the word."""
+    for a negator nothing at all (the empty word). Empty tuple: leave the word.
+
+    A word such as *recommend* has no opposite group and gets a general word of the other sign: the
+    reading rule takes that, and it is no English. Texts without such words: `reversible`."""
     out = []
     for word in words(text):
         own, other = sign(word), {"+": "-", "-": "+"}.get(sign(word), "")
@@ -42,6 +46,23 @@ def opposites(text: str, each: int = 1) -> list[tuple[str, ...]]:
         found = tuple(w.capitalize() if word[0].isupper() else w for w in found[:each])
         out.append(("",) if word.lower() in WORLD.data.NEGATORS else found)
     return out
+
+
+def reversible(text: str) -> bool:
+    """Whether every opinion word has an opposite group, so that the opposites are English, too."""
+    own = [word.lower() for word in words(text) if sign(word)]
+    return all(WORLD.group_of[w][:-1] + {"+": "-", "-": "+"}[sign(w)] in WORLD.groups for w in own)
+
+
+def has_twins(text: str) -> bool:
+    """Whether any edit is English: reversible, and no negator has a second part, which would be
+    left over (far from, not … at all)."""
+    return reversible(text) and not {"far", "all"} & {word.lower() for word in words(text)}
+
+
+def negators_of(text: str) -> set[str]:
+    """The negators of a text; "not particularly" is one of its own."""
+    return set(re.findall(r"\b(not particularly|not|never|hardly|far from)\b", text.lower()))
 
 
 def causes(text: str) -> Tensor:

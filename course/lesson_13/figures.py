@@ -12,15 +12,14 @@ from course.widgets import explore
 
 COLOUR = {"attention": "#999999", "gradient × input": plots.COLOURS["words"],
           "integrated gradients": plots.COLOURS["adversarial"],
-          "occlusion": plots.COLOURS["fgm"], "random": "#444444"}  # fmt: skip
-MARK = {"attention": "v", "gradient × input": "^", "integrated gradients": "o", "occlusion": "s",
-        "random": "x"}  # fmt: skip
+          "occlusion": plots.COLOURS["fgm"]}  # fmt: skip
+MARK = {"attention": "v", "gradient × input": "^", "integrated gradients": "o", "occlusion": "s"}
 VICTIM = {"clean": (plots.COLOURS["standard"], "o"), "fgm": (plots.COLOURS["fgm"], "^"),
           "robust": (plots.COLOURS["adversarial"], "s")}  # fmt: skip
 
 
-def found(found, by_month, spread):
-    """Mean AUC of every map: three victims, and the month reader twice."""
+def found(found, by_month, blind, spread):
+    """Mean AUC of every map: three victims, and the month reader twice; and without a model."""
     methods = list(by_month)
     with plots.style():
         fig, (left, right) = plots.figure(7.6, 3.3, ncols=2, sharey=True)
@@ -29,7 +28,7 @@ def found(found, by_month, spread):
                 left.errorbar(np.mean(found[name][m]), -i + 0.22 * (1 - k),
                               xerr=spread(found[name][m]), color=colour, marker=mark, capsize=2,
                               linewidth=1.2, label=name if i == 0 else None)
-        reader = {"causes of the label": (found["month reader"], plots.COLOURS["pgd"], "D"),
+        reader = {"causes of the label": (found["dialled"], plots.COLOURS["pgd"], "D"),
                   "the month": (by_month, "#222222", "P")}
         for k, (name, (rows, colour, mark)) in enumerate(reader.items()):
             for i, m in enumerate(methods):
@@ -39,30 +38,36 @@ def found(found, by_month, spread):
         for ax, title in ((left, "three victims, against the causes"),
                           (right, "the month reader")):
             ax.axvline(0.5, color="#555555", linestyle=":", linewidth=1)
+            for (control, values), style in zip(blind.items(), ("--", "-."), strict=True):
+                ax.axvline(np.mean(values), color="#888888", linestyle=style, linewidth=1.2,
+                           label=f"no model: {control}" if ax is left else None)
             ax.set(xlim=(0.15, 1.03), xlabel="mean AUC of |map|")
             ax.set_title(title, fontsize=11)
             ax.set_yticks(range(0, -len(methods), -1), methods)
             ax.grid(False, axis="y")
         handles = [ax.get_legend_handles_labels() for ax in (left, right)]
         fig.legend(handles[0][0] + handles[1][0], handles[0][1] + handles[1][1],
-                   loc="outside upper left", ncols=5)
+                   loc="outside upper left", ncols=4, fontsize=9)
     said = "; ".join(f"{name}: " + ", ".join(f"{m} {np.mean(found[name][m]):.2f}" for m in methods)
                      for name in VICTIM)
-    fig.alt = (f"Mean AUC of five maps against the causes. {said}. The month reader's integrated "
-               f"gradients: {np.mean(found['month reader']['integrated gradients']):.2f} against "
+    controls = ", ".join(f"{name} {np.mean(v):.2f}" for name, v in blind.items())
+    fig.alt = (f"Mean AUC of four maps against the causes. {said}. Without a model: {controls}. "
+               f"The month reader's integrated "
+               f"gradients: {np.mean(found['dialled']['integrated gradients']):.2f} against "
                f"the causes, {np.mean(by_month['integrated gradients']):.2f} against the month.")
     return fig
 
 
-def scrambled(agree):
+def scrambled(agree, half):
     """Rank correlation with the trained model's map while its weights become random."""
     with plots.style():
         fig, ax = plots.figure(6.4, 3)
         for m, values in agree.items():
-            ax.plot(values, color=COLOUR[m], marker=MARK[m], label=m,
-                    linestyle="--" if m == "attention" else "-")
+            ax.errorbar(np.arange(5) + 0.05 * (list(agree).index(m) - 1.5), values, yerr=half[m],
+                        color=COLOUR[m], marker=MARK[m], label=m, capsize=2, elinewidth=1,
+                        linestyle="--" if m == "attention" else "-")
         ax.axhline(0, color="#555555", linestyle=":", linewidth=1)
-        ax.set(xticks=range(5), ylim=(-0.6, 1.08), ylabel="rank correlation of |map|",
+        ax.set(xticks=range(5), ylim=(-0.75, 1.08), ylabel="rank correlation of |map|",
                xlabel="what is random, from the top down")
         ax.set_xticklabels(["nothing", "head", "+ layer 2", "+ layer 1", "+ layer 0"])
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9)
@@ -102,7 +107,8 @@ def two_maps(pair, maps, marks, margins, attacked):
         for ax, found, values, mark, m, title in zip(
             axes, split, maps, marks, margins, ("before", "after"), strict=False
         ):
-            ax.barh(range(len(found)), values, color=[
+            most = float(np.abs(values).max())
+            ax.barh(range(len(found)), values / most, color=[
                 plots.COLOURS["words"] if c else plots.COLOURS["adversarial"] for c in changed],
                 hatch=["//" if c else "" for c in changed], edgecolor="white")
             names = [(f"[{w}]" if cause else w) + (" *" if c else "")
@@ -110,9 +116,10 @@ def two_maps(pair, maps, marks, margins, attacked):
             ax.set_yticks(range(len(found)), names, fontsize=9)
             ax.invert_yaxis()
             ax.axvline(0, color="#555555", linewidth=1)
-            ax.set(xlabel="gradient × input")
+            ax.set(xlabel="gradient × input, largest = 1", xlim=(-1.08, 1.08))
             ax.xaxis.set_major_locator(MaxNLocator(3))
-            ax.set_title(f"{title}: margin {m:+.1f}".replace("-", "−"), fontsize=10)
+            ax.set_title(f"{title}: margin {m:+.1f},\nlargest {most:.2g}".replace("-", "−"),
+                         fontsize=10)
             ax.grid(False, axis="y")
         ax, rng = axes[2], np.random.default_rng(0)
         places = []
@@ -251,27 +258,29 @@ def fictitious(played, gap, rows):
     return fig
 
 
-def asks(single, value, mean, asked, survive, n):
-    """How many texts survive an attacker who may ask again."""
+def asks(single, value, mean, asked, survive, spread):
+    """How many texts survive an attacker who may ask again. Lists have a number for each text."""
+    left = [np.mean(v) for v in survive]
     with plots.style():
         fig, ax = plots.figure(6.4, 3)
         ax.axhline(value, color=plots.COLOURS["adversarial"], linestyle="--",
                    label="mixture, on paper")
-        ax.axhline(single, color="#222222", linestyle=":",
+        ax.axhline(np.mean(single), color="#222222", linestyle=":",
                    label="better single model, best of four")
-        ax.plot(1, mean, "^", color=plots.COLOURS["words"], markersize=8,
-                label="attack on the mean, asked once")
-        ax.plot(asked, survive, "o-", color=plots.COLOURS["pgd"],
-                label="best of four versions, asked again")
-        top = max(value, single, mean) + 0.08
-        ax.set(xlabel="times the attacker asks", ylabel=f"right every time\n(share of {n} texts)",
-               ylim=(0, top), xticks=asked)
+        ax.errorbar(0.7, np.mean(mean), yerr=spread(mean), fmt="^", color=plots.COLOURS["words"],
+                    markersize=8, capsize=2, label="attack on the mean, asked once")
+        ax.errorbar(asked, left, yerr=[spread(v) for v in survive], fmt="o-", capsize=2,
+                    elinewidth=1, color=plots.COLOURS["pgd"],
+                    label="best of four versions, asked again")
+        top = max(value, np.mean(single), np.mean(mean)) + 0.16
+        ax.set(xlabel="times the attacker asks", ylim=(0, top), xticks=asked,
+               ylabel=f"right every time\n(share of {len(single)} texts)")
         ax.yaxis.set_major_formatter("{x:.0%}")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     fig.alt = (f"The mixture is worth {value:.0%} on paper; the better single model keeps "
-               f"{single:.0%} of the texts against the best of four versions. "
-               f"The attack on the mean leaves {mean:.0%}; asked up to {asked[-1]} times, "
-               f"{survive[-1]:.0%} are left of {survive[0]:.0%}.")
+               f"{np.mean(single):.0%} of the texts against the best of four versions. "
+               f"The attack on the mean leaves {np.mean(mean):.0%}; asked up to {asked[-1]} times, "
+               f"{left[-1]:.0%} are left of {left[0]:.0%}.")
     return fig
 
 
