@@ -350,8 +350,7 @@ figures.curves({"clean": (sure, right), "typed": (typed_sure, typed_right)}, thr
 # The store knows more of these than the model. But a quarter of its first rows are wrong, five
 # times the promise. So the program answers only where a vote (section 6) is clear; how clear it
 # must be is one more threshold, which this page does not choose.
-
-# %% [markdown]
+#
 # ## 5 · Somebody chooses the words
 #
 # Now somebody rewrites his question so that its intent stays and the answer becomes wrong. The
@@ -386,13 +385,14 @@ systems = {
     "letters + plain": workshop.behind(spell, plain.predict),
     "letters + trained": workshop.behind(spell, trained.predict),
 }
+hard = asked.first(280)
 options = {"chosen typos": workshop.typos}
 if bank.train is None:  # of real questions nobody knows substitutes that keep the intent
     options["substitutes"] = world("bank").substitutes
 sets, answers, correct = {}, {}, {}
 for name, predict in systems.items():
     sets[name] = {"clean": asked, "typed": typed} | {
-        way: workshop.attacked(predict, asked, option) for way, option in options.items()}
+        way: workshop.attacked(predict, hard, option) for way, option in options.items()}
     for way, questions in sets[name].items():
         answers[name, way] = read(predict, questions)
         correct[name, way] = float(np.mean(answers[name, way][0] == questions.intents))
@@ -405,14 +405,14 @@ for name in systems:
     print(f"{name:18}", ", ".join(f"{way} {correct[name, way]:.1%}" for way in sets[name]))
 course.claim("16.defences", right={name: correct[name, "chosen typos"] for name in systems})
 for name in ("plain", "letters + plain"):
-    back = workshop.read_back(spell, asked, sets[name]["chosen typos"])
+    back = workshop.read_back(spell, hard, sets[name]["chosen typos"])
     print(f"of {len(back)} words changed by typos against {name}, letters read back "
           f"{np.mean(back):.0%}")
 
 
 def alone(first, second, way):
     """How many questions the first system has right and the second has not."""
-    one, other = (answers[name, way][0] == asked.intents for name in (first, second))
+    one, other = (answers[name, way][0] == hard.intents for name in (first, second))
     return (one & ~other).sum()
 
 
@@ -451,10 +451,10 @@ for name, predict in systems.items():
         coverage, risk = outcome(answers[name, way], questions, threshold)
         broken_promise[name, way] = risk
         print(f"    {way:13} {coverage:6.1%} answered, {risk:5.1%} of these wrong")
-surest, fooled = answers["plain", "chosen typos"][1], answers["plain", "chosen typos"][0]
-hindsight = threshold_for(surest, fooled == asked.intents, 0.05)
+told, surest = answers["plain", "chosen typos"]
+hindsight = threshold_for(surest, told == hard.intents, 0.05)
 print(f"plain, chosen typos, the best threshold with hindsight: {(surest >= hindsight).sum()} "
-      f"of {len(asked)} answered")
+      f"of {len(hard)} answered")
 course.claim("16.attacked", wrong=broken_promise["plain", "chosen typos"],
              kept=np.mean(surest >= hindsight))
 
