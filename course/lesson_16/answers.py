@@ -46,6 +46,10 @@ def query_of_words(text):
     return " OR ".join(f'"{word}"' for word in fold(text).split()) or '""'
 
 
+def query_capped(most):
+    return lambda text: " OR ".join(query_by_loop(text).split(" OR ")[:most])
+
+
 # ---------------------------------------------------------------- 16.2
 
 
@@ -114,7 +118,57 @@ def threshold_strictly_below(confidence, correct, most_wrong):
                default=math.inf)  # fmt: skip
 
 
+def threshold_of(tried, share=lambda correct, at: (~correct[at]).mean(), pick=min):
+    """Answers to 16.2 that try other numbers, or another share."""
+
+    def answer(confidence, correct, most_wrong):
+        good = [t for t in tried(confidence, correct) if (confidence >= t).any()
+                and share(correct, confidence >= t) <= most_wrong]  # fmt: skip
+        return float(pick(good)) if good else math.inf
+
+    return answer
+
+
+def threshold_if_all_right(result):
+    def answer(confidence, correct, most_wrong):
+        if correct.all():
+            return float(result(confidence))
+        return threshold_by_min(confidence, correct, most_wrong)
+
+    return answer
+
+
+def threshold_on_grid_mapped_back(confidence, correct, most_wrong):
+    t = threshold_of(lambda c, ok: np.arange(1001) / 1000)(confidence, correct, most_wrong)
+    return t if math.isinf(t) else float(confidence[confidence >= t].min())
+
+
+def threshold_in_single(confidence, correct, most_wrong):
+    return float(threshold_of(lambda c, ok: np.unique(c))(
+        confidence.astype(np.float32), correct, most_wrong))  # fmt: skip
+
+
 # ---------------------------------------------------------------- 16.3
+
+
+def vote_with_equal_scores_once(said):
+    best = {}
+    for a, s, score in said:
+        best[a, s] = max(score, best.get((a, s), 0))
+    weights = {a: sum({x for (b, _), x in best.items() if b == a}) for a, _, _ in said}
+    return sorted(weights.items(), key=lambda pair: -pair[1])
+
+
+def vote_by_string(said, between=""):
+    best = {}
+    for a, s, score in said:
+        key = f"{a}{between}{s}"
+        if key not in best or score > best[key][1]:
+            best[key] = a, score
+    weights = Counter()
+    for a, score in best.values():
+        weights[a] += score
+    return weights.most_common()
 
 
 def vote_by_answer(said):
@@ -227,6 +281,10 @@ def in_all(out, rankings):
     return [(item, s) for item, s in out if all(item in ranking for ranking in rankings)]
 
 
+def fuse_without_default(rankings, k):
+    return fuse_by_item(rankings, k)
+
+
 RIGHT = [
     ("16.1", query_by_loop), ("16.1", query_by_set), ("16.1", query_with()),
     ("16.2", threshold_by_sorting), ("16.2", threshold_by_min), ("16.2", threshold_with()),
@@ -254,6 +312,18 @@ WRONG = [
     ("16.1", query_with(after=lambda q: [q]), "should be a str"),
     ("16.1", query_with(after=lambda q: None), "return"),
     ("16.1", query_with(after=lambda q: q + ' OR "car"'), "finds other rows"),
+    ("16.1", query_with(join=" or "), "in capitals"),
+    ("16.1", query_with(empty='"zzzqqq"'), "find nothing anywhere"),
+    ("16.1", query_capped(290), "only the beginning"),
+    ("16.1", query_capped(297), "only the beginning"),
+    ("16.2", threshold_if_all_right(lambda c: 0.0), "the lowest confidence of all"),
+    ("16.2", threshold_if_all_right(np.max), "the lowest confidence of all"),
+    ("16.2", threshold_of(lambda c, ok: np.unique(c.round(3))), "are rounded"),
+    ("16.2", threshold_on_grid_mapped_back, "not as expected"),
+    ("16.2", threshold_in_single, "float32"),
+    ("16.2", threshold_of(lambda c, ok: c, lambda ok, at: ok[at].mean()), r"that is \*right"),
+    ("16.2", threshold_of(lambda c, ok: c, pick=lambda good: good[0]), "in the order given"),
+    ("16.2", threshold_of(lambda c, ok: c[ok]), "of wrong answers are thresholds"),
     ("16.2", threshold_first, "for the first time"),
     ("16.2", threshold_with(of=len), "share of all"),
     ("16.2", threshold_with(pick=max), "highest such"),
@@ -284,6 +354,10 @@ WRONG = [
     ("16.3", lambda said: vote_with(keep=lambda a, b: b)(said) if said else None,
      "weights are not|return"),
     ("16.3", lambda said: None, "return"),
+    ("16.3", vote_with_equal_scores_once, "counted once"),
+    ("16.3", lambda said: vote_with()([(a, s, min(x, 1)) for a, s, x in said]), "cut off at 1"),
+    ("16.3", vote_by_string, "take the pair"),
+    ("16.3", lambda said: vote_by_string(said, " "), "take the pair"),
     ("16.4", lambda h, m: h.mean(1), "padding is counted"),
     ("16.4", pool_with(count=lambda m: m.shape[1]), "still counted"),
     ("16.4", pool_with(count=lambda m: 1), "not divided"),
@@ -299,6 +373,8 @@ WRONG = [
     ("16.4", pool_with(after=lambda out: out[:, None]), "shape"),
     ("16.4", pool_with(after=lambda out: out.numpy()), "should be a tensor"),
     ("16.4", lambda h, m: None, "return"),
+    ("16.4", pool_with(after=lambda out: out.float()), "a model takes no other"),
+    ("16.4", pool_with(keep=lambda h, m: torch.where(h.isnan(), 0, h * m)), "0 · inf"),
     ("16.5", fuse_with(first=0), "from 0"),
     ("16.5", fuse_with(score=lambda k, place: 1 / place), "k is forgotten"),
     ("16.5", fuse_with(score=lambda k, place: 1 / (60 + place)), "always 60"),
@@ -312,4 +388,7 @@ WRONG = [
     ("16.5", fuse_with(after=lambda out, _: [item for item, _ in out]), "list of pairs"),
     ("16.5", fuse_with(change=lambda rankings: rankings[0].reverse()), "input `rankings`"),
     ("16.5", lambda rankings, k=60: None, "return"),
+    ("16.5", fuse_without_default, "k has a default"),
+    ("16.5", lambda rankings, k=61: fuse_by_item(rankings, k), "the default of k is 60"),
+    ("16.5", fuse_with(after=lambda out, _: [pair for pair in out if pair[0]]), "item 0"),
 ]

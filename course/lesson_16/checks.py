@@ -55,6 +55,8 @@ def check_safe_query(answer) -> None:
     for end in ROWS[:3]:  # long, and only its end is in the store
         filler = "".join(rng.choices("бвгджзклмнпрст", k=299 - len(end)))
         _one_query(db, answer, f"{filler} {end}")
+    for end in ("pin", "fee"):  # no trigram stands twice, and only the last is in the store
+        _one_query(db, answer, "".join(map(chr, rng.sample(range(0x4E00, 0x9000), 297))) + end)
 
 
 def _one_query(db, answer, text: str) -> None:
@@ -85,6 +87,10 @@ def _one_query(db, answer, text: str) -> None:
             yours=sorted(found), expected=sorted(wanted),
             likely=_query_mistake(query, text, bool(missed)),
         )  # fmt: skip
+    expect(trigrams(text) or not any(re.findall(r'"([^"]*)"', query)),
+           "a text without a trigram looks for something", given=given, yours=query,
+           expected='""', likely="nothing of it is in this store, but it may be in another: two "
+           "double quotes with nothing between them find nothing anywhere")  # fmt: skip
 
 
 BARE = "there are no quotes round the runs, so FTS5 reads them as its language: f'\"{run}\"'"
@@ -95,6 +101,8 @@ def _query_mistake(query: str, text: str, missed: bool) -> str | None:
     parts, runs = list(dict.fromkeys(re.findall(r'"([^"]*)"', query))), trigrams(text)
     if not any(parts):
         return BARE if '"' not in query else None
+    if missed and re.search(r'" or "', query, re.IGNORECASE) and '" OR "' not in query:
+        return "FTS5's operators are in capitals: or is a word to look for, OR is not"
     if missed and len(parts) > 1 and " OR " not in query:
         return "all parts must occur: put OR between them, so that any is enough"
     if any(re.search(r"[^\w ]|  ", part) or part != part.lower() for part in parts):
@@ -122,14 +130,19 @@ def safe_query(text):
 def _lowest(confidence, correct, most_wrong, kind="right") -> float:
     """Every confidence is tried as the threshold; `kind` makes a mistake."""
     found, held = math.inf, True
-    for t in sorted(set(confidence.tolist()), reverse=True):
+    tried = sorted(set(confidence.tolist()), reverse=True)
+    if kind == "own":  # the confidences of right answers alone
+        tried = sorted(set(confidence[correct].tolist()), reverse=True)
+    elif kind == "unsorted":
+        tried = list(dict.fromkeys(confidence.tolist()))
+    for t in tried:
         answered = [bool(ok) for c, ok in zip(confidence.tolist(), correct.tolist(), strict=True)
                     if (c > t if kind == "above" else c >= t)]  # fmt: skip
         wrong = answered.count(False)
         if kind == "of all":
             good = wrong <= most_wrong * len(confidence)
         elif kind == "right share":
-            good = answered and wrong >= most_wrong * len(answered)
+            good = len(answered) - wrong <= most_wrong * len(answered)
         elif kind == "below":
             good = wrong < most_wrong * len(answered)
         else:
@@ -137,7 +150,7 @@ def _lowest(confidence, correct, most_wrong, kind="right") -> float:
         held = held and good
         if good and (held or kind != "first"):
             found = t
-            if kind == "highest":
+            if kind in ("highest", "unsorted"):
                 break
     return found
 
@@ -149,6 +162,11 @@ _THRESHOLD = {
     "this is the highest such threshold: the lowest answers the most": dict(kind="highest"),
     "answered means a confidence of the threshold or more, not only above it": dict(kind="above"),
     "`most_wrong` itself is accepted: <=, not <": dict(kind="below"),
+    "this is the share that is *right*: `most_wrong` bounds the wrong ones":
+        dict(kind="right share"),
+    "this is the first confidence, in the order given, that will do: the lowest is asked for":
+        dict(kind="unsorted"),
+    "the confidences of wrong answers are thresholds as well": dict(kind="own"),
 }  # fmt: skip
 
 
@@ -187,6 +205,10 @@ def check_threshold(answer) -> None:
              correct=np.array([1, 1, 0, 1, 0], dtype=bool)),
         dict(confidence=np.array([0.5, 0.4]), correct=np.array([False, False]), most_wrong=0.2),
         dict(confidence=np.array([0.5, 0.4]), correct=np.array([True, False]), most_wrong=0.0),
+        dict(confidence=np.array([0.7, 0.9, 0.8]), correct=np.ones(3, dtype=bool), most_wrong=0.05),
+        dict(confidence=rng.random(30) ** 0.2, correct=rng.random(30) < 0.9, most_wrong=0.08),
+        dict(confidence=np.array([0.70012, 0.70013, 0.90001, 0.90002]), most_wrong=0.2,
+             correct=np.array([0, 1, 0, 1], dtype=bool)),  # nearly equal is not equal
     ]  # fmt: skip
     for digits in (1, 2, 3, 3, 2):
         sure = rng.random(40).round(digits)
@@ -211,6 +233,15 @@ def check_threshold(answer) -> None:
     off = [case for a, b, case in zip(results, expected, ordered, strict=True) if not _same(a, b)]
     if likely is None and math.isinf(expected[k]):
         likely = "where no threshold will do, the result is math.inf: nothing is answered"
+    elif likely is None and ordered[k]["correct"].all():
+        likely = ("where all are right, the lowest confidence of all is the threshold, no lower or "
+                  "higher number")  # fmt: skip
+    elif likely is None and any(_same(results[k], float(np.float32(c)))
+                                for c in set(ordered[k]["confidence"].tolist()) - {results[k]}):
+        likely = "the confidences became float32 on the way: leave them as they are, in float64"
+    elif likely is None and any(_same(results[k], round(c, digits)) for digits in (1, 2, 3, 4)
+                                for c in ordered[k]["confidence"].tolist() if c != results[k]):
+        likely = "the confidences are rounded: near ones are not equal, so try each as it is"
     elif likely is None and results[k] not in (math.inf, *ordered[k]["confidence"]):
         likely = ("this is none of the confidences: try each of them as the threshold, not the "
                   "values of a grid of your own")  # fmt: skip
@@ -256,6 +287,8 @@ def _votes(said, rule="right") -> dict:
             "best": lambda by: max(max(scores) for scores in by.values()),
             "share": lambda by: sum(max(scores) for scores in by.values()) / len(by),
             "anywhere": lambda by: sum(max(x for _, s, x in said if s == who) for who in by),
+            "set": lambda by: sum({max(scores) for scores in by.values()}),
+            "cut": lambda by: sum(min(max(scores), 1) for scores in by.values()),
         }[rule](by)
     return found
 
@@ -280,7 +313,14 @@ _VOTE = {
     "the best score of all sources: add the sources up": "best",
     "the weight is divided by the number of sources: it is a sum": "share",
     "this is a source's best score for any answer: take its best for this answer": "anywhere",
+    "two sources with the same best score are counted once: add the best score of each":
+        "set",
+    "a score is cut off at 1: scores may be higher": "cut",
 }
+
+
+JOINED = [("ab", "c", 0.5), ("a", "bc", 0.25), ("a", "b c", 0.25), ("a b", "c", 0.75)]
+KEYS = "'ab' + 'c' and 'a' + 'bc' are the same string: take the pair (answer, source) as the key"
 
 
 def check_vote(answer) -> None:
@@ -290,6 +330,9 @@ def check_vote(answer) -> None:
         [("b", "Cy", 0.25), ("b", "Cy", 0.5), ("b", "Cy", 0.375), ("a", "Ann", 0.75)],
         [("a", "Ann", 0.25), ("b", "Ann", 0.75), ("b", "Bob", 0.5)],  # one source, two answers
         [],
+        [("a", "Ann", 0.5), ("a", "Bob", 0.5), ("b", "Cy", 0.75)],  # equal scores, two sources
+        [("a", "Ann", 2.5), ("b", "Bob", 1.5), ("b", "Cy", 0.5)],
+        JOINED,
     ]
     for _ in range(30):
         cases.append([(rng.choice("abcd"), rng.choice(("Ann", "Bob", "Cy", 4)),
@@ -299,13 +342,14 @@ def check_vote(answer) -> None:
         right = _votes(said)
         details = _pairs(yours, right, dict(said=said), "(answer, weight)")
         if {item for item, _ in yours} != set(right):
-            raise Wrong("other answers than those in `said`", likely=_kept_one(cases, results),
-                        **details)  # fmt: skip
+            raise Wrong("other answers than those in `said`", **details, likely=KEYS
+                        if said is JOINED else _kept_one(cases, results))  # fmt: skip
         if not all(_near(weight, right[item]) for item, weight in yours):
             fits = [why for why, rule in _VOTE.items()
                     if all(_explained(pairs, _votes(s, rule))
                            for s, pairs in zip(cases, results, strict=True))]  # fmt: skip
-            why = fits[0] if len(fits) == 1 else _kept_one(cases, results)
+            why = fits[0] if len(fits) == 1 else KEYS if said is JOINED else _kept_one(
+                cases, results)  # fmt: skip
             raise Wrong("the weights are not as expected", likely=why, **details)
         _highest_first(yours, "weight", details)
 
@@ -415,19 +459,22 @@ def check_mean_pool(answer) -> None:
             if i != 1:
                 mask[i] = mask[i].flip(0)
         cases.append(dict(hidden=hidden, mask=mask))
+    cases.append(dict(hidden=cases[0]["hidden"].double(), mask=cases[0]["mask"]))
     specified(of_dtype(answer), cases, _means, making(_POOLING),
               what="the mean of each text")  # fmt: skip
 
-    def with_nan(hidden, mask):  # filled in here: nan is not equal to itself, so nothing changes
-        return of_dtype(answer)(torch.where(mask.bool()[..., None], hidden, math.nan), mask)
+    for fill in (math.nan, math.inf):
+        def padded(hidden, mask, fill=fill):  # here: nan is not equal to itself, so nothing changes
+            return of_dtype(answer)(torch.where(mask.bool()[..., None], hidden, fill), mask)
 
-    try:
-        specified(with_nan, cases[:1], _means,
-                  what="the mean of each text, where padding holds nan,")  # fmt: skip
-    except Wrong as wrong:
-        if isinstance(wrong.yours, Tensor) and wrong.yours.isnan().any():
-            wrong.likely = "0 · nan is nan: choose with torch.where instead of multiplying"
-        raise
+        try:
+            specified(padded, cases[:1], _means,
+                      what=f"the mean of each text, where padding holds {fill},")  # fmt: skip
+        except Wrong as wrong:
+            if isinstance(wrong.yours, Tensor) and not wrong.yours.isfinite().all():
+                wrong.likely = (f"0 · {fill} is nan: choose with torch.where instead of "
+                                "multiplying")  # fmt: skip
+            raise
 
 
 def mean_pool(hidden, mask):
@@ -474,7 +521,8 @@ _FUSION = {
 
 def check_fuse(answer) -> None:
     rng = random.Random(seeded(1630))
-    cases = [([["a", "b", "c"], ["b", "d"]], 60), ([["x", "y"]], 1), ([[3, 1, 2], [], [2, 7]], 10)]
+    cases = [([["a", "b", "c"], ["b", "d"]], 60), ([["x", "y"]], 1), ([[3, 1, 2], [], [2, 7]], 10),
+             ([[5, 0, 2], [0, 7]], 60)]  # fmt: skip
     for _ in range(30):
         items = rng.sample(range(100), 9)
         cases.append(([rng.sample(items, rng.randint(0, 9)) for _ in range(rng.randint(1, 4))],
@@ -485,12 +533,32 @@ def check_fuse(answer) -> None:
         details = _pairs(yours, right, dict(rankings=rankings, k=k), "(item, score)")
         items = {item for item, _ in yours}
         expect(items == set(right), "other items than those in any of the rankings",
-               likely="an item of one ranking alone belongs into the result as well"
-               if items < set(right) else None, **details)  # fmt: skip
+               likely=_left_out(rankings, set(right) - items) if items < set(right) else None,
+               **details)  # fmt: skip
         if not all(_near(score, right[item]) for item, score in yours):
             raise Wrong("the scores are not as expected", likely=_fusion_mistake(cases, results),
                         **details)  # fmt: skip
         _highest_first(yours, "score", details)
+    rankings = cases[0][0]
+    try:
+        yours = call(answer, rankings)
+    except TypeError as error:
+        raise Wrong(f"without `k` your function stops with TypeError: {error}",
+                    given=dict(rankings=rankings),
+                    likely="k has a default: def fuse(rankings, k=60)") from None  # fmt: skip
+    right = _fused(rankings, 60)
+    details = _pairs(yours, right, dict(rankings=rankings), "(item, score)")
+    expect(_explained(yours, right), "without `k` the scores are not those of k = 60",
+           likely="the default of k is 60", **details)  # fmt: skip
+
+
+def _left_out(rankings, missing: set) -> str | None:
+    once = {item for item in missing if sum(item in ranking for ranking in rankings) == 1}
+    if missing == {0}:
+        return "item 0 is an item as well: `if item` is False for it"
+    if once == missing:
+        return "an item of one ranking alone belongs into the result as well"
+    return None
 
 
 def _fusion_mistake(cases, results) -> str | None:

@@ -44,13 +44,14 @@ def assistant():
                            (7.95, 1.15, "yes")):  # fmt: skip
             ax.text(x, y, text, ha="center", fontsize=9)
         orange = plots.COLOURS["standard"]
-        for x, y, text in ((3.6, 2.95, "words, typos (5)"), (6.3, 2.95, "sure and wrong (4, 5)"),
-                           (3.6, -0.6, "FTS5 syntax (3), wrong rows (6)")):  # fmt: skip
+        for x, y, text in ((1.1, 2.95, "words, typos (5)"), (6.3, 2.95, "other questions (4)"),
+                           (3.6, -0.6, "typos (2), FTS5 syntax (3), wrong rows (6)")):  # fmt: skip
             ax.text(x, y, text, ha="center", color=orange, fontsize=9.5)
     fig.alt = ("A question goes to the model for intent and confidence. Sure, and like a past "
                "question: the answer of the intent. If not, past questions in SQLite are looked "
-               "up; clear enough: their answer, otherwise a person. In orange what attacks each "
-               "part: words and typos, answers that are sure and wrong, FTS5 syntax, wrong rows.")
+               "up; clear enough: their answer, otherwise a person. In orange what is done to "
+               "the parts: to the question other words and typos; to the threshold questions "
+               "unlike those it was chosen on; to the store typos, FTS5 syntax and wrong rows.")
     return fig
 
 
@@ -83,8 +84,8 @@ def injection():
               "rows that hold just these letters in a row")]
     looks = ["#e8f1fa", plots.COLOURS["standard"]]
     with plots.style():
-        fig, ax = plots.figure(8.2, 1.9)
-        ax.set(xlim=(0, 10.2), ylim=(-0.3, 2.35))
+        fig, ax = plots.figure(5.9, 1.9)
+        ax.set(xlim=(0, 7.35), ylim=(-0.3, 2.35))
         ax.axis("off")
         for y, (name, parts, means) in zip((1.5, 0.3), lines, strict=True):
             ax.text(0.03, y + 0.45, name, fontsize=9.5, color="#555555")
@@ -248,22 +249,25 @@ def attacks(right, counts):
     return fig
 
 
-def poisoned(captured):
-    """(vote, k) -> share of others' questions that get the wrong answer."""
+def poisoned(captured, before):
+    """captured: (vote, k) -> share of others' questions that get the wrong answer. before: vote ->
+    share right as long as no row is wrong."""
     looks = {"nearest row": ("o", "-", "#222222"), "vote of rows": ("^", "--", GREY),
              "vote of sources": ("s", "-", plots.COLOURS["adversarial"]),
              "k sources": ("X", ":", plots.COLOURS["standard"])}  # fmt: skip
     with plots.style():
-        fig, ax = plots.figure(6.2, 3.0)
+        fig, ax = plots.figure(6.2, 3.2)
         said = []
         for name, (mark, line, colour) in looks.items():
             ks = sorted(k for vote, k in captured if vote == name)
-            ax.plot(ks, [captured[name, k] for k in ks], line, marker=mark, color=colour,
-                    markersize=7, label=name)  # fmt: skip
-            said.append(f"{name} {captured[name, ks[-1]]:.0%} for k = {ks[-1]}")
+            right = before[name if name in before else "vote of sources"]
+            ax.plot([0, *ks], [0, *(captured[name, k] for k in ks)], line, marker=mark,
+                    color=colour, markersize=7, label=f"{name} ({right:.0%} right at k = 0)")
+            said.append(f"{name} {captured[name, ks[-1]]:.0%} for k = {ks[-1]}, and {right:.0%} "
+                        "right for k = 0")  # fmt: skip
         ax.set(xlabel="k, wrong rows beside the 20 good ones of the intent",
                ylabel="questions captured", ylim=(-0.01, None))  # fmt: skip
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     fig.alt = "Questions of others that get the wrong answer: " + "; ".join(said) + "."
     return fig

@@ -11,8 +11,8 @@
 # - attack all of it with words, typos and wrong entries, and say which defence helps how much;
 # - let sources vote, not rows.
 #
-# **Time** {{TIME}} About 75 minutes for you: 43 of reading, 32 of exercises. The appendix (five
-# parts, with exercises 16.4 and 16.5) is another 35 minutes and can be left out: nothing builds on
+# **Time** {{TIME}} About 85 minutes for you: 53 of reading, 32 of exercises. The appendix (five
+# parts, with exercises 16.4 and 16.5) is another 30 minutes and can be left out: nothing builds on
 # it.
 #
 # **Before** Lessons 06 and 08.
@@ -40,19 +40,20 @@ import numpy as np
 import torch
 
 from advlib.corpora import world
-from advlib.systems.retrieval import fold, trigrams
 from course.lesson_16 import figures, workshop
+from course.lesson_16.workshop import fold, trigrams
 
 figures.assistant()
 
 # %% [markdown]
 # *The figure: the way of a question ("like enough": see the appendix). In orange, what can be done
-# to each part; the numbers are the sections.*
+# to the parts ("other questions": than those on which a threshold was chosen); the numbers are the
+# sections.*
 #
 # The questions are of the world `bank`: 28 intents, each a thing and a trouble. Its labels are
-# exact. We take short questions that speak of one thing. 560 stand in the store (`past`), on 560
-# others (`kept`) thresholds are chosen, and 280 more are asked (`asked`). Two models come with the
-# course: `bank-clean`, trained in the ordinary way and here called `plain`, and `bank-robust`
+# exact. We take short questions that speak of one thing. 560 stand in the store (`past`), 560
+# others serve to choose thresholds (`kept`), and 280 more are asked (`asked`). Two models come with
+# the course: `bank-clean`, trained in the ordinary way and here called `plain`, and `bank-robust`
 # (section 5). Neither has read these questions.
 
 # %%
@@ -89,8 +90,7 @@ course.claim("16.model", right=right.mean(), worst=worst[0][1] / worst[0][2],
 # Where the model is not sure, past questions help (section 4 counts how often). SQLite, a database
 # in one file, has a search engine, **FTS5**. A *tokenizer* cuts texts into *tokens*. A query names
 # tokens, and `ORDER BY rank` puts the row first that shares most and rarest ones. By default tokens
-# are words. With `tokenize='trigram'` they are all runs of three characters: *card* is `car` and
-# `ard`.
+# are words. With `tokenize='trigram'` they are all runs of three characters.
 #
 # ### Prediction 16.a: words or trigrams?
 #
@@ -139,6 +139,9 @@ lost = {kind: found[kind, "as written"] - found[kind, "with typos"] for kind in 
 apart = lost["unicode61"] - lost["trigram"]
 guess.reveal("about the same" if abs(apart) < 0.03 else "words" if apart > 0 else "trigrams")
 course.claim("16.store", found=found)
+missed, trouble = workshop.same_trouble(rankings["trigram", "as written"], past, asked, names)
+print(f"trigrams, as written: {missed} first rows wrong, {trouble} of these with the right trouble")
+course.claim("16.frame", missed=missed, trouble=trouble)
 figures.stores(found)
 
 # %% [markdown]
@@ -147,8 +150,10 @@ figures.stores(found)
 # <details><summary>What you should see</summary>
 #
 # Words lose a good tenth of all questions, trigrams hardly any: a slip breaks the whole word, but
-# at most four of its trigrams. On questions as written neither comes near the model, which has
-# learned that *revoke* means *cancel*.
+# at most four of its trigrams. (The slips are random ones. Nobody attacks the store on this page.)
+# On questions as written neither comes near the model. Most misses have the right trouble and
+# another thing, as *why my card is still late* beside *why my top-up is still late*: most letters
+# are the frame of the sentence, and no store knows which words decide.
 #
 # </details>
 #
@@ -200,8 +205,8 @@ figures.injection()
 #
 # <details><summary>Hint</summary>
 #
-# `trigrams(text)`, imported above, gives the list of runs. What does `" OR ".join` do with them? In
-# an f-string, `f'"{run}"'` puts double quotes round a run.
+# `trigrams(text)`, imported above, gives the list of runs. Each of them is to be data, and any of
+# them is enough. Which word of the query language says "any"?
 #
 # </details>
 
@@ -308,62 +313,57 @@ for (name, on), (coverage, wrong) in table.items():
 # confidence that occurred: **on questions like those, a model that is wrong on under 5 % answers
 # everything, and the threshold does nothing.** `strict` was chosen on typed ones. Does it keep its
 # promise? One draw of slips says little: 5 % of 200 answers are 10, give or take 6 (two standard
-# deviations). Here are five draws. Then, 200 times, one threshold is chosen on half of `asked`, one
-# on as many of `kept`, and both are used on the other half of `asked`.
+# deviations). Here are five draws of slips, all on the same 280 questions.
 
 # %%
 five = workshop.drawn(plain.predict, asked, 5)
-risks = [1 - fine[sure >= thresholds["strict"]].mean() for sure, fine in zip(*five, strict=True)]
+fine, answered_then = five[1], five[0] >= thresholds["strict"]
+risks = [1 - one[there].mean() for one, there in zip(fine, answered_then, strict=True)]
 print("strict, wrong of those answered, five draws:", *(f"{risk:.1%}" for risk in risks))
 course.claim("16.threshold", coverage=table["loose", "clean"][0], wrong=table["loose", "typed"][1])
 course.claim("16.typed", wrong=np.mean(risks), handed=1 - table["strict", "typed"][0],
              before=1 - table["loose", "typed"][0])
-half = len(asked) // 2
-split = workshop.halves(five, workshop.drawn(plain.predict, kept, 5), threshold_for, half, half)
-for name, each in split.items():
-    low, high = np.quantile(each, (0.05, 0.95))
-    print(f"chosen on {half} of {name}: {each.mean():.1%} wrong on average, "
-          f"nine times in ten {low:.1%} to {high:.1%}")
-course.claim("16.sampling", **split)
 
 # %% [markdown]
-# A threshold is a promise about questions *like those it was chosen on*. That some draws lie well
-# above 5 % is **sampling, not a shift** from `kept` to `asked`: chosen on either, thresholds leave
-# about 5 % on average, and single ones miss by points, up or down. (With thousands of questions,
-# too: `docs/results/assistant.md`.) And the promise is one on average over intents. What is handed
-# over, the store knows better:
+# A threshold is a promise about questions *like those it was chosen on*, and one **on average**:
+# single draws miss by points, and so do intents (appendix). It need not be a shift from `kept` to
+# `asked`. With more questions ([measured](../docs/results/assistant.md)), thresholds chosen on 560
+# typed ones and used on 280 others left 4.9 % wrong on average, nine times in ten 2.3 to 8.5 %,
+# when both were of the kind of `asked`; chosen on the kind of `kept`, 4.8 % (1.9 to 8.7 %).
+#
+# What is handed over, the store can look up:
 
 # %%
 typed_says, typed_sure = read(plain.predict, typed)
 typed_right, answered = typed_says == typed.intents, typed_sure >= thresholds["strict"]
-print("worst intents of those answered (right, answered):",
-      workshop.worst_intents(typed_right[answered], typed.intents[answered], names))
 store_right = first_right(rankings["trigram", "with typos"], typed)
 shares = {"model": typed_right[~answered].mean(), "store": store_right[~answered].mean()}
 print(f"of the {(~answered).sum()} handed over, right: "
       "model {model:.1%}, trigram store {store:.1%}".format(**shares))
 course.claim("16.looked_up", **shares)
-
-# %%
-by_day = {"clean": (sure, right), "typed": (typed_sure, typed_right)}
-figures.curves(by_day, thresholds)
+figures.curves({"clean": (sure, right), "typed": (typed_sure, typed_right)}, thresholds)
 
 # %% [markdown]
 # *The figure: the star is the loose threshold, the ring the strict one; on clean questions they
 # nearly coincide.*
-
-# %% [markdown]
+#
+# The store knows more of these than the model. But a quarter of its first rows are wrong, five
+# times the promise. So the program answers only where a vote (section 6) is clear; how clear it
+# must be is one more threshold, which this page does not choose.
+#
 # ## 5 · Somebody chooses the words
 #
-# Now somebody rewrites his question so that its intent stays and the answer becomes wrong: he sees
-# the probabilities, makes the change that hurts most, and then a second one (`workshop.attacked`).
-# There are two attacks. By **known substitutes** a word becomes another of which the world
-# guarantees that the intent stays; by **chosen typos** a word gets one of four slips.
+# Now somebody rewrites his question so that its intent stays and the answer becomes wrong. The
+# threat: he sees the probabilities, but neither the store nor the thresholds. He makes the change
+# that hurts most, and then a second one (`workshop.attacked`). There are two attacks. By **known
+# substitutes** a word becomes another of which the world guarantees that the intent stays; by
+# **chosen typos** a word gets one of four slips.
 #
 # There are two defences. `trained` is `bank-robust`: it had ordinary adversarial training, on typos
 # and known substitutes, as in lesson 08. **Letters in front** trains nothing: a word that no past
 # question holds becomes the nearest one that does, by pairs of letters (`workshop.Speller`). Every
-# system is attacked anew, the speller included.
+# system is attacked anew, the speller included. With 280 questions a share is good to about six
+# points (two standard deviations); and each model is *one* training.
 #
 # ### Prediction 16.c: training or letters?
 
@@ -385,7 +385,7 @@ systems = {
     "letters + plain": workshop.behind(spell, plain.predict),
     "letters + trained": workshop.behind(spell, trained.predict),
 }
-hard = asked.first(profile.pick(84, 280))
+hard = asked.first(280)
 options = {"chosen typos": workshop.typos}
 if bank.train is None:  # of real questions nobody knows substitutes that keep the intent
     options["substitutes"] = world("bank").substitutes
@@ -404,15 +404,26 @@ guess.reveal("about the same (within 10 points)" if abs(apart) <= 0.1 else
 for name in systems:
     print(f"{name:18}", ", ".join(f"{way} {correct[name, way]:.1%}" for way in sets[name]))
 course.claim("16.defences", right={name: correct[name, "chosen typos"] for name in systems})
-back = workshop.read_back(spell, hard, sets["plain"]["chosen typos"])
-trains, spells = (answers[name, "chosen typos"][0] == hard.intents
-                  for name in ("trained", "letters + plain"))
-print(f"of {len(back)} words changed by typos against plain, letters read back {np.mean(back):.0%}")
-print(f"chosen typos: {(spells & ~trains).sum()} questions right by letters alone, "
-      f"{(trains & ~spells).sum()} by training alone")
+for name in ("plain", "letters + plain"):
+    back = workshop.read_back(spell, hard, sets[name]["chosen typos"])
+    print(f"of {len(back)} words changed by typos against {name}, letters read back "
+          f"{np.mean(back):.0%}")
+
+
+def alone(first, second, way):
+    """How many questions the first system has right and the second has not."""
+    one, other = (answers[name, way][0] == hard.intents for name in (first, second))
+    return (one & ~other).sum()
+
+
+pairs = [("letters + plain", "trained", "chosen typos")]
 if "substitutes" in options:
+    pairs += [(f"letters + {name}", name, "substitutes") for name in ("plain", "trained")]
     print({word: spell.word(word) for word in ("pinched", "rebate")})
     course.claim("16.substitutes", right={name: correct[name, "substitutes"] for name in systems})
+for one, other, way in pairs:
+    print(f"{way}: right by {one} alone {alone(one, other, way)}, "
+          f"by {other} alone {alone(other, one, way)}")
 figures.attacks(correct, {way: len(questions) for way, questions in sets["plain"].items()})
 
 # %% [markdown]
@@ -420,16 +431,16 @@ figures.attacks(correct, {way: len(questions) for way, questions in sets["plain"
 #
 # <details><summary>What you should see</summary>
 #
-# Chosen typos bring the plain model down. Training helps a lot. Letters in front help more here:
-# they read most of the words back. But each has questions right that the other has wrong, and both
-# together leave little. Two substitutes hurt less, and there letters can harm: one that is not in
-# the store becomes a wrong word, such as *rebate*. (Letters have it easy: this world has few words,
-# and the store holds most.)
+# Chosen typos bring the plain model down. Training helps a lot, and so do letters, here by some
+# points more; another training may turn that round. Each has questions right that the other has
+# wrong; both together leave little. Of the words changed against `plain` letters read most back.
+# Who attacks the speller chooses the others, and still seldom wins with two words. Substitutes hurt
+# less, and there letters harm: one that no past question holds becomes a wrong word. (Letters have
+# it easy: this world has few words, and the store holds most.)
 #
 # </details>
 #
-# With 84 questions a share under attack is good to about ten points. Now to the promise: each
-# system gets its own threshold, chosen on the kept questions with slips.
+# Now to the promise: each system gets its own threshold, chosen on the kept questions with slips.
 
 # %%
 broken_promise = {}
@@ -440,37 +451,37 @@ for name, predict in systems.items():
         coverage, risk = outcome(answers[name, way], questions, threshold)
         broken_promise[name, way] = risk
         print(f"    {way:13} {coverage:6.1%} answered, {risk:5.1%} of these wrong")
-course.claim("16.attacked", wrong=broken_promise["plain", "chosen typos"])
-
-# %%
-shown = {way: (answers["plain", way][1], answers["plain", way][0] == sets["plain"][way].intents)
-         for way in ("clean", "typed", "chosen typos")}
-figures.curves(shown, thresholds)
+told, surest = answers["plain", "chosen typos"]
+hindsight = threshold_for(surest, told == hard.intents, 0.05)
+print(f"plain, chosen typos, the best threshold with hindsight: {(surest >= hindsight).sum()} "
+      f"of {len(hard)} answered")
+course.claim("16.attacked", wrong=broken_promise["plain", "chosen typos"],
+             kept=np.mean(surest >= hindsight))
 
 # %% [markdown]
-# *The figure: the plain model's curves, with the loose threshold (star) and the strict one (ring).*
-#
 # <details><summary>What you should see</summary>
 #
-# Under chosen typos the plain model's curve stays above 5 % even far to the left: it is sure and
-# wrong, so no threshold that answers more than a few questions keeps the promise. The three other
-# systems are wrong on under 5 % of the kept questions with slips. So their thresholds do next to
-# nothing (section 4): they answer nearly everything, and nothing stops the wrong answers under
-# attack. See `letters + plain` under substitutes: what the plain model handed over, it answers.
+# Under chosen typos the plain model is sure and wrong: even the best threshold keeps the promise
+# only by answering almost nothing. The three other systems are wrong on under 5 % of the kept
+# questions with slips, so their thresholds do next to nothing (section 4), and what is wrong under
+# attack is answered, too. `letters + trained` stays within 5 % under typos because it is right, not
+# because it hands over; under substitutes it does not. See `letters + plain` there: what the plain
+# model handed over, it answers.
 #
 # </details>
 #
 # ## 6 · Somebody writes into the store
 #
-# Answers by people enter the store. Suppose that one source enters `k` real questions of an intent
-# with a wrong answer ("call this number …"). A row costs nothing, so whoever wants many votes
-# writes many rows. A *source* (a person with a name and a key) is harder to come by.
+# Answers by people enter the store. Suppose that one source enters `k` real questions of one intent
+# with a wrong answer ("call this number …"). Do *other* questions of this intent get it? A row
+# costs nothing, so whoever wants many votes writes many rows. A *source* (a person with a name and
+# a key) is harder to come by.
 
 # %%
 figures.ballots()
 
 # %% [markdown]
-# *The figure: five near rows, three of them wrong and all by one stranger.*
+# *The figure: five near rows, three of them wrong and all by one stranger. Here all scores are 1.*
 #
 # ### Exercise 16.3: a vote of sources · ●●○ · 8 min
 #
@@ -499,20 +510,23 @@ vote = course.exercise("16.3", vote)
 
 # %% [markdown]
 # Who decides: the nearest row, a vote of the twelve nearest *rows*, or a vote of their *sources*?
-# How near a row is, its **similarity**, is 2 · shared / (its trigrams + the question's), 0 to 1;
-# its score is that squared. Five people have answered the past questions. And what if the attacker
-# has more than one source, or there are more people? (`workshop.Poisoned` counts, with your
+# How near a row is, is not FTS5's rank here but its **similarity**, 2 · shared / (its trigrams +
+# the question's), 0 to 1. Its score is that squared, so that a row half as near counts a quarter.
+# Five people have answered the past questions. And what if the attacker has more than one source,
+# or there are more people? (`workshop.Poisoned` counts, one intent after the other, with your
 # `vote`.)
 
 # %%
 poisoned = workshop.Poisoned(bank, vote)
+before = {ballot: poisoned.right(ballot)
+          for ballot in ("nearest row", "vote of rows", "vote of sources")}
 captured = poisoned.table(ks=(1, 3, 5, 10))
 of = {n: poisoned.captured(10, "vote of sources", sources=n) for n in (1, 2, 3, 10)}
 by = {n: poisoned.captured(10, "vote of sources", sources=10, people=n) for n in (5, 10, 20)}
 for head, shares in (("k = 10, by so many sources:", of), ("10 sources, so many people:", by)):
     print(head, ", ".join(f"{n}: {share:.1%}" for n, share in shares.items()))
-course.claim("16.poison", captured=captured, of=of, by=by)
-figures.poisoned(captured)
+course.claim("16.poison", captured=captured, of=of, by=by, before=before)
+figures.poisoned(captured, before)
 
 # %% [markdown]
 # *The figure: the share of other people's questions that get the wrong answer. "k sources" is the
@@ -524,7 +538,8 @@ figures.poisoned(captured)
 # share of wrong rows in that intent. Votes of rows help as long as the wrong rows are few. Votes of
 # sources hold until he has a second source. With ten they do *worse* than votes of rows: five
 # people give the good answer at most five votes, and each wrong row has one. More people help (last
-# line); with 20 each good row has a source of its own, and both votes must be equal.
+# line); with 20 each good row has a source of its own, and both votes must be equal. And a vote has
+# no price here: without wrong rows it is right more often than the nearest row.
 #
 # </details>
 #
@@ -534,12 +549,12 @@ figures.poisoned(captured)
 # ## Recap
 #
 # - Report wrong answers *at a coverage*, and the worst intent, not the mean accuracy.
-# - Trigrams instead of words: one word in `CREATE TABLE`, and typos lose their force.
+# - Trigrams instead of words: one word in `CREATE TABLE`, and random slips cost next to nothing.
 # - Users' text as a query is an injection. Build queries from parts that can only be data.
 # - A threshold holds for questions like those it was chosen on, on average, and not under attack. A
 #   model that is wrong on fewer of them than you accept answers all that are like them.
-# - Training helps against chosen typos, letters in front help more in this small world, both most.
-#   Against substitutes letters can harm.
+# - Against chosen typos training and letters in front both help much in this small world, together
+#   most. Against substitutes letters harm.
 # - In a store rows are free and sources are not: let sources vote, and let a second person confirm.
 #
 # ## What could go wrong
@@ -561,17 +576,13 @@ figures.poisoned(captured)
 # - C. Ying, S. Thomas, *Label Errors in BANKING77*, Insights 2022.
 # - R. El-Yaniv, Y. Wiener, *On the Foundations of Noise-free Selective Classification*, JMLR 11,
 #   2010. Risk and coverage.
-# - E. Jones, R. Jia, A. Raghunathan, P. Liang, *Robust Encodings: A Framework for Combating
-#   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Words become classes of words, with a proof.
-# - D. Pruthi, B. Dhingra, Z. C. Lipton, *Combating Adversarial Misspellings with Robust Word
-#   Recognition*, ACL 2019, arXiv 1905.11268. A learned speller in front.
 # - Z. Zhong et al., *Poisoning Retrieval Corpora by Injecting Adversarial Passages*, EMNLP 2023,
 #   arXiv 2310.19156.
 # - *SQLite FTS5 Extension*, sqlite.org/fts5.html: the query language, and "FTS5 Strings".
 #
 # > **Ethics** The threat model: users who write what they like, may read probabilities and change
-# > at most two words of a question; and one source that may enter `k` rows. Nobody sees the store
-# > or the thresholds. Who is hurt by a wrong answer about a stolen card is never the attacker. So a
+# > at most two words of a question; and sources that may enter `k` rows. Nobody sees the store or
+# > the thresholds. Who is hurt by a wrong answer about a stolen card is never the attacker. So a
 # > person must be within reach, for all intents alike.
 
 # %%
@@ -580,7 +591,7 @@ course.progress("16")
 # %% [markdown]
 # ## Appendix
 #
-# Five parts; nothing builds on them. About 35 minutes, of which 16 are for the two exercises.
+# Five parts; nothing builds on them. About 30 minutes, of which 16 are for the two exercises.
 # Afterwards run the cell with `course.progress` once more.
 #
 # ### Move the threshold
@@ -592,6 +603,20 @@ course.progress("16")
 # %%
 figures.explore_threshold(typed.texts, [names[k] for k in typed_says],
                           [names[k] for k in typed.intents], typed_sure)
+
+# %% [markdown]
+# ### Which intents pay
+#
+# Over the five draws of section 4: which intents have most answers wrong? With 28 of them, the
+# worst is bad by chance, too. So questions are also dealt to intents at random, 500 times.
+
+# %%
+worst = workshop.worst_intents(fine[answered_then], np.tile(asked.intents, (5, 1))[answered_then],
+                               names)
+chance = workshop.worst_by_chance(fine, answered_then, asked.intents)
+print("worst intents (right, answered):", worst)
+print(f"dealt at random, the worst has at most {chance:.0%} wrong, 95 times in 100")
+course.claim("16.intents", worst=1 - worst[0][1] / worst[0][2], chance=chance)
 
 # %% [markdown]
 # ### Quarantine
@@ -619,8 +644,8 @@ course.claim("16.quarantine", before=before + alone, after=after)
 # A model is sure of what it has never seen the like of, too. To questions that are no bank's
 # business (here reviews and financial news) no answer is right. So the program takes a second look:
 # `near`, the similarity (section 6) to the nearest past question *of the intent that the model
-# says*. It answers only where this is as high as for 98 % of the questions in `kept`. The price:
-# fewer of the typed questions are answered.
+# says*. It answers only where this is as high as for 98 % of the questions in `kept`. What does it
+# cost, and can it replace the strict threshold?
 
 
 # %%
@@ -633,49 +658,24 @@ def near(texts, intents):
 least = np.quantile(near(kept.texts, kept.intents), 0.02)
 strange = workshop.Questions([made.text for name in ("reviews", "news")
                               for made in world(name).sample(50, "test")], np.full(100, -1))
-passed = {}
+passed, wrong = {}, {}
 for name, questions in {"clean": asked, "typed": typed, "strange": strange}.items():
     told, certain = read(plain.predict, questions)
     like = near(questions.texts, told) >= least
-    passed[name] = {which: np.mean(certain >= t) for which, t in thresholds.items()}
-    passed[name]["loose and near"] = np.mean((certain >= thresholds["loose"]) & like)
+    looks = {which: certain >= t for which, t in thresholds.items()}
+    looks |= {f"{which} and near": there & like for which, there in looks.items()}
+    passed[name] = {which: there.mean() for which, there in looks.items()}
+    if name == "typed":
+        wrong = {which: np.mean(told[there] != typed.intents[there])
+                 for which, there in looks.items()}
     print(f"{name:8} answered:", ", ".join(f"{k} {v:.1%}" for k, v in passed[name].items()))
-course.claim("16.strange", passed=passed)
+print("typed, wrong of those answered:", ", ".join(f"{k} {v:.1%}" for k, v in wrong.items()))
+course.claim("16.strange", passed=passed, wrong=wrong)
 
 # %% [markdown]
-# ### A row that is made to be near
-#
-# Could one wrong row do more than in section 6, if it is *made* to be near? `workshop.crafted`
-# builds one of 40 characters word by word: always the word that brings it nearest to ten questions
-# of an intent, on average. (They are from `bank.spare`, which is not in the store; `poisoned.good`
-# has the similarity of each question asked to each past one.)
-
-# %%
-by_intent = [[bank.spare.texts[i] for i in np.flatnonzero(bank.spare.intents == y)]
-             for y in range(len(names))]
-crafted = [workshop.crafted(own) for own in by_intent]
-print(f"{names[0]}: {crafted[0]!r}, and a real one: {by_intent[0][0]!r}")
-beaten = poisoned.good.max(1)
-
-
-def catches(entered):
-    """For each question whether the row entered for its intent is nearer than all past ones."""
-    like = workshop.likeness(asked.texts, entered)
-    return like[range(len(asked)), asked.intents] > beaten
-
-
-real = [catches([own[n] for own in by_intent])
-        for n in range(min(len(own) for own in by_intent))]
-best = np.max([[row[asked.intents == y].mean() for row in real] for y in range(len(names))], 1)
-caught = {"crafted": catches(crafted).mean(), "real": real[0].mean(), "best": best.mean()}
-print("captured by the nearest row: crafted {crafted:.1%}, the first real row {real:.1%}, the best "
-      "of ten real rows, with hindsight, {best:.1%}".format(**caught))
-course.claim("16.crafted", **caught)
-
-# %% [markdown]
-# This simple craft does not work here. That does not show that none does: to be near on average is
-# not to be the nearest, and one well chosen real row captures more. Who can measure what a row
-# captures can choose it.
+# The strict threshold stops most strange questions already, the second look nearly all. But alone
+# it does not keep the promise on typed questions: the program needs both, and fewer questions are
+# answered.
 #
 # ### Vectors, and one ranking of two
 #
@@ -733,7 +733,15 @@ for name, pool in ways.items():
     alone, beside = vectors(plain, pair[:1], pool), vectors(plain, pair, pool)
     moved[name] = float(np.linalg.norm(alone[0] - beside[0]))
     print(f"{name:17} the vector of {pair[0]!r} moves by {moved[name]:.1e} beside a long text")
-course.claim("16.pooling", plain=moved["without the mask"], masked=moved["with the mask"])
+
+some, pool = typed.texts[:100], ways["without the mask"]
+company = vectors(plain, some, pool), np.concatenate([vectors(plain, [t], pool) for t in some])
+beside, alone = (np.argmax(each @ vectors(plain, past.texts, pool).T, 1) for each in company)
+other = np.mean(beside != alone)
+print(f"without the mask: another first row in company than alone for {other:.0%} of {len(some)}, "
+      f"another intent for {np.mean(past.intents[beside] != past.intents[alone]):.0%}")
+course.claim("16.pooling", plain=moved["without the mask"], masked=moved["with the mask"],
+             other=other)
 
 # %% [markdown]
 # So without the mask an answer depends on who else asks at that moment: a bug that no test with

@@ -1,6 +1,5 @@
 """What lesson 16 uses and does not teach: questions and classifiers, slips of the fingers, queries,
-splits in halves, a greedy attacker, a speller, a store with wrong rows, a crafted row, and a count
-by intent."""
+splits in halves, a greedy attacker, a speller, a store with wrong rows, and counts by intent."""
 
 from __future__ import annotations
 
@@ -251,6 +250,30 @@ def worst_intents(right: np.ndarray, intents: np.ndarray, names: Sequence[str],
     return sorted(rows, key=lambda row: row[1] / row[2])[:n]
 
 
+def worst_by_chance(right: np.ndarray, answered: np.ndarray, intents: np.ndarray,
+                    times: int = 500) -> float:  # fmt: skip
+    """The share wrong of the worst intent that 95 of 100 deals do not exceed, where questions are
+    dealt to the intents at random. right, answered: (draws of slips, questions); a question goes to
+    its new intent with all its draws, for these are alike."""
+    rng, found = np.random.default_rng(0), []
+    member = np.eye(intents.max() + 1)[intents]  # (questions, intents)
+    all_of_them, wrong = answered.sum(0), (answered & ~right).sum(0)
+    for _ in range(times):
+        dealt = member[rng.permutation(len(intents))]
+        found.append(max((wrong @ dealt) / np.maximum(all_of_them @ dealt, 1)))
+    return float(np.quantile(found, 0.95))
+
+
+def same_trouble(rankings: Sequence[Sequence[int]], past: Questions, asked: Questions,
+                 names: Sequence[str]) -> tuple[int, int]:  # fmt: skip
+    """Of the questions whose first row has another intent: how many, and how many of these have the
+    trouble, the last part of the intent's name, nevertheless."""
+    missed = [(names[past.intents[r[0]]], names[y])
+              for r, y in zip(rankings, asked.intents, strict=True) if r and past.intents[r[0]] != y
+              ]  # fmt: skip
+    return len(missed), sum(a.split(".")[-1] == b.split(".")[-1] for a, b in missed)
+
+
 class Poisoned:
     """The store with k wrong rows in it: do other people's questions get the wrong answer?
 
@@ -266,8 +289,13 @@ class Poisoned:
     def captured(self, k: int, ballot: str, sources: int = 1, people: int = 5) -> float:
         """The share that gets the wrong answer. ballot: "nearest row", "vote of rows" or "vote of
         sources". sources: so many have entered the wrong rows, in turn."""
-        return float(np.mean([self._captures(j, k, ballot, sources, people)
+        return float(np.mean([self._answer(j, k, ballot, sources, people) == "wrong"
                               for j in range(len(self.of.asked))]))  # fmt: skip
+
+    def right(self, ballot: str, people: int = 5) -> float:
+        """The share that gets the right answer as long as no row is wrong."""
+        return float(np.mean([self._answer(j, 0, ballot, 1, people) == y
+                              for j, y in enumerate(self.of.asked.intents)]))  # fmt: skip
 
     def table(self, ks: Sequence[int]) -> dict[tuple[str, int], float]:
         """(vote, k) -> captured, printed by k; "k sources": each wrong row has one of its own."""
@@ -280,36 +308,18 @@ class Poisoned:
             found |= {(name, k): share for name, share in row.items()}
         return found
 
-    def _captures(self, j: int, k: int, ballot: str, sources: int, people: int) -> bool:
+    def _answer(self, j: int, k: int, ballot: str, sources: int, people: int) -> int | str:
         past, intent = self.of.past, self.of.asked.intents[j]
         rows = [(int(past.intents[i]), f"agent {i // len(self.of.names) % people}", self.good[j, i])
-                for i in np.argsort(-self.good[j])[: self.nearest]]  # fmt: skip
+                for i in np.argsort(-self.good[j], kind="stable")[: self.nearest]]  # fmt: skip
         own = np.flatnonzero(self.of.spare.intents == intent)[:k]
         rows += [("wrong", f"stranger {n % sources}", self.wrong[j, i]) for n, i in enumerate(own)]
         rows = sorted((row for row in rows if row[2] > 0), key=lambda row: -row[2])[: self.nearest]
         if ballot == "nearest row":
-            return rows[0][0] == "wrong"
+            return rows[0][0]
         if ballot == "vote of rows":  # each row a source of its own
             rows = [(answer, n, like) for n, (answer, _, like) in enumerate(rows)]
-        return self.vote([(answer, who, like**2) for answer, who, like in rows])[0][0] == "wrong"
-
-
-def crafted(targets: Sequence[str], most: int = 40) -> str:
-    """A row of at most `most` characters, greedily: of the targets' words the one more that brings
-    it nearest to the targets, on average, until none does."""
-    known = sorted({word for target in targets for word in fold(target).split()})
-    wanted, text, best = [set(trigrams(target)) for target in targets], "", 0.0
-
-    def near(row: str) -> float:
-        own = set(trigrams(row))
-        return float(np.mean([2 * len(own & w) / max(1, len(own) + len(w)) for w in wanted]))
-
-    while True:
-        longer = [row for word in known if len(row := f"{text} {word}".strip()) <= most]
-        scores = [near(row) for row in longer]
-        if not longer or max(scores) <= best:
-            return text
-        best, text = max(scores), longer[int(np.argmax(scores))]
+        return self.vote([(answer, who, like**2) for answer, who, like in rows])[0][0]
 
 
 def likeness(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
