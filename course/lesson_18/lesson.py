@@ -28,7 +28,7 @@ profile = course.setup()
 #
 # A recommender orders items for a user, and learns from clicks. An item that nobody was shown yet
 # has no clicks. What can be known of it is its kind, its price, and its **text**. So its text is
-# read by a model, and whoever hands in the text speaks to the model.
+# read by a model.
 
 # %%
 import itertools
@@ -76,7 +76,7 @@ print(f"{len(shop.clicks)} rows of {shop.clicks['day'].nunique()} days, of which
 # %% [markdown]
 # ## 2 · How good is an order?
 #
-# The first place is seen, the fortieth is not. **DCG@k** (discounted cumulative gain; Järvelin and
+# **DCG@k** (discounted cumulative gain; Järvelin and
 # Kekäläinen 2002) adds up the relevance of the first $k$ items with weights that fall:
 #
 # $$\text{DCG@}k=\sum_{\text{place}=1}^{k}\frac{\text{relevance of the item there}}
@@ -193,11 +193,12 @@ ours, n = shops["clean"], len(shop.users)
 for item in pd.concat([good, bad]).itertuples():
     share = exposure(ours.scores, [ours.column(item.id)], k=10)[0]
     low, high = wilson(round(share * n), n)
-    print(f"item {item.id} ({item.kind}), quality {item.quality:.0f}: {share:.1%} of users see it "
+    print(f"item {item.id} ({item.kind}), quality {item.quality:.0f}, "
+          f"opinion {readers['clean']([item.text])[0]:.2f}: {share:.1%} of users see it "
           f"({low:.1%} to {high:.1%})")
 
 # %% [markdown]
-# The interval is about *other users of this shop*, not about other items or another training.
+# The interval is about *other users of this shop*, not about other items.
 #
 # ## 5 · A seller at work
 #
@@ -284,8 +285,8 @@ reached = workshop.reached(readers["clean"], bad, promote_text)  # yours and the
 #
 # ### Prediction 18.b: what rewording earns
 #
-# We do this for each of the worst items listed above, one at a time, and count the users who see
-# them. Had they the average place, it would be 10 %: ten of a hundred new items.
+# We do this for each of the worst items above, one at a time. Had they the average place, ten of a
+# hundred, 10 % of users would see them.
 
 # %%
 guess = course.predict(
@@ -294,9 +295,8 @@ guess = course.predict(
 )
 
 # %% [markdown]
-# The control is as important as the attack: **random synonyms**, as many words as the attack
-# changed, from the same options. Without it one would not know whether the ranker can be steered or
-# is merely restless.
+# The control: **random synonyms**, as many words as the attack changed, from the same options.
+# Without it one would not know whether the ranker can be steered or is merely restless.
 
 # %%
 seen_by = {"clean": workshop.attacked(shops["clean"], bad, promote_text)}
@@ -322,20 +322,17 @@ figures.deeds_of_items(seen_by["clean"], bad.index)
 #
 # <details><summary>What you should see</summary>
 #
-# The mean of rewording is that of few items: some climb far, some not at all. Item 314 comes up
-# with any deed: the reader takes one of its lines for praise as it is. So this market alone does
-# not say which deed earns most. Ten items in each of three markets do: rewording 10.9, stuffing
-# 2.5, one lie 2.5 ([docs/results/recommender.md](../docs/results/recommender.md)).
+# Some items climb far, some not at all, and item 314 comes equally far by any deed. (Its opinion
+# is 0.33 as it is: the reader takes one line for praise.) So these items do not say which deed
+# earns most. Ten in each of three markets do: rewording 10.9, stuffing 2.5, one lie 2.5
+# ([docs/results/recommender.md](../docs/results/recommender.md)).
 #
 # </details>
 #
 # Random synonyms (five texts for each item) earn hardly anything in the mean, here and in the three
-# markets (0.9, and 0.6 as it is). A lucky text may. But what lifts a text is not change as such: it
-# is *which* words are chosen. Five bare words, too, can make the reader take a line of blame for
-# praise.
-#
-# In a list of all items the same deeds earn about a tenth or less. Part of that is the list's
-# length: the average place there is 3 %, not 10 %.
+# markets (0.9, and 0.6 as it is), though a lucky text may. So what lifts a text is *which* words
+# change. Five bare words, too, can make the reader take a line of blame for praise. In a list of
+# all items the same deeds earn a tenth or less, in part because the list is longer.
 #
 # ## 6 · What helps
 #
@@ -385,15 +382,15 @@ figures.deeds(seen_by)
 
 # %% [markdown]
 # *The figure: the share of users who see an attacked item, by what the seller does and who reads.
-# Dots: each item, side by side. Large marks: their mean. See how far apart the dots are.*
+# Dots: the items. Large marks: their means.*
 #
 # <details><summary>What you should see</summary>
 #
 # Take off what the items earn as they are. FGM on embeddings takes most of what rewording gains in
 # this market, and hardly anything of what stuffing and lies gain. `equal` takes all that rewording
-# gains and `robust` nearly all. Of stuffing `robust` takes most and `equal` about half, on few
-# items. Two lies pay as well as ever with `equal`. They pay less with `robust`, which nobody
-# promised (appendix B). No defence made the order of new items worse.
+# gains and `robust` nearly all. Of stuffing `robust` takes most and `equal` about half (mostly one
+# item). Two lies pay as well as ever with `equal`, and less with `robust`, which nobody promised
+# (appendix B). No defence made the order of new items worse.
 #
 # </details>
 #
@@ -410,9 +407,8 @@ figures.deeds(seen_by)
 #
 # ### A proof by counting
 #
-# "Rewording earns nothing" is more than a measurement. A short text has so few rewordings that we
-# can write down *all* of them. If all earn the same, no seller gains by rewording it, however
-# clever he is.
+# A short text has so few rewordings that we can write down *all* of them. If all earn the same, no
+# seller gains by rewording it, however clever he is.
 #
 # ### Exercise 18.4: all wordings · ●●○ · 8 min
 #
@@ -468,12 +464,11 @@ course.claim("18.exact", every=every, moved=moved)
 
 # %% [markdown]
 # The text praises once and blames once, and so do all its rewordings. The standard reader takes it
-# for blame, and some of them for praise. `robust` takes none for praise; we know it because all
-# were tried. `equal` has one opinion of all of them, to the last
-# bit, because all have one canonical form. (With the lie, one line of two praises: 0.500.) For
-# longer texts nobody can count all rewordings, and need not: `canonical` looks at one word at a
-# time (and at the article before it). So where no single replacement changes the form, none of
-# their combinations does. We try all single replacements in all the bad items:
+# for blame, and some of them for praise; `robust` takes none for praise. `equal` has one opinion of
+# all of them, to the last bit, because all have one canonical form. (With the lie, one line of two
+# praises: 0.500.) For longer texts nobody can count all rewordings, and need not: `canonical` looks
+# at one word at a time (and at the article before it). So where no single replacement changes the
+# form, none of their combinations does. We try all single replacements in all the bad items:
 
 # %%
 see, changed, tried = victims["equal"].read, 0, 0
@@ -501,9 +496,8 @@ course.claim("18.invariant", changed=changed, tried=tried)
 #   of the same number; that of the others is the text as it is.
 # - **Adversarial training** takes a part of what rewording gains (FGM: most of it here, about three
 #   fifths over three markets) or nearly all (`robust`, trained against words). **Words made equal**
-#   stop rewording exactly, and a lie not at all. Each reader here is one training, and one training
-#   is one draw: see how three of a kind differ in the
-#   [results](../docs/results/recommender.md).
+#   stop rewording exactly, and a lie not at all. Each reader is one training: see how three of a
+#   kind differ in the [results](../docs/results/recommender.md).
 #
 # ## What could go wrong
 #
@@ -514,8 +508,6 @@ course.claim("18.invariant", changed=changed, tried=tried)
 # - **An attack without its control**, and a control with another number of changed words.
 # - **Calling a lie a synonym.** A list of substitutes by nearness of vectors has opposites in it;
 #   then "the attack" changes what the text says, and to defend against it is to read worse.
-# - **A defence for the ranker where the reader is fooled.** The trees see an opinion, and cannot
-#   know that it is wrong.
 # - **Sellers act one at a time here.** If all reword, places are a contest, and the honest lose.
 #
 # ## Further reading
