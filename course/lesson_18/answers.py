@@ -38,7 +38,7 @@ def ndcg_with(sign=-1, discount=lambda p: 1 / np.log2(2 + p), form=lambda r: r, 
         order = np.argsort(sign * scores, kind="stable")[:k]
         weights = discount(np.arange(len(order)))
         gain = (form(relevance[order]) * weights).sum()
-        ideal = relevance if best == "all" else relevance[order]
+        ideal = relevance[order] if best == "first" else relevance
         top = (form(np.sort(ideal)[::-1][:k]) * weights[: len(ideal)]).sum()
         if top == 0:
             return math.nan
@@ -96,6 +96,33 @@ def ndcg_zero_by_zero_of_python(relevance, scores, k):
     return gain if relevance.any() else 0.0 / float(relevance.sum())
 
 
+def ndcg_nan_behind(relevance, scores, k):
+    """nan where nothing relevant is among the first k, though something is behind."""
+    return ndcg_by_items(relevance, scores, k) or math.nan
+
+
+def ndcg_rounded(digits):
+    return lambda r, s, k: ndcg_by_items(r, np.round(s, digits), k)
+
+
+def ndcg_close(relevance, scores, k):
+    """Scores that np.isclose calls equal are ties."""
+    ranks = np.array([np.flatnonzero(np.isclose(scores, x))[0] for x in scores])
+    return ndcg_by_items(relevance, scores[ranks], k)
+
+
+def ndcg_two_at_least(relevance, scores, k):
+    return ndcg_by_items(relevance, scores, max(k, 2))
+
+
+def ndcg_small_is_nothing(relevance, scores, k):
+    return ndcg_by_items(relevance, scores, k) if relevance.max() >= 1e-3 else math.nan
+
+
+def ndcg_in_float32(relevance, scores, k):
+    return np.float32(ndcg_by_items(relevance, scores, k))
+
+
 # ---------------------------------------------------------------- 18.2
 
 
@@ -146,6 +173,38 @@ def leak_one_day(pick):
         return [n for n in table if not np.array_equal(table[n], then[n], equal_nan=True)]
 
     return answer
+
+
+def leak_compared(same, days=lambda days: days.unique(), rows=lambda rows: rows):
+    """Answers to 18.2 that compare in another way, or look at some days or rows alone."""
+
+    def answer(features, log, asked):
+        table, found = features(log, asked), set()
+        for day in days(asked["day"]):
+            of_day = rows(asked[asked["day"] == day])
+            then = features(log[log["day"] < day], of_day)
+            for name in table:
+                if not same(table.loc[of_day.index, name].to_numpy(), then[name].to_numpy()):
+                    found.add(name)
+        return [name for name in table if name in found]
+
+    return answer
+
+
+def same_rows(a, b):
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def leak_filled(a, b):
+    return np.array_equal(np.nan_to_num(a), np.nan_to_num(b))
+
+
+def every_second(days):
+    return sorted(days.unique())[::2]
+
+
+def with_history(days):
+    return sorted(days.unique())[1:]
 
 
 def leak_sorts(features, log, asked):
@@ -228,6 +287,59 @@ def promote_asks_late(score, text, options, most):
     return promote_by_library(score, text, options, None)
 
 
+def promote_step_1(turn, most_of=None, few=None, margin=0.0):
+    """Answers to 18.3 with another step 1, or other options, or a gain that must be larger.
+    most_of: earned -> the place of the option that is taken, or None for the highest."""
+
+    def answer(score, text, options, most):
+        best, options = float(score([text])[0]), [o[:few] for o in options]
+        gains = {i: turn([float(x) for x in score([replace(text, {i: w}) for w in o])])
+                 for i, o in enumerate(options) if o}  # fmt: skip
+        chosen = {}
+        for i in sorted(gains, key=gains.get, reverse=True):
+            if len(chosen) == most:
+                break
+            earned = score([replace(text, chosen | {i: w}) for w in options[i]])
+            top = int(np.argmax(earned))
+            if most_of == "first":
+                top = next((j for j, x in enumerate(earned) if x > best), 0)
+            if earned[top] > best + margin:
+                chosen[i], best = options[i][top], float(earned[top])
+        return replace(text, chosen), best
+
+    return answer
+
+
+def promote_asks_again(score, text, options, most):
+    """Asks for the text so far at every turn."""
+    gains = {i: max(score([replace(text, {i: w}) for w in o])) for i, o in enumerate(options) if o}
+    chosen = {}
+    for i in sorted(gains, key=gains.get, reverse=True):
+        if len(chosen) == most:
+            break
+        best = score([replace(text, chosen)])[0]
+        earned = score([replace(text, chosen | {i: w}) for w in options[i]])
+        if max(earned) > best:
+            chosen[i] = options[i][int(np.argmax(earned))]
+    return replace(text, chosen), float(score([replace(text, chosen)])[0])
+
+
+def promote_everywhere(score, text, options, most):
+    """text.replace in place of replace(text, …)."""
+    old, best, changed = words(text), float(score([text])[0]), 0
+    gains = {i: max(score([text.replace(old[i], w) for w in o])) for i, o in enumerate(options)
+             if o}  # fmt: skip
+    for i in sorted(gains, key=gains.get, reverse=True):
+        if changed == most:
+            break
+        tries = [text.replace(old[i], w) for w in options[i]]
+        earned = score(tries)
+        top = int(np.argmax(earned))
+        if earned[top] > best:
+            text, best, changed = tries[top], float(earned[top]), changed + 1
+    return text, best
+
+
 def promote_one_text(score, text, options, most):
     return text, score(text)
 
@@ -303,6 +415,27 @@ def texts_drawn(text, options):
     return random.Random(0).sample(every := texts_all(text, options), min(50, len(every)))
 
 
+def texts_few(text, options):
+    return texts_all(text, [found[:3] for found in options])
+
+
+def texts_everywhere(text, options):
+    found = {text}
+    for word, more in zip(words(text), options, strict=True):
+        found |= {one.replace(word, new) for one in found for new in more}
+    return sorted(found)
+
+
+def texts_lowered(text, options):
+    choices = [(word.lower(), *more) for word, more in zip(words(text), options, strict=True)]
+    return sorted({replace(text, dict(enumerate(c))) for c in itertools.product(*choices)})
+
+
+def wordings_rounded(score, text, options):
+    number, low, high = wordings_grown(score, text, options)
+    return number, round(float(low), 2), round(float(high), 2)
+
+
 def texts_split(text, options):
     choices = [(word, *more) for word, more in zip(text.split(), options, strict=True)]
     return sorted({replace(text, dict(enumerate(c))) for c in itertools.product(*choices)})
@@ -338,10 +471,13 @@ def wordings_pops(score, text, options):
 RIGHT = [
     ("18.1", ndcg_of_library),
     ("18.1", ndcg_by_items),
+    ("18.1", ndcg_in_float32),
     ("18.2", leak_row_by_row),
     ("18.2", leak_with()),
+    ("18.2", leak_compared(same_rows)),
     ("18.3", promote_by_library),
     ("18.3", promote_with()),
+    ("18.3", promote_step_1(max)),
     ("18.4", wordings_grown),
     ("18.4", wordings_deeper),
     ("18.4", wordings_of(texts_all)),
@@ -365,6 +501,12 @@ WRONG = [
     ("18.1", lambda r, s, k: ndcg(r[None], s[None], k), "should be a number"),
     ("18.1", ndcg_inside, "places behind k weigh 0 but still count in the mean"),
     ("18.1", lambda r, s, k: None, "None"),
+    ("18.1", ndcg_nan_behind, "that is 0, not nan"),
+    ("18.1", ndcg_rounded(2), "near each other are no tie"),
+    ("18.1", ndcg_rounded(3), "near each other are no tie"),
+    ("18.1", ndcg_close, "near each other are no tie"),
+    ("18.1", ndcg_two_at_least, "at k = 1 the first place alone"),
+    ("18.1", ndcg_small_is_nothing, "a small relevance is one too"),
     ("18.2", leak_with(earlier=lambda log, day: log[log["day"] <= day]), "same day"),
     ("18.2", leak_with(earlier=leak_flipped), "counts rows"),
     ("18.2", leak_with(nan=False), "accused: nan in both"),
@@ -376,6 +518,19 @@ WRONG = [
     ("18.2", leak_one_day(lambda days: days.min()), "check every day"),
     ("18.2", leak_one_day(lambda days: days.max()), "check every day"),
     ("18.2", leak_one_day(lambda days: days.iloc[0]), "check every day"),
+    ("18.2", leak_compared(same_rows, lambda days: [days.min(), days.max()]), "at every day"),
+    ("18.2", leak_compared(same_rows, every_second), "at every day"),
+    ("18.2", leak_compared(same_rows, with_history), "at every day"),
+    ("18.2", leak_compared(same_rows, rows=lambda rows: rows.head(1)), "row by row|all rows of it"),
+    ("18.2", leak_compared(same_rows, rows=lambda rows: rows.tail(1)), "row by row|all rows of it"),
+    ("18.2", leak_compared(lambda a, b: np.nansum(a) == np.nansum(b)), "row by row"),
+    ("18.2", leak_compared(lambda a, b: same_rows(a.mean(), b.mean())), "row by row"),
+    ("18.2", leak_compared(lambda a, b: same_rows(np.sort(a), np.sort(b))), "row by row"),
+    ("18.2", leak_compared(lambda a, b: not (a > b).any()), "a value that is lower"),
+    ("18.2", leak_compared(lambda a, b: np.allclose(a, b, atol=1e-2, equal_nan=True)), "0.301"),
+    ("18.2", leak_compared(lambda a, b: same_rows(np.round(a), np.round(b))), "0.301"),
+    ("18.2", leak_compared(lambda a, b: not (abs(a - b) > 0).any()), "nan in one table"),
+    ("18.2", leak_compared(leak_filled), "nan in one table"),
     ("18.2", leak_sorts, "changes the table"),
     ("18.2", leak_zeroes, "changes the table"),
     ("18.2", lambda f, log, asked: None, "None"),
@@ -393,6 +548,17 @@ WRONG = [
     ("18.3", promote_asks_late, "at most=0 none may change"),
     ("18.3", promote_with(what=lambda text, best: text), "two things"),
     ("18.3", promote_rounds, "texts were asked about"),
+    ("18.3", promote_step_1(min), "decided by its .best. replacement"),
+    ("18.3", promote_step_1(lambda earned: sum(earned) / len(earned)), "its .best. replacement"),
+    ("18.3", promote_step_1(lambda earned: earned[0]), "decided by its .best. replacement"),
+    ("18.3", promote_step_1(lambda earned: earned[-1]), "decided by its .best. replacement"),
+    ("18.3", promote_step_1(max, most_of="first"), "not the first that earns more"),
+    ("18.3", promote_step_1(max, few=2), "try .all. options"),
+    ("18.3", promote_step_1(max, few=3), "try .all. options"),
+    ("18.3", promote_step_1(max, margin=0.01), "any gain counts"),
+    ("18.3", promote_asks_again, "do not ask for it at every turn"),
+    ("18.3", promote_everywhere, "changes a word wherever it stands"),
+    ("18.3", promote_with(keep=False), "should stay when its turn"),
     ("18.3", promote_pops, "changes `options`"),
     ("18.3", promote_one_text, "list of texts"),
     ("18.3", promote_added, "only words may change"),
@@ -411,6 +577,10 @@ WRONG = [
     ("18.4", wordings_of(texts_all, lambda n, low, high: low == high), "three things"),
     ("18.4", lambda score, text, options: (108, score([text])[0], 9.0), "low, high"),
     ("18.4", wordings_greedy, "low, high"),
+    ("18.4", wordings_of(texts_few), "more options than you tried"),
+    ("18.4", wordings_of(texts_everywhere), "changes a word wherever it stands"),
+    ("18.4", wordings_of(texts_lowered), "its capital too"),
+    ("18.4", wordings_rounded, "do not round"),
     ("18.4", wordings_pops, "changes `options`"),
     ("18.4", lambda score, text, options: (1, score(text), 0), "list of texts"),
     ("18.4", lambda score, text, options: None, "None"),

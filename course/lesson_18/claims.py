@@ -2,16 +2,9 @@
 
 import math
 
+import numpy as np
+
 from course.claims import Claim
-
-
-def _one_item(clean, robust) -> bool:
-    """Whether one item has most of what one lie earns, and begins with praise to `clean` only."""
-    earned = [found[1] for found in clean["one lie"]]
-    item = clean.index[earned.index(max(earned))]
-    return (max(earned) > 0.6 * sum(earned) and sum(earned) > sum(x[1] for x in robust["one lie"])
-            and clean["as it is"][item][0] > 0.2 and robust["as it is"][item][0] < 0.1)  # fmt: skip
-
 
 CLAIMS = {
     "18.ndcg": Claim(
@@ -55,18 +48,18 @@ CLAIMS = {
             "reworded", "stuffed", "one lie", "two lies")),
     ),
     "18.fgm": Claim(
-        "Plain adversarial training, FGM on embeddings, leaves less to rewording than standard "
-        "training, and two lies as they were, within 3 per cent.",
-        lambda table: table.loc["reworded", "FGM"] < table.loc["reworded", "clean"] - 1
-        and abs(table.loc["two lies", "FGM"] - table.loc["two lies", "clean"]) < 3,
+        "Beside the text as it is, plain adversarial training, FGM on embeddings, leaves rewording "
+        "less than half of the gain that it has with standard training, and two lies theirs, "
+        "within 3 per cent.",
+        lambda gains: gains.loc["reworded", "FGM"] < gains.loc["reworded", "clean"] / 2
+        and abs(gains.loc["two lies", "FGM"] - gains.loc["two lies", "clean"]) < 3,
     ),
     "18.robust": Claim(
         "Training against words, too, leaves rewording next to nothing; words made equal leave it "
-        "exactly nothing. Stuffing keeps at most three fifths with either.",
-        lambda table: table.loc["reworded", "robust"] - table.loc["as it is", "robust"] < 1.5
-        and max(table.loc["stuffed", ["robust", "equal"]]) < 0.6 * table.loc["stuffed", "clean"]
-        and all(math.isclose(table.loc[how, "equal"], table.loc["as it is", "equal"], abs_tol=1e-9)
-                for how in ("reworded", "random synonyms")),
+        "exactly nothing. Of the gain of stuffing each leaves at most three fifths.",
+        lambda gains: gains.loc["reworded", "robust"] < 1.5
+        and max(gains.loc["stuffed", ["robust", "equal"]]) < 0.6 * gains.loc["stuffed", "clean"]
+        and all(abs(gains.loc[how, "equal"]) < 1e-9 for how in ("reworded", "random synonyms")),
     ),
     "18.lies": Claim(
         "Where words are made equal, two lies bring a bad item to more users than rewording does, "
@@ -86,22 +79,15 @@ CLAIMS = {
         and all(moved[name][1] > moved[name][0] + 0.2 for name in ("clean", "equal")),
     ),
     "18.start": Claim(
-        "One lie earns more with the standard reader than with `robust`, and most of it is one "
-        "item, in which that reader finds praise and `robust` none. Items without praise earn no "
-        "less by one lie with `robust`, and two lies bring them to one opinion with both. At the "
-        "opinions 0.25 and 0.7 the three shops differ by at most 4 per cent; at 0.4 `robust` has "
-        "less than half of the others, and fewer than 20 old items are near.",
-        lambda lied, worth, between: _one_item(lied["clean"], lied["robust"])
-        and all(b[1] >= a[1] for start, a, b in zip(
-            lied["clean"]["as it is"], lied["clean"]["one lie"], lied["robust"]["one lie"],
-            strict=True) if start[0] < 0.02)
-        and all(abs(two[0] - 0.4) < 0.03 for rows in lied.values()
-                for start, two in zip(rows["as it is"], rows["two lies"], strict=True)
-                if start[0] < 0.02)
-        and all(max(at) - min(at) < 4 for x in (0.25, 0.7)
-                for at in [[found[x] for found in worth.values()]])
-        and worth["robust"][0.4] < min(worth["clean"][0.4], worth["equal"][0.4]) / 2
-        and max(between.values()) < 20,
+        "Two lies bring nearly every bad item to an opinion of 0.4, whoever reads. At that opinion "
+        "fewer users see it where `robust` reads than where the others do, by at least 2 per "
+        "cent; `robust` has the fewest old items near it, and no reader has 20. At the opinions "
+        "0.25 and 0.7 the three shops differ by at most 4 per cent.",
+        lambda lied, worth: all(np.mean([abs(x - 0.4) < 0.03 for x in found]) > 0.7
+                                for found in lied.values())
+        and worth.loc["robust", 0.4] < min(worth.loc[["clean", "equal"], 0.4]) - 2
+        and worth.iloc[:, -1].idxmin() == "robust" and worth.iloc[:, -1].max() < 20
+        and all(np.ptp(worth[x]) < 4 for x in (0.25, 0.7)),
     ),
     "18.invariant": Claim(
         "No single replacement changes the canonical form of a bad item's text.",

@@ -39,12 +39,12 @@ def parts():
                 edgecolor=plots.COLOURS["standard"] if mine else "#555555",
                 lw=2.2 if mine else 1.3, boxstyle="round,pad=0.03,rounding_size=0.12"))
             ax.text(x, y, what, ha="center", va="center", fontsize=9)
-        ax.text(0, 2.25, "here a seller writes", ha="center", fontsize=10,
+        ax.text(0, 2.25, "a seller hands it in", ha="center", fontsize=10,
                 color=plots.COLOURS["standard"])  # fmt: skip
     fig.alt = ("The parts: an item's text goes to a reader, which gives an opinion; the log of "
                "clicks with the kinds and prices of items gives what was known the day before; "
                "both go into a ranker of trees, and that makes each user's first ten. A seller "
-               "writes the text and nothing else.")
+               "hands in the text and nothing else.")
     return fig
 
 
@@ -61,7 +61,7 @@ def baselines(found):
             ax.plot(new, y, "D", color=plots.COLOURS["words"], markersize=7,
                     label=None if y else "new items alone")
         ax.set_yticks(range(len(names)), names)
-        ax.set(xlabel="NDCG@10 (1 is the best order)", xlim=(0.2, 1.02))
+        ax.set(xlabel="NDCG@10 (1 is the best order)", xlim=(0, 1.02))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     fig.alt = "NDCG@10, all items and new ones: " + "; ".join(
         f"{name} {a:.2f} and {b:.2f}" for name, (a, b) in found.items()) + "."
@@ -112,31 +112,59 @@ def promises(kept):
     return fig
 
 
+def deeds_of_items(shares, ids):
+    """One reader: a line for each item over what its seller does, and the means. The two lies come
+    later on the page. shares: how -> (items, users)."""
+    found = 100 * np.array([share.mean(1) for how, share in shares.items() if how != "two lies"]).T
+    hows, colour = [how for how in shares if how != "two lies"], LOOKS["clean"][1]
+    with plots.style():
+        fig, ax = plots.figure(7.0, 3.4)
+        for id, of_item in zip(ids, found, strict=True):
+            ax.plot(of_item, ".-", color=colour, alpha=0.55, lw=1.1, markersize=7, clip_on=False)
+            top = len(hows) - 1 - int(of_item[::-1].argmax())  # the last of its highest
+            if of_item[top] > 3:
+                ax.annotate(f"item {id}", (top, of_item[top]), (0, 6), textcoords="offset points",
+                            fontsize=9, color=colour,
+                            ha="right" if top == len(hows) - 1 else "center")  # fmt: skip
+        ax.plot(found.mean(0), "o", color="#000000", markersize=8, markerfacecolor="none",
+                markeredgewidth=1.8, label="mean of the items", clip_on=False)  # fmt: skip
+        ax.set_xticks(range(len(hows)), [how.replace(" ", "\n") if len(how) > 9 else how
+                                         for how in hows])
+        ax.set(ylabel="exposure@10\nin a list of new items", xlabel="what the seller does",
+               ylim=(0, 1.15 * found.max()))
+        ax.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left")
+    fig.alt = "The share of users who see an item, by what its seller does: " + "; ".join(
+        f"item {id} " + ", ".join(f"{how} {x:.1f} %" for how, x in zip(hows, row, strict=True))
+        for id, row in zip(ids, found, strict=True)) + "."  # fmt: skip
+    return fig
+
+
 def deeds(shares):
-    """The share of users who see an attacked item, for each reader and deed: the items as small
-    dots, their mean with an interval over users. shares: reader -> how -> (items, users)."""
+    """The share of users who see an attacked item, for each reader and deed: the items as dots side
+    by side, and their mean. shares: reader -> how -> (items, users)."""
     hows = list(next(iter(shares.values())))
     with plots.style():
-        fig, ax = plots.figure(8.0, 3.6)
+        fig, ax = plots.figure(8.4, 3.8)
         said = []
         for j, (reader, found) in enumerate(shares.items()):
             mark, colour = LOOKS[reader]
             for x, how in enumerate(hows):
-                of_users, at = found[how].mean(0), x + 0.19 * (j - (len(shares) - 1) / 2)
-                mean = of_users.mean()
-                half = 1.96 * of_users.std(ddof=1) / np.sqrt(len(of_users))
-                ax.plot([at - 0.055] * len(found[how]), found[how].mean(1), ".", color=colour,
-                        alpha=0.45, markersize=5, zorder=1)
-                ax.errorbar(at + 0.025, mean, half, fmt=mark, color=colour, capsize=3,
-                            markersize=6, label=None if x else reader)
-                said.append(f"{reader}, {how} {mean:.1%}")
+                of_items, at = found[how].mean(1), x + 0.2 * (j - (len(shares) - 1) / 2)
+                ax.plot(at + np.linspace(-0.07, 0.07, len(of_items)), of_items, ".", color=colour,
+                        alpha=0.6, markersize=5, zorder=1, clip_on=False)  # fmt: skip
+                ax.plot(at, of_items.mean(), mark, color=colour, markersize=8, clip_on=False,
+                        markerfacecolor="none", markeredgewidth=1.7, label=None if x else reader)
+                said.append(f"{reader}, {how} {of_items.mean():.1%}")
         ax.set_xticks(range(len(hows)), [how if len(how) < 9 else how.replace(" ", "\n")
                                          for how in hows])
         ax.set(ylabel="exposure@10\nin a list of new items", xlabel="what the seller does",
                ylim=(-0.01, None))
+        for x in range(1, len(hows)):
+            ax.axvline(x - 0.5, color=GREY, lw=0.6, zorder=0)
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4,
-                   title="who reads")  # fmt: skip
+                   title="who reads (large: the mean; dots: the items)")  # fmt: skip
     fig.alt = ("The mean share of users who see an attacked item in a list of new items: "
                + "; ".join(said) + ".")
     return fig
@@ -165,8 +193,9 @@ def places(shops, item):
                         alpha=1 if mine else 0.3, lw=2 if mine else 1, markersize=5, label=name)
             ax.plot(budget, of_user[budget], "o", markersize=15, markerfacecolor="none",
                     color="#000000")  # fmt: skip
-            ax.axhspan(0.5, 10.5, color="#e8f3ec", zorder=0)
-            ax.set(xlabel="words that may change", ylabel="place (1 is first)", ylim=(101, 0))
+            ax.axhspan(1, 10, color="#e8f3ec", zorder=0)
+            ax.set(xlabel="words that may change", ylabel="place (1 is first)", ylim=(101, -1),
+                   yticks=[1, 20, 40, 60, 80, 100])  # fmt: skip
             fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
         changed = set(earned[budget].changed)
         print(f"place {of_user[budget]} of 100; {len(changed)} of {len(words(item.text))} words "

@@ -10,8 +10,8 @@
 # - be a seller who rewords, stuffs or lies, and count how many users see the item then;
 # - prove by counting what a defence stops, and measure what it does not.
 #
-# **Time** {{TIME}} About 75 minutes for you: 35 of reading, 40 of exercises. The appendix (columns
-# that know the future, with exercise 18.2, and four short pieces) is another 30 minutes and
+# **Time** {{TIME}} About 95 minutes for you: 55 of reading, 40 of exercises. The appendix (columns
+# that know the future, with exercise 18.2, and three short pieces) is another 35 minutes and
 # optional.
 #
 # **Before** Lesson 06 (word substitution) and lesson 08 (adversarial training). Lesson 11
@@ -28,7 +28,7 @@ profile = course.setup()
 #
 # A recommender orders items for a user, and learns from clicks. An item that nobody was shown yet
 # has no clicks. What can be known of it is its kind, its price, and its **text**. So its text is
-# read by a model, and whoever writes the text writes to the model.
+# read by a model.
 
 # %%
 import itertools
@@ -48,15 +48,16 @@ figures.parts()
 
 # %% [markdown]
 # *The figure: the parts of a recommender, from left to right. A new item has no clicks; its seller
-# writes its text.*
+# hands in its text.*
 #
 # What you write in exercises 18.1 and 18.3 is `ndcg` and `promote` of `advlib.systems.ranking`.
 #
 # Real shops do not tell us which order would have been best. So this one is simulated: 300 users,
 # 400 items of ten kinds, of which 100 are new. An item's text is three short opinions, one a
-# line, written by the world `shop`: a grammar that knows which words may replace one another
-# (lesson 06). An item's **quality** is the share of its lines that praise. A user clicks with the
-# probability $1/(1+e^{-u})$, where
+# line, of people who had the item before: an honest seller hands in their praise and their blame,
+# and nobody checks. They are written by the world `shop`, a grammar that knows which words may
+# replace one another (lesson 06). An item's **quality** is the share of its lines that praise. A
+# user clicks with the probability $1/(1+e^{-u})$, where
 #
 # $$u = 2.5\cdot[\text{likes the kind}] + 4\,(\text{quality}-\tfrac12)
 # - \text{thrift}\cdot\log(\text{price}/20)/0.5 - 2.5.$$
@@ -75,7 +76,7 @@ print(f"{len(shop.clicks)} rows of {shop.clicks['day'].nunique()} days, of which
 # %% [markdown]
 # ## 2 · How good is an order?
 #
-# The first place is seen, the fortieth is not. **DCG@k** (discounted cumulative gain; Järvelin and
+# **DCG@k** (discounted cumulative gain; Järvelin and
 # Kekäläinen 2002) adds up the relevance of the first $k$ items with weights that fall:
 #
 # $$\text{DCG@}k=\sum_{\text{place}=1}^{k}\frac{\text{relevance of the item there}}
@@ -91,9 +92,10 @@ print(f"{len(shop.clicks)} rows of {shop.clicks['day'].nunique()} days, of which
 #
 # - $k$ may be larger than the number of items; then all count;
 # - **ties**: items with equal scores share their places, and each gets the *mean* weight of these
-#   places, where a place behind $k$ weighs 0. (So a ranker that scores everything alike earns what
-#   chance earns, whatever order the items came in.)
-# - where nothing is relevant, no order is better than another: return `nan`, and divide nothing by
+#   places, where a place behind $k$ weighs 0. For example $k=2$ and the scores 0.9, 0.5, 0.5: the
+#   two equal items share place 2, which weighs $1/\log_2 3=0.631$, and place 3, which weighs 0. So
+#   each weighs 0.315. (A ranker that scores everything alike then earns what chance earns.)
+# - where all relevance is 0, no order is better than another: return `nan`, and divide nothing by
 #   0 on the way.
 #
 # Leave both arrays as they are.
@@ -119,7 +121,7 @@ truth = workshop.chances(shop)
 first = truth[0]
 best, worst = ndcg_at(first, first, 10), ndcg_at(first, -first, 10)
 alike = ndcg_at(first, np.zeros(400), 10)
-print(f"user 0: best order {best:.3f}, worst {worst:.3f}, all scores alike {alike:.3f}")
+print(f"user 0: best order {best:.3f}, worst {worst:.3f}")
 course.claim("18.ndcg", best=best, worst=worst, alike=alike)
 
 # %% [markdown]
@@ -182,7 +184,7 @@ figures.baselines(found)
 # A seller does not care about NDCG. What he wants is **exposure@10**: the share of users who see
 # the item among their first ten, here of a list of the *new items alone* ("new in this shop"). The
 # library counts it, with ties as in exercise 18.1. It is a share, so it has an interval: Wilson's,
-# as in lesson 07. We look at one new item that everybody praises, and at some of the worst:
+# as in lesson 07. We look at one new item whose three opinions praise, and at some of the worst:
 
 # %%
 bad = workshop.worst(shop, profile.pick(5, 10))
@@ -191,11 +193,12 @@ ours, n = shops["clean"], len(shop.users)
 for item in pd.concat([good, bad]).itertuples():
     share = exposure(ours.scores, [ours.column(item.id)], k=10)[0]
     low, high = wilson(round(share * n), n)
-    print(f"item {item.id} ({item.kind}), quality {item.quality:.0f}: {share:.1%} of users see it "
+    print(f"item {item.id} ({item.kind}), quality {item.quality:.0f}, "
+          f"opinion {readers['clean']([item.text])[0]:.2f}: {share:.1%} of users see it "
           f"({low:.1%} to {high:.1%})")
 
 # %% [markdown]
-# The interval is about *other users of this shop*, not about other items or another training.
+# The interval is about *other users of this shop*, not about other items.
 #
 # ## 5 · A seller at work
 #
@@ -220,13 +223,13 @@ for item in pd.concat([good, bad]).itertuples():
 # rewording in which at most `most` words have changed, and what it earns.
 #
 # 1. Ask for each replacement alone, in the text as it was.
-# 2. The words take turns, from the one whose best replacement earns most to the one whose best
-#    earns least: each gets the option that earns most *together with those chosen before it*, or
-#    stays where none earns more than the text so far (equal is not more). Then the next has its
-#    turn, until `most` words have changed.
+# 2. The words take turns. The word whose best replacement earned most in step 1 comes first.
+#    - At its turn a word gets the option that earns most *together with those chosen before it*.
+#    - It stays where no option earns more than the text so far (equal is not more).
+#    - Then the next word has its turn, until `most` words have changed.
 #
-# So the score never falls, and of `m` options in all at most `2·m + 2` texts are asked about. Leave
-# `options` as it is. You may write code of your own; its result must be that of these two steps.
+# So the score never falls. With `m` options in all, ask about at most `2·m + 2` texts. Leave
+# `options` as it is. Code of your own is welcome; its result must be that of these two steps.
 #
 # <details><summary>Hint</summary>
 #
@@ -277,12 +280,13 @@ print(f"\nopinion {was:.3f}, then {after:.3f}")
 reached = workshop.reached(readers["clean"], bad, promote_text)  # yours and the library's
 
 # %% [markdown]
-# Read both. A stool and an anniversary are new; nothing in the second is better news for a buyer.
+# Read both. What was praised or blamed in the first is praised or blamed as much in the second. But
+# facts changed: a stool, an anniversary, and armrests that are sturdy where the legs were solid.
 #
 # ### Prediction 18.b: what rewording earns
 #
-# We do this for each of the worst items listed above, one at a time, and count the users who see
-# them. Had they the average place, it would be 10 %: ten of a hundred new items.
+# We do this for each of the worst items above, one at a time. Had they the average place, ten of a
+# hundred, 10 % of users would see them.
 
 # %%
 guess = course.predict(
@@ -291,9 +295,8 @@ guess = course.predict(
 )
 
 # %% [markdown]
-# The control is as important as the attack: **random synonyms**, as many words as the attack
-# changed, from the same options. Without it one would not know whether the ranker can be steered or
-# is merely restless.
+# The control: **random synonyms**, as many words as the attack changed, from the same options.
+# Without it one would not know whether the ranker can be steered or is merely restless.
 
 # %%
 seen_by = {"clean": workshop.attacked(shops["clean"], bad, promote_text)}
@@ -304,14 +307,32 @@ guess.reveal(round(earned["reworded"], 1))
 print("per cent of users   new items alone   all not shown yet")
 for how in ("as it is", "random synonyms", "reworded", "stuffed", "one lie"):
     print(f"{how:16} {earned[how]:18.1f} {less[how]:19.1f}")
+unseen = workshop.not_shown(shop).sum(1)  # of each user
+print(f"{'(average place)':16} {100 * 10 / len(ours.new):18.1f} {100 * np.mean(10 / unseen):19.1f}")
+stuffed = workshop.deeds(readers["clean"], target)["stuffed"][0]
+print(f"\nstuffed behind item 312: {stuffed[len(target['text']):]!r}, opinion {was:.3f}, then "
+      f"{readers['clean']([stuffed])[0]:.3f}")
 course.claim("18.reword", earned=earned, reached=reached)
 course.claim("18.list", earned=earned, less=less)
+figures.deeds_of_items(seen_by["clean"], bad.index)
 
 # %% [markdown]
-# Rewording within the dictionary earns more than one invented sentence, and random synonyms earn
-# nothing here. The ranker is not restless; it can be steered. Stuffing earns something too, for to
-# this reader a word of praise is praise, whatever stands around it. In a list of all items, with
-# more to beat, the same deeds earn much less.
+# *The figure: a line for each item, and the share of users who see it by what its seller does. The
+# large marks are the means.*
+#
+# <details><summary>What you should see</summary>
+#
+# Some items climb far, some not at all, and item 314 comes equally far by any deed. (Its opinion
+# is 0.33 as it is: the reader takes one line for praise.) So these items do not say which deed
+# earns most. Ten in each of three markets do: rewording 10.9, stuffing 2.5, one lie 2.5
+# ([docs/results/recommender.md](../docs/results/recommender.md)).
+#
+# </details>
+#
+# Random synonyms (five texts for each item) earn hardly anything in the mean, here and in the three
+# markets (0.9, and 0.6 as it is), though a lucky text may. So what lifts a text is *which* words
+# change. Five bare words, too, can make the reader take a line of blame for praise. In a list of
+# all items the same deeds earn a tenth or less, in part because the list is longer.
 #
 # ## 6 · What helps
 #
@@ -344,53 +365,50 @@ for name, victim in victims.items():
 table = pd.DataFrame({name: {how: 100 * share.mean() for how, share in found.items()}
                       for name, found in seen_by.items()})  # fmt: skip
 guess.reveal(round(table.loc["two lies", "equal"], 1))
-print(table.round(1).to_string())
-new_ones = {name: np.mean([*map(ndcg_at, truth[:, s.new], s.scores, itertools.repeat(10))])
-            for name, s in shops.items()}  # fmt: skip
+gains = (table - table.loc["as it is"]).drop("as it is")
+print("per cent of users", table.round(1), "more than as it is", gains.round(1), sep="\n")
+new_ones = {}
+for name, s in shops.items():  # s.new: ids of the new items; s.scores: (users, new items)
+    new_ones[name] = np.mean([ndcg_at(truth[user, s.new], s.scores[user], 10)
+                              for user in range(n)])  # fmt: skip
 print("NDCG@10 of new items:", {name: round(float(x), 3) for name, x in new_ones.items()})
 
 # %%
-course.claim("18.fgm", table=table)
-course.claim("18.robust", table=table)
+course.claim("18.fgm", gains=gains)
+course.claim("18.robust", gains=gains)
 course.claim("18.lies", table=table)
 course.claim("18.cost", new_ones=new_ones)
 figures.deeds(seen_by)
 
 # %% [markdown]
 # *The figure: the share of users who see an attacked item, by what the seller does and who reads.
-# Small dots: each item. Large marks: their mean, ± 1.96 standard errors over users. (Wilson's
-# interval is for one yes or no per user; here each user sees a share of the items.) It covers other
-# users of this shop, and not other items: see how far apart the dots are.*
+# Dots: the items. Large marks: their means.*
 #
 # <details><summary>What you should see</summary>
 #
-# FGM on embeddings takes most of what rewording earns in this market, some of what stuffing and one
-# lie earn, and nothing from two lies. `equal` takes all that rewording earns, `robust` nearly all,
-# and both half of stuffing or more. Two lies pay as well as ever with `equal`. They pay less with
-# `robust`, which nobody promised (appendix B looks for the reason). No defence made the order of
-# new items worse.
+# Take off what the items earn as they are. FGM on embeddings takes most of what rewording gains in
+# this market, and hardly anything of what stuffing and lies gain. `equal` takes all that rewording
+# gains and `robust` nearly all. Of stuffing `robust` takes most and `equal` about half (mostly one
+# item). Two lies pay as well as ever with `equal`, and less with `robust`, which nobody promised
+# (appendix B). No defence made the order of new items worse.
 #
 # </details>
 #
-# One market flatters FGM, and few items tell little. Here are three markets with *ten* items each
-# ([docs/results/recommender.md](../docs/results/recommender.md)), in per cent of users. Compare two
-# lies with those above: the intervals there said nothing of other items.
+# Here are three markets with *ten* items each
+# ([docs/results/recommender.md](../docs/results/recommender.md)), in per cent of users, ± at most
+# 0.7 over the users. FGM looks better in the first market than in the others:
 #
-# | reader | reworded − random synonyms | in each market | two lies |
-# |---|---|---|---|
-# | `clean` | 10.0 | 10.7 / 10.0 / 9.3 | 9.4 |
-# | `FGM` | 4.1 | 1.2 / 6.2 / 4.9 | 8.8 |
-# | `robust` | 0.1 | 0.0 / 0.0 / 0.3 | 5.1 |
-# | `equal` | 0.0 | 0.0 / 0.0 / 0.0 | 11.6 |
-#
-# Training the *ranker* on reworded texts instead, random or adversarial, leaves 9.4 and 9.5: it
-# sees only the opinion, and cannot repair a reader that was fooled.
+# | reader | as it is | stuffed | one lie | two lies | reworded − random synonyms | in each market |
+# |---|---|---|---|---|---|---|
+# | `clean` | 0.6 | 2.5 | 2.5 | 9.4 | 10.0 | 10.7 / 10.0 / 9.3 |
+# | `FGM` | 0.5 | 1.8 | 1.4 | 8.8 | 4.1 | 1.2 / 6.2 / 4.9 |
+# | `robust` | 0.0 | 0.6 | 0.8 | 5.1 | 0.1 | 0.0 / 0.0 / 0.3 |
+# | `equal` | 0.2 | 0.9 | 2.1 | 11.6 | 0.0 | 0.0 / 0.0 / 0.0 |
 #
 # ### A proof by counting
 #
-# "Rewording earns nothing" is more than a measurement. A short text has so few rewordings that we
-# can write down *all* of them. If all earn the same, no seller gains by rewording it, however
-# clever he is.
+# A short text has so few rewordings that we can write down *all* of them. If all earn the same, no
+# seller gains by rewording it, however clever he is.
 #
 # ### Exercise 18.4: all wordings · ●●○ · 8 min
 #
@@ -445,12 +463,12 @@ print("with a lie:", {name: f"{a:.3f} to {b:.3f}" for name, (a, b) in moved.item
 course.claim("18.exact", every=every, moved=moved)
 
 # %% [markdown]
-# The standard reader finds praise among the rewordings of a text that on the whole blames. `robust`
-# does not; we know it because all were tried. `equal` has one opinion of all of them, to the last
-# bit, because all have one canonical form. (With the lie, one line of two praises: 0.500.) For
-# longer texts nobody can count all rewordings, and need not: `canonical` looks at one word at a
-# time (and at the article before it). So where no single replacement changes the form, none of
-# their combinations does. We try all single replacements in all the bad items:
+# The text praises once and blames once, and so do all its rewordings. The standard reader takes it
+# for blame, and some of them for praise; `robust` takes none for praise. `equal` has one opinion of
+# all of them, to the last bit, because all have one canonical form. (With the lie, one line of two
+# praises: 0.500.) For longer texts nobody can count all rewordings, and need not: `canonical` looks
+# at one word at a time (and at the article before it). So where no single replacement changes the
+# form, none of their combinations does. We try all single replacements in all the bad items:
 
 # %%
 see, changed, tried = victims["equal"].read, 0, 0
@@ -470,17 +488,16 @@ course.claim("18.invariant", changed=changed, tried=tried)
 # ## Recap
 #
 # - **NDCG@k** with ties by their mean: a ranker that says nothing earns what chance earns.
-# - **All items and new items apart.** Popularity knows nothing of new ones; there the text decides,
-#   and there it is attacked.
-# - **Exposure** is what a seller wants; report it with an interval, and say what that covers and of
-#   which list it is: among all items the same rewording earned far less than among new ones.
+# - **All items and new items apart.** Of new ones popularity knows nothing; there the text adds
+#   much, and there it is attacked.
+# - **Exposure** is what a seller wants. Say of which list it is, and what the average place there
+#   is: among all items the same rewording earned a tenth, and the average place is a third.
 # - **Rewording, stuffing and lying** are three things. The control of rewording is random synonyms
-#   of the same number.
-# - **Adversarial training** takes a part of the gain (FGM: most of it here, about three fifths over
-#   three markets) or nearly all (`robust`, trained against words); **words made equal** stop
-#   rewording exactly, and a lie not at all. One training is one draw: of three readers trained on
-#   random rewordings one left the seller little and one nearly all; with adversarial ones each left
-#   less ([three trainings](../docs/results/recommender.md)).
+#   of the same number; that of the others is the text as it is.
+# - **Adversarial training** takes a part of what rewording gains (FGM: most of it here, about three
+#   fifths over three markets) or nearly all (`robust`, trained against words). **Words made equal**
+#   stop rewording exactly, and a lie not at all. Each reader is one training: see how three of a
+#   kind differ in the [results](../docs/results/recommender.md).
 #
 # ## What could go wrong
 #
@@ -491,7 +508,6 @@ course.claim("18.invariant", changed=changed, tried=tried)
 # - **An attack without its control**, and a control with another number of changed words.
 # - **Calling a lie a synonym.** A list of substitutes by nearness of vectors has opposites in it;
 #   then "the attack" changes what the text says, and to defend against it is to read worse.
-# - **A defence for the ranker where the reader is fooled.** What is lost before the trees is lost.
 # - **Sellers act one at a time here.** If all reword, places are a contest, and the honest lose.
 #
 # ## Further reading
@@ -502,16 +518,9 @@ course.claim("18.invariant", changed=changed, tried=tried)
 #   Presence of Tied Scores*, ECIR 2008.
 # - S. Oh, G. Verma, S. Kumar, *Adversarial Text Rewriting for Text-aware Recommender Systems*, CIKM
 #   2024. Texts of items, rewritten so that the item rises.
-# - J. Zhang et al., *Stealthy Attack on Large Language Model based Recommendation*, ACL 2024, arXiv
-#   2402.14836. The same with word attacks such as TextFooler.
-# - Y. Deldjoo, T. Di Noia, F. A. Merra, *A Survey on Adversarial Recommender Systems: From
-#   Attack/Defense Strategies to Generative Adversarial Networks*, ACM Computing Surveys 54(2),
-#   2021, arXiv 2005.10322.
 # - E. Jones, R. Jia, A. Raghunathan, P. Liang, *Robust Encodings: A Framework for Combating
 #   Adversarial Typos*, ACL 2020, arXiv 2005.01229. Words made equal.
 # - F. Wu et al., *MIND: A Large-scale Dataset for News Recommendation*, ACL 2020.
-# - Y. Hou et al., *Bridging Language and Items for Retrieval and Recommendation*, 2024, arXiv
-#   2403.03952. Amazon Reviews 2023.
 #
 # > **Ethics** The threat model: a seller who knows the reader, asks it without limit, and changes
 # > the text of his own item. He takes nothing from the shop; he takes a place from an honest
@@ -523,7 +532,7 @@ course.claim("18.invariant", changed=changed, tried=tried)
 course.progress("18")
 
 # %% [markdown]
-# ## Appendix (optional, 30 min)
+# ## Appendix (optional, 35 min)
 #
 # Nothing builds on it. Afterwards run the cell with `course.progress` once more.
 #
@@ -551,9 +560,9 @@ print(hasty(shop.clicks, shop.clicks).head(3).round(2).to_string())
 # clicked; `asked` one with user, item and day; `features(log, asked)` returns a table with a row
 # for each row of `asked`, in the same order and with the same index. Return a list: the names of
 # the columns that leak, in the table's order. A column leaks where even one row of `asked` would be
-# different had the log held only the days *before that row's own day*. `nan` in both is no
-# difference. `features` may be called as often as you like, also with an empty log. Leave both
-# tables as they are.
+# different, however little, had the log held only the days *before that row's own day*. `nan` in
+# both is no difference; `nan` in one of them is. `features` may be called as often as you like,
+# also with an empty log. Leave both tables as they are.
 #
 # <details><summary>Hint</summary>
 #
@@ -613,41 +622,30 @@ figures.promises(kept)
 # late rows were computed with the late clicks. In the library one function makes the table for
 # training and for use, and it can look at earlier days only.
 #
-# ## Appendix B · Why two lies earn less with `robust`
+# ## Appendix B · Two lies where `robust` reads
 #
-# For each bad item the opinion as it is, with one lie and with two, and the per cent of users who
-# see it then:
+# Two lies make two lines of five praise, so a text of blame comes to an opinion of about 0.4. What
+# do the trees of each shop make of one and the same opinion?
 
 # %%
-lied = {name: workshop.lies(shops[name], seen_by[name], bad) for name in ("clean", "robust")}
-for name, rows in lied.items():
-    print(name, rows.map(lambda x: f"{x[0]:.2f}: {x[1]:4.1f} %").to_string(), sep="\n")
-lines = bad.loc[314, "text"].split("\n")
-print("314:", *(f"{readers['clean']([line])[0]:.3f}  {line}" for line in lines), sep="\n")
-
-# %% [markdown]
-# One lie: most of what it earns with `clean` is one item, 314. Its first line is taken for
-# praise as it is, so it begins higher and ends higher; `robust` makes no such mistake there. Where
-# the opinion begins near 0, one lie earns no less with `robust`.
-#
-# Two lies make two lines of five praise, so items that begin near 0 come to 0.40 with both readers.
-# What do the trees of each shop make of one and the same opinion?
-
-# %%
+lied = {name: [float(readers[name](workshop.deeds(readers[name], item)["two lies"])[0])
+               for item in bad.itertuples()] for name in every}  # fmt: skip
+print("opinion with two lies:", {name: np.round(found, 2).tolist() for name, found in lied.items()})
+worth = pd.DataFrame({name: {x: workshop.at_opinion(shops[name], bad, x) for x in (0.25, 0.4, 0.7)}
+                      for name in every}).T  # fmt: skip
 read_of_old = {name: readers[name](shop.items["text"][~shop.items["new"]]) for name in every}
-between = {name: int(((x > 0.36) & (x < 0.6)).sum()) for name, x in read_of_old.items()}
-worth = {name: {x: workshop.at_opinion(shops[name], bad, x) for x in (0.25, 0.4, 0.7)}
-         for name in every}  # fmt: skip
-print("per cent of users, had all the bad items the opinion")
-print(pd.DataFrame(worth).T.round(1).to_string())
-print("old items with an opinion between 0.36 and 0.6:", between)
-course.claim("18.start", lied=lied, worth=worth, between=between)
+worth["old items from 0.36 to 0.6"] = [((x > 0.36) & (x < 0.6)).sum() for x in read_of_old.values()]
+print("per cent of users, had all the bad items the opinion 0.25, 0.4 or 0.7")
+print(worth.round(1).to_string())
+course.claim("18.start", lied=lied, worth=worth)
 
 # %% [markdown]
-# At 0.25 and at 0.7 the shops are much alike. They differ at 0.4, where hardly any item has its
-# opinion: an honest text has three lines, so its opinion is near 0, 1/3, 2/3 or 1. The trees make
-# their steps somewhere in this gap, and a few items decide where. That two lies earn less with
-# `robust` is mostly that: no defence against lies.
+# The shops differ most at 0.4, where hardly any item has its opinion: an honest text has three
+# lines, so its opinion is near 0, 1/3, 2/3 or 1. The trees make a step somewhere in this gap, and
+# where `robust` reads it comes later. Why? It has the fewest old items in the gap; but `equal` has
+# few too, and no late step. And over three markets two lies earn less with `robust` as well, so it
+# may be more than chance. We do not know. It is no defence that one could promise: nothing in its
+# training speaks of lies, and at 0.7 its items are seen like the others.
 #
 # ## Appendix C · A budget of words
 #
@@ -696,15 +694,11 @@ figures.explore_places(draw, len(shop.users), most, user, [*shops])
 # ```
 #
 # Here the first line is a shop of your own (items: id, text, and perhaps kind, price, released;
-# clicks: user, item, day, clicked), the second prints its NDCG with the embedded reader. That one
-# knows the opinions of this course's world; for other texts give the program a model of your own
-# that has a class `positive` (`--reader FOLDER`).
+# clicks: user, item, day, clicked), the second prints its NDCG, read by `reviews-robust`. That
+# reader knows the opinions of this course's world; for other texts give the program a model of your
+# own that has a class `positive` (`--reader FOLDER`).
 #
-# No real shop stands on this page, not even with a GPU. We looked at three sets. **MIND** (Wu et
-# al. 2020) comes nearest: news, what was shown, what was clicked. It is given for non-commercial
-# research and without a licence, so we do not load it for you. **Amazon Reviews 2023** (Hou et al.
-# 2024) is loaded from the Hub by a script, and this course runs no code from there; it also lacks
-# what was shown and left. **MovieLens** has titles and genres and no text of a seller, and its set
-# of 100,000 ratings must not be passed on. And of none of their texts does anybody know which
-# rewordings mean the same. So sections 2 to 4 hold for any log, and section 5 needs a list of
-# substitutes that somebody has checked.
+# No real shop stands on this page. **MIND** (Wu et al. 2020) comes nearest: news, what was shown,
+# what was clicked. It is given for non-commercial research and without a licence, so we do not load
+# it for you. And of no real text does anybody know which rewordings mean the same. So sections 2 to
+# 4 hold for any log, and section 5 needs a list of substitutes that somebody has checked.

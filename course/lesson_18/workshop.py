@@ -208,17 +208,6 @@ def reached(reader: Reader, items, attack) -> list[tuple[float, float]]:
     return out
 
 
-def lies(shop: Shop, seen_by: dict[str, np.ndarray], items) -> pd.DataFrame:
-    """A row for each item: the opinion as it is, with one lie and with two, and the per cent of
-    users who see it then. seen_by: of `attacked`."""
-    rows = {}
-    for i, item in enumerate(items.itertuples()):
-        texts = deeds(shop.reader, item)
-        rows[item.id] = {how: (shop.reader(texts[how])[0], 100 * seen_by[how][i].mean())
-                         for how in ("as it is", "one lie", "two lies")}  # fmt: skip
-    return pd.DataFrame(rows).T
-
-
 def at_opinion(shop: Shop, items, opinion: float) -> float:
     """The mean per cent of users who see each of these items, had the reader this opinion of it."""
     return 100 * float(np.mean([shop.seen_with(i, opinion) for i in items["id"]]))
