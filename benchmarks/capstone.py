@@ -185,9 +185,9 @@ model reads alike is computed once: \
 {", ".join(f"{name} {s:.0f}" for name, s in own["cost"].items())}.
 
 The rule of exercise 20.2 (below the control's interval) takes the control for exact. Two \
-attacks that leave the same share, between 30 % and 90 %, measured on 100 or 200 other texts each: it \
-calls one clearly stronger in {min(false):.0%} to {max(false):.0%} of the draws (an exact sum, no \
-simulation), where a one-sided test would in 2.5 %.
+attacks that leave the same share, between 30 % and 90 %, measured on 100 or 200 other texts each: \
+it calls one clearly stronger in {min(false):.0%} to {max(false):.0%} of the draws (an exact sum, \
+no simulation), where a one-sided test would in 2.5 %.
 
 The cards of the protocol `{cards["plain"]["protocol"]}`, whose attacks the defence does not know:
 

@@ -140,7 +140,8 @@ def check_stretched(answer) -> None:
                "options should return a tuple of words", yours=show(found))  # fmt: skip
         return _listed({*found})
 
-    problems = [dict(word=w, times=t) for w, t in itertools.product(SHOWN, ((3,), (2, 4), (5, 2), (3, 3)))]
+    problems = [dict(word=w, times=t)
+                for w, t in itertools.product(SHOWN, ((3,), (2, 4), (5, 2), (3, 3)))]  # fmt: skip
     specified(run, problems, lambda word, times, **how: _listed(_plain_options(word, times, **how)),
               _OPTIONS_MISTAKES, what="the set of candidates")  # fmt: skip
     for problem in problems:
@@ -155,7 +156,8 @@ def check_stretched(answer) -> None:
         expect([*found] == expected, "the candidates are right, and not in the order asked for",
                given=problem, yours=[*found], expected=expected,
                likely="a set has no order, and another process another: dict.fromkeys keeps it; "
-               "vowels from the left come first, then the order of `times`, as it was given")  # fmt: skip
+               "vowels from the left come first, then the order of `times` as it was given"
+               )  # fmt: skip
 
 
 def _listed(words, none="(no candidate)") -> str:
@@ -310,7 +312,8 @@ def check_surviving(answer) -> None:
              "only four letters are read": by_length,
              f"{odd}, all others as they are": by_table}  # fmt: skip
     problems = []
-    for read, word in itertools.product([*reads.values()][:3], ("card", "need", "Account", "queue", "my")):
+    for read, word in itertools.product([*reads.values()][:3],
+                                        ("card", "need", "Account", "queue", "my")):
         made = tuple(dict.fromkeys(word[:i] + x * n + word[i + 1 :] for n in (2, 3, 5)
                                    for i, x in enumerate(word) if x in "aeiou"))  # fmt: skip
         problems.append(dict(word=word, candidates=made, read=read))
