@@ -63,7 +63,8 @@ for text in data["text"][1:4]:
 # %% [markdown]
 # ## 2 · Who attacks, and what may they do?
 #
-# Say it twice: once so that a program can run it, once so that a reader without Python can object.
+# A result means nothing without its threat model. Say it twice: once so that a program can run it,
+# once so that a reader without Python can object.
 #
 # > Whoever writes to the bank may write **one vowel of a word two to five times**, in at most **a
 # > quarter of the words** and in no word of one letter. They see the model's scores and may ask as
