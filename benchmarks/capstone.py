@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binom
 from transformers import set_seed
 
 import advlib
@@ -28,9 +29,10 @@ from advlib.app.rows import interval
 from advlib.attacks import PGD, Noise, Typos
 from advlib.attacks.words import KeepWords
 from advlib.finetuning import finetune
+from advlib.statistics import wilson
 from course import capstone
 from course.lesson_20.checks import Stretched
-from course.lesson_20.workshop import control, kept_best, pairs, squeezed
+from course.lesson_20.workshop import control, kept_best, pairs, remembering, squeezed
 from course.lesson_20.workshop import table as measured
 
 from common import machine, table, write
@@ -55,6 +57,8 @@ PROTOCOL = protocol.Protocol("capstone example", 1, (
 COLUMNS = {"text": "text", "label": "category"}
 # Model -> how many equal letters its tokenizer reads as one; 0: none, as it came.
 MODELS = {"plain": 0, "defended": 2}
+# Model -> the attack among whose candidates random search looks there.
+SEARCHED = {"plain": "attack", "patched": "adaptive"}
 
 
 def write_data(home: Path) -> None:
@@ -95,23 +99,6 @@ def card(name: str, out: str) -> None:
     (OUT / out / "card.json").write_text(text, "utf-8")
 
 
-def remembering(victim: advlib.Classifier) -> advlib.Classifier:
-    """The same model, which computes once what it reads: attacks ask much of it again, and a
-    defence reads many texts alike. Queries are counted as before."""
-    known, compute = {}, victim.logits
-
-    def logits(texts, batch_size=None):
-        read = victim.tokenizer(list(texts), truncation=True, max_length=victim.max_length)
-        read = [tuple(ids) for ids in read["input_ids"]]
-        new = {ids: text for ids, text in zip(read, texts, strict=True) if ids not in known}
-        if new:
-            known.update(zip(new, compute(list(new.values()), batch_size), strict=True))
-        return np.stack([known[ids] for ids in read])
-
-    victim.logits = logits
-    return victim
-
-
 def own(data, seconds: dict[str, float]) -> None:
     """own.json and, unless somebody has begun to judge them, pairs.csv."""
     test, start = data["test"], time.process_time()
@@ -120,7 +107,7 @@ def own(data, seconds: dict[str, float]) -> None:
     attacks = {"control": control(ATTACK), "attack": ATTACK, "adaptive": ADAPTIVE}
     rows, outcomes = {}, {}
     for name, victim in {"plain": plain, "patched": patched, "defended": defended}.items():
-        rows[name], outcomes[name] = measured(victim, test, attacks, search=name == "plain")
+        rows[name], outcomes[name] = measured(victim, test, attacks, search=SEARCHED.get(name, ""))
         print(name, [(row["name"], row["hits"]) for row in rows[name]], flush=True)
     names = data["test"].features["label"].names
     if not (OUT / "pairs.csv").is_file():
@@ -150,6 +137,14 @@ def judge() -> None:
         capstone.write_own(OUT, kept | {"pairs": capstone.judged(rows)})
 
 
+def called_clear(n: int, p: float) -> float:
+    """How often the rule of exercise 20.2 calls a lead clear where there is none: both attacks
+    leave the share `p`, measured on `n` other texts each. Exact, by summing over all counts."""
+    hits = np.arange(n + 1)
+    lows = np.array([wilson(int(k), n)[0] for k in hits])
+    return float(binom.pmf(hits, n, p) @ binom.cdf(np.ceil(lows * n - 1e-9) - 1, n, p))
+
+
 def publish(command: str) -> None:
     """The page of results, and the numbers that lesson 20 shows."""
     own = json.loads((OUT / "own.json").read_text())
@@ -162,7 +157,11 @@ def publish(command: str) -> None:
     found = {model: {row["name"]: row for row in rows} for model, rows in own["models"].items()}
     rows = [[model, *(interval(row[name]) if name in row else "–" for name in names)]
             for model, row in found.items()]  # fmt: skip
-    asked = found["plain"]["attack"]["queries"]
+    searched = {name: row["random search"] for name, row in found.items() if "random search" in row}
+    limits = "; ".join(
+        f"{name}: {row['threat model'].rpartition('=')[2].rstrip(')')} queries, of which it took "
+        f"{row['queries']:.1f}" for name, row in searched.items())  # fmt: skip
+    false = [called_clear(size, p) for size in (100, 200) for p in (0.3, 0.5, 0.7, 0.8, 0.9)]
     attacks = [*cards["plain"]["rows"], cards["plain"]["worst case"]]
     others = [[name, *(interval(row) for row in [*card["rows"], card["worst case"]])]
               for name, card in cards.items()]  # fmt: skip
@@ -176,14 +175,19 @@ read as one, `defended` a model trained with two or more read as one.
 {table(["model", *names], rows)}
 
 n = {own["models"]["plain"][0]["n"]} test texts, 95 % Wilson intervals. `control` is one random \
-change of as many words; `random search`, on the plain model only, tries such changes; its limit \
-for each text is what the attack takes on average ({asked:.1f} queries, rounded up), and it took \
-{found["plain"]["random search"]["queries"]:.1f}. Plain model, texts that \
+change of as many words; `random search` tries such changes; its limit for each text is what the \
+attack (the adaptive one, on `patched`) takes on average, rounded up ({limits}). Where it was not \
+measured (–), `worst` is without it. Plain model, texts that \
 withstand so many queries: {", ".join(f"{b['queries']}: {b['hits']}" for b in best)}. \
 {kept["hits"]} of {kept["n"]} pairs keep their label \
 [{kept["low"]:.1%}, {kept["high"]:.1%}], by {kept["judges"]} judge. CPU seconds, where what the \
 model reads alike is computed once: \
 {", ".join(f"{name} {s:.0f}" for name, s in own["cost"].items())}.
+
+The rule of exercise 20.2 (below the control's interval) takes the control for exact. Two \
+attacks that leave the same share, between 30 % and 90 %, measured on 100 or 200 other texts each: \
+it calls one clearly stronger in {min(false):.0%} to {max(false):.0%} of the draws (an exact sum, \
+no simulation), where a one-sided test would in 2.5 %.
 
 The cards of the protocol `{cards["plain"]["protocol"]}`, whose attacks the defence does not know:
 

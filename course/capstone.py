@@ -327,8 +327,8 @@ def _searched(rows: dict[str, dict]) -> list[str]:
     attack, chance = rows["attack"], rows["random search"]
     if attack["hits"] / attack["n"] >= wilson(chance["hits"], chance["n"])[0]:
         return ["The attack does not beat random search, which may ask as often as the attack does "
-                "on average, by more than its interval: what harms is the asking, not the attack's "
-                "search."]  # fmt: skip
+                "on average, by more than its interval: it is not shown that the attack's search "
+                "is worth its queries."]  # fmt: skip
     return []
 
 

@@ -7,13 +7,18 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import advlib
 from advlib.app.protocol import digest
+from advlib.evaluation import attack_all
 from advlib.statistics import wilson
 from course import capstone
 from course.cli import app
+from course.lesson_20 import figures, workshop
+from course.lesson_20.checks import Stretched
 
 WORKED = Path(__file__).parents[1] / "examples" / "capstone"
 
@@ -266,3 +271,49 @@ def test_nothing_in_the_folder_is_run(folder):
     own(lambda o: o.update({"threat model": "__import__('os').abort(x=1)"}))(folder)
     assert any("not the repr" in said or "stated kind" in said
                for said in capstone.check(folder)[0])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bank():
+    data = advlib.load_text("bank", train_size=1, test_size=12)["test"]
+    return advlib.load_classifier("bank-clean"), data
+
+
+def test_a_table_finds_what_the_model_itself_finds(bank):
+    """Though it computes once what the model reads alike, and counts every query."""
+    victim, data = bank
+    attack = Stretched(times=(3, 5), max_changed=0.25)
+    model = workshop.squeezed(victim, 3)
+    for one in (victim, model):
+        rows, found = workshop.table(one, data, {"attack": attack}, search="attack")
+        plain = attack_all(one, data, attack)
+        assert (found["attack"].attacked == plain.attacked).all()
+        assert found["attack"].forward == plain.forward
+        robust = {name: outcome.robust for name, outcome in found.items()}
+        assert rows[-1]["hits"] == np.logical_and.reduce([*robust.values()]).sum()
+    assert [row["name"] for row in rows] == ["clean", "attack", "random search", "worst"]
+
+
+def test_a_random_order_changes_as_many_words_of_the_same_kind(bank):
+    victim, data = bank
+    attack = Stretched(times=(3, 5), max_changed=0.25)
+    shuffled = workshop.shuffled(attack)
+    outcome = attack_all(victim, data, shuffled)
+    assert outcome.forward < attack_all(victim, data, attack).forward
+    for result in outcome.results:
+        old, new = result.original.split(), result.text.split()
+        changed = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
+        assert len(changed) <= 0.25 * len(old) + 1
+        assert all(len(b) - len(a) in (2, 4) for a, b in changed)
+    assert repr(shuffled) == f"Shuffled({attack!r})"
+
+
+def test_the_simulated_judges_have_the_kappa_of_the_check():
+    agree, kappa = figures.two_judges(0.95, 0.05, n=50, draws=300)
+    rng = np.random.default_rng(0)
+    truth = rng.random((300, 50)) < 0.95
+    first, second = ((truth != (rng.random((300, 50)) < 0.05)).tolist() for _ in range(2))
+    for k, (a, b) in enumerate(zip(first, second, strict=True)):
+        right = capstone.kappa(a, b)
+        assert np.isnan(kappa[k]) if right is None else abs(kappa[k] - right) < 1e-12
+        assert agree[k] == np.mean(np.equal(a, b))

@@ -73,6 +73,34 @@ def each(vowels="aeiouAEIOU", more=0, shortest=2, once=True, kind=tuple):
     return options
 
 
+def letters_only(self, word):
+    return each()(self, word) if word.isalpha() else ()
+
+
+def times_from(change):
+    return lambda self, word: each()(Stretched(times=tuple(change(self.times))), word)
+
+
+def unless_as_before(self, word):
+    """No dict.fromkeys, but a vowel like the one before is skipped."""
+    if len(word) < 2:
+        return ()
+    return tuple(word[:i] + x * n + word[i + 1 :] for i, x in enumerate(word)
+                 if x in "aeiouAEIOU" and x != word[i - 1 : i] for n in self.times)  # fmt: skip
+
+
+def by_index(self, word):
+    if len(word) < 2:
+        return ()
+    made = [word[: word.index(x)] + x * n + word[word.index(x) + 1 :] for x in word
+            if x in "aeiouAEIOU" for n in self.times]  # fmt: skip
+    return tuple(dict.fromkeys(made))
+
+
+def three_and_five(self, word):
+    return Stretched(times=(3, 5)).options(word)
+
+
 def all_at_once(self, word):
     if len(word) < 2 or not {*word.lower()} & {*"aeiou"}:
         return ()
@@ -172,6 +200,14 @@ def survive_by_loop(word, candidates, read):
                  if readings[i] != read(word) and readings[i] not in readings[:i])  # fmt: skip
 
 
+def survive_small(word, candidates, read):
+    return survive_by_list(word, candidates, lambda text: read(text).lower())
+
+
+def survive_neither(word, candidates, read):
+    return tuple(c for c in surviving(word, candidates, read) if read(c) != word)
+
+
 def survive_of(keep):
     return lambda word, cs, read: tuple(c for c in cs if keep(word, c, read))
 
@@ -207,6 +243,23 @@ def sealed(make=lambda c, out: without(c, out), kind="sha256", **settings):
     settings = {"sort_keys": True} | settings
     return lambda card, leave_out: hashlib.new(
         kind, json.dumps(make(card, leave_out), **settings).encode()).hexdigest()  # fmt: skip
+
+
+def without_where(out, empty=False, strings=False, rising=False):
+    """Like `without`; out: (key, leave_out) -> whether the key goes."""
+
+    def make(part, leave_out):
+        if isinstance(part, dict):
+            kept = {k: make(v, leave_out) for k, v in part.items() if not out(k, leave_out)}
+            return {k: v for k, v in kept.items() if not (empty and v == {})}
+        if isinstance(part, list):
+            kept = [make(v, leave_out) for v in part
+                    if not (strings and isinstance(v, str) and v in leave_out)]  # fmt: skip
+            kept = [v for v in kept if not (empty and v == {})]
+            return sorted(kept) if rising and all(isinstance(v, int) for v in kept) else kept
+        return part
+
+    return make
 
 
 def seal_in_place(card, leave_out):
@@ -326,6 +379,14 @@ WRONG = [
     ("20.1", stretched(in_small_letters), "small letters"),
     ("20.1", stretched(reordered(set)), "a set has no order"),
     ("20.1", stretched(reordered(sorted)), "not in the order"),
+    ("20.1", stretched(each(shortest=3)), "words of two letters"),
+    ("20.1", stretched(letters_only), "such as can't"),
+    ("20.1", stretched(times_from(set)), "as it was given"),
+    ("20.1", stretched(times_from(sorted)), "as it was given"),
+    ("20.1", stretched(each("aeiouäöüAEIOUÄÖÜ")), "ä, ö and ü"),
+    ("20.1", stretched(unless_as_before), "in `times` twice"),
+    ("20.1", stretched(by_index), "word.index"),
+    ("20.1", stretched(three_and_five), "times 3 and 5"),
     ("20.1", stretched(each("aeiouyAEIOUY")), r"expected = '\(no candidate\)'"),
     ("20.2", beats_with(lambda c, a: a.sum() < c.sum()), "only whether the attack is ahead"),
     ("20.2", beats_with(lambda c, a: c.mean() - a.mean() > 0.05), "5 points"),
@@ -345,6 +406,9 @@ WRONG = [
      "above the interval, too"),
     ("20.2", beats_with(lambda c, a: a.mean() < low(c), lambda c, a: abs(c.mean() - a.mean())),
      "without its sign"),
+    ("20.2", beats_with(lambda c, a: a.mean() <= low(c)), "at the lower end itself"),
+    ("20.2", beats_with(lambda c, a: a.mean() < low(c), lambda c, a: max(c.mean() - a.mean(), 0)),
+     "stops at 0"),
     ("20.2", beats_and_changes, "changes its inputs"),
     ("20.2", lambda c, a: beats(c, a)[0], "two things"),
     ("20.2", lambda c, a: (beats(c, a)[0], "yes"), "True or False"),
@@ -359,6 +423,8 @@ WRONG = [
     ("20.3", lambda w, cs, read: tuple({read(c): c for c in cs[::-1] if read(c) != read(w)}
                                        .values())[::-1], "not as expected"),
     ("20.3", lambda w, cs, read: survive_by_loop("", cs, read), "those that the defence undoes"),
+    ("20.3", survive_small, "small and capital letters"),
+    ("20.3", survive_neither, "read as the word stands"),
     ("20.3", lambda w, cs, read: list(surviving(w, cs, read)), "tuple, not list"),
     ("20.3", lambda w, cs, read: None, "None"),
     ("20.3", lambda w, cs, read: cs, "nothing is left out"),
@@ -373,6 +439,11 @@ WRONG = [
     ("20.4", lambda c, out: seal(c, out)[:16], "cut off"),
     ("20.4", lambda c, out: hash(json.dumps(without(c, out), sort_keys=True)), "hash"),
     ("20.4", lambda c, out: bytes.fromhex(seal(c, out)), "hexadecimal"),
+    ("20.4", sealed(without_where(lambda k, out: any(name in k for name in out))), "only contains"),
+    ("20.4", sealed(without_where(lambda k, out: k.lower() in out)), "small and capital letters"),
+    ("20.4", sealed(without_where(lambda k, out: k in out, strings=True)), "is no key"),
+    ("20.4", sealed(without_where(lambda k, out: k in out, empty=True)), "lost all its keys"),
+    ("20.4", sealed(without_where(lambda k, out: k in out, rising=True)), "are sorted"),
     ("20.4", seal_in_place, "out of `card`"),
     ("20.4", seal_in_place, "copy.deepcopy"),
     ("20.4", lambda c, out: None, "None"),

@@ -23,19 +23,21 @@ from course.checking import Exercise, Wrong, expect, seeded, show, specified
 
 # ---------------------------------------------------------------- 20.1
 
-SHOWN = ("card", "need", "Account", "Ill", "queue", "I", "a", "my", "why", "lost", "Oops", "PIN")
+SHOWN = ("card", "need", "Account", "Ill", "queue", "I", "a", "my", "why", "lost", "Oops", "PIN",
+         "is", "can't", "e-mail", "für")
 
 
 def _plain_options(word: str, times: tuple[int, ...], *, vowels="aeiouAEIOU", more=0, shortest=2,
                    first=False, every=False, bare=False, keep=False, alike=False, small=False,
-                   fixed=None) -> set[str]:
+                   fixed=None, index=False, letters=False) -> set[str]:
     """What the word may become; the keywords are mistakes."""
     times = fixed or times
-    if len(word) < shortest:
+    if len(word) < shortest or letters and not word.isalpha():
         return set()
     word = word.lower() if small else word
     places = [i for i, letter in enumerate(word) if letter in vowels]
     places = places[:1] if first else places
+    places = [word.index(word[i]) for i in places] if index else places
     found = {word} if keep else set()
     for n in times:
         longer = {i: word[i] * (n + more) for i in places}
@@ -66,11 +68,19 @@ _OPTIONS_MISTAKES = {
     "the letter is written once too often: n times in all, not n times more": dict(more=1),
     "the letter is written once too little": dict(more=-1),
     "words of one letter are stretched, too": dict(shortest=1),
+    "words of two letters have candidates, too: only those of one letter stay": dict(shortest=3),
+    "words with other characters than letters, such as can't, have candidates, too":
+        dict(letters=True),
+    "ä, ö and ü count as vowels here; the five vowels are a, e, i, o and u":
+        dict(vowels="aeiouäöüAEIOUÄÖÜ"),
+    "word.index finds the first such letter each time; enumerate gives every letter its own place":
+        dict(index=True),
     "only the first vowel is stretched; any one of them may be": dict(first=True),
     "all vowels are stretched at once; it is one of them": dict(every=True),
     "all vowels are stretched at once; it is one of them, and a word without any has no candidate":
         dict(every=True, bare=True),
     "these are the default times, whatever was set: read self.times": dict(fixed=(3, 4, 5)),
+    "these are the times 3 and 5, whatever was set: read self.times": dict(fixed=(3, 5)),
     "the word itself is among its changes": dict(keep=True),
     "word.replace changes a letter wherever it stands; asked is one place: "
     "word[:i] + word[i] * n + word[i + 1:]": dict(alike=True),
@@ -130,7 +140,8 @@ def check_stretched(answer) -> None:
                "options should return a tuple of words", yours=show(found))  # fmt: skip
         return _listed({*found})
 
-    problems = [dict(word=w, times=t) for w, t in itertools.product(SHOWN, ((3,), (2, 4)))]
+    problems = [dict(word=w, times=t)
+                for w, t in itertools.product(SHOWN, ((3,), (2, 4), (5, 2), (3, 3)))]  # fmt: skip
     specified(run, problems, lambda word, times, **how: _listed(_plain_options(word, times, **how)),
               _OPTIONS_MISTAKES, what="the set of candidates")  # fmt: skip
     for problem in problems:
@@ -139,12 +150,14 @@ def check_stretched(answer) -> None:
         expect(len({*found}) == len(found), "a candidate stands there twice, and would be asked "
                "about twice", given=problem, yours=found,
                likely="of two equal vowels side by side each gives the same word"
-               if pair else None)  # fmt: skip
+               if pair else "a number can stand in `times` twice"
+               if len({*problem["times"]}) < len(problem["times"]) else None)  # fmt: skip
         expected = _order(**problem)
         expect([*found] == expected, "the candidates are right, and not in the order asked for",
                given=problem, yours=[*found], expected=expected,
                likely="a set has no order, and another process another: dict.fromkeys keeps it; "
-               "vowels from the left come first, then the order of `times`")  # fmt: skip
+               "vowels from the left come first, then the order of `times` as it was given"
+               )  # fmt: skip
 
 
 def _listed(words, none="(no candidate)") -> str:
@@ -165,13 +178,13 @@ def _low(hits: int, n: int) -> float:
     return low
 
 
-def _plain_beats(control, attack, *, bar="control", turned=False, size=False, unit="share"
-                 ) -> dict:  # fmt: skip
+def _plain_beats(control, attack, *, bar="control", turned=False, size=False, cut=False,
+                 unit="share") -> dict:  # fmt: skip
     n, c, a = len(control), sum(map(int, control)), sum(map(int, attack))
     gain, low = (a - c if turned else c - a) / n, _low(c, n)
-    gain = abs(gain) if size else gain
+    gain = abs(gain) if size else max(gain, 0) if cut else gain
     clear = {
-        "control": a / n < low, "none": a < c, "half": gain > 0.05,
+        "control": a / n < low, "on it": a / n <= low, "none": a < c, "half": gain > 0.05,
         "attack": wilson(a, n)[1] < c / n, "both": wilson(a, n)[1] < low,
         "high": a / n < wilson(c, n)[1], "of a share": a / n < wilson(c / n, n)[0],
         "outside": a / n < low or a / n > wilson(c, n)[1],
@@ -185,6 +198,9 @@ _BEATS_MISTAKES = {
     "the sign is turned: gain is above 0 where the attack does more harm": dict(turned=True),
     "gain is without its sign; it is below 0 where the attack does less harm than the control":
         dict(size=True),
+    "gain stops at 0 here; it is below 0 where the attack does less harm than the control":
+        dict(cut=True),
+    "this is True at the lower end itself, too; asked is below it: <, not <=": dict(bar="on it"),
     "this is True above the interval, too, where the attack does less harm than the control; asked "
     "is below its lower end": dict(bar="outside"),
     "this asks only whether the attack is ahead; it must be ahead by more than the interval":
@@ -233,13 +249,21 @@ def check_beats(answer) -> None:
 
 
 def _plain_surviving(word, candidates, read, *, own=False, fixed=False, twice=False, last=False,
-                     latest=False, readings=False, undone=False, drop=True) -> tuple:  # fmt: skip
+                     latest=False, readings=False, undone=False, drop=True, small=False,
+                     itself=False) -> tuple:  # fmt: skip
     found: list[str] = []
+    as_given = read
+
+    def read(text):
+        return as_given(text).lower() if small else as_given(text)
+
     for candidate in reversed(candidates) if last else candidates:
         there = read(candidate)
         harmless = there == (word if own else read(word))
         if fixed:
             harmless = there != candidate
+        if itself:
+            harmless |= there == word
         if drop and harmless != undone or not twice and there in [read(x) for x in found]:
             continue
         found.append(candidate)
@@ -263,6 +287,10 @@ _SURVIVING_MISTAKES = {
         dict(drop=False),
     "nothing is left out: neither what the defence undoes nor what is read alike":
         dict(drop=False, twice=True),
+    "small and capital letters count as the same here; two readings are alike where they are equal":
+        dict(small=True),
+    "this drops what is read as the word stands, too; undone is what is read like the word, "
+    "read(word), and nothing else": dict(itself=True),
     "these are the readings; the attacker sends the candidate": dict(readings=True),
 }  # fmt: skip
 
@@ -274,14 +302,24 @@ def check_surviving(answer) -> None:
     def by_length(text):
         return text[:4]
 
+    odd = {"neeed": "need", "neeeed": "ned", "need": "ned", "neeeeed": "NED", "Need": "Ned"}
+
+    def by_table(text):
+        return odd.get(text, text)
+
     reads = {"runs of three or more letters are read as one": runs(3),
              "runs of two or more letters are read as one": runs(2),
-             "only four letters are read": by_length}  # fmt: skip
+             "only four letters are read": by_length,
+             f"{odd}, all others as they are": by_table}  # fmt: skip
     problems = []
-    for read, word in itertools.product(reads.values(), ("card", "need", "Account", "queue", "my")):
+    for read, word in itertools.product([*reads.values()][:3],
+                                        ("card", "need", "Account", "queue", "my")):
         made = tuple(dict.fromkeys(word[:i] + x * n + word[i + 1 :] for n in (2, 3, 5)
                                    for i, x in enumerate(word) if x in "aeiou"))  # fmt: skip
         problems.append(dict(word=word, candidates=made, read=read))
+
+    problems.append(dict(word="need", candidates=("neeeed", "neeeeed", "neeed", "Need", "NEED"),
+                         read=by_table))  # fmt: skip
 
     def run(word, candidates, read):
         found = answer(word, candidates, read)
@@ -304,12 +342,21 @@ def check_surviving(answer) -> None:
 # ---------------------------------------------------------------- 20.4
 
 
-def _written(value, leave_out, *, deep=True, ordered=True, ascii=True, lists=True, nested=True
-             ) -> str:  # fmt: skip
-    """A card as JSON, written out by hand."""
-    how = dict(deep=deep, ordered=ordered, ascii=ascii, lists=lists, nested=nested)
+def _written(value, leave_out, *, deep=True, ordered=True, ascii=True, lists=True, nested=True,
+             part=False, fold=False, strings=False, empty=False, rising=False) -> str:  # fmt: skip
+    """A card as JSON, written out by hand; the keywords are mistakes."""
+    how = dict(deep=deep, ordered=ordered, ascii=ascii, lists=lists, nested=nested, part=part,
+               fold=fold, strings=strings, empty=empty, rising=rising)  # fmt: skip
+
+    def out(key):
+        return (key in leave_out or part and any(name in key for name in leave_out)
+                or fold and key.lower() in {name.lower() for name in leave_out})  # fmt: skip
+
+    def hollow(x):
+        return empty and isinstance(x, dict) and all(out(key) or hollow(x[key]) for key in x)
+
     if isinstance(value, dict):
-        keys = [key for key in value if key not in leave_out]
+        keys = [key for key in value if not (out(key) or hollow(value[key]))]
         inner = leave_out if deep else ()
         kept = [f"{json.dumps(key)}: "
                 + _written(value[key], inner, **how)
@@ -317,6 +364,10 @@ def _written(value, leave_out, *, deep=True, ordered=True, ascii=True, lists=Tru
         return "{" + ", ".join(kept) + "}"
     if isinstance(value, list | tuple):
         inner = leave_out if lists else ()
+        value = [x for x in value if not (strings and isinstance(x, str) and x in leave_out
+                                          or hollow(x))]  # fmt: skip
+        if rising and all(isinstance(x, int | float) for x in value):
+            value = sorted(value)
         return "[" + ", ".join(
             _written(x, inner if nested or not isinstance(x, list) else (), **how)
             for x in value) + "]"  # fmt: skip
@@ -338,6 +389,12 @@ _SEAL_MISTAKES = {
     "letters such as é are written as they are; json.dumps escapes them by default":
         dict(ascii=False),
     "lists inside lists are not looked into; keys stand at any depth": dict(nested=False),
+    "a key that only contains a name of leave_out is left out, too; asked are equal keys":
+        dict(part=True),
+    "small and capital letters count as the same here; asked are equal keys": dict(fold=True),
+    "a string in a list is no key: it stays, also where it is in leave_out": dict(strings=True),
+    "a dictionary that has lost all its keys stays, as {}": dict(empty=True),
+    "numbers in a list are sorted; their order is part of the card": dict(rising=True),
     "this is JSON over several lines (indent); asked are the defaults of json.dumps":
         dict(style=dict(indent=2)),
     "this is JSON over several lines (indent=4); asked are the defaults of json.dumps":
@@ -358,6 +415,8 @@ def check_seal(answer) -> None:
          "model": {"name": "Café", "sha256": "ab"}, "classes": {"b": "B", "a": "A"}},
         {"versions": {"torch": "2"}, "data": {"name": "ü", "seconds": {"a": 1}, "n": 7},
          "rows": [{"queries": [1, {"seconds": 2, "k": [3]}]}], "left out": []},
+        {"seconds in all": 5, "Name": "x", "fields": ["name", "hits"], "seeds": [3, 1, 2],
+         "cost": {"seconds": 2}, "rows": [{"name": "x"}, {"hits": 1}]},
         {"grid": [[{"name": "a", "hits": 1}, [{"seconds": 3}, 2]], []], "n": 4},
     ]  # fmt: skip
     problems = [dict(card=card, leave_out=leave_out) for card in cards

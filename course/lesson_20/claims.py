@@ -37,9 +37,15 @@ CLAIMS = {
     "20.search": Claim(
         "It does not beat random search, whose limit for each text is the attack's average, and "
         "which asked about half as often. The worst of both, text by text, is lower than each. "
-        "With at most 20 queries for each text the attack is the weaker one.",
-        lambda gain, clear, both, asked, at_20: not clear and abs(gain) < 0.15
-        and both[2] < min(both[:2]) and 0.35 < asked[1] / asked[0] < 0.65 and at_20 > both[1],
+        "At the same limit for each text, from 5 to 80, random search leaves fewer texts.",
+        lambda gain, clear, both, asked, curves: not clear and abs(gain) < 0.15
+        and both[2] < min(both[:2]) and 0.35 < asked[1] / asked[0] < 0.65
+        and all(chance < attack for attack, chance in zip(*curves, strict=True)),
+    ),
+    "20.order": Claim(
+        "With the words in a random order the same search leaves more than 15 points more texts, "
+        "beyond the interval.",
+        lambda gain, clear: gain > 0.15 and clear,
     ),
     "20.best": Claim(
         "With more queries never more texts withstand; few queries do little, and 80 about as much "
@@ -54,10 +60,11 @@ CLAIMS = {
         and before < attack - 0.3,
     ),
     "20.adaptive": Claim(
-        "Who knows the defence takes more than 30 points that the first attack did not; the model "
-        "is about where it was without a defence.",
-        lambda naive, adaptive, undefended: adaptive < naive - 0.3
-        and abs(adaptive - undefended) < 0.2,
+        "Who knows the defence takes more than 30 points that the first attack did not. The same "
+        "attack leaves about as many texts (up to 10 points) to the model without a defence. The "
+        "worst case is lower still.",
+        lambda naive, adaptive, undefended, worst: adaptive < naive - 0.3
+        and abs(adaptive - undefended) < 0.1 and worst < adaptive,
     ),
     "20.nothing": Claim(
         "Where two letters are read as one, no candidate of any word survives: the tokenizer reads "
@@ -73,9 +80,10 @@ CLAIMS = {
         and max(other.values()) < clean - 0.2,
     ),
     "20.repeat": Claim(
-        "A fresh process finds the same digest, though it took another time; with the seconds "
-        "sealed, it does not.",
-        lambda equal, raw, seconds: equal and not raw and seconds[0] != seconds[1],
+        "A fresh process finds the same digest of rows that differ, though it took another time; "
+        "with the seconds sealed, it does not.",
+        lambda equal, raw, seconds, hits: equal and not raw and seconds[0] != seconds[1]
+        and len({*hits}) > 2,
     ),
     "20.kappa": Claim(
         "Two people who agree on 48 of 50 can have a kappa of about 0.",

@@ -6,14 +6,14 @@
 # **You will**
 #
 # - write a threat model as an object and as a sentence, and attack with it;
-# - compare the attack with two controls, and see that it keeps the best of what it tries;
-# - defend the model, and judge the defence by an attack that knows it;
+# - compare the attack with controls, each of which leaves something out;
+# - defend the model, and judge the defence;
 # - seal a result so that a fresh process finds the same digest;
 # - let people judge which labels survive the attack, and correct the number for the others;
 # - do the same for your own data, in a folder that `course capstone check` reads.
 #
-# **Time** {{TIME}} About 75 minutes for you: 29 of reading, 46 of exercises. Your own project takes
-# days.
+# **Time** {{TIME}} About 105 minutes for you: 51 of reading, 54 of exercises. Your own project
+# takes days.
 #
 # **Before** Lessons 06, 07 and 08 (11 helps).
 
@@ -63,7 +63,7 @@ for text in data["text"][1:4]:
 # %% [markdown]
 # ## 2 · Who attacks, and what may they do?
 #
-# "Robust" without a threat model means nothing. Say it twice: once so that a program can run it,
+# A result means nothing without its threat model. Say it twice: once so that a program can run it,
 # once so that a reader without Python can object.
 #
 # > Whoever writes to the bank may write **one vowel of a word two to five times**, in at most **a
@@ -78,14 +78,14 @@ for text in data["text"][1:4]:
 # it adds is its own settings and what a word may become.
 
 # %% [markdown]
-# ### Exercise 20.1: a threat model as an object · ●●○ · 10 min
+# ### Exercise 20.1: a threat model as an object · ●●○ · 12 min
 #
 # Complete `options(word)`: it returns a tuple with everything that the word may become. One of its
 # vowels (a, e, i, o, u, small or capital), and only one, stands there `n` times in place of once,
-# for each `n` in `times`. No candidate twice; vowels from the left, each in the order of `times` (a
-# set has another order in another process). The rest of the class is given; leave it as it is.
-# With `frozen=True` nobody can change the settings afterwards; `repr=False` leaves the repr to
-# `WordAttack`, which names them.
+# for each `n` in `times`. No candidate twice; vowels from the left, each in the order of `times` as
+# it was given (a set has another order in another process). The rest of the class is given; leave
+# it as it is. With `frozen=True` nobody can change the settings afterwards; `repr=False` leaves the
+# repr to `WordAttack`, which names them.
 #
 # <details><summary>Hint</summary>
 #
@@ -133,9 +133,8 @@ print(attack.options("need"), attack.options("my"))
 course.claim("20.threat", again=eval(repr(attack)) == attack, unchecked=attack.meaning_unchecked)
 
 # %% [markdown]
-# The first attack is *part* of the threat model: three or five letters are what comes to mind. Keep
-# the two apart. A defence must hold against everything in the threat model, and an attack tries
-# some of it.
+# The first attack is *part* of the threat model: three or five letters are what comes to mind. A
+# defence must hold against everything in the threat model, and an attack tries some of it.
 #
 # `meaning_unchecked` is true, and the library's tables will say so behind the repr: nobody has
 # looked yet whether the label is kept.
@@ -150,7 +149,8 @@ guess = course.predict(
 
 # %%
 control = workshop.control(attack)
-rows, outcomes = workshop.table(victim, data, {"control": control, "attack": attack}, search=True)
+attacks = {"control": control, "attack": attack, "random order": workshop.shuffled(attack)}
+rows, outcomes = workshop.table(victim, data, attacks, search="attack")
 plain = {row["name"]: row for row in rows}
 guess.reveal(plain["attack"]["accuracy"])
 for row in rows[:3]:
@@ -161,19 +161,22 @@ print("\n" + workshop.shown(workshop.pairs(outcomes["attack"], victim.labels, 3)
 # %% [markdown]
 # ## 3 · Better than chance?
 #
-# A model that falls may fall over anything. So each attack needs a **control**: as many changed
-# words, but chosen blindly. Here it draws random words, as many as may change at all, and for each
-# a random candidate, and sends this one text. What the attack does beyond it comes from *asking
-# again*: the control has 2 queries, with the text itself, and the attack about 20.
+# A model that falls may fall over anything. So an attack needs **controls**: the same with
+# something left out. What the attack does beyond a control is what that something is worth.
 #
-# This does not show that the attack asks *well*. For that there is a second control, **random
-# search**: one such random change after another, until the model is wrong. Its limit for each text
-# is what the attack takes on average, and it needs only the model's answers, not its scores. What
-# the attack does beyond *this* is what its search found.
+# - **One random change** (`control`): random words, as many as may change at all, and for each a
+#   random candidate, sent once. What is left out is *asking again*: it has 2 queries, with the text
+#   itself, and the attack about 20.
+# - **Random search**: one such random change after another. It stops where the model is wrong, or
+#   at a limit, which for each text is what the attack takes on average. What is left out is the
+#   *search*: it needs only the model's answers, not its scores.
+# - **Random order**: the attack's own search, which changes one word after the other, with the
+#   words in a random order. What is left out is *asking which words matter*.
 #
-# How far apart must they be? The control was measured on `n` texts, and other `n` texts would have
-# given another number. A plain rule: the attack must lie **below the control's 95 % Wilson
-# interval** (lesson 07).
+# How far apart must they be? A plain rule: the attack must lie **below the control's 95 % Wilson
+# interval** (lesson 07). It takes the control's number for exact, so it errs: measured on other
+# texts each, one of two equally strong attacks passes it in
+# [6 to 10 % of the draws](../docs/results/capstone.md).
 
 # %% [markdown]
 # ### Exercise 20.2: beat the control · ●○○ · 8 min
@@ -202,40 +205,44 @@ beats = course.exercise("20.2", beats)
 robust = {name: found.robust for name, found in outcomes.items()}
 gain, clear = beats(robust["control"], robust["attack"])
 search_gain, search_clear = beats(robust["random search"], robust["attack"])
+order_gain, order_clear = beats(robust["random order"], robust["attack"])
 print(f"ahead of one random change by {gain:.1%}, beyond the interval: {clear}")
 print(f"ahead of random search by {search_gain:.1%}, beyond the interval: {search_clear}")
-for name in ("attack", "random search", "worst"):
+print(f"ahead of a random order by {order_gain:.1%}, beyond the interval: {order_clear}")
+for name in ("attack", "random search", "random order", "worst"):
     print(f"{name:14} {plain[name]['accuracy']:6.1%}  {plain[name]['queries']:5.1f} queries")
 best = workshop.kept_best(victim, data, attack)
-print("queries: texts that withstand ", ", ".join(f"{b['queries']}: {b['hits']}" for b in best))
+chance = workshop.kept_best(victim, data, control)
 course.claim("20.control", gain=gain, clear=clear)
 course.claim("20.search", gain=search_gain, clear=search_clear,
              both=[plain[name]["hits"] for name in ("attack", "random search", "worst")],
              asked=[plain[name]["queries"] for name in ("attack", "random search")],
-             at_20=best[2]["hits"])
+             curves=[[b["hits"] for b in found] for found in (best, chance)])
+course.claim("20.order", gain=order_gain, clear=order_clear)
 course.claim("20.best", hits=[b["hits"] for b in best], attack=plain["attack"]["hits"],
              clean=plain["clean"]["hits"])
-figures.budgets(best, plain["control"], plain["random search"],
-                np.ceil(plain["attack"]["queries"]), n)
+figures.budgets(best, chance, plain["control"], n)
 
 # %% [markdown]
-# *The figure: which share of the texts withstands an attacker with so many queries, on a log scale.
-# The dashed line is the control with its interval, the cross is random search.*
+# *The figure: which share of the texts withstands an attacker with so many queries for each text,
+# on a log scale; the grey band is the control with its interval.*
 #
 # <details><summary>What you should see</summary>
 #
-# The line falls and never rises: with more queries an attacker can still do what he did with fewer,
-# and **keeps the best**. With five or ten queries it lies above even one random change, because
-# most queries are spent on which words matter. At the right end it is nearly flat: more queries
-# would hardly help *this* search. The cross lies well below the line: where each text has the same
-# limit of queries, random search does more harm.
+# The lines fall and never rise: with more queries an attacker can still do what he did with fewer,
+# and **keeps the best**. With five queries the attack is weaker than even one random change: it has
+# spent them on which words matter. At the right end its line is nearly flat: more queries would
+# hardly help *this* search. Random search lies below it everywhere.
 #
 # </details>
 #
 # So the attack is far ahead of one random change, and **not ahead of random search**, which asked
-# about half as often. The order of words that our search pays for buys nothing here. Without the
-# second control we would have praised the search. Report **`worst`**: text by text the worst of all
-# attacks, the controls included. It is never higher than any of them.
+# about half as often. Is the order of the words worth nothing? The third control says no: without
+# it the same search is much weaker. Or does random search gain because it changes all allowed words
+# at once? That would need a control of its own: **a reason needs one, just as a number does.**
+#
+# Report **`worst`**: text by text the worst of all attacks, the controls included. It is never
+# higher than any of them.
 #
 # A curve that rises somewhere is a bug of the attack. A curve that still falls at its right end is
 # an attack that was stopped too early, and its number flatters the model.
@@ -269,19 +276,18 @@ guess = course.predict(
     low=0, high=1)
 
 # %% [markdown]
-# This is where many papers end: before, after, done. But the attack was written before the defence
-# and has not heard of it. **An adaptive attack knows the defence and is made for it** (Tramèr et
-# al. 2020, lesson 07). The recipe is nearly always the same: find out what the defence undoes,
-# leave it out, and look at what gets through.
+# The first attack was written before the defence and has not heard of it. **An adaptive attack
+# knows the defence and is made for it** (Tramèr et al. 2020, lesson 07). The recipe is nearly
+# always the same: find out what the defence undoes, leave it out, and look at what gets through.
 
 # %% [markdown]
-# ### Exercise 20.3: what survives the defence · ●●○ · 10 min
+# ### Exercise 20.3: what survives the defence · ●●○ · 12 min
 #
 # Write `surviving(word, candidates, read)`. `candidates` is a tuple of words that `word` may
-# become, and `read(w)` is what the defended model reads in the place of `w`. Return the tuple of
-# those candidates that the defence does not undo: the model reads something else than it reads for
-# the word itself. Of several candidates that are read alike keep only the first, for the others are
-# wasted queries. The order stays.
+# become, and `read(w)` is what the defended model reads in the place of `w` (below it is
+# `workshop.read_as(3)`). Return the tuple of those candidates that the defence does not undo: the
+# model reads something else than it reads for the word itself. Of several candidates that are read
+# alike keep only the first, for the others are wasted queries. The order stays.
 #
 # <details><summary>Hint</summary>
 #
@@ -314,29 +320,32 @@ class Adaptive(Stretched):
 adaptive = Adaptive(times=(2, 3, 4, 5), least=3, max_changed=0.25)
 
 patched_rows, _ = workshop.table(patched, data, {"control": control, "attack": attack,
-                                                 "adaptive": adaptive})
+                                                 "adaptive": adaptive}, search="adaptive")
+undefended = workshop.row("adaptive", adaptive, attack_all(victim, data, adaptive))
 by_name = {row["name"]: row["accuracy"] for row in patched_rows}
 guess.reveal(by_name["adaptive"])
 for word in ("card", "need"):
     print(f"{word}: {Stretched.options(adaptive, word)}\n   survive: {adaptive.options(word)}")
 for row in patched_rows:
-    print(f"{row['name']:8} {row['accuracy']:6.1%} [{row['low']:.1%}, {row['high']:.1%}]")
+    print(f"{row['name']:13} {row['accuracy']:6.1%} [{row['low']:.1%}, {row['high']:.1%}]")
+print(f"the adaptive attack on the plain model: {undefended['accuracy']:.1%}")
 course.claim("20.adaptive", naive=by_name["attack"], adaptive=by_name["adaptive"],
-             undefended=plain["attack"]["accuracy"])
+             undefended=undefended["accuracy"], worst=by_name["worst"])
 
 # %% [markdown]
-# The defence did not make the model robust. It made the *first attack* weak, and that was never the
-# question.
+# The defence made the *first attack* weak, and that was never the question. The number to report is
+# again `worst`: random search, now among the candidates that survive, finds texts that the adaptive
+# attack did not.
 #
 # ### A defence that has no hole of this kind
 #
 # What would an attacker need? A stretched word that is read differently from the word. So leave
 # none: read **two or more** equal letters as one. Then "card" and every stretched "card" are the
-# same word to the model, "need" and "neeed" are both "ned", and the threat model is empty. (Lesson
-# 11 calls this a canonical form.) Survivors can be counted, with every candidate in the place of
-# every word. The rule never joins two words, so it is enough to change one at a time. A count of 0
-# is a proof, called a **certificate**: for these texts no attack of the threat model changes an
-# answer, not even one that nobody has thought of.
+# same word to the model, "need" and "neeed" are both "ned", and nothing that the threat model
+# allows reaches the model. (Lesson 11 calls this a canonical form.) Survivors can be counted, with
+# every candidate in the place of every word. The rule never joins two words, so it is enough to
+# change one at a time. A count of 0 is a proof, called a **certificate**: for these texts no attack
+# of the threat model changes an answer, not even one that nobody has thought of.
 
 # %%
 defended = workshop.squeezed(victim, 2)
@@ -354,7 +363,8 @@ course.claim("20.nothing", left=left, tried=len(changed))
 defended_rows, defended_outcomes = workshop.table(
     defended, data, {"control": control, "attack": attack, "adaptive": threat})
 same = (defended_outcomes["adaptive"].attacked == defended_outcomes["clean"].clean).mean()
-models = {"plain": rows, "3 letters are one": patched_rows, "2 letters are one": defended_rows}
+models = {"plain": [*rows, undefended], "3 letters are one": patched_rows,
+          "2 letters are one": defended_rows}
 typos = Typos(max_changed=0.25, per_kind=1)
 other = {name: attack_all(model, data, typos).robust.mean()
          for name, model in (("plain", victim), ("2 letters are one", defended))}
@@ -369,14 +379,14 @@ figures.bars(models)
 
 # %% [markdown]
 # *The figure: the share of texts that withstand, for the three models, without attack, under the
-# control, the first attack and the adaptive one (none for the plain model, which has no defence to
-# know); lines are 95 % intervals. Where two letters are one no candidate survives, so the adaptive
-# attack is the whole threat model: an attack that tries nothing shows nothing.*
+# control, the first attack and the adaptive one; lines are 95 % intervals. Where two letters are
+# one no candidate survives, so the adaptive attack is the whole threat model: an attack that tries
+# nothing shows nothing.*
 #
 # <details><summary>What you should see</summary>
 #
-# Plain: the attack takes most texts. Three letters: the first attack takes nothing and the adaptive
-# one about as much as before. Two letters: nothing takes anything.
+# Plain: both attacks take most texts. Three letters: the first attack takes nothing, and the
+# adaptive one about as much as without the defence. Two letters: nothing takes anything.
 #
 # </details>
 #
@@ -390,11 +400,10 @@ figures.bars(models)
 #
 # Numbers are believed when another process finds them again. A **digest** makes the comparison
 # short: 64 digits of everything that should be equal, and of nothing that may differ. What may
-# differ: seconds, names of folders, versions, and the number of queries, because of ties between
-# scores.
+# differ: seconds, names of folders, versions.
 
 # %% [markdown]
-# ### Exercise 20.4: a digest that repeats · ●●○ · 8 min
+# ### Exercise 20.4: a digest that repeats · ●●○ · 10 min
 #
 # Write `seal(card, leave_out)`. `card` is a dictionary of strings, numbers, None, lists and
 # dictionaries, in each other at any depth. Take out every key that is in `leave_out` (a set),
@@ -420,33 +429,34 @@ def seal(card, leave_out):
 seal = course.exercise("20.4", seal)
 
 # %% [markdown]
-# Save the defended model, measure it here and in a new Python that knows nothing of this page, and
-# compare. (The new process gets the folder, the attack's settings and the number of texts.)
+# Save the plain model, on which the attacks have something to find; measure it here and in a new
+# Python that knows nothing of this page but the folder, the attack's settings and the number of
+# texts; and compare.
 
 # %%
-folder = Path(tempfile.mkdtemp()) / "defended"
-defended.save(folder)
+folder = Path(tempfile.mkdtemp()) / "plain"
+victim.save(folder)
 few = profile.pick(30, 100)
 here = workshop.measure(folder, few, attack.times, attack.max_changed)
 again = workshop.in_a_fresh_process(folder, few, attack.times, attack.max_changed)
-may_differ = {"seconds", "queries"}
-first, second = seal(here, may_differ), seal(again, may_differ)
+first, second = seal(here, {"seconds"}), seal(again, {"seconds"})
 raw = seal(here, set()) == seal(again, set())
+print("texts that withstand:", ", ".join(f"{r['name']} {r['hits']}" for r in here["rows"]))
 print(f"here  {first[:16]}…\nagain {second[:16]}…\nwith the seconds sealed, too: equal is {raw}")
-course.claim("20.repeat", equal=first == second, raw=raw, seconds=(here["seconds"],
-                                                                   again["seconds"]))
+course.claim("20.repeat", equal=first == second, raw=raw, hits=[r["hits"] for r in here["rows"]],
+             seconds=(here["seconds"], again["seconds"]))
 
 # %% [markdown]
-# The library's `advlib evaluate` writes such a card for a fixed protocol, and `advlib gate` reads
-# it. A digest is no signature: who edits a card can make a new digest. What proves a number is that
-# it is found again.
+# A digest is no signature: who edits a card can make a new digest. What proves a number is that it
+# is found again.
 #
 # ## 6 · Fifty pairs, read by people
 #
-# Everything so far rests on a hope: that "my caaard" still asks for what "my card" asks for. Only
-# people can say so. Take **fifty pairs** of original and changed text on which the attack
-# *succeeded* (these are the ones that count), hide what the model said, and let at least two people
-# write yes or no without seeing each other's answers.
+# Does "my caaard" still ask for what "my card" asks for? Only people can say so. Take **fifty
+# pairs** of original and changed text on which the attack *succeeded* (these are the ones that
+# count), hide what the model said, and ask at least two people, who do not see each other's
+# answers, one question: **"Does the changed text still have this label?"** They see both texts, the
+# label and the list of all labels, and write yes or no.
 #
 # The **share kept**, with its interval, says what the attack was worth: 50 of 50 is "at least
 # 93 %", no more. It also corrects the robust accuracy. A text that was turned and lost its label
@@ -457,10 +467,11 @@ course.claim("20.repeat", equal=first == second, raw=raw, seconds=(here["seconds
 # $$\text{value}=\frac{\texttt{robust}+(\texttt{clean}-\texttt{robust})\,(1-s)}{\texttt{n}},$$
 #
 # and the interval of $s$ gives one of the value: only the judges' part of the doubt. The `n` texts
-# add theirs.
+# add theirs. (Below it is the first attack's number. To correct `worst`, draw the pairs from the
+# texts that *any* of the attacks turned.)
 
 # %% [markdown]
-# ### Exercise 20.5: what the judges give back · ●●○ · 10 min
+# ### Exercise 20.5: what the judges give back · ●●○ · 12 min
 #
 # Write `corrected(first, second, clean, robust, n)`. `first` and `second` are lists of booleans of
 # equal length, True where that judge calls the label kept; the pairs were drawn from the turned
@@ -495,12 +506,11 @@ for kept in (50, 45, 25):
 course.claim("20.corrected", spans=spans, plain=hits["attack"] / n)
 
 # %% [markdown]
-# With half of the labels lost, the attack's number means something else. This is why the pairs come
-# *before* the defence: a defence against attacks that were none is easy.
+# This is why the pairs come *before* the defence: a defence against attacks that were none is easy.
 #
 # ### Do two people agree?
 #
-# One judge alone is an opinion. With two there is Cohen's kappa, which you wrote in lesson 06: the
+# With two judges there is Cohen's kappa, which you wrote in lesson 06: the
 # share of equal answers beyond what chance would give.
 #
 # ### Prediction 20.c: 48 of 50
@@ -509,7 +519,7 @@ course.claim("20.corrected", spans=spans, plain=hits["attack"] / n)
 # 48 of 50, which is 96 %.
 
 # %%
-guess = course.predict("20.c", "what is kappa?", guess=None, low=-1, high=1)
+guess = course.predict("20.c", "what is kappa?", guess=None, low=-0.4, high=1)
 
 # %%
 ann, ben = ["yes"] * 49 + ["no"], ["no"] + ["yes"] * 49
@@ -523,7 +533,8 @@ figures.kappas()
 # %% [markdown]
 # *The figure: two judges who each err on 2 % of fifty pairs, independently, simulated. Agreement
 # and kappa, over the share of pairs that really keep their label. Agreement is about 96 %, as
-# above: they disagree where exactly one of them errs, 2 · 2 % · 98 % ≈ 4 %.*
+# above: they disagree where exactly one of them errs, 2 · 2 % · 98 % ≈ 4 %. Where both say yes
+# fifty times there is no kappa, and such draws are left out.*
 #
 # <details><summary>What you should see</summary>
 #
@@ -534,9 +545,9 @@ figures.kappas()
 # </details>
 #
 # So give both numbers, and the table of answers. A kappa near 0 beside 49 of 50 kept is no scandal;
-# a kappa near 0 beside 30 of 50 is. To know whether your judges are awake, show them **some pairs
-# whose label is surely lost beside the fifty, and leave these out of $s$**. In the widget, move how
-# often judges err:
+# a kappa near 0 beside 30 of 50 is. To know whether your judges are awake, mix **some pairs whose
+# label is surely lost** into what they read. These do not belong to $s$: take their rows out again
+# before you count. In the widget, move how often judges err:
 
 # %%
 figures.explore_kappa()
@@ -554,7 +565,11 @@ print(f"{worked['own']['threat model']}, {worked['own']['training texts']} texts
       f"on, {worked['own']['models']['plain'][0]['n']} to attack")
 for name, found in worked["own"]["models"].items():
     print(f"{name:9}" + "  ".join(f"{row['name']} {row['accuracy']:.1%}" for row in found))
-judged = worked["own"]["pairs"]
+judged, asked = worked["own"]["pairs"], worked["own"]["models"]["plain"]
+for row in asked:
+    if row["name"] in ("attack", "random search"):
+        print(f"plain, {row['name']}: [{row['low']:.1%}, {row['high']:.1%}], "
+              f"{row['queries']:.1f} queries")
 print(f"pairs: {judged['hits']} of {judged['n']} kept [{judged['low']:.0%}, {judged['high']:.0%}], "
       f"judges: {judged['judges']}, kappa: {judged['kappa']}")
 for name, card in worked["cards"].items():
@@ -564,13 +579,12 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # %% [markdown]
 # The story repeats itself. The first defence (`patched`, three letters are one) looks finished
 # until the adaptive attack comes; the second (`defended`, trained with two letters read as one)
-# holds, as it must, and costs nothing that 200 texts could show. Then the honest part. The attack
-# is ahead of random search by less than the interval, so its search is worth little. The last two
-# lines are the cards (`none`: without attack; `worst case`: of all, text by text). There `Typos`
-# leaves both models half of the texts: whoever slips, and does not stretch, is not stopped at all.
-# One reader judged the fifty pairs, once, and not blind. That reader found no changed word that hid
-# the meaning; the three that got a no have a label in the data that does not fit the original
-# either. A second judge is missing, and `course capstone check` says so.
+# holds, as it must, and costs nothing that 200 texts could show. Then the honest part: the attack
+# lies inside the interval of random search, which asked less, so nobody has shown that its search
+# is worth its queries. On `patched` no random search was run, so its `worst` may be too high. Slips
+# of the keys (`Typos`, in the last two lines, the cards) leave both models half of the texts. One
+# reader judged the pairs, once and not blind: 25 of the attack's and 25 of the adaptive attack's. A
+# second judge is missing, and `course capstone check` says so.
 #
 # ## 8 · Your own
 #
@@ -579,7 +593,6 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # course capstone check my_project       says what is missing, a sentence each
 # ```
 #
-# The check computes every interval again, compares digests, and asks whether the worst case is one.
 # The numbers are in `own.json`: a list of rows for each model, which `workshop.table` makes. For
 # your own models and file, with your own `attack` and `adaptive`:
 #
@@ -588,8 +601,9 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # defended = advlib.load_classifier("FOLDER OF THE DEFENDED MODEL")
 # data = advlib.load_text("train.csv", test="test.csv", test_size=200)["test"]
 # attacks = {"control": workshop.control(attack), "attack": attack}
-# rows, outcomes = workshop.table(plain_model, data, attacks, search=True)
-# defended_rows, _ = workshop.table(defended, data, attacks | {"adaptive": adaptive})
+# rows, outcomes = workshop.table(plain_model, data, attacks, search="attack")
+# attacks = attacks | {"adaptive": adaptive}
+# defended_rows, _ = workshop.table(defended, data, attacks, search="adaptive")
 # best = workshop.kept_best(plain_model, data, attack)
 # ```
 #
@@ -613,35 +627,32 @@ for sentence in missing:
 course.claim("20.check", empty=empty, missing=missing)
 
 # %% [markdown]
-# What is left is what only you can do: evaluate both models, one of them twice; let people judge
-# the pairs; write the report. Give each judge a copy of `pairs.csv`. Then rename its column "judge
-# NAME", and add a second one, "judge" and another name, for the answers of the second.
-# `capstone.judged(capstone.read_pairs(project / "pairs.csv"))` belongs under `pairs` in `own.json`.
-# The order that works:
+# What is left is what only you can do. In the order that works:
 #
-# 1. **Data and labels.** A file with `text` and `label`, whose licence you have read. Set the test
-#    texts aside first. `advlib run --data FILE` trains a plain and an adversarially trained model.
-# 2. **Threat model.** The sentence first. Ask somebody whether it is what a real attacker would do.
-# 3. **Controls and attack** on the plain model, on 100 texts or more. No lead over one random
-#    change: stop and mend the attack. None over random search: try a better search, and say so.
-# 4. **Pairs**, now. If a third of the labels are lost, all later numbers are about something else.
-# 5. **Defence**, then the **adaptive attack**; where no candidate survives, the whole threat model
-#    takes its place, as in section 4.
-# 6. **Cards.** `advlib evaluate MODEL --data … --test … --protocol text --out my_project/plain`,
-#    the same for `defended`, and once more into `again`. These attacks are not yours, which is the
-#    point: they show what your defence does elsewhere.
-# 7. **Report**: use, threat model, data, result, limits, **an honest failure** with its number.
-#    There always is one.
+# 1. **Data.** A file with `text` and `label`, whose licence you have read. Set the test texts aside
+#    first. `advlib run --data FILE` trains a plain and an adversarially trained model.
+# 2. **Threat model**: the sentence first. **Controls and attack** on 100 texts or more. No lead
+#    over one random change: mend the attack. None over random search: try a better search, and say
+#    so.
+# 3. **Pairs, now**, before the defence: if a third of the labels are lost, all later numbers are
+#    about something else. Each judge fills in a copy of `pairs.csv`. Then put the answers side by
+#    side into one file, whose first line is `original,changed,label,judge Ann,judge Ben`.
+#    `capstone.judged(capstone.read_pairs(project / "pairs.csv"))` belongs under `pairs` in
+#    `own.json`.
+# 4. **Defence**, then the **adaptive attack**; where nothing survives, the whole threat model.
+# 5. **Cards.** `advlib evaluate MODEL --data … --test … --protocol text --out my_project/plain`,
+#    the same for `defended`, and once more into `again`. Their attacks are not yours: they show
+#    what your defence does elsewhere.
+# 6. **Report**, with **an honest failure** and its number. There always is one.
 #
-# Weights stay out of the folder, and nothing in it may be a pickle. A defended model that is only
-# weights and a tokenizer, like the one above, can be attacked by others: the course keeps a
-# [board](../docs/board.md) of defences and attacks.
+# Weights stay out of the folder, and nothing in it may be a pickle. Others can attack your defended
+# model on the course's [board](../docs/board.md).
 #
 # ## Recap
 #
 # - A threat model is an object whose repr says it, and a sentence. An attack is a part of it.
-# - One random change shows what chance does, random search what the attack's search is worth. A
-#   lead counts beyond the control's interval. An attack keeps the best, so its curve never rises.
+# - A control leaves something out; a lead counts beyond its interval. A reason needs a control,
+#   too. An attack keeps the best, so its curve never rises. Report the worst of all attacks.
 # - A defence is judged by the attack of somebody who has read it. Look for what gets through. Where
 #   nothing can, count and say so: a certificate, for this threat model.
 # - A digest seals what should be equal. Another process must find it again.

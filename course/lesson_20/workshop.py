@@ -4,6 +4,7 @@ real text."""
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
@@ -80,6 +81,30 @@ def random_search(attack: WordAttack, queries: int) -> Random:
     return Random(attack=attack, max_changed=attack.max_changed, max_queries=queries)
 
 
+@dataclass(frozen=True, repr=False)
+class Shuffled(WordAttack):
+    """The control of a search's order: the same greedy search, with the words in a random order,
+    for which the model is not asked."""
+
+    attack: WordAttack = None
+
+    def propose(self, victim, texts, labels):
+        return self.attack.propose(victim, texts, labels)
+
+    def ranking(self, state, places, unknown):
+        yield from ()
+        rng = random.Random(state.text)
+        return {i: rng.random() for i in places}
+
+    def __repr__(self) -> str:
+        return f"Shuffled({self.attack!r})"
+
+
+def shuffled(attack: WordAttack) -> Shuffled:
+    """The attack, with the words in a random order."""
+    return Shuffled(attack=attack, max_changed=attack.max_changed, max_queries=attack.max_queries)
+
+
 def control(attack: WordAttack) -> Random:
     """One random change of as many words as the attack may change, and no second try."""
     return random_search(attack, 2)
@@ -95,21 +120,40 @@ def row(name: str, attack, outcome: Outcome) -> dict:
             "queries": round(outcome.forward, 2)}  # fmt: skip
 
 
-def table(victim: Classifier, data, attacks: dict, search: bool = False
+def table(victim: Classifier, data, attacks: dict, search: str = ""
           ) -> tuple[list[dict], dict]:  # fmt: skip
     """(rows, outcomes) without attack, under each attack, and in the worst case, by name. search:
-    with random search, too, whose limit for each text is what "attack" took on average, rounded
-    up."""
+    the name of an attack; then with random search among its candidates, too, whose limit for each
+    text is what that attack took on average, rounded up."""
+    victim = remembering(victim)
     outcomes = {name: attack_all(victim, data, attack)
                 for name, attack in {"clean": None, **attacks}.items()}  # fmt: skip
     if search:
-        queries = math.ceil(outcomes["attack"].forward)
-        attacks = attacks | {"random search": random_search(attacks["attack"], queries)}
+        queries = math.ceil(outcomes[search].forward)
+        attacks = attacks | {"random search": random_search(attacks[search], queries)}
         outcomes["random search"] = attack_all(victim, data, attacks["random search"])
     rows = [row(name, attacks.get(name), found) for name, found in outcomes.items()]
     worst = row("worst", None, worst_case(list(outcomes.values())))
     more = {"attack": "worst case", "threat model": "any of these attacks"}
     return [*rows, worst | more], outcomes
+
+
+def remembering(victim: Classifier) -> Classifier:
+    """The same model, which computes once what it reads: attacks ask much of it again, and a
+    defence reads many texts alike. Queries are counted as before."""
+    known, twin = {}, copy.copy(victim)
+
+    def logits(texts, batch_size=None):
+        read = victim.tokenizer(list(texts), truncation=True, max_length=victim.max_length)
+        read = [tuple(ids) for ids in read["input_ids"]]
+        new = {ids: text for ids, text in zip(read, texts, strict=True) if ids not in known}
+        if new:
+            found = victim.logits(list(new.values()), batch_size)
+            known.update(zip(new, found, strict=True))
+        return np.stack([known[ids] for ids in read])
+
+    twin.logits = logits
+    return twin
 
 
 def read_as(least: int) -> Callable[[str], str]:
@@ -122,7 +166,7 @@ def read_as(least: int) -> Callable[[str], str]:
 def kept_best(victim: Classifier, data, attack, budgets=(5, 10, 20, 40, 80)) -> list[dict]:
     """How many texts withstand an attacker who may ask so often, and keeps the best of all he
     tried with less: [{"queries", "hits"}]."""
-    stands, found = np.ones(len(data), bool), []
+    victim, stands, found = remembering(victim), np.ones(len(data), bool), []
     with warnings.catch_warnings(action="ignore"):  # that few queries buy no try is the point here
         for budget in budgets:
             stands &= attack_all(victim, data, replace(attack, max_queries=budget)).robust
