@@ -1,6 +1,11 @@
 """Tiny random classifiers, one per architecture, made on the spot and never downloaded."""
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("no clock", deadline=None)
+settings.load_profile("no clock")
 
 WORDS = (
     "the film plot acting ending was is not very a an but and good bad great awful fine dull "
