@@ -374,8 +374,9 @@ def check_calibrate(answer) -> None:
         likely = _likely(values[-1], threshold, between) if values else None
         if 0.85 * between <= mean <= 1.15 * between and likely is None:
             continue
-        raise Wrong(f"on fresh calm streams {mean:.0f} items pass until an alarm, {between} were "
-                    "asked for", given=given, yours=threshold, likely=likely)  # fmt: skip
+        raise Wrong(f"on fresh calm streams {mean:.{0 if mean > 20 else 1}f} items pass until an "
+                    f"alarm, {between} were asked for", given=given, yours=threshold,
+                    likely=likely)  # fmt: skip
 
 
 # ---------------------------------------------------------------- 17.4
