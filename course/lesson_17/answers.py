@@ -68,6 +68,19 @@ def cusum_one_stream(items, p0, p1):
     return np.array(out)
 
 
+def cusum_of_last(window):
+    """Only the last items are looked at."""
+
+    def answer(items, p0, p1):
+        terms = np.where(items == 1, np.log(p1 / p0), np.log((1 - p1) / (1 - p0)))
+        walk = np.concatenate([np.zeros_like(terms[..., :1]), np.cumsum(terms, axis=-1)], axis=-1)
+        ends = range(1, walk.shape[-1])
+        return np.stack([walk[..., n] - walk[..., max(0, n - window) : n + 1].min(-1)
+                         for n in ends], axis=-1)  # fmt: skip
+
+    return answer
+
+
 def cusum_across(items, p0, p1):
     return cusum_by_walk(items.T, p0, p1).T
 
@@ -166,6 +179,24 @@ def own_item_forgotten(before, n):
     return before.sum() / (before < n).sum() if (before < n).any() else math.inf
 
 
+def taken_off(before, n):
+    return (before.sum() - (before < n).sum()) / max(1, (before < n).sum())
+
+
+def one_each(before, n):
+    return (before + 1).sum() / max(1, (before < n).sum())
+
+
+def last_missed(before, n):
+    late = (before < n - 1).sum()
+    return (before.sum() + late) / max(1, late)
+
+
+def half_counted(before, n):
+    over = before < n
+    return (before[over].sum() + before[~over].sum() / 2 + over.sum()) / max(1, over.sum())
+
+
 def calibrate_by_scan(chart, p0, between, rng):
     """Every value that occurs is tried, by halves, on one long list of streams."""
     items = (rng.random((900, 5 * between)) < p0).astype(int)
@@ -218,6 +249,16 @@ def calibrate_by_maximum(chart, p0, between, rng):
     return float(chart(items).max(axis=1).mean() * 1.4)
 
 
+def calibrate_mean_of_highest(chart, p0, between, rng):
+    return float(chart((rng.random((2000, between)) < p0).astype(int)).max(axis=1).mean())
+
+
+def calibrate_one_in_e(chart, p0, between, rng):
+    """The height that 1/e of the streams stay below."""
+    highest = chart((rng.random((2000, between)) < p0).astype(int)).max(axis=1)
+    return float(np.quantile(highest, 1 / math.e))
+
+
 # ---------------------------------------------------------------- 17.4
 
 
@@ -252,7 +293,8 @@ def fakes_with(step, rounding=math.ceil):
 
 
 def near_with(kinds="swap drop insert key", shortest=4, lower=True, pattern="[a-z]+", known=True,
-              give=bool):  # fmt: skip
+              give=bool, new=string.ascii_lowercase, instead=string.ascii_lowercase,
+              enough=lambda shared: len(shared) > 0):  # fmt: skip
     """Answers to 17.5 that do one thing in another way."""
 
     def answer(text, vocabulary):
@@ -267,12 +309,11 @@ def near_with(kinds="swap drop insert key", shortest=4, lower=True, pattern="[a-
                     made.add(a + b[1] + b[0] + b[2:])
                 if "insert" in kinds and b:
                     made.add(a + b[1:])
-                for c in string.ascii_lowercase:
-                    if "drop" in kinds:
-                        made.add(a + c + b)
-                    if "key" in kinds and b:
-                        made.add(a + c + b[1:])
-            found += [w] * bool((made - {w}) & set(vocabulary))
+                if "drop" in kinds:
+                    made |= {a + c + b for c in new}
+                if "key" in kinds and b:
+                    made |= {a + c + b[1:] for c in instead}
+            found += [w] * enough((made - {w}) & set(vocabulary))
         return give(found)
 
     return answer
@@ -384,6 +425,11 @@ WRONG = [
     ("17.1", cusum_with(terms=lambda up, down: (-up, -down)), "not as expected"),
     ("17.1", cusum_with(terms=lambda up, down: (down, up)), "swapped"),
     ("17.1", cusum_with(terms=lambda up, down: (up, 0.0)), "0 changes nothing"),
+    ("17.1", cusum_with(terms=lambda up, down: (up, up)), "a 0 adds as much as a 1"),
+    ("17.1", cusum_with(terms=lambda up, down: (down, down)), "a 1 adds the term of a 0"),
+    ("17.1", cusum_of_last(39), "only the last items"),
+    ("17.1", cusum_of_last(200), "only the last items"),
+    ("17.1", cusum_with(after=lambda out: np.minimum(out, 10)), "no upper end"),
     ("17.1", cusum_with(log=math.log10), "base 10"),
     ("17.1", cusum_with(make=np.empty_like), "cut to whole"),
     ("17.1", cusum_with(after=lambda out: out[..., -1]), "shape|after the last"),
@@ -427,6 +473,13 @@ WRONG = [
     ("17.3", calibrate_by_halves(mean=cut), "ends with an alarm"),
     ("17.3", calibrate_by_halves(mean=own_item_forgotten), "raises the alarm is not counted"),
     ("17.3", calibrate_with(mean=own_item_forgotten), "raises the alarm is not counted"),
+    ("17.3", calibrate_by_halves(mean=taken_off), "alarms are taken off"),
+    ("17.3", calibrate_by_halves(mean=one_each), "one is added for each run"),
+    ("17.3", calibrate_by_halves(mean=last_missed), "last item of its stream"),
+    ("17.3", calibrate_by_halves(mean=half_counted), "only a part is counted"),
+    ("17.3", calibrate_by_halves(mean=lambda before, n: np.median(before + 1)), "median run"),
+    ("17.3", calibrate_mean_of_highest, "mean of the highest"),
+    ("17.3", calibrate_one_in_e, "a share 1/e"),
     ("17.3", calibrate_with(rate=0.3), "items pass until an alarm"),
     ("17.3", calibrate_with(after=lambda h: None), "None"),
     ("17.3", calibrate_with(after=lambda h: [h]), "should be a number"),
@@ -439,6 +492,10 @@ WRONG = [
     ("17.4", lambda h, p0, p1, at=0.0: max(0, math.ceil((h - at) / math.log10(p1 / p0))),
      "base 10"),
     ("17.4", lambda h, p0, p1, at=0.0: max(0, math.ceil((h - at) / (p1 - p0))), "not p1 − p0"),
+    ("17.4", lambda h, p0, p1, at=0.0: max(1, math.ceil((h - at) / math.log(p1 / p0))),
+     "at least one"),
+    ("17.4", lambda h, p0, p1, at=0.0: max(0, int((h - at) / math.log(p1 / p0) + 0.999)),
+     "or nearly"),
     ("17.4", fakes_over(True), "whole number of steps"),
     ("17.4", fakes_over(False), "0 among them"),
     ("17.4", fakes_with(lambda p0, p1: p1), r"not p1\n"),
@@ -465,6 +522,11 @@ WRONG = [
     ("17.5", near_itself, "near miss of itself"),
     ("17.5", near_inside(first=1), "first letter"),
     ("17.5", near_inside(last=1), "last letter"),
+    ("17.5", near_with(enough=lambda shared: len(shared) == 1), "one is enough"),
+    ("17.5", near_with(new=string.ascii_lowercase[:-1]), "letter z is never put in where"),
+    ("17.5", near_with(instead=string.ascii_lowercase[:-1]), "letter z is never put in place"),
+    ("17.5", near_with(new=string.ascii_lowercase[1:], instead=string.ascii_lowercase[1:]),
+     "letter a is never put in, nor"),
     ("17.5", near_with(give=list), "True or False"),
     ("17.5", near_with(give=len), "True or False"),
     ("17.5", near_unknown, "an unknown word"),

@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 import zlib
+from functools import cache
 
 import numpy as np
 
@@ -88,6 +89,10 @@ def _plain_cusum(items, p0, p1, *, reset=True, best=True, signs=1, up=None, log=
             one, zero = zero, one
         if up == "no zeros":
             zero = 0.0
+        if up == "both up":
+            zero = one
+        if up == "both down":
+            one = zero
         return signs * (one if x else zero)
 
     rows = []
@@ -95,7 +100,7 @@ def _plain_cusum(items, p0, p1, *, reset=True, best=True, signs=1, up=None, log=
         row = []
         for n in range(len(stream)):
             ratios = [ratio(x) for x in stream[: n + 1]]
-            sums = [sum(ratios[k:]) for k in range(n + 1)] if best else [sum(ratios)]
+            sums = np.cumsum(ratios[::-1])[::-1] if best else [sum(ratios)]  # from each k on
             sums = sums if first else sums[1:]
             row.append(max([*sums, 0.0]) if reset else max(sums))
         rows.append([0.0, *row[:-1]] if shifted else row)
@@ -114,6 +119,8 @@ _CUSUM_MISTAKES = {
     "before that item, so np.minimum with 0": dict(first=False),
     "all terms have the wrong sign": dict(signs=-1),
     "the terms of 0 and 1 are swapped: a 1 adds log p1/p0": dict(up="swapped"),
+    "a 0 adds as much as a 1 here: it adds log (1−p1)/(1−p0)": dict(up="both up"),
+    "a 1 adds the term of a 0 here: it adds log p1/p0": dict(up="both down"),
     "a 0 changes nothing here: it adds log (1−p1)/(1−p0), which is below 0": dict(up="no zeros"),
     "these are logarithms to the base 10: math.log is the natural one": dict(log=math.log10),
     "these are logarithms to the base 2: math.log is the natural one": dict(log=math.log2),
@@ -132,6 +139,26 @@ def check_cusum(answer) -> None:
                 for x, (p0, p1) in zip(_streams(), rates, strict=True)]  # fmt: skip
     specified(lambda items, p0, p1: _array(_several(answer, items, p0, p1), "the statistic", {}),
               problems, _plain_cusum, _CUSUM_MISTAKES, what="the statistic")  # fmt: skip
+    _check_long(answer)
+
+
+def _check_long(answer, n: int = 600) -> None:
+    """A rise that began long ago: the statistic is far above every threshold, and still grows."""
+    items = (np.random.default_rng(seeded(1711)).random(n) < 0.4).astype(int)
+    yours = _array(_several(answer, items, 0.15, 0.35), "the statistic", {})
+    right = _plain_cusum(items, 0.15, 0.35)
+    (off,) = np.nonzero(~np.isclose(yours, right, atol=1e-5, rtol=1e-4))
+    if not len(off):
+        return
+    k = int(off[0])
+    raise Wrong(
+        f"on a stream of {n} items in which the rate rose at the beginning, the statistic is wrong "
+        f"from item {k + 1} on", given={"p0": 0.15, "p1": 0.35, "item": k + 1},
+        yours=float(yours[k]), expected=float(right[k]),
+        likely="the statistic never grows beyond some value here; it has no upper end"
+        if np.allclose(yours[off], yours[k]) else
+        "only the last items are looked at; the rise may have begun any number of items ago"
+        if (yours <= right + 1e-5).all() else None)  # fmt: skip
 
 
 # ---------------------------------------------------------------- 17.2
@@ -247,28 +274,44 @@ def _wrong_means(statistic: np.ndarray, threshold: float, between: int) -> dict[
     before = (highest < threshold).sum(1)
     n = highest.shape[1]
     over = before < n
-    return {
+    alarms, calm = int(over.sum()), float(1 - over.mean())
+    if not alarms:
+        return {}
+    late = before < n - 1  # an alarm that the last item raises is missed
+    means = {
         "the item that raises the alarm is not counted: `(highest < h).sum(1)` is what came before "
-        "it, so add one for each alarm":
-            float(before.sum() / over.sum()) if over.any() else math.inf,
+        "it, so add one for each alarm": before.sum() / alarms,
+        "the alarms are taken off here: an alarm's own item was seen, too, so add one for each":
+            (before.sum() - alarms) / alarms,
+        "one is added for each run: a run without an alarm has no item of its own more. Add one "
+        "for each alarm": (before + 1).sum() / alarms,
+        "an alarm that comes with the last item of its stream is an alarm, too":
+            (before.sum() + late.sum()) / max(1, late.sum()),
+        "of a run without an alarm only a part is counted: all its items were seen":
+            (before[over].sum() + before[~over].sum() / 2 + alarms) / alarms,
         "runs without an alarm are left out: they are the long ones, so the mean looks too small "
         "and the threshold comes out too high. Their items count, too":
-            float((before[over] + 1).mean()) if over.any() else math.inf,
+            (before[over] + 1).mean(),
         "a run without an alarm is counted as if its alarm came at the end of the stream: divide "
-        "all items seen by the number of alarms, not of runs":
-            float(np.minimum(before + 1, n).mean()),
+        "all items seen by the number of alarms, not of runs": np.minimum(before + 1, n).mean(),
         "a run without an alarm got the length 1: argmax of a row without True is 0":
-            float(np.where(over, before + 1, 1).mean()),
-        "this is the median run; asked is the mean, and long runs make it larger":
-            float(np.median(before + 1)),
+            np.where(over, before + 1, 1).mean(),
         "this is a height that one item in `between` exceeds; such items come in clusters, so "
-        "the alarms are further apart": between**2 * float((statistic >= threshold).mean()),
+        "the alarms are further apart": between**2 * (statistic >= threshold).mean(),
+        "this is the mean of the highest values of the streams; asked is how many items pass":
+            between * threshold / highest[:, -1].mean(),
+        "this is the median run; asked is the mean, and long runs make it larger":
+            between * 2 * (before < between).mean(),
     }  # fmt: skip
+    if 0 < calm < 1:
+        means["this is a height that a share 1/e of the streams stays below. That is the mean only "
+              "where runs are long: count items and alarms"] = -n / math.log(calm)  # fmt: skip
+    return {why: float(mean) for why, mean in means.items()}
 
 
 def _likely(statistic: np.ndarray, threshold: float, between: int) -> str | None:
-    """The mistake that shows on the streams of the answer; None where they say the threshold is
-    right, or nothing fits."""
+    """The mistake that shows on the streams of the answer, the one that fits best; None where they
+    say the threshold is right, or nothing fits."""
     highest = np.maximum.accumulate(statistic, axis=1)
     before = (highest < threshold).sum(1)
     if abs(_mean(highest, threshold) / between - 1) < 0.08:
@@ -282,10 +325,9 @@ def _likely(statistic: np.ndarray, threshold: float, between: int) -> str | None
     if (before == 0).mean() > 0.9:
         return ("you kept the wrong half: at your threshold the first item raises the alarm. Where "
                 "the mean is less than `between`, the threshold lies in the upper half")
-    for why, wrong in _wrong_means(statistic, threshold, between).items():
-        if abs(wrong / between - 1) < 0.04:
-            return why
-    return None
+    means = _wrong_means(statistic, threshold, between)
+    best = min(means, key=lambda why: abs(means[why] / between - 1), default=None)
+    return best if best and abs(means[best] / between - 1) < 0.04 else None
 
 
 def _charts() -> list[tuple]:
@@ -332,21 +374,27 @@ def check_calibrate(answer) -> None:
         likely = _likely(values[-1], threshold, between) if values else None
         if 0.85 * between <= mean <= 1.15 * between and likely is None:
             continue
-        raise Wrong(f"on fresh calm streams {mean:.0f} items pass until an alarm, {between} were "
-                    "asked for", given=given, yours=threshold, likely=likely)  # fmt: skip
+        raise Wrong(f"on fresh calm streams {mean:.{0 if mean > 20 else 1}f} items pass until an "
+                    f"alarm, {between} were asked for", given=given, yours=threshold,
+                    likely=likely)  # fmt: skip
 
 
 # ---------------------------------------------------------------- 17.4
 
 
 def _plain_fakes(h, p0, p1, at=0.0, *, start=True, step=None, more=0, down=False,
-                 signed=False, turned=False, nearest=False, over=None) -> int:  # fmt: skip
+                 signed=False, turned=False, nearest=False, over=None, least=0,
+                 add=0.0) -> int:  # fmt: skip
     """One by one; the keywords are mistakes."""
     up = step(p0, p1) if step else math.log(p1 / p0)
     if down:
         return max(0, math.floor((h - at) / up))
     if step:
         return max(0, math.ceil((h - at) / up))
+    if add:
+        return max(0, int((h - at) / up + add))
+    if least:
+        return max(least, math.ceil((h - at) / up))
     if nearest:
         return max(0, round((h - at) / up))
     if over:
@@ -362,7 +410,10 @@ def _plain_fakes(h, p0, p1, at=0.0, *, start=True, step=None, more=0, down=False
 _FAKES_MISTAKES = {
     "`at` is left out: so much is there already": dict(start=False),
     "one too many": dict(more=1),
+    "rounded down, or nearly: a little short of the threshold is no alarm. math.ceil rounds up":
+        dict(add=0.999),
     "rounded down: then the threshold is not reached yet": dict(down=True),
+    "at least one even where the chart is there already: then no fake is needed": dict(least=1),
     "rounded to the nearest whole number: half a step below the threshold is no alarm":
         dict(nearest=True),
     "one too many where the way is a whole number of steps: math.ceil leaves such a number as it "
@@ -384,7 +435,8 @@ def check_fakes_needed(answer) -> None:
     problems = [dict(h=h, p0=p0, p1=p1, at=at) for h, p0, p1, at in (
         (9.05, 0.15, 0.35, 0.0), (9.05, 0.15, 0.35, 2.1), (7.0, 0.02, 0.05, 0.0),
         (5.51, 0.1, 0.12, 1.0), (2.0, 0.15, 0.35, 2.0), (2.0, 0.15, 0.35, 3.9),
-        (0.5, 0.05, 0.6, 0.0), (2 * math.log(2), 0.25, 0.5, 0.0))]  # fmt: skip
+        (0.5, 0.05, 0.6, 0.0), (2 * math.log(2), 0.25, 0.5, 0.0),
+        (3 * math.log(2) + 1e-6, 0.25, 0.5, 0.0))]  # fmt: skip
 
     def run(h, p0, p1, at):
         found = answer(h, p0, p1, at)
@@ -401,6 +453,7 @@ def check_fakes_needed(answer) -> None:
 # ---------------------------------------------------------------- 17.5
 
 
+@cache
 def _distance(a: str, b: str) -> tuple[int, str]:
     """The number of slips between two words (swapped neighbours are one), and the kind of the last
     of them; by the table of all beginnings."""
@@ -419,7 +472,7 @@ def _distance(a: str, b: str) -> tuple[int, str]:
 
 def _plain_near(text, vocabulary, *, kinds=("swap", "drop", "insert", "key"), shortest=4,
                 lower=True, known=True, words="[a-zA-Z]+", most=1, far=False, unknown=False,
-                itself=False, soon=False, kept=None, front=None) -> bool:
+                itself=False, soon=False, kept=None, front=None, untried=(), single=False) -> bool:
     """The keywords are mistakes."""
     text = text.lower() if lower else text
     for word in re.findall(words, text):
@@ -429,7 +482,12 @@ def _plain_near(text, vocabulary, *, kinds=("swap", "drop", "insert", "key"), sh
             continue
         if unknown:
             return True
+        if single and sum(_distance(word, v)[0] == 1 for v in vocabulary) > 1:
+            continue
         for other in vocabulary:
+            if untried and _last(word, other) in untried[1] and (
+                    other.count(untried[0]) > word.count(untried[0])):  # fmt: skip
+                continue
             if kept is not None and word[kept] != other[kept]:
                 continue
             if front and word[0] != other[0] and _last(word, other) == front:
@@ -456,6 +514,7 @@ def _last(word: str, other: str) -> str:
     return "swap" if len(apart) == 2 else "key"
 
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _NEAR_MISTAKES = {
     "swapped letters are not undone": dict(kinds=("drop", "insert", "key")),
     "a missing letter is not undone": dict(kinds=("swap", "insert", "key")),
@@ -482,6 +541,11 @@ _NEAR_MISTAKES = {
     "two slips in one word count here": dict(most=2),
     "letters that are no neighbours are swapped, too": dict(far=True),
     "this says whether there is an unknown word": dict(unknown=True),
+    "two known words may come out, and one is enough: any word that both sets share":
+        dict(single=True),
+    **{f"the letter {c} is never put {where}": dict(untried=(c, kinds)) for c in _LETTERS
+       for where, kinds in (("in place of another", ("key",)), ("in where one is missing",
+                            ("drop",)), ("in, nor in place of another", ("drop", "key")))},
 }  # fmt: skip
 
 _KNOWN = {"profit", "fell", "fall", "grew", "shares", "share", "slid", "losses", "rose", "rise",
@@ -497,9 +561,12 @@ def check_near_miss(answer) -> None:
         "(debst) fell", "Shares rosse!", "the hares slid", "FELK", "Lumbrax grew", "", "12 % up",
         "its lossse-rose", "the sahre rose", "prfoti fell", "loses fell", "narrowe fell in April",
         "Zornholm proift fell", "Its 2proift", "profit2 fell", "loses_fell", "the shaer fell",
-        "its wrofit", "its xprofit fell", "rpofit fell",
+        "its wrofit", "its xprofit fell", "rpofit fell", "Its profit foll", "its dobts",
     ]  # fmt: skip
     problems = [dict(text=text, vocabulary=set(_KNOWN)) for text in texts]
+    for c in _LETTERS:  # each letter is missing once, and once it is another
+        other = "q" if c != "q" else "w"
+        problems += [dict(text=f"its ba{x}es", vocabulary={f"ba{c}es"}) for x in ("", other)]
 
     def run(text, vocabulary):
         found = answer(text, vocabulary)

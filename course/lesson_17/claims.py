@@ -9,28 +9,30 @@ def blind_everywhere(lengths):
     return all(a > b for a, b in pairs if b < 2000) and lengths["open"][-1] < lengths["calm"][-1]
 
 
-def covers(delay, never):
+def covers(found):
     """Whether each defence covers what the other leaves open."""
-    plain, both = "news-clean", "news-clean + near misses"
-    trained = "news-robust + near misses"
+    plain, both = found["news-clean"], found["news-clean + near misses"]
+    trained = found["news-robust + near misses"]
     return (
-        all(350 < value < 750 for (_, how), value in delay.items() if how == "no surge")
-        and delay[plain, "as it is"] < 40 and never[plain, "slips"] > 0.5
-        and never[both, "slips"] < 0.02 and delay[both, "slips"] < 40
-        and delay[both, "known words"] > 4 * delay[both, "as it is"]
-        and delay[both, "known words"] > 1.1 * delay[plain, "known words"]
-        and delay[trained, "known words"] < 0.5 * delay[both, "known words"]
-        and delay[trained, "slips"] < 60
+        all(350 < row["no surge"][0] < 750 for row in found.values())
+        and plain["as it is"][0] < 40 and plain["slips"][1] > 0.5
+        and both["slips"][1] < 0.02 and both["slips"][0] < 40
+        and both["known words"][0] > 4 * both["as it is"][0]
+        and both["known words"][0] > 1.1 * plain["known words"][0]
+        and trained["known words"][0] < 0.5 * both["known words"][0]
+        and trained["slips"][0] < 60
     )  # fmt: skip
 
 
-def evaded(delay, unnoticed):
-    """Whether an attacker who knows both charts is seen no sooner than no surge is."""
-    return all(misses < 0.02 and seen < 0.45 for seen, misses in unnoticed.values()) and all(
-        delay[f"{name} + near misses", "two slips"]
-        > 0.9 * delay[f"{name} + near misses", "no surge"]
-        for name in unnoticed
-    )
+def evaded(found, unnoticed):
+    """Whether two slips, and not any two, take about as long as no surge does, or longer."""
+    for name, (seen, misses) in unnoticed["chosen"].items():
+        row = found[f"{name} + near misses"]
+        if misses > 0.02 or seen > unnoticed["random"][name][0] - 0.3:
+            return False
+        if row["two slips"][0] < 0.85 * row["no surge"][0]:
+            return False
+    return True
 
 
 CLAIMS = {
@@ -58,10 +60,15 @@ CLAIMS = {
     ),
     "17.delay": Claim(
         "Both charts see the open surge within some twenty stories, in every run, and the mean of "
-        "the CUSUM is near h / drift. Who takes the upper end for p0 hears of it much later.",
-        lambda found, theory, wary: wary > 1.4 * found["CUSUM"][0]
-        and all(8 < median < 32 and never == 0 for _, median, never in found.values())
-        and 0.75 < found["CUSUM"][0] / theory < 1.3,
+        "the CUSUM is near h / drift.",
+        lambda found, theory: 0.75 < found["CUSUM"][0] / theory < 1.3
+        and all(8 < median < 32 and never == 0 for _, median, never in found.values()),
+    ),
+    "17.wary": Claim(
+        "The upper end for p0 is a promise about ten times as long, and most of the delay comes "
+        "from that.",
+        lambda kept, cost, between: 7 < kept / between < 15 and cost[2] > 1.4 * cost[0]
+        and cost[1] - cost[0] > 0.5 * (cost[2] - cost[0]),
     ),
     "17.copies": Claim(
         "Where 30 % of the stories are copies, false alarms come clearly more often than promised, "
@@ -95,8 +102,10 @@ CLAIMS = {
     "17.fakes": Claim(
         "At most eight fakes raise the alarm of one in 500, and a promise that is 25 times as long "
         "takes less than four times the fakes. The longer the promise, the later the true alarm. "
-        "With calm stories between them more fakes are needed.",
-        lambda fakes, soon, spread: fakes[500] == spread[0] < spread[3] <= spread[10] <= 20
+        "With three calm stories after each fake more are needed, and with thirty a good part of "
+        "the streams without any fake have an alarm as soon.",
+        lambda fakes, soon, spread, by_chance: by_chance[0] < 0.02 and by_chance[30] > 0.2
+        and fakes[500] == spread[0] < spread[3] <= spread[10] <= 20
         and fakes[500] <= 8 and fakes[100] <= fakes[500] <= fakes[2500]
         < 4 * fakes[100] and soon[100] < soon[500] < soon[2500],
     ),
@@ -126,8 +135,15 @@ CLAIMS = {
     ),
     "17.evaded": Claim(
         "Two slips in a word, chosen by somebody who knows the second chart, leave no near miss, "
-        "and with both charts the alarm comes no sooner than without a surge, whatever the sensor.",
+        "and with both charts the alarm takes about as long as without a surge, or longer, even "
+        "where no topic is lost. Slips of the same kind at random hide far less.",
         evaded,
+    ),
+    "17.unknown": Claim(
+        "In this world the trained sensor and a chart of any unknown word see the surge soon, "
+        "however it is hidden on this page.",
+        lambda found: all(mean < 60 and never < 0.02 for how, (mean, never) in found.items()
+                          if how != "no surge") and 350 < found["no surge"][0] < 750,
     ),
     "17.tests": Claim(
         "The library finds a short word of which a longer one was meant, the exercise's rule does "

@@ -9,6 +9,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import PercentFormatter
 
 from advlib import plots
+from advlib.statistics import wilson
 from advlib.systems.charts import Cusum, delays, path
 from course.widgets import explore
 
@@ -18,10 +19,10 @@ BLACK = "#222222"
 
 def monitor():
     """The parts of the monitor from left to right, and what somebody can do to each."""
-    parts = [("feeds", "headlines with\na date", "3 harmless stories for\neach: flooded (E)"),
+    parts = [("feeds", "headlines with\na date", "3 harmless stories for\neach: flooded (D)"),
              ("sensor", "topic, and:\nbad news, 0 or 1", "two words changed:\nhidden (5, 8)"),
-             ("once", "a story told again\nis no news", "one story sent\nmany times (D)"),
-             ("charts", "one per topic:\nCUSUM, EWMA", "invented stories:\nfaked (E)"),
+             ("once", "a story told again\nis no news", "one story sent\nmany times (C)"),
+             ("charts", "one per topic:\nCUSUM, EWMA", "invented stories:\nfaked (D)"),
              ("alarm", "the statistic is\nat its threshold", "")]  # fmt: skip
     with plots.style():
         fig, ax = plots.figure(8.8, 2.9)
@@ -41,9 +42,9 @@ def monitor():
                             arrowprops=dict(arrowstyle="-|>", color=RED, lw=1.5))
                 ax.text(x, -0.64, attack, ha="center", va="top", fontsize=9, color="#a04400")
     fig.alt = ("Five boxes from left to right: feeds, sensor, once, charts, alarm. From below, "
-               "what somebody does: floods the feeds (appendix E), changes two words so that the "
+               "what somebody does: floods the feeds (appendix D), changes two words so that the "
                "sensor does not see bad news (sections 5 and 8), sends one story many times "
-               "(appendix D), fakes a surge with invented stories (appendix E).")
+               "(appendix C), fakes a surge with invented stories (appendix D).")
     return fig
 
 
@@ -180,19 +181,24 @@ def blind(paths, h, begin, lengths, grid):
     return fig
 
 
-def matrix(delay, never):
-    """For each defence and each way to hide: the mean number of stories until the alarm."""
-    rows, columns = (list(dict.fromkeys(key[k] for key in delay)) for k in (0, 1))
+def matrix(found):
+    """For each defence and each way to hide: the mean number of stories until the alarm. found: row
+    -> column -> (mean, share of runs without an alarm)."""
+    rows, columns = list(found), list(next(iter(found.values())))
     with plots.style():
-        fig, ax = plots.figure(9.4, 0.95 + 0.52 * len(rows))
-        late = np.array([[min(1500, delay[r, c]) for c in columns] for r in rows])
+        fig, ax = plots.figure(9.4, 1.0 + 0.52 * len(rows))
+        late = np.array([[math.nan if c == "no surge" else 1e4 if found[r][c][1] > 0.5
+                          else min(1500, found[r][c][0]) for c in columns] for r in rows])
         ax.imshow(np.log(late), cmap="Oranges", vmin=math.log(8), vmax=math.log(5e4),
                   aspect="auto")
+        said = {}
         for (i, r), (j, c) in ((a, b) for a in enumerate(rows) for b in enumerate(columns)):
-            lost = never[r, c]
-            text = (f"never in {lost:.0%}" if lost > 0.5 else f"{delay[r, c]:.0f}"
-                    + (f" (never {lost:.0%})" if lost >= 0.005 else ""))
-            ax.text(j, i, text, ha="center", va="center", fontsize=10)
+            mean, lost = found[r][c]
+            said[r, c] = (f"never in {lost:.0%}" if lost > 0.5 else f"{mean:.0f}"
+                          + (f" (never {lost:.0%})" if lost >= 0.005 else ""))
+            ax.text(j, i, said[r, c], ha="center", va="center", fontsize=9.5,
+                    color="white" if lost > 0.5 and c != "no surge" else BLACK)
+        ax.axvline(columns.index("no surge") + 0.5, color=GREY, lw=1)
         ax.set_xticks(range(len(columns)), columns)
         ax.set_yticks(range(len(rows)), rows)
         ax.tick_params(length=0)
@@ -200,14 +206,13 @@ def matrix(delay, never):
         ax.grid(False)
         ax.spines[:].set_visible(False)
     fig.alt = "Stories until the alarm. " + "; ".join(
-        f"{r}: " + ", ".join(f"{c} " + (f"never in {never[r, c]:.0%}" if never[r, c] > 0.5 else
-                                        f"{delay[r, c]:.0f}") for c in columns)
-        for r in rows) + "."  # fmt: skip
+        f"{r}: " + ", ".join(f"{c} {said[r, c]}" for c in columns) for r in rows) + "."
     return fig
 
 
-def seen(table):
-    """For each sensor: the share of bad news that it still sees, by how it was changed."""
+def seen(table, n):
+    """For each sensor: the share of n bad headlines that it still sees, by how they were changed,
+    with 95 % intervals."""
     names = list(table)
     ways = list(table[names[0]])
     looks = dict(zip(names, ((RED, "", -0.2), (BLUE, "///", 0.2)), strict=True))
@@ -219,13 +224,15 @@ def seen(table):
                 value = table[name][way]
                 ax.bar(k + shift, value, 0.36, color=colour, hatch=hatch, edgecolor="white",
                        label=None if k else name)  # fmt: skip
-                ax.annotate(f"{value:.0%}", (k + shift, value), (0, 2), ha="center",
+                low, high = wilson(round(value * n), n)
+                ax.plot([k + shift] * 2, [low, high], color=BLACK, lw=1.4)
+                ax.annotate(f"{value:.0%}", (k + shift, high), (0, 2), ha="center",
                             textcoords="offset points", fontsize=9)
         ax.set_xticks(range(len(ways)), ways)
-        ax.set(ylabel="bad news seen", ylim=(0, 1.12))
+        ax.set(ylabel="bad news seen", ylim=(0, 1.15))
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
-    fig.alt = "Share of bad news that is seen. " + "; ".join(
+    fig.alt = f"Share of {n} bad headlines that is seen. " + "; ".join(
         f"{name}: " + ", ".join(f"{way} {table[name][way]:.0%}" for way in ways)
         for name in names) + "."  # fmt: skip
     return fig

@@ -7,13 +7,13 @@
 #
 # - turn headlines into a stream of 0 and 1, and watch it with two charts, CUSUM and EWMA;
 # - set their thresholds so that a stated number of stories passes between two false alarms;
-# - hide a surge of bad news from the monitor, and say why no threshold helps;
+# - hide a surge of bad news from the monitor, and ask what another threshold can do;
 # - train the sensor against it, add a second thing to watch, and keep what was promised about
 #   false alarms;
 # - attack both, as somebody who knows them.
 #
-# **Time** {{TIME}} About 55 minutes for you: 37 of reading, 18 of exercises. Six appendices,
-# another 65 minutes with exercises 17.2, 17.4 and 17.5, are optional: nothing builds on them.
+# **Time** {{TIME}} About 70 minutes for you: 52 of reading, 18 of exercises. Five appendices,
+# another 50 minutes with exercises 17.2, 17.4 and 17.5, are optional: nothing builds on them.
 #
 # **Before** Lessons 06 and 08.
 
@@ -30,7 +30,8 @@ profile = course.setup()
 # topic has become more frequent than usual*. Nobody acts on a single headline. So there are three
 # parts: a **sensor**, a model that reads a headline and says 1 for bad news and 0 for the rest; a
 # **chart**, which turns the items so far into one number; and an **alarm** when that number reaches
-# a **threshold**.
+# a **threshold**. (The figure has two parts more: the feeds, and `once`, which takes out a story
+# that is told again; appendix C.)
 
 # %%
 import math
@@ -45,8 +46,8 @@ from course.lesson_17 import figures, workshop
 figures.monitor()
 
 # %% [markdown]
-# *The figure: the parts of the monitor from left to right. Below, in red, what somebody who does
-# not want the alarm, or wants a false one, can do to each part; in brackets the sections and
+# *The figure: the parts of the monitor from left to right. Below, at the arrows, what somebody who
+# does not want the alarm, or wants a false one, can do to each part; in brackets the sections and
 # appendices.*
 #
 # The headlines are on invented companies (world `news`). The labels are exact, and so is the plan
@@ -82,7 +83,7 @@ print(f"topic right {topics_right:.1%}; bad or not bad right:", ", ".join(
 # 1 with the probability $s\cdot\texttt{hit}+(1-s)\cdot\texttt{false}$.
 
 # %%
-n = profile.pick(150, 500)
+n = profile.pick(150, 500)  # drawn from stories of which half are bad, so that there are enough
 bad_texts, other_texts = workshop.headlines("trade", n, "pool", 0.5)
 hit, false = bad(victim, bad_texts).mean(), bad(victim, other_texts).mean()
 
@@ -104,16 +105,17 @@ course.claim("17.sensor", topics_right=topics_right, hit=hit, false=false)
 #
 # ## 2 · CUSUM: since when?
 #
-# Suppose that the rate rose to `p1` with item $k$. Then items $k$ to $n$ are more likely under `p1`
-# than under `p0` by a factor whose logarithm is a sum: each 1 adds $\log(p_1/p_0)$, each 0 adds
-# $\log\frac{1-p_1}{1-p_0}$, which is below 0. We do not know $k$, so take the best one:
+# Let $x_i$ be item number $i$, 0 or 1, and $P_p(x)$ its probability at the rate $p$: $p$ for a 1,
+# $1-p$ for a 0. Suppose that the rate rose to `p1` with item $k$. Then items $k$ to $n$ are more
+# likely under `p1` than under `p0` by a factor whose logarithm is a sum: each 1 adds
+# $\log(p_1/p_0)$, each 0 adds $\log\frac{1-p_1}{1-p_0}$, which is below 0. We do not know $k$, so
+# take the best one:
 #
 # $$S_n=\max\Bigl(0,\ \max_{1\le k\le n}\
 # \sum_{i=k}^{n}\log\frac{P_{p_1}(x_i)}{P_{p_0}(x_i)}\Bigr).$$
 #
-# Here $P_p(x)$ is the probability of the item $x$ at the rate $p$: $p$ for a 1, $1-p$ for a 0. This
-# is Page's CUSUM (1954). Trying all $k$ again after every item costs more and more. It need not:
-# the best $k$ for item $n$ is either the best one so far, or the chart begins anew.
+# This is Page's CUSUM (1954). Trying all $k$ again after every item costs more and more. It need
+# not: the best $k$ for item $n$ is either the best one so far, or the chart begins anew.
 #
 # ### Exercise 17.1: the CUSUM · ●●○ · 10 min
 #
@@ -181,9 +183,10 @@ course.claim("17.charts", apart=apart, formula=smooth.variance, simulated=z[:, -
 # that a desk understands is: *how many stories pass between two false alarms?* Its mean is called
 # the **average run length**. We simulate calm streams of 1,500 stories and stop there. A run that
 # had no alarm until then is **censored**: its length is not known, only that it is long. Leaving
-# such runs out makes the mean too small; so does an alarm that is put at the end of the stream.
-# Right is: all items that were seen until the alarms (or the ends), divided by the number of
-# *alarms*. `workshop.run_length` does so; you write it in a moment.
+# such runs out makes the mean too small; so does an alarm that is put at the end of the stream. The
+# usual estimate: all items that were seen until the alarms (or the ends), divided by the number of
+# *alarms*. It is exact where an alarm is equally likely at every item; charts begin low, so for
+# them it is nearly right. `workshop.run_length` does so; you write it in a moment.
 
 # %%
 run_length = workshop.run_length
@@ -204,8 +207,8 @@ print(f"CUSUM at 3: {run_length(cusum(calm, p0, p1), 3.0):.0f} stories")
 # alarm comes when the statistic is at the threshold or above. The streams, and the halving of an
 # interval of thresholds, are there. You write what is counted at the threshold `h`, and which half
 # to keep. A stream has only `between` items, so many runs are censored: where you leave them
-# out, or put an alarm at their end, the threshold comes out far too high. The check runs fresh
-# streams and accepts ±15 %.
+# out, or put an alarm at their end, the mean comes out too small, so the threshold that gives
+# `between` is far too high. The check runs fresh streams and accepts ±15 %.
 #
 # <details><summary>Hint</summary>
 #
@@ -264,8 +267,8 @@ course.claim("17.promise", promised=promised, sigma3=run_length(z, sigma3), more
 
 # %%
 guess = course.predict(
-    "17.a", "after how many stories of the surge does the CUSUM raise the alarm (middle of 500)?",
-    guess=None, low=0, high=200, unit="stories",
+    "17.a", "after how many stories of the surge does the CUSUM raise the alarm (median of 500 "
+    "runs)?", guess=None, low=0, high=200, unit="stories",
 )
 
 
@@ -285,12 +288,7 @@ for name, (mean, median, never) in open_surge.items():
 p = rate(0.4)
 drift = p * math.log(p1 / p0) + (1 - p) * math.log((1 - p1) / (1 - p0))
 print(f"h / drift = {h['CUSUM'] / drift:.1f}")
-upper = p0 + 1.96 * math.sqrt(p0 * (1 - p0) / 100)
-wary = library.Cusum(upper, 3 * upper / (1 + 2 * upper))
-h_wary = calibrate(lambda items: library.path(wary, items), upper, between, rng)
-mean_wary = surge(lambda items: library.path(wary, items), h_wary, p)[0]
-print(f"CUSUM that takes {upper:.1%} for calm, the upper end: mean {mean_wary:.1f}")
-course.claim("17.delay", found=open_surge, theory=h["CUSUM"] / drift, wary=mean_wary)
+course.claim("17.delay", found=open_surge, theory=h["CUSUM"] / drift)
 figures.two_charts({name: chart(ours) for name, chart in charts.items()}, h, begin)
 
 # %% [markdown]
@@ -299,8 +297,7 @@ figures.two_charts({name: chart(ours) for name, chart in charts.items()}, h, beg
 #
 # At equal promises the two charts are about equally fast here, with this `lam`. `drift` is what an
 # item of the surge adds to the CUSUM on average, so it climbs to `h` in about `h / drift` items.
-# Who knows `p0` from 100 stories alone, and so takes the upper end, hears of the surge much later.
-# Appendix B moves the threshold and the surge.
+# Appendix B moves the threshold and the surge, and takes the upper end of the interval for `p0`.
 #
 # ## 5 · Somebody hides the surge
 #
@@ -309,6 +306,15 @@ figures.two_charts({name: chart(ours) for name, chart in charts.items()}, h, beg
 # slip of the fingers (two neighbouring letters swapped, one dropped, inserted or replaced), or
 # another word of the same group in the table of the world (a coarse table: "orders fell" may become
 # "shipments decreased"). As a control, slips at random.
+#
+# ### Prediction 17.b: what the sensor reports
+#
+# In the surge 40 % of the stories on trade are bad, and now *each of them* has slips that were
+# chosen against the sensor. In calm times it calls the share `p0` of the stories bad (section 1).
+
+# %%
+guess = course.predict("17.b", "which share of the stories of the hidden surge does it call bad?",
+                       guess=None, low=0, high=60, unit="%")
 
 # %%
 attacks = {"slips": workshop.slips(), "known words": workshop.substitutes()}
@@ -322,22 +328,12 @@ def ways(victim):
 
 sent = {"news-clean": ways(victim)}
 seen = {"news-clean": {how: bad(victim, texts).mean() for how, texts in sent["news-clean"].items()}}
+blind = seen["news-clean"]["slips"]
+guess.reveal(100 * rate(0.4, blind))
 for how, texts in sent["news-clean"].items():
     print(f"{how:12} seen {seen['news-clean'][how]:6.1%}   {texts[1]}")
 
-# %% [markdown]
-# ### Prediction 17.b: what the sensor reports
-#
-# In the surge 40 % of the stories on trade are bad, and now *each of them* has slips. In calm
-# times the sensor calls the share `p0` of the stories bad (section 1).
-
 # %%
-guess = course.predict("17.b", "which share of the stories of the hidden surge does it call bad?",
-                       guess=None, low=0, high=60, unit="%")
-
-# %%
-blind = seen["news-clean"]["slips"]
-guess.reveal(100 * rate(0.4, blind))
 hidden = {}
 for part in (0.0, 0.5, 1.0):
     p = rate(0.4, part * blind + (1 - part) * hit)
@@ -367,11 +363,13 @@ figures.blind({"open": cusum(ours, p0, p1), "hidden": cusum(after, p0, p1)}, h["
 # %% [markdown]
 # *The figure: left, the CUSUM of the same stream, with the bad stories of the surge as they are and
 # disguised. Right, the mean number of stories until an alarm at each threshold: in the open surge,
-# in calm times, and in the hidden surge.*
+# in calm times, and in the hidden surge; each curve comes from 2.5 million stories, so a mean of
+# 100,000 rests on 25 alarms.*
 #
-# At *every* threshold the hidden surge takes longer to raise an alarm than no surge at all: **a
+# At *every* threshold the hidden surge takes longer to raise an alarm than no surge at all. The
+# EWMA does not help: fewer items 1 mean a later alarm in every chart that rises with them. **A
 # chart that waits for a rise cannot repair a blind sensor.** (One that waits for a fall, too? And
-# who floods the monitor, or fakes a surge? Appendix E.)
+# who floods the monitor, or fakes a surge? Appendix D.)
 #
 # ## 6 · A better sensor
 #
@@ -389,24 +387,27 @@ for name, rates in seen.items():
     print(f"{name:11} false {false_of[name]:.1%};", ", ".join(f"{how} {r:.1%}" for how, r in
                                                                rates.items()))
 course.claim("17.robust", seen=seen, false=false_of)
-figures.seen(seen)
+figures.seen(seen, n)
 
 # %% [markdown]
 # *The figure: the share of bad headlines that each sensor sees, as they are, with two random slips,
-# and disguised against that very sensor.*
+# and disguised against that very sensor; with 95 % intervals.*
 #
-# Training brings most of the known words back; chosen slips stay the harder attack. (Is it only the
-# longer training? Appendix C.) What remains of the hit rate decides: as long as the attacked surge
-# lies above `p0`, a chart that waits for a rise sees it, only later; at `p0` or below it does not.
+# Training brings most of the known words back; chosen slips stay the harder attack. (It is not the
+# longer training alone: three trainings of a control, as long but with no changed headline, are in
+# [docs/results/monitor.md](../docs/results/monitor.md).) What remains of the hit rate decides: as
+# long as the attacked surge lies above `p0`, a chart that waits for a rise sees it, only later; at
+# `p0` or below it does not.
 #
 # ## 7 · A second thing to watch
 #
-# A disguise leaves traces. Typos are rare in headlines, and typos *in words that the monitor knows*
-# rarer still. Why not count all unknown words? Because each new company would be one. A **near
-# miss** is an unknown word that becomes a known one if one slip is undone: two neighbouring letters
-# swapped back, a letter taken out, put in or replaced. We take the test of the library (you write
-# one in appendix F). Journalists mistype as well. So that calm times have near misses, we put one
-# random slip into every thirtieth headline that nobody attacks.
+# A disguise leaves traces. Typos are rare in headlines, and typos *in words that the monitor
+# knows* rarer still. Why not count all unknown words? In real news each new company is one (here
+# not, so section 8 comes back to it). A **near miss** is an unknown word that becomes a known one
+# if one slip is undone: two neighbouring letters swapped back, a letter taken out, put in or
+# replaced. We take the test of the library (you write one in appendix E). Journalists mistype as
+# well. So that calm times have near misses, `typed` puts one random slip into every thirtieth
+# headline, from here on into all that have no slips yet.
 
 
 # %%
@@ -415,12 +416,11 @@ def misses(texts, test=workshop.SLIP):
     return np.array([test(text) for text in texts]).astype(int)
 
 
-usual = [workshop.mistyped([text], 1, seed=i)[0] if i % 30 == 0 else text
-         for i, text in enumerate(other_texts)]
-q0 = misses(usual).mean()
+typed = workshop.typed
+q0 = misses(typed(other_texts)).mean()
 q1 = 3 * q0 / (1 + 2 * q0)
 only_swaps = library.NearMiss(workshop.KNOWN, ("swap",))
-traces = {how: misses(texts).mean() for how, texts in sent["news-clean"].items()}
+traces = {how: misses(sent["news-clean"][how]).mean() for how in ("slips", "known words")}
 print(f"near misses: calm {q0:.1%};", ", ".join(f"{how} {r:.1%}" for how, r in traces.items()))
 swaps = misses(sent["news-clean"]["slips"], only_swaps).mean()
 print(f"a test that knows swaps alone finds {swaps:.1%} of the slips")
@@ -456,82 +456,99 @@ course.claim("17.joint", joint=joint, between=between)
 #
 # The attacks of section 5 know the sensor, not the second chart. Whoever knows that chart runs the
 # same test at home, and keeps only what it does not find: **two slips in one word**, in at most two
-# words, again with 30 questions. (Where such a word told the topic, the story leaves the chart of
-# trade, and does not count there: one more way out.) Every attack against the sensor that it meets,
-# and every row with the same promise:
+# words, again with 30 questions. As a control, slips of this kind at random.
+
+# %%
+sensors = {"news-clean": victim, "news-robust": robust}
+unnoticed = {"chosen": {}, "random": {}}
+for name, sensor in sensors.items():
+    sent[name]["two slips"] = workshop.hidden(sensor, workshop.two_slips(), bad_texts)
+    for how, texts in {"chosen": sent[name]["two slips"], "random": workshop.mistyped(
+            bad_texts, 2, seed=0, slips=workshop.unnoticed)}.items():
+        on_trade = np.mean([workshop.topic(text) == "trade" for text in texts])
+        unnoticed[how][name] = bad(sensor, texts).mean(), misses(texts).mean()
+        print(f"{name:11} two slips, {how}: seen {unnoticed[how][name][0]:5.1%}, near misses "
+              f"{unnoticed[how][name][1]:.1%}, still on trade {on_trade:.1%}   {texts[1]}")
+
+# %% [markdown]
+# Where such a word told the topic, the story leaves the chart of trade: a second effect, with a
+# column of its own. Now all attacks against each sensor, and each row with the same promise.
 
 
 # %%
-def readings(victim, texts):
-    """(texts, 2): bad news, near miss."""
-    return np.stack([bad(victim, texts), misses(texts)], axis=1)
+def readings(sensor, texts):
+    """(texts, 3): bad news, near miss, any unknown word."""
+    return np.stack([bad(sensor, texts), misses(texts), misses(texts, workshop.unknown)], axis=1)
 
 
-delay, never, unnoticed = {}, {}, {}
-for name, sensor in {"news-clean": victim, "news-robust": robust}.items():
-    two_slips = workshop.hidden(sensor, workshop.two_slips(), bad_texts)
-    unnoticed[name] = readings(sensor, two_slips).mean(0)
-    print(f"{name:11} two slips: seen {unnoticed[name][0]:.1%}, near misses "
-          f"{unnoticed[name][1]:.1%}   {two_slips[1]}")
-    two_slips = [text for text in two_slips if workshop.topic(text) == "trade"]
-    print(f"{name:11} still on trade: {len(two_slips) / n:.1%}")
-    columns = {"no surge": bad_texts} | sent[name] | {"two slips": two_slips}
-    del columns["random slips"]
-    other = readings(sensor, usual)
-    calm_rates = 0.15 * readings(sensor, bad_texts).mean(0) + 0.85 * other.mean(0)
-    pairs = [(a, 3 * a / (1 + 2 * a)) for a in calm_rates]
-    for count in (1, 2):
-        heights = [calibrate(lambda x, pair=pair: cusum(x, *pair), pair[0], count * between, rng)
-                   for pair in pairs[:count]]
-        row = name + " + near misses" * (count - 1)
-        for how, texts in columns.items():
-            share = 0.15 if how == "no surge" else 0.4
-            share *= len(texts) / (share * len(texts) + (1 - share) * n)  # of those on the chart
-            drawn = workshop.drawn(rng, share, readings(sensor, texts), other, 400, 1500)
-            alarm = np.min([delays(cusum(drawn[..., k], *pairs[k]), heights[k])
-                            for k in range(count)], axis=0)
-            never[row, how] = np.isinf(alarm).mean()
-            delay[row, how] = np.minimum(alarm, 1500).sum() / max(1, np.isfinite(alarm).sum())
-course.claim("17.together", delay=delay, never=never)
-course.claim("17.evaded", delay=delay, unnoticed=unnoticed)
-figures.matrix(delay, never)
+read = {}  # what each sensor, and the other two tests, make of the headlines
+for name, sensor in sensors.items():
+    slips, two = sent[name]["slips"], sent[name]["two slips"]
+    columns = {"other": typed(other_texts), "no surge": typed(bad_texts),
+               "as it is": typed(bad_texts), "slips": slips,
+               "known words": typed(sent[name]["known words"]), "two slips": two,
+               "lost topics off": [text for text in two if workshop.topic(text) == "trade"]}
+    read[name] = {how: readings(sensor, texts) for how, texts in columns.items()}
+
+
+def watch(read, kinds):
+    """What the alarms of charts on these kinds of readings come to: column -> (mean, never)."""
+    return workshop.watch(read, kinds, n, cusum, calibrate, between, rng)
+
+
+found = {}
+for name in sensors:
+    found[name] = watch(read[name], kinds=[0])
+    found[name + " + near misses"] = watch(read[name], kinds=[0, 1])
+course.claim("17.together", found=found)
+course.claim("17.evaded", found=found, unnoticed=unnoticed)
+figures.matrix(found)
 
 # %% [markdown]
 # *The figure: the mean number of stories until the alarm, by what watches (rows) and by how the
-# surge is hidden (columns); the darker, the later. "No surge" is the time between false alarms.
-# Runs end after 1,500 stories; "never" is without an alarm.*
+# surge is hidden (columns); the darker, the later. "No surge", without colour, is the time between
+# false alarms. Runs end after 1,500 stories; where more than half have no alarm by then, their
+# share stands there in place of the mean. In the last column stories that lost their topic are off
+# the chart.*
 #
 # <details><summary>What you should see</summary>
 #
 # The plain sensor alone sees the open surge after some twenty stories, and next to nothing of the
-# one with slips. The near misses catch those slips faster than the open surge, whatever the sensor:
-# nearly every disguised headline has one. Against known words they do harm: nothing is misspelt
-# there, and of two charts each has a higher threshold. There only the trained sensor helps. Against
-# two slips in a word nothing does: with both sensors and both charts the alarm comes no sooner than
-# without a surge.
+# one with slips. The near misses catch those faster than the open surge: nearly every headline has
+# one. Against known words they do harm: nothing is misspelt there, and of two charts each has a
+# higher threshold. There only the trained sensor helps. Two slips in a word take the plain sensor
+# far below `p0`. The trained one still sees about a third (of 150 headlines, so ± 8 points): its
+# rate stays near `p0`, and alone it takes about as long as with no surge, a tie. Lost topics take
+# it below; so do more words: where 30 % of them may change, three trainings end in "never"
+# ([docs/results/monitor.md](../docs/results/monitor.md), "unnoticed"). The second chart cannot
+# help: this attacker makes no other slips, so near misses are even rarer than in calm times.
 #
 # </details>
 #
-# **The next move.** The column "slips" is true of an attacker who does not know the second chart.
-# (Three trainings of each sensor end alike: [docs/results/monitor.md](../docs/results/monitor.md).)
-# The obvious next defence is a chart of *any* unknown word. It stops him here, where even the names
-# of companies are known words: the same page has the alarm after 5 stories. Of real headlines more
-# than half have an unknown word as they are, and there it takes 43. Slips that give another known
-# word pass it, too, but there are few: of bad news 92 % or more is still seen. Known substitutes
-# pass as well. Report a defence with the best attack of somebody who knows it.
+# **The next move** is a chart of *any* unknown word.
+
+# %%
+found["news-robust + unknown words"] = watch(read["news-robust"], kinds=[0, 2])
+for how, (mean, never) in found["news-robust + unknown words"].items():
+    print(f"{how:16} mean {mean:.0f}, never {never:.0%}")
+course.claim("17.unknown", found=found["news-robust + unknown words"])
+
+# %% [markdown]
+# It stops him here, where even the names of companies are known words. Of real headlines more than
+# half have an unknown word as they are: alone, at one false alarm in 1,000, such a chart takes 43
+# stories there, and 5 here ([docs/results/monitor.md](../docs/results/monitor.md)). And slips that
+# give another *known* word pass it; here there are few. Report a defence with the best attack of
+# somebody who knows it.
 #
 # ## 9 · The program
 #
-# `make monitor` starts the whole of it (`python -m examples.monitor --help`): it reads RSS, Atom
-# and JSON lines, or plays this world, with the functions of `advlib.systems.charts`. It learns `p0`
-# of each topic from its first 100 stories, the upper end of an interval, and runs *four* charts on
-# each (bad news and near misses, CUSUM and EWMA), every one at four times `between`. All wait for a
-# rise: a quiet week should wake nobody, and each chart more raises the thresholds of all. An alarm
-# says *which* chart raised it. Play the attacks:
+# `make monitor` starts the whole of it ([docs/monitor.md](../docs/monitor.md)): it reads feeds, or
+# plays this world. It takes the upper end for `p0` from the first 100 stories of each topic, and
+# runs *four* charts on each (bad news and near misses, CUSUM and EWMA), every one at four times
+# `between`. An alarm says *which* chart raised it.
 #
 # ```
 # make monitor ARGS="--play hidden --model news-clean"
-# make monitor ARGS="--play faked"
 # ```
 #
 # ## Recap
@@ -540,31 +557,20 @@ figures.matrix(delay, never)
 #   begun; an **EWMA** is a mean that forgets, with a variance that one can write down.
 # - A threshold is a promise: so many items between false alarms. Detectors are compared at equal
 #   promises, and $m$ charts share one promise at $m$ times the length each.
-# - A disguised surge can look calmer than calm, and then no chart *that waits for a rise* sees it.
+# - A disguised surge can look calmer than calm, and then no chart *that waits for a rise* sees it
+#   sooner than a false alarm.
 # - Training the sensor helps most against known words, a chart on near misses against slips alone.
 #   Each covers a hole of the other, as long as the attacker does not know the second chart. One who
-#   knows it, and may make two slips in a word, passes both.
-# - From the appendices: copies break the promise, so count a story once. A chart for both sides is
-#   evaded at `p0`. A fake alarm costs $\lceil h/\log(p_1/p_0)\rceil$ stories in a row, from a chart
-#   at 0; with calm stories between them, more.
+#   knows it, and may make two slips in a word, leaves no near miss.
 #
 # ## What could go wrong
 #
 # - **Medians hide censored runs.** A median looks the same whether the slowest third of the
 #   runs took a while or never ended. Say both; for a mean, divide all items seen by all alarms.
-# - **Detectors at different false-alarm rates.** Default settings of two libraries are two
-#   promises.
-# - **p0 from a short history**, or from a history that had a surge in it: the promise is off,
-#   and nobody notices until alarms come too often, or none.
+# - **p0 from a short history**, or from a history that had a surge in it: the promise is off, and
+#   nobody notices until alarms come too often, or none. Calm drifts, too: measure it again.
 # - **A surge measured in stories, a duty measured in hours.** Twenty stories are an hour on one
 #   topic and a week on another. Say which one you promise.
-# - **Clocks and zones.** Feeds write local times, some without a zone; sorted as text they are out
-#   of order, and a window of twelve hours is then another one. Turn all into UTC as they come. A
-#   story dated tomorrow must not move the clock of the alarm.
-# - **Old stories that come again**: the identity of a story is its `guid`, not its place in a feed.
-#   A feed that is read twice must change nothing.
-# - **The rate of the test is not that of tomorrow.** Calm drifts; recalibrate, but not on the week
-#   that you want to be warned of.
 #
 # ## Further reading
 #
@@ -579,18 +585,22 @@ figures.matrix(delay, never)
 # - Y. Xie et al., *A Word is Worth A Thousand Dollars: Adversarial Attack on Tweets Fools Stock
 #   Prediction*, NAACL 2022, arXiv 2205.01094. One replaced word, three predictors, and a loss.
 # - P. Malo, A. Sinha, P. Korhonen, J. Wallenius, P. Takala, *Good Debt or Bad Debt: Detecting
-#   Semantic Orientations in Economic Texts*, JASIST 65(4), 2014, arXiv 1307.5336. The PhraseBank.
+#   Semantic Orientations in Economic Texts*, JASIST 65(4), 2014, arXiv 1307.5336. Real
+#   headlines, with no dates. The licence, CC BY-NC-SA 3.0, lets nobody ship them here; download
+#   them, and the monitor plays them (`--data`). What sensors withstand there:
+#   [docs/results/monitor-phrasebank.md](../docs/results/monitor-phrasebank.md).
 # - A. Z. Broder, *On the Resemblance and Containment of Documents*, SEQUENCES 1997.
 #
 # > **Ethics** The threat model: somebody who writes or passes on headlines may ask the sensor up to
-# > 30 times about each, changes at most two words so that readers still understand it (one slip in
-# > each, in section 8 two), adds harmless or invented stories, and knows the thresholds; the second
-# > chart he knows in section 8 alone. He does not touch the monitor itself. All companies are
-# > invented. To hide or to invent news that moves prices is fraud in most countries.
-# > This page is for those who keep watch, and its alarm is a reason to read, none to trade.
+# > 30 times about each, changes at most two words (one slip in each, in section 8 two; whether
+# > readers still understand them was not tested), adds harmless or invented stories, and knows the
+# > thresholds; the second chart he knows in section 8 alone. He does not touch the monitor itself.
+# > All companies are invented. To hide or to invent news that moves prices is fraud in most
+# > countries. This page is for those who keep watch, and its alarm is a reason to read, none to
+# > trade.
 
 # %% [markdown]
-# ## Appendix A (optional, 12 min): how far an EWMA wanders
+# ## Appendix A (optional, 11 min): how far an EWMA wanders
 #
 # Written out, $z_n$ is a weighted sum of independent items, with the weight
 # $\texttt{lam}(1-\texttt{lam})^{i}$ for the one that is $i$ items old. Variances of independent
@@ -631,7 +641,7 @@ course.claim("17.ewma", apart=apart, formula=variance[[4, -1]],
              simulated=z[:, [4, -1]].var(axis=0))
 
 # %% [markdown]
-# ## Appendix B (optional, 6 min): you pay for every false alarm that you avoid
+# ## Appendix B (optional, 7 min): you pay for every false alarm that you avoid
 #
 # At the rate `p1` the drift of section 4 is the Kullback–Leibler divergence of `p1` from `p0`.
 # Lorden showed in 1971 that no alarm with the same promise can be much faster, for large `h`.
@@ -650,29 +660,34 @@ figures.explore_thresholds({share: rate(share) for share in (0.2, 0.3, 0.4, 0.6)
                            h["CUSUM"])
 
 # %% [markdown]
-# ## Appendix C (optional, 7 min): longer training, and real headlines
-#
-# `news-robust` was trained for longer than `news-clean`. A control has as many updates on the same
-# headlines, none of them changed. In three trainings each, of 100 bad headlines the control reads
-# 16 to 20 as bad after slips and 44 to 52 after known words; sensors trained like `news-clean` 11
-# to 15 and 30 to 40, those like `news-robust` 42 to 51 and 89 to 91
-# ([docs/results/monitor.md](../docs/results/monitor.md)). So longer training helps a little, and
-# the changed headlines help much. These numbers are not those of section 6, and cannot be: there
-# other headlines are attacked, at most two words of each may change, and the sensor is asked up to
-# 30 times; here 30 % of the words may change, with more slips to choose from and up to 40
-# questions, and two of three sensors of a row are other trainings than the one on this page.
-#
-# The monitor also plays real headlines, the Financial PhraseBank (Malo et al.), which you download
-# yourself: its licence, CC BY-NC-SA 3.0, lets nobody ship it here. It has **no dates**, so such a
-# stream is always simulated. What sensors withstand there stands in
-# [docs/results/monitor-phrasebank.md](../docs/results/monitor-phrasebank.md).
-#
-# ```
-# make monitor ARGS="--data Sentences_AllAgree.txt --model FOLDER"
-# ```
+# Who knows `p0` from 100 stories alone may take the upper end of its interval, to be safe. What
+# does that cost? The control is a chart that knows `p0`, at the promise that then comes out.
+
+# %%
+upper = p0 + 1.96 * math.sqrt(p0 * (1 - p0) / 100)
+
+
+def wary(items):
+    """A CUSUM that takes the upper end for the calm rate."""
+    return cusum(items, upper, 3 * upper / (1 + 2 * upper))
+
+
+h_wary = calibrate(wary, upper, between, rng)
+kept = run_length(wary((dice < p0).astype(int)), h_wary)  # at the true rate
+h_strict = calibrate(charts["CUSUM"], p0, round(kept), rng)
+cost = {f"p0 known, promise {between}": open_surge["CUSUM"][0],
+        f"p0 known, promise {kept:.0f}": surge(charts["CUSUM"], h_strict, rate(0.4))[0],
+        f"{upper:.1%} for p0, promise {between}": surge(wary, h_wary, rate(0.4))[0]}
+for name, mean in cost.items():
+    print(f"{name:27} surge seen after {mean:.1f} stories (mean)")
+course.claim("17.wary", kept=kept, cost=list(cost.values()), between=between)
 
 # %% [markdown]
-# ## Appendix D (optional, 7 min): one story, told again
+# So being wary is mostly a promise of another length: false alarms become about ten times as rare,
+# and that is what delays the alarm. Little of it comes from the wrong `p0`.
+
+# %% [markdown]
+# ## Appendix C (optional, 6 min): one story, told again
 #
 # The promise of section 4 is for independent items. News is not: one agency sends a story, and the
 # others repeat it in other words. In the world some stories are such copies. What does that do to
@@ -704,7 +719,7 @@ course.claim("17.copies", told=told, once=once, promised=promised, found=found, 
 # belongs to it: else somebody sends a harmless twin first, and the bad story counts as its copy.
 
 # %% [markdown]
-# ## Appendix E (optional, 16 min): a fall, floods and fakes
+# ## Appendix D (optional, 14 min): a fall, floods and fakes
 #
 # The hidden surge of section 5 is "calmer than calm", and that is news, too: the rate *falls*. A
 # CUSUM of the zeros waits for a fall, here to a third of the odds. Let either of the two raise the
@@ -794,25 +809,28 @@ for promise in (100, 500, 2500):
     soon[promise] = surge(charts["CUSUM"], height, rate(0.4))[0]
     print(f"one false alarm in {promise:4} stories: threshold {height:.2f}, {fakes[promise]} fakes "
           f"are enough, a surge is seen after {soon[promise]:.0f} stories")
-spread = {}
-for gap in (0, 3, 10):  # real, calm stories after each fake
+spread, by_chance = {}, {}
+for gap in (0, 3, 10, 30):  # real, calm stories after each fake
     x = (rng.random((500, 60 * (gap + 1))) < p0).astype(int)
+    alone = delays(cusum(x, p0, p1), h["CUSUM"])  # the control: the same stories, no fake
     x[:, :: gap + 1] = 1
     spread[gap] = np.median(np.ceil(delays(cusum(x, p0, p1), h["CUSUM"]) / (gap + 1)))
-    print(f"{gap} real stories after each fake: {spread[gap]:.0f} fakes (median)")
+    by_chance[gap] = (alone <= spread[gap] * (gap + 1)).mean()
+    print(f"{gap:2} real stories after each fake: {spread[gap]:.0f} fakes (median); by then "
+          f"{by_chance[gap]:.0%} of the streams without fakes have an alarm, too")
 calm_drift = p0 * math.log(p1 / p0) + (1 - p0) * math.log((1 - p1) / (1 - p0))
 print(f"a fake adds {math.log(p1 / p0):.2f}, a calm story {calm_drift:.2f} on average")
-course.claim("17.fakes", fakes=fakes, soon=soon, spread=spread)
+course.claim("17.fakes", fakes=fakes, soon=soon, spread=spread, by_chance=by_chance)
 
 # %% [markdown]
-# A handful, if they come in a row; calm stories between them pull the chart down, so more are
-# needed. Not many more, though ten calm stories take away more than a fake adds: a chart at 0 falls
-# no further, and some calm stories are called bad. No threshold is a way out: fakes and delay both
-# grow with `h`. What helps is outside the chart: sources that are known, at most so many stories of
-# one source, a person who reads the items *behind* the alarm (the program shows them).
+# A handful, if they come in a row. A few calm stories between them pull the chart down, so more are
+# needed, but not many: a chart at 0 falls no further. With many between them the number says
+# little, for false alarms do a part of the work (the control). No threshold is a way out: fakes and
+# delay both grow with `h`. What helps is outside the chart: sources that are known, at most so many
+# stories of one source, a person who reads the items *behind* the alarm (the program shows them).
 
 # %% [markdown]
-# ## Appendix F (optional, 15 min): a test for near misses
+# ## Appendix E (optional, 12 min): a test for near misses
 #
 # ### Exercise 17.5: a near miss · ●●● · 8 min
 #

@@ -99,16 +99,31 @@ def hidden(victim: Classifier, attack, texts: list[str]) -> list[str]:
     return [result.text for result in attack(victim, texts, [bad] * len(texts))]
 
 
-def mistyped(texts: list[str], words: int, seed: int, kinds: tuple[str, ...] = KINDS) -> list[str]:
+def slips_of(word: str) -> tuple[str, ...]:
+    """Slips of the fingers, one in the word."""
+    return misspellings(word, KINDS, 2)
+
+
+def mistyped(texts: list[str], words: int, seed: int, slips=slips_of) -> list[str]:
     """The texts with a slip in so many words, drawn at random: nobody's attack."""
     rng, out = random.Random(seed), []
     for text in texts:
         parts = re.split(r"([A-Za-z]+)", text)
-        long = [i for i, part in enumerate(parts) if misspellings(part, kinds, 2)]
+        long = [i for i, part in enumerate(parts) if slips(part)]
         for i in rng.sample(long, min(words, len(long))):
-            parts[i] = rng.choice(misspellings(parts[i], kinds, 2))
+            parts[i] = rng.choice(slips(parts[i]))
         out.append("".join(parts))
     return out
+
+
+def typed(texts: list[str]) -> list[str]:
+    """The texts with one random slip in every thirtieth, as journalists make them."""
+    return [mistyped([text], 1, seed=i)[0] if i % 30 == 0 else text for i, text in enumerate(texts)]
+
+
+def unknown(text: str) -> bool:
+    """Whether a word of the text is not known."""
+    return any(word not in KNOWN for word in re.findall("[a-z]+", text.lower()))
 
 
 # ---------------------------------------------------------------- headlines and streams
@@ -156,6 +171,29 @@ def run_length(statistic: np.ndarray, h: float) -> float:
     found = delays(statistic, h)  # inf where no alarm came
     ended = np.isfinite(found).sum()
     return np.minimum(found, statistic.shape[1]).sum() / max(ended, 1)
+
+
+def watch(read, kinds, n, cusum, calibrate, between, rng, runs=400, longest=1500):
+    """{column: (mean, share of runs without an alarm)} of the stories until the first alarm of a
+    CUSUM on each of the `kinds` of readings, all of them together at one promise.
+
+    read: what is read in the headlines of each column, each (headlines, kinds): of "other" ones, of
+    bad ones in "no surge" (15 % of a stream), and of bad ones in a surge (40 %), the rest. n: the
+    bad headlines that there were; a column with fewer has lost some to other topics.
+    """
+    calm = 0.15 * read["no surge"].mean(0) + 0.85 * read["other"].mean(0)
+    rates = {k: (calm[k], 3 * calm[k] / (1 + 2 * calm[k])) for k in kinds}
+    level = {k: calibrate(lambda x, pair=pair: cusum(x, *pair), pair[0], len(kinds) * between, rng)
+             for k, pair in rates.items()}  # fmt: skip
+    found = {}
+    for how in (column for column in read if column != "other"):
+        share = 0.15 if how == "no surge" else 0.4
+        left = share * len(read[how]) / n  # the bad stories that are still on the chart
+        items = drawn(rng, left / (left + 1 - share), read[how], read["other"], runs, longest)
+        alarm = np.min([delays(cusum(items[..., k], *rates[k]), level[k]) for k in kinds], axis=0)
+        ended = np.isfinite(alarm)
+        found[how] = np.minimum(alarm, longest).sum() / max(1, ended.sum()), 1 - ended.mean()
+    return found
 
 
 def told_again(rng, items: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
