@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -114,8 +115,11 @@ def test_a_gradient_of_another_model_is_not_kept(exported, tmp_path, monkeypatch
     import advlib.app.deploy as deploy
 
     victim, folder, _ = exported
-    monkeypatch.setattr(torch.onnx, "export", lambda m, inputs, file, **rest:
-                        shutil.copy(folder / "gradient.onnx", file))  # fmt: skip
+    written = SimpleNamespace(
+        model=SimpleNamespace(graph=SimpleNamespace(all_nodes=list)),
+        save=lambda file, **how: shutil.copy(folder / "gradient.onnx", file),
+    )
+    monkeypatch.setattr(torch.onnx, "export", lambda *inputs, **settings: written)
     monkeypatch.setattr(deploy, "_with_gradient", lambda *given: None)
     assert export_gradient(victim, tmp_path) <= TOLERANCE
     real = deploy.wrong_margin

@@ -161,7 +161,7 @@ def say_data(options: Options, data: DatasetDict, real: bool) -> None:
         print(f"columns: {', '.join(columns)}")
         choose = f"{min(SELECTION, held_out)} to choose the checkpoint by"
         said.insert(1, choose if real else f"{held_out} set aside")
-    names = ", ".join(some(data["train"].features["label"].names, 8))
+    names = ", ".join(some(data["train"].features["label"].names))
     print(f"{', '.join(said)}, classes: {names}")
     if n < FEW_TESTS:
         print(f"! {n} test text{'s' * (n > 1)} can show little: an interval of ± {98 / n**0.5:.0f} "
