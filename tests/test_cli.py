@@ -386,7 +386,7 @@ def tiny_protocol(monkeypatch):
 
 
 def test_evaluate_prints_a_table_and_fills_a_leaderboard(tiny_protocol, tmp_path):
-    from advlib.app.protocol import LEADERBOARD, unedited
+    from advlib.app.protocol import LEADERBOARD, verify
 
     for times in (1, 2):
         code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--out", tmp_path)
@@ -395,7 +395,7 @@ def test_evaluate_prints_a_table_and_fills_a_leaderboard(tiny_protocol, tmp_path
             assert words in output
         assert ("one row more" if times == 1 else "the row was there") in output
     card = json.loads((tmp_path / "card.json").read_text())
-    assert unedited(card) and card["digest"] in output
+    assert verify(card) and card["digest"] in output
     code, output = call("evaluate", "reviews-clean", "--protocol", "tiny", "--eps", "0.1",
                         "--out", tmp_path)  # fmt: skip
     assert code != 0 and "fixes eps" in output
@@ -407,7 +407,7 @@ def test_evaluate_prints_a_table_and_fills_a_leaderboard(tiny_protocol, tmp_path
 
 
 def test_evaluate_certifies_and_the_digest_stays(tiny_protocol, tmp_path):
-    from advlib.app.protocol import unedited
+    from advlib.app.protocol import verify
 
     cards = []
     for more in ([], ["--certify"]):
@@ -416,7 +416,7 @@ def test_evaluate_certifies_and_the_digest_stays(tiny_protocol, tmp_path):
         assert code == 0, output
         cards.append(json.loads((tmp_path / "card.json").read_text()))
     plain, proved = cards
-    assert "certified" not in plain and plain["digest"] == proved["digest"] and unedited(proved)
+    assert "certified" not in plain and plain["digest"] == proved["digest"] and verify(proved)
     assert "the row was there" in output
     found = {row["method"]: row for row in proved["certified"]}
     assert list(found) == ["ExactWorst", "Canonical", "SmoothedWords"]

@@ -21,7 +21,7 @@ from advlib.app.gate import (
     read_policy,
     sections,
 )
-from advlib.app.protocol import digest, group_table, groups_digest, unedited
+from advlib.app.protocol import digest, group_table, groups_digest, verify
 from advlib.statistics import wilson
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -99,7 +99,7 @@ def lacks(card, policy=POLICY, page="own"):
 
 def test_a_card_that_has_it_all_passes():
     assert lacks(make_card()) == []
-    assert unedited(make_card())
+    assert verify(make_card())
 
 
 CHANGES = {
@@ -255,9 +255,9 @@ def test_edited_groups_are_seen_though_the_card_itself_is_whole():
     card["groups"]["rows"][0]["group"] = "other"
     assert lacks(card) == [
         "The numbers of the groups are not those of their digest: they were edited."]  # fmt: skip
-    assert not unedited(card)
+    assert not verify(card)
     del card["groups"]
-    assert unedited(card)
+    assert verify(card)
 
 
 def test_the_number_of_texts_is_no_other_protocol():

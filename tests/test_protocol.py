@@ -21,7 +21,7 @@ from advlib.app.protocol import (
     evaluate,
     leaderboard_line,
     publish,
-    unedited,
+    verify,
     weights_hash,
 )
 from advlib.attacks import FGM, PGD, Noise, Typos, WordSubstitution
@@ -101,7 +101,7 @@ def test_eps_is_a_setting_of_the_protocol_for_text_and_of_no_other(table):
     one, other, same = (evaluate("reviews-clean", str(table), few, eps=eps, device="cpu")
                         for eps in (None, 0.001, 0.001))  # fmt: skip
     assert one["protocol"] == "text, eps = 0.1" and other["protocol"] == "text, eps = 0.001"
-    assert "eps=0.001" in other["rows"][1]["threat model"] and unedited(other)
+    assert "eps=0.001" in other["rows"][1]["threat model"] and verify(other)
     assert one["digest"] != other["digest"] == same["digest"]
     names = ["none", "FGM", "EmbeddingNeighbours", "Typos"]
     assert [row["attack"] for row in one["rows"]] == names and one["left out"] == []
@@ -195,7 +195,7 @@ def test_groups_of_a_card_are_those_of_its_texts(grouped):
 def test_groups_leave_the_digest_as_it_was_and_have_one_of_their_own(grouped):
     plain, card = grouped
     assert "groups" not in plain and card["digest"] == plain["digest"]
-    assert unedited(card) and unedited(json.loads(json.dumps(card, allow_nan=False)))
+    assert verify(card) and verify(json.loads(json.dumps(card, allow_nan=False)))
     for path, value in [
         (("groups", "rows", 0, "group"), "other"),
         (("groups", "rows", 0, "worst case", "hits"), 99),
@@ -207,10 +207,10 @@ def test_groups_leave_the_digest_as_it_was_and_have_one_of_their_own(grouped):
         (("groups",), ["x"]),
         (("rows", 1, "hits"), 0),
     ]:
-        assert not unedited(edited(card, *path, value=value)), path
+        assert not verify(edited(card, *path, value=value)), path
     moved = copy.deepcopy(card["groups"])
     other = plain | {"version": 9}
-    assert not unedited(other | {"digest": digest(other), "groups": moved})
+    assert not verify(other | {"digest": digest(other), "groups": moved})
 
 
 def test_groups_of_a_file_are_a_column_of_its_test_texts(tmp_path):
@@ -253,7 +253,7 @@ def edited(card, *path, value):
 
 def test_an_edited_card_does_not_verify(card):
     read = json.loads(json.dumps(card))
-    assert unedited(card) and unedited(read) and digest(read) == card["digest"]
+    assert verify(card) and verify(read) and digest(read) == card["digest"]
     for path, value in [
         (("rows", 2, "accuracy"), 0.99),
         (("rows", 2, "hits"), 20),
@@ -270,8 +270,8 @@ def test_an_edited_card_does_not_verify(card):
         (("rows",), card["rows"][:2]),
         (("digest",), "0" * 64),
     ]:
-        assert not unedited(edited(card, *path, value=value)), path
-    assert not unedited({})
+        assert not verify(edited(card, *path, value=value)), path
+    assert not verify({})
 
 
 def test_what_may_differ_elsewhere_is_not_sealed(card):
@@ -288,7 +288,7 @@ def test_what_may_differ_elsewhere_is_not_sealed(card):
         (("versions", "torch"), "9"),
         (("model", "name"), "copy"),
     ]:
-        assert unedited(edited(card, *path, value=value)), path
+        assert verify(edited(card, *path, value=value)), path
 
 
 def test_published_digests_stay_as_they_are(card):
@@ -360,8 +360,7 @@ def test_a_collapsed_model_is_called_so_and_the_warning_is_sealed(constant):
     assert constant["warning"].startswith("Collapsed: 20 of 20 answers are “positive”")
     share = constant["rows"][0]["accuracy"]
     assert f"| {share:.1%}, collapsed |" in leaderboard_line(constant)
-    assert unedited(constant)
-    assert not unedited({k: v for k, v in constant.items() if k != "warning"})
+    assert verify(constant) and not verify({k: v for k, v in constant.items() if k != "warning"})
 
 
 def test_99_percent_of_99_percent_is_no_success(one_answer, table, tmp_path):
@@ -387,7 +386,7 @@ def test_word_substitution_stays_in_its_world(table):
     card = evaluate("reviews-clean", str(table), replace(TINY, n=6), device="cpu")
     assert [row["attack"] for row in card["rows"]] == ["none", "Noise", "PGD"]
     assert "WordSubstitution(" in card["left out"][0] and "Typos(" in card["left out"][1]
-    assert "not the world 'reviews'" in card["left out"][0] and unedited(card)
+    assert "not the world 'reviews'" in card["left out"][0] and verify(card)
     assert "nothing to try on any" in card["left out"][1]
 
 

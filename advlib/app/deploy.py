@@ -24,7 +24,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from advlib.app.in_words import in_words
-from advlib.app.protocol import unedited, weights_hash
+from advlib.app.protocol import verify, weights_hash
 from advlib.app.rows import cells, duration, line, some, templates
 from advlib.attacks.embedding import wrong_margin
 from advlib.embeddings import attack_mode, perturbed_logits, shifted, zero_delta
@@ -57,7 +57,7 @@ def model_card(
     threat models stand in the page as code, so none of them can be markup. Raises ValueError for
     a card that was edited or is none.
     """
-    if not isinstance(card, dict) or "rows" not in card or not unedited(card):
+    if not isinstance(card, dict) or "rows" not in card or not verify(card):
         raise ValueError("this is not the card of an evaluation, or its numbers are not those of "
                          "its digest: make it with `advlib evaluate`")  # fmt: skip
     data = ModelCardData(

@@ -8,7 +8,7 @@ A bar is for the lower end of the 95 % Wilson interval, so that few texts are no
 right may be chance. `bound = "value"` takes the accuracy itself.
 
 The interval is computed here, from how many texts are right, and compared with what the card says.
-A card's digest shows a slip and no fraud: whoever edits a card can compute a new one (`unedited`).
+A card's digest shows a slip and no fraud: whoever edits a card can compute a new one (`verify`).
 Where much depends on it, run `advlib evaluate` again in the same job, and let the gate read that.
 
 Nothing from a card is run, and its text is printed as one line without control characters.
@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from advlib.app.protocol import digest, unedited
+from advlib.app.protocol import digest, verify
 from advlib.app.rows import line
 from advlib.evaluation import short
 from advlib.statistics import wilson
@@ -228,7 +228,7 @@ def gate(card: dict, policy: Policy, model_card: str | None = None) -> list[str]
 
 def _seal(card: dict) -> list[str]:
     try:
-        whole, main = unedited(card), card.get("digest") == digest(card)
+        whole, main = verify(card), card.get("digest") == digest(card)
     except (TypeError, ValueError, AttributeError, KeyError, RecursionError):
         whole = main = False
     if main and not whole:

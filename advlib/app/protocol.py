@@ -227,7 +227,7 @@ def groups_digest(card: dict) -> str:
     return _sha256([json.dumps([digest(card), said], sort_keys=True).encode()])
 
 
-def unedited(card: dict) -> bool:
+def verify(card: dict) -> bool:
     """Whether the numbers of a card are those that its digest was made of, and those of its groups,
     where it has them, those of theirs.
 
