@@ -484,7 +484,9 @@ class MaskedLanguageModel(WordAttack):
 class Slope:
     """The gradient on one word, at its tokens; of one that was cut off there are none."""
 
-    grad: torch.Tensor  # (tokens, hidden)
+    first: int  # its tokens are first to last − 1
+    last: int
+    grad: torch.Tensor  # (last − first, hidden)
     ids: torch.Tensor
 
 
@@ -514,7 +516,7 @@ def gradients(
             climbed = wrong_margin(logits, batch["labels"])
             (grad,) = torch.autograd.grad(climbed.sum(), delta)
         for row, i in enumerate(chosen):
-            out[i] = [Slope(grad[row, a:b], batch["input_ids"][row, a:b])
+            out[i] = [Slope(a, b, grad[row, a:b], batch["input_ids"][row, a:b])
                       for a, b in word_tokens(victim, texts[i])]  # fmt: skip
     return out
 
