@@ -235,11 +235,23 @@ def _still_checkpointing(layer: nn.Module) -> Iterator[None]:
 
         return twice(evaluated, *args)
 
+    def without_gradient(layer, _):  # transformers 5.24 computes once then, and asks nobody
+        layer.training = layer.training and torch.is_grad_enabled()
+
+    def ask_again(layer, *_):
+        layer.training = True
+
+    hooks = (
+        layer.register_forward_pre_hook(without_gradient),
+        layer.register_forward_hook(ask_again, always_call=True),
+    )
     layer.training, layer._gradient_checkpointing_func = True, compute
     try:
         yield
     finally:
         layer._gradient_checkpointing_func = twice
+        for hook in hooks:
+            hook.remove()
 
 
 def random_state(model: nn.Module) -> Callable[[], None]:
