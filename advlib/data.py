@@ -20,6 +20,7 @@ import pandas as pd
 
 from advlib.corpora import WORLDS, world
 from advlib.corpora.engine import Text
+from advlib.hub import no_waiting
 
 # Column names that speak for themselves, the likeliest first; looked for in any case.
 TEXT = ("text", "sentence", "review", "content", "question", "utterance", "query", "message",
@@ -211,7 +212,8 @@ def _read(source: Source, encoding: str, named: bool) -> dict[str, pd.DataFrame]
     if path.is_file() or path.suffix.lower() in ENDINGS or str(source).startswith((".", "/", "~")):
         return {"train": _file(path, encoding, named)}
     try:
-        return _from_datasets(datasets.load_dataset(*str(source).split(":", 1)))
+        with no_waiting(source):
+            return _from_datasets(datasets.load_dataset(*str(source).split(":", 1)))
     except Exception as error:  # the Hub's client has some twenty kinds of its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataError(

@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from advlib.corpora.engine import Text, parts_of
+from advlib.hub import no_waiting
 from advlib.onnx import FILE, OnnxModel, exported_file, needed
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -375,7 +376,7 @@ def _loaded(kind: type, source: str | Path, device, **head) -> tuple[Classifier,
     name, source = str(source), _locate(source)
     # False, not None: None would ask at the keyboard whether to run the model's own code.
     safe = dict(trust_remote_code=False)
-    with quiet():
+    with quiet(), no_waiting(source):
         try:
             config = AutoConfig.from_pretrained(source, **safe, **head)
             tokenizer = AutoTokenizer.from_pretrained(source, **safe)

@@ -9,9 +9,9 @@ import advlib
 HOME = Path(advlib.__file__).parent
 # Each room may import from rooms before it, never from one after it.
 ROOMS = [
-    "corpora", "data", "onnx", "models", "embeddings", "perturbation", "attacks", "objectives",
-    "generative", "callbacks", "training", "finetuning", "calibration", "statistics", "fairness",
-    "evaluation", "intervals", "certify", "systems", "plots", "app",
+    "corpora", "hub", "data", "onnx", "models", "embeddings", "perturbation", "attacks",
+    "objectives", "generative", "callbacks", "training", "finetuning", "calibration",
+    "statistics", "fairness", "evaluation", "intervals", "certify", "systems", "plots", "app",
 ]  # fmt: skip
 
 

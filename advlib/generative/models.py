@@ -21,6 +21,7 @@ from transformers import (
 
 from advlib.corpora.engine import Text, parts_of
 from advlib.embeddings import attack_mode, embedding_layer, embedding_table, mean_norm
+from advlib.hub import no_waiting
 from advlib.models import ModelError, _check_vocabulary, _locate, _why, quiet
 
 Batch = dict[str, Tensor]  # input_ids, attention_mask, labels, prompt, suffix; (batch, tokens)
@@ -219,7 +220,7 @@ def load_generator(
     Raises ModelError. Never runs code that a model brings along, and never unpickles.
     """
     name, source = str(source), _locate(source)
-    with quiet():
+    with quiet(), no_waiting(source):
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model, loading = AutoModelForCausalLM.from_pretrained(
