@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -220,6 +222,35 @@ def specified(
                 wrong.likely = wrong.likely or (fits[0] if len(fits) == 1 else None)
                 wrong.picture = picture(yours, right, given) if picture else None
                 raise
+
+
+def remembered(spec: Callable) -> Callable:
+    """spec, with a memory of what it gave: whoever hands in a second answer does not wait for it
+    again. For a slow one that depends on its inputs alone, and whose result nobody changes."""
+    kept: dict[Any, Any] = {}
+
+    @functools.wraps(spec)
+    def ask(*inputs: Any, **named: Any) -> Any:
+        key = _key((inputs, named))
+        if key not in kept:
+            kept[key] = spec(*inputs, **named)
+        return kept[key]
+
+    return ask
+
+
+def _key(value: Any) -> Any:
+    """The same for inputs that are alike: tensors by their numbers, a model by its make, its modes,
+    its flags and its weights, what else there is by itself."""
+    if isinstance(value, torch.nn.Module):
+        flags = [p.requires_grad for p in value.parameters()]
+        return repr(value), _key([_modes(value), flags, value.state_dict()])
+    if isinstance(value, torch.Tensor):
+        numbers = value.detach().numpy()
+        return str(numbers.dtype), numbers.shape, hashlib.sha256(numbers.tobytes()).digest()
+    if isinstance(value, Mapping):
+        return tuple((name, _key(v)) for name, v in value.items())
+    return tuple(map(_key, value)) if isinstance(value, list | tuple) else value
 
 
 def _part(result: Any, name: str | None) -> Any:

@@ -27,6 +27,7 @@ from course.checking import (
     call,
     compare,
     expect,
+    remembered,
     seeded,
     show,
     small_bert,
@@ -87,6 +88,7 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return -logits.log_softmax(-1).gather(1, labels[:, None]).squeeze(1)
 
 
+@remembered
 def _slopes(model: nn.Module, batch: dict, delta: Tensor, of=_losses, h: float = 1e-5) -> Tensor:
     """Central differences of each text's `of(logits, labels)` in every coordinate of delta."""
     model, delta = deepcopy(model).double(), delta.detach().double()
@@ -129,6 +131,7 @@ def check_embedding_gradient(answer) -> None:
                  picture=_scatter, atol=atol, rtol=1e-3)  # fmt: skip
 
 
+@remembered
 def _gradient_mistakes(model: nn.Module, batch: dict, delta: Tensor) -> dict[str, Tensor]:
     right = _slopes(model, batch, delta)
     model, delta = deepcopy(model).double().requires_grad_(), delta.detach().double()

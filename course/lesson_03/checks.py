@@ -25,6 +25,7 @@ from course.checking import (
     expect,
     making,
     of_dtype,
+    remembered,
     seeded,
     small_bert,
     specified,
@@ -449,6 +450,7 @@ def _pair(answer, model, batch, delta: Tensor) -> tuple:
     return result
 
 
+@remembered
 def _facts(model, batch, delta: Tensor) -> SimpleNamespace:
     """All that can be said about the losses on the way to delta, each (batch,).
 

@@ -25,6 +25,7 @@ from course.checking import (
     expect,
     making,
     of_dtype,
+    remembered,
     seeded,
     small_bert,
     specified,
@@ -147,6 +148,7 @@ def _plane(eps: float, shown: dict[str, tuple], norm: str = "l2"):
 # ---------------------------------------------------------------- 04.2
 
 
+@remembered
 def _plain_pgd(model, batch, eps, steps, step_size, start=None, *, sign=1.0, ball="text",
                unit="text", fresh=True, mask="gradient", from_zero=False, best=False, more=0,
                length=lambda eps, size: size) -> Tensor:  # fmt: skip

@@ -29,6 +29,7 @@ from course.checking import (
     compare,
     expect,
     making,
+    remembered,
     seeded,
     small_bert,
     specified,
@@ -388,6 +389,7 @@ def _descend(module: nn.Module, grads, rate: float) -> None:
                 p.sub_(rate * grad)
 
 
+@remembered
 def _two_rounds(net, model, batch, eps, lam, keep_net=False, keep_model=False, late=False, **how):
     """(losses, [(generator's parameters, victim's parameters) after each of two rounds]);
     keep_*: .grad is never cleared. late: it is cleared at the end of a round."""

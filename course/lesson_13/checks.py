@@ -25,6 +25,7 @@ from course.checking import (
     call,
     compare,
     expect,
+    remembered,
     seeded,
     small_bert,
     specified,
@@ -56,6 +57,7 @@ class _Linear(nn.Module):
         return SimpleNamespace(logits=z.sum(1))
 
 
+@remembered
 def _plain_ig(
     model, batch, baseline_id, steps, *, at="middle", own=True, zero=False, factor="difference",
     mean=True, flip=False, one=False, over="sum", start=True, least=1,
