@@ -76,6 +76,30 @@ def ndcg_inside(relevance, scores, k):
     return gain(scores) / best if best else math.nan
 
 
+def ndcg_frame(gap):
+    """The page's frame; gap: (relevance of tied items, their places from 1, k) -> what they add."""
+
+    def answer(relevance, scores, k):
+        def gain(order):
+            total, taken = 0.0, 0
+            for score in np.sort(np.unique(order))[::-1]:
+                if taken >= k:
+                    break
+                tied = relevance[order == score]
+                total += gap(tied, np.arange(taken + 1, taken + 1 + len(tied)), k)
+                taken += len(tied)
+            return total
+
+        best = gain(relevance)
+        return float(gain(scores) / best) if best > 0 else math.nan
+
+    return answer
+
+
+def weights_to(places, k):
+    return np.where(places <= k, 1 / np.log2(1 + places), 0.0)
+
+
 def ndcg_best_of_shown(relevance, scores, k):
     """Ties as they should be, but the best order is sought among the first k alone."""
     shown = np.sort(relevance[np.argsort(-scores, kind="stable")[:k]])[::-1]
@@ -472,6 +496,7 @@ RIGHT = [
     ("18.1", ndcg_of_library),
     ("18.1", ndcg_by_items),
     ("18.1", ndcg_in_float32),
+    ("18.1", ndcg_frame(lambda r, p, k: r.mean() * weights_to(p, k).sum())),
     ("18.2", leak_row_by_row),
     ("18.2", leak_with()),
     ("18.2", leak_compared(same_rows)),
@@ -500,6 +525,13 @@ WRONG = [
     ("18.1", ndcg_in_place, "changes an array"),
     ("18.1", lambda r, s, k: ndcg(r[None], s[None], k), "should be a number"),
     ("18.1", ndcg_inside, "places behind k weigh 0 but still count in the mean"),
+    ("18.1", ndcg_frame(lambda r, p, k: r.sum() * weights_to(p[p <= k], k).mean()),
+     "places behind k weigh 0 but still count in the mean"),
+    ("18.1", ndcg_frame(lambda r, p, k: r.sum() * weights_to(p, k).sum()), "not the sum"),
+    ("18.1", ndcg_frame(lambda r, p, k: r.sum() * weights_to(p, k - 1).mean()), "place k itself"),
+    ("18.1", ndcg_frame(lambda r, p, k: (r * weights_to(p, k)).sum()),
+     "the order in which the items came"),
+    ("18.1", ndcg_frame(lambda r, p, k: r.sum() * weights_to(p + 1, k + 1).mean()), "without . 1"),
     ("18.1", lambda r, s, k: None, "None"),
     ("18.1", ndcg_nan_behind, "that is 0, not nan"),
     ("18.1", ndcg_rounded(2), "near each other are no tie"),

@@ -36,21 +36,22 @@ def _gain(relevance, order, k, *, log=math.log2, first=2, form=float, divide=Tru
                for place, i in enumerate(order[:k]))  # fmt: skip
 
 
-def _gain_inside(relevance, scores, k) -> float:
-    """The gain where a tie across place k takes the mean over its places up to k alone."""
+def _gain_inside(relevance, scores, k, summed=False) -> float:
+    """The gain where a tie across place k takes the mean over its places up to k alone; or summed:
+    where each item of a tie takes the sum of the weights of their places."""
     total = 0.0
     for value, score in zip(relevance, scores, strict=True):
         above, tied = sum(x > score for x in scores), list(scores).count(score)
         weights = [1 / math.log2(2 + place) for place in range(above, min(above + tied, k))]
-        total += value * sum(weights) / len(weights) if weights else 0.0
+        total += value * sum(weights) / (1 if summed else len(weights)) if weights else 0.0
     return total
 
 
 def _by_orders(relevance, scores, k, *, ties="mean", ascending=False, best=None, near=None,
-               small=0.0, nothing=0.0, least=1, **how) -> float:  # fmt: skip
+               small=0.0, nothing=0.0, least=1, less=0, **how) -> float:  # fmt: skip
     """NDCG by the mean over every order that the scores allow; the keywords are its mistakes."""
     sign = 1 if ascending else -1
-    scores, k = [near(x) if near else x for x in scores], max(k, least)
+    scores, k = [near(x) if near else x for x in scores], max(k, least) - less
     orders = [order for order in itertools.permutations(range(len(scores)))
               if all(sign * scores[a] <= sign * scores[b]
                      for a, b in itertools.pairwise(order))]  # fmt: skip
@@ -59,8 +60,8 @@ def _by_orders(relevance, scores, k, *, ties="mean", ascending=False, best=None,
     if ties == "last":
         orders = [max(orders)]
     gains = [_gain(relevance, order, k, **how) for order in orders]
-    if ties == "inside":
-        gains = [_gain_inside(relevance, scores, k)]
+    if ties in ("inside", "sum"):
+        gains = [_gain_inside(relevance, scores, k, ties == "sum")]
     top = max(_gain(relevance, order, k, **how)
               for order in itertools.permutations(range(len(scores))))  # fmt: skip
     if best == "none":
@@ -88,6 +89,9 @@ _NDCG_MISTAKES = {
         [dict(ties="first"), dict(ties="last")],
     "a tie that crosses place k: places behind k weigh 0 but still count in the mean":
         [dict(ties="inside")],
+    "each item of a tie gets the mean weight of the places that they share, not the sum":
+        [dict(ties="sum")],
+    "place k itself counts; the places behind it weigh 0": [dict(less=1)],
     "the natural logarithm of the place, without + 1, or another discount": _ties(first=3),
     "2^relevance − 1 is another gain; here it is the relevance itself":
         _ties(form=lambda r: 2**r - 1),
@@ -158,14 +162,17 @@ def check_ndcg(answer) -> None:
 def ndcg_at(relevance, scores, k):
     """NDCG of the first k for one user; nan where nothing is relevant."""
 
-    def gain(scores):
-        total, start = 0.0, 0
-        for score in np.sort(np.unique(scores))[::-1]:
-            tied = relevance[scores == score]
-            places = np.arange(start, start + len(tied))  # that they share, from 0
-            weights = np.where(places < k, 1 / np.log2(2 + places), 0.0)
+    def gain(order):
+        """DCG@k of the order that these scores make."""
+        total, taken = 0.0, 0
+        for score in np.sort(np.unique(order))[::-1]:
+            if taken >= k:
+                break
+            tied = relevance[order == score]
+            places = np.arange(taken + 1, taken + 1 + len(tied))
+            weights = np.where(places <= k, 1 / np.log2(1 + places), 0.0)
             total += tied.sum() * weights.mean()
-            start += len(tied)
+            taken += len(tied)
         return total
 
     best = gain(relevance)

@@ -90,8 +90,9 @@ CLAIMS = {
         and all(np.ptp(worth[x]) < 4 for x in (0.25, 0.7)),
     ),
     "18.invariant": Claim(
-        "No single replacement changes the canonical form of a bad item's text.",
-        lambda changed, tried: tried > 100 and changed == 0,
+        "No single replacement changes the canonical form of a bad item's text, and a lie changes "
+        "that of each.",
+        lambda changed, tried, lied, items: tried > 100 and changed == 0 and lied == items > 0,
     ),
     "18.budget": Claim(
         "With more words the item comes among the first ten of many more users of the standard "

@@ -5,14 +5,14 @@
 #
 # **You will**
 #
-# - write the measure that rankings are judged by, with its ties;
+# - complete the measure that rankings are judged by, with its ties;
 # - see what a ranker of clicks needs an item's text for, and what it does not;
 # - be a seller who rewords, stuffs or lies, and count how many users see the item then;
-# - prove by counting what a defence stops, and measure what it does not.
+# - prove what a defence stops, and measure what it does not.
 #
-# **Time** {{TIME}} About 95 minutes for you: 55 of reading, 40 of exercises. The appendix (columns
-# that know the future, with exercise 18.2, and three short pieces) is another 35 minutes and
-# optional.
+# **Time** {{TIME}} About 73 minutes for you: 49 of reading, 24 of exercises. The appendix (columns
+# that know the future, with exercise 18.2; all rewordings of a text, with exercise 18.4; and four
+# short pieces) is another 50 minutes and optional.
 #
 # **Before** Lesson 06 (word substitution) and lesson 08 (adversarial training). Lesson 11
 # (certificates) helps.
@@ -31,8 +31,6 @@ profile = course.setup()
 # read by a model.
 
 # %%
-import itertools
-
 import numpy as np
 import pandas as pd
 
@@ -85,25 +83,25 @@ print(f"{len(shop.clicks)} rows of {shop.clicks['day'].nunique()} days, of which
 # **NDCG@k** divides it by the DCG@k of the best order of all items, so that 1 is the best.
 # Relevance is here the true probability of a click.
 #
-# ### Exercise 18.1: NDCG · ●●○ · 16 min
+# ### Exercise 18.1: NDCG · ●●○ · 8 min
 #
-# Write `ndcg_at(relevance, scores, k)` for one user: numpy arrays `(items,)`, relevance at least 0,
-# and a whole number $k\ge1$. The item with the highest score stands first. Return a number:
+# Complete `ndcg_at(relevance, scores, k)` for one user: numpy arrays `(items,)`, relevance at least
+# 0, and a whole number $k\ge1$, which may be larger than the number of items. The item with the
+# highest score stands first. The frame goes down the scores and keeps count of the places; two gaps
+# are yours, a line or two each:
 #
-# - $k$ may be larger than the number of items; then all count;
-# - **ties**: items with equal scores share their places, and each gets the *mean* weight of these
-#   places, where a place behind $k$ weighs 0. For example $k=2$ and the scores 0.9, 0.5, 0.5: the
-#   two equal items share place 2, which weighs $1/\log_2 3=0.631$, and place 3, which weighs 0. So
-#   each weighs 0.315. (A ranker that scores everything alike then earns what chance earns.)
-# - where all relevance is 0, no order is better than another: return `nan`, and divide nothing by
-#   0 on the way.
-#
-# Leave both arrays as they are.
+# 1. **Ties**: items with equal scores share their `places`, and each gets the *mean* weight of
+#    these places, where a place behind $k$ weighs 0. For example $k=2$ and the scores 0.9, 0.5,
+#    0.5: the two equal items share place 2, which weighs $1/\log_2 3=0.631$, and place 3, which
+#    weighs 0. So each weighs 0.315. (A ranker that scores everything alike then earns what chance
+#    earns.)
+# 2. **The result**, a number. Where all relevance is 0, no order is better than another: return
+#    `nan`, and divide nothing by 0 on the way.
 #
 # <details><summary>Hint</summary>
 #
-# Go through the distinct scores from the highest, `np.sort(np.unique(scores))[::-1]`, and keep
-# count of how many places are taken. The best order is what you get with the relevance as scores.
+# `np.where(places <= k, weights, 0)` has 0 for the places behind `k`. The best order is the one
+# that the relevance itself makes, as scores.
 #
 # </details>
 
@@ -111,7 +109,28 @@ print(f"{len(shop.clicks)} rows of {shop.clicks['day'].nunique()} days, of which
 # %%
 def ndcg_at(relevance, scores, k):
     """NDCG of the first k for one user; nan where nothing is relevant."""
+
+    def gain(order):
+        """DCG@k of the order that these scores make."""
+        total, taken = 0.0, 0  # taken: so many places have their items
+        for score in np.sort(np.unique(order))[::-1]:  # from the highest
+            if taken >= k:
+                break
+            tied = relevance[order == score]  # the relevance of the items with this score
+            places = np.arange(taken + 1, taken + 1 + len(tied))  # that they share; the first is 1
+            # 1. what these items add to `total`
+            # SOLUTION
+            weights = np.where(places <= k, 1 / np.log2(1 + places), 0.0)
+            total += tied.sum() * weights.mean()
+            # END SOLUTION
+            taken += len(tied)
+        return total
+
+    # 2. the result, by gain(…)
     # SOLUTION
+    best = gain(relevance)
+    return float(gain(scores) / best) if best > 0 else float("nan")
+    # END SOLUTION
 
 
 ndcg_at = course.exercise("18.1", ndcg_at)
@@ -149,14 +168,7 @@ guess = course.predict(
 plain = advlib.load_classifier("reviews-clean")
 readers = {"clean": Reader(plain)}
 shops = {"clean": workshop.Shop(shop, readers["clean"])}
-blind = workshop.Shop(shop, readers["clean"], without=("opinion",))
-pairs = workshop.tomorrow(shop)  # every user with every item
-grid = shops["clean"].features(pairs)
-found = {name: workshop.quality(shop, scores) for name, scores in {
-    "chance": np.zeros(len(grid)), "price alone": -grid["price"],
-    "popularity alone": grid["popularity"], "opinion alone": grid["opinion"],
-    "all but the text": blind.ranker.score(grid.drop(columns="opinion")),
-    "all": shops["clean"].ranker.score(grid)}.items()}  # fmt: skip
+found = workshop.baselines(shops["clean"])  # ranked by -> NDCG@10 of all items, of new ones
 guess.reveal(round(found["popularity alone"][1], 3))
 for name, (every, new) in found.items():
     print(f"{name:17} all {every:.3f}   new {new:.3f}")
@@ -273,8 +285,8 @@ promote_text = course.exercise("18.3", promote_text)
 target = bad.loc[312]
 options = workshop.WORLD.substitutes(target["text"])
 most = int(0.3 * len(words(target["text"])))
-new, after = promote_text(readers["clean"], target["text"], options, most)
-print(target["text"], new, sep="\n\n")
+reworded, after = promote_text(readers["clean"], target["text"], options, most)
+print(target["text"], reworded, sep="\n\n")
 was = readers["clean"]([target["text"]])[0]
 print(f"\nopinion {was:.3f}, then {after:.3f}")
 reached = workshop.reached(readers["clean"], bad, promote_text)  # yours and the library's
@@ -300,20 +312,14 @@ guess = course.predict(
 
 # %%
 seen_by = {"clean": workshop.attacked(shops["clean"], bad, promote_text)}
-in_all = workshop.attacked(shops["clean"], bad, promote_text, among_all=True)
-earned, less = ({how: 100 * share.mean() for how, share in found.items()}
-                for found in (seen_by["clean"], in_all))
+earned = {how: 100 * share.mean() for how, share in seen_by["clean"].items()}
 guess.reveal(round(earned["reworded"], 1))
-print("per cent of users   new items alone   all not shown yet")
 for how in ("as it is", "random synonyms", "reworded", "stuffed", "one lie"):
-    print(f"{how:16} {earned[how]:18.1f} {less[how]:19.1f}")
-unseen = workshop.not_shown(shop).sum(1)  # of each user
-print(f"{'(average place)':16} {100 * 10 / len(ours.new):18.1f} {100 * np.mean(10 / unseen):19.1f}")
+    print(f"{how:16} {earned[how]:5.1f} % of users")
 stuffed = workshop.deeds(readers["clean"], target)["stuffed"][0]
 print(f"\nstuffed behind item 312: {stuffed[len(target['text']):]!r}, opinion {was:.3f}, then "
       f"{readers['clean']([stuffed])[0]:.3f}")
 course.claim("18.reword", earned=earned, reached=reached)
-course.claim("18.list", earned=earned, less=less)
 figures.deeds_of_items(seen_by["clean"], bad.index)
 
 # %% [markdown]
@@ -332,7 +338,7 @@ figures.deeds_of_items(seen_by["clean"], bad.index)
 # Random synonyms (five texts for each item) earn hardly anything in the mean, here and in the three
 # markets (0.9, and 0.6 as it is), though a lucky text may. So what lifts a text is *which* words
 # change. Five bare words, too, can make the reader take a line of blame for praise. In a list of
-# all items the same deeds earn a tenth or less, in part because the list is longer.
+# all items the same deeds earn a tenth or less (appendix C).
 #
 # ## 6 · What helps
 #
@@ -346,8 +352,8 @@ figures.deeds_of_items(seen_by["clean"], bad.index)
 #
 # ### Prediction 18.c: lies, where words are equal
 #
-# For `equal` we know what rewording will earn: nothing. (A cell below proves it.) Two lies we have
-# not looked at yet.
+# For `equal` we know what rewording will earn: nothing. (The end of this section proves
+# it.) Two lies we have not looked at yet.
 
 # %%
 guess = course.predict(
@@ -366,7 +372,7 @@ table = pd.DataFrame({name: {how: 100 * share.mean() for how, share in found.ite
                       for name, found in seen_by.items()})  # fmt: skip
 guess.reveal(round(table.loc["two lies", "equal"], 1))
 gains = (table - table.loc["as it is"]).drop("as it is")
-print("per cent of users", table.round(1), "more than as it is", gains.round(1), sep="\n")
+print("per cent of users", table.round(1), sep="\n")
 new_ones = {}
 for name, s in shops.items():  # s.new: ids of the new items; s.scores: (users, new items)
     new_ones[name] = np.mean([ndcg_at(truth[user, s.new], s.scores[user], 10)
@@ -386,11 +392,11 @@ figures.deeds(seen_by)
 #
 # <details><summary>What you should see</summary>
 #
-# Take off what the items earn as they are. FGM on embeddings takes most of what rewording gains in
-# this market, and hardly anything of what stuffing and lies gain. `equal` takes all that rewording
-# gains and `robust` nearly all. Of stuffing `robust` takes most and `equal` about half (mostly one
-# item). Two lies pay as well as ever with `equal`, and less with `robust`, which nobody promised
-# (appendix B). No defence made the order of new items worse.
+# Take off what the items earn as they are (1 % or less). FGM on embeddings takes most of what
+# rewording gains in this market, and hardly anything of what stuffing and lies gain. `equal` takes
+# all that rewording gains and `robust` nearly all. Of stuffing `robust` takes most and `equal`
+# about half (mostly one item). Two lies pay as well as ever with `equal`, and less with `robust`,
+# which nobody promised (appendix D). No defence made the order of new items worse.
 #
 # </details>
 #
@@ -405,99 +411,51 @@ figures.deeds(seen_by)
 # | `robust` | 0.0 | 0.6 | 0.8 | 5.1 | 0.1 | 0.0 / 0.0 / 0.3 |
 # | `equal` | 0.2 | 0.9 | 2.1 | 11.6 | 0.0 | 0.0 / 0.0 / 0.0 |
 #
-# ### A proof by counting
+# ### Rewording proved harmless
 #
-# A short text has so few rewordings that we can write down *all* of them. If all earn the same, no
-# seller gains by rewording it, however clever he is.
-#
-# ### Exercise 18.4: all wordings · ●●○ · 8 min
-#
-# Complete `all_wordings(score, text, options)`, with `score` and `options` as in exercise 18.3. Any
-# number of words may change: none, some, or all that have options. The result is `(number, low,
-# high)`: how many different texts come about, and the lowest and the highest score among them. The
-# words are those of `words(text)`; a word without options stays.
-#
-# - The text itself is one of them.
-# - Two choices may give one and the same text, for an option may stand twice in its list, or be the
-#   word itself. Such a text counts once.
-#
-# Leave `options` as it is.
-#
-# <details><summary>Hint</summary>
-#
-# `zip(words(text), options)` pairs each word with its options. `dict(enumerate(chosen))` is a dict
-# from place to word, as `replace` takes it.
-#
-# </details>
-
-
-# %%
-def all_wordings(score, text, options):
-    """(number, low, high) of all rewordings: how many texts, the lowest and the highest score."""
-    # 1. choices: for each word a tuple of all that may stand in its place
-    # SOLUTION
-    choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
-    # END SOLUTION
-    every = set()  # holds each text once
-    for chosen in itertools.product(*choices):  # all ways to take one of each
-        # 2. the text with these words goes into the set
-        # SOLUTION
-        every.add(replace(text, dict(enumerate(chosen))))
-        # END SOLUTION
-    scores = score(sorted(every))
-    return len(every), min(scores), max(scores)
-
-
-all_wordings = course.exercise("18.4", all_wordings)
-
-# %%
-short = "I find the zips sturdy. Still, the price is outrageous."
-every = {name: all_wordings(readers[name], short, workshop.WORLD.substitutes(short))
-         for name in ("clean", "robust", "equal")}  # fmt: skip
-for name, (number, low, high) in every.items():
-    print(f"{name:7} {number} texts, opinions from {low:.4f} to {high:.4f}"
-          + (", all the same" if low == high else ""))
-lie = "\nThe clasps are strong, and I love it."
-moved = {name: readers[name]([short, short + lie]) for name in every}
-print("with a lie:", {name: f"{a:.3f} to {b:.3f}" for name, (a, b) in moved.items()})
-course.claim("18.exact", every=every, moved=moved)
-
-# %% [markdown]
-# The text praises once and blames once, and so do all its rewordings. The standard reader takes it
-# for blame, and some of them for praise; `robust` takes none for praise. `equal` has one opinion of
-# all of them, to the last bit, because all have one canonical form. (With the lie, one line of two
-# praises: 0.500.) For longer texts nobody can count all rewordings, and need not: `canonical` looks
-# at one word at a time (and at the article before it). So where no single replacement changes the
-# form, none of their combinations does. We try all single replacements in all the bad items:
+# A text has far too many rewordings to try them all, and for `equal` nobody has to. The reader sees
+# only the **form** that `canonical` makes of a text, one word at a time (with the article before
+# it). So where no *single* replacement changes the form, none of their combinations does. Here are
+# all the single ones, in all the bad items:
 
 # %%
 see, changed, tried = victims["equal"].read, 0, 0
 for text in bad["text"]:
     for i, found in enumerate(workshop.WORLD.substitutes(text)):
         tried += len(found)
-        changed += sum(see(replace(text, {i: new})) != see(text) for new in found)
+        changed += sum(see(replace(text, {i: other})) != see(text) for other in found)
 print(f"{tried} replacements, of which {changed} change the form")
-course.claim("18.invariant", changed=changed, tried=tried)
+lie = "\nThe clasps are strong, and I love it."
+lied = sum(see(text + lie) != see(text) for text in bad["text"])
+print(f"{len(bad)} texts with a lie, of which {lied} have another form")
+course.claim("18.invariant", changed=changed, tried=tried, lied=lied, items=len(bad))
+for text in (target["text"], reworded):
+    line = text.split("\n")[0]
+    print(f"\n{line}\n  its form: {see(line)}")
 
 # %% [markdown]
-# The limits are as exact. A lie leads to a text with another form: it *says* something else. So
-# does a synonym that the groups do not have, and a typo. **Invariance stops exchanges that leave
-# praise and blame as they are. A lie adds praise, and a reader that ignored it would ignore honest
-# praise too.** What stops lies is somebody who checks: moderation, or the clicks of buyers later.
+# So `equal` has one opinion of a text and of all its rewordings, to the last bit, however clever
+# the seller is. (A short text has few enough to write all of them down: appendix B, with exercise
+# 18.4.) The limits are as exact. A lie leads to another form, for it *says* something else. So does
+# a synonym that the groups do not have, and a typo.
+#
+# **Invariance stops exchanges that leave praise and blame as they are. A lie adds praise, and a
+# reader that ignored it would ignore honest praise too.** What stops lies is somebody who checks:
+# moderation, or the clicks of buyers later.
 #
 # ## Recap
 #
 # - **NDCG@k** with ties by their mean: a ranker that says nothing earns what chance earns.
 # - **All items and new items apart.** Of new ones popularity knows nothing; there the text adds
 #   much, and there it is attacked.
-# - **Exposure** is what a seller wants. Say of which list it is, and what the average place there
-#   is: among all items the same rewording earned a tenth, and the average place is a third.
+# - **Exposure** is what a seller wants. Say of which list it is: among all items the same rewording
+#   earned a tenth (appendix C).
 # - **Rewording, stuffing and lying** are three things. The control of rewording is random synonyms
 #   of the same number; that of the others is the text as it is.
-# - **Adversarial training** takes a part of what rewording gains (FGM: most of it here, about three
-#   fifths over three markets) or nearly all (`robust`, trained against words). **Words made equal**
-#   stop rewording exactly, and a lie not at all. Each reader is one training: see how three of a
-#   kind differ in the [results](../docs/results/recommender.md).
+# - **Adversarial training** takes a part of what rewording gains (FGM: about three fifths over
+#   three markets) or nearly all (`robust`, trained against words). **Words made equal** take all of
+#   it, which one can prove, and nothing of what a lie gains. Each reader is one training: see how
+#   three of a kind differ in the [results](../docs/results/recommender.md).
 #
 # ## What could go wrong
 #
@@ -532,7 +490,7 @@ course.claim("18.invariant", changed=changed, tried=tried)
 course.progress("18")
 
 # %% [markdown]
-# ## Appendix (optional, 35 min)
+# ## Appendix (optional, 50 min)
 #
 # Nothing builds on it. Afterwards run the cell with `course.progress` once more.
 #
@@ -622,18 +580,105 @@ figures.promises(kept)
 # late rows were computed with the late clicks. In the library one function makes the table for
 # training and for use, and it can look at earlier days only.
 #
-# ## Appendix B · Two lies where `robust` reads
+# ## Appendix B · A proof by counting
+#
+# Section 6 proves by single words that no rewording moves `equal`. A short text has so few
+# rewordings that we can write down *all* of them. If all earn the same, no seller gains by
+# rewording it.
+#
+# ### Exercise 18.4: all wordings · ●●○ · 8 min
+#
+# Complete `all_wordings(score, text, options)`, with `score` and `options` as in exercise 18.3. Any
+# number of words may change: none, some, or all that have options. The result is `(number, low,
+# high)`: how many different texts come about, and the lowest and the highest score among them. The
+# words are those of `words(text)`; a word without options stays.
+#
+# - The text itself is one of them.
+# - Two choices may give one and the same text, for an option may stand twice in its list, or be the
+#   word itself. Such a text counts once.
+#
+# Leave `options` as it is.
+#
+# <details><summary>Hint</summary>
+#
+# `zip(words(text), options)` pairs each word with its options. `dict(enumerate(chosen))` is a dict
+# from place to word, as `replace` takes it.
+#
+# </details>
+
+
+# %%
+import itertools
+
+
+def all_wordings(score, text, options):
+    """(number, low, high) of all rewordings: how many texts, the lowest and the highest score."""
+    # 1. choices: for each word a tuple of all that may stand in its place
+    # SOLUTION
+    choices = [(word, *more) for word, more in zip(words(text), options, strict=True)]
+    # END SOLUTION
+    every = set()  # holds each text once
+    for chosen in itertools.product(*choices):  # all ways to take one of each
+        # 2. the text with these words goes into the set
+        # SOLUTION
+        every.add(replace(text, dict(enumerate(chosen))))
+        # END SOLUTION
+    scores = score(sorted(every))
+    return len(every), min(scores), max(scores)
+
+
+all_wordings = course.exercise("18.4", all_wordings)
+
+# %%
+short = "I find the zips sturdy. Still, the price is outrageous."
+every = {name: all_wordings(readers[name], short, workshop.WORLD.substitutes(short))
+         for name in ("clean", "robust", "equal")}  # fmt: skip
+for name, (number, low, high) in every.items():
+    print(f"{name:7} {number} texts, opinions from {low:.4f} to {high:.4f}"
+          + (", all the same" if low == high else ""))
+moved = {name: readers[name]([short, short + lie]) for name in every}
+print("with a lie:", {name: f"{a:.3f} to {b:.3f}" for name, (a, b) in moved.items()})
+course.claim("18.exact", every=every, moved=moved)
+
+# %% [markdown]
+# The text praises once and blames once, and so do all its rewordings. The standard reader takes it
+# for blame, and some of them for praise; `robust` takes none for praise. `equal` has one opinion of
+# all of them, to the last bit, because all have one form. (With the lie, one line of two praises:
+# 0.500.)
+#
+# ## Appendix C · A list of all items
+#
+# Exposure is counted in a list. What do the same deeds earn where the new items stand among all
+# those that the user was not shown yet?
+
+# %%
+in_all = workshop.attacked(shops["clean"], bad, promote_text, among_all=True)
+less = {how: 100 * share.mean() for how, share in in_all.items()}
+print("per cent of users   new items alone   all not shown yet")
+for how in less:
+    print(f"{how:16} {earned[how]:18.1f} {less[how]:19.1f}")
+unseen = workshop.not_shown(shop).sum(1)  # of each user
+print(f"{'(average place)':16} {100 * 10 / len(ours.new):18.1f} {100 * np.mean(10 / unseen):19.1f}")
+course.claim("18.list", earned=earned, less=less)
+
+# %% [markdown]
+# A tenth or less. That is in part because the list is longer: the average place there is worth
+# about a third. (In three markets rewording earns 10.9 and 2.1:
+# [docs/results/recommender.md](../docs/results/recommender.md).)
+#
+# ## Appendix D · Two lies where `robust` reads
 #
 # Two lies make two lines of five praise, so a text of blame comes to an opinion of about 0.4. What
 # do the trees of each shop make of one and the same opinion?
 
 # %%
+of = ("clean", "robust", "equal")
 lied = {name: [float(readers[name](workshop.deeds(readers[name], item)["two lies"])[0])
-               for item in bad.itertuples()] for name in every}  # fmt: skip
+               for item in bad.itertuples()] for name in of}  # fmt: skip
 print("opinion with two lies:", {name: np.round(found, 2).tolist() for name, found in lied.items()})
 worth = pd.DataFrame({name: {x: workshop.at_opinion(shops[name], bad, x) for x in (0.25, 0.4, 0.7)}
-                      for name in every}).T  # fmt: skip
-read_of_old = {name: readers[name](shop.items["text"][~shop.items["new"]]) for name in every}
+                      for name in of}).T  # fmt: skip
+read_of_old = {name: readers[name](shop.items["text"][~shop.items["new"]]) for name in of}
 worth["old items from 0.36 to 0.6"] = [((x > 0.36) & (x < 0.6)).sum() for x in read_of_old.values()]
 print("per cent of users, had all the bad items the opinion 0.25, 0.4 or 0.7")
 print(worth.round(1).to_string())
@@ -643,11 +688,13 @@ course.claim("18.start", lied=lied, worth=worth)
 # The shops differ most at 0.4, where hardly any item has its opinion: an honest text has three
 # lines, so its opinion is near 0, 1/3, 2/3 or 1. The trees make a step somewhere in this gap, and
 # where `robust` reads it comes later. Why? It has the fewest old items in the gap; but `equal` has
-# few too, and no late step. And over three markets two lies earn less with `robust` as well, so it
-# may be more than chance. We do not know. It is no defence that one could promise: nothing in its
+# few too, and no late step. In the mean of three markets two lies earn least with `robust` as well
+# (5.1 % of users, 9.4 with `clean` and 11.6 with `equal`:
+# [docs/results/recommender.md](../docs/results/recommender.md)), but it was the same one training
+# in all three. We do not know. It is no defence that one could promise: nothing in its
 # training speaks of lies, and at 0.7 its items are seen like the others.
 #
-# ## Appendix C · A budget of words
+# ## Appendix E · A budget of words
 #
 # How many words does it take? Of the attacked items we take the one to which rewording is kindest,
 # and look at its place among the 100 new items as more words may change, up to the 30 % of the
@@ -679,7 +726,7 @@ figures.explore_places(draw, len(shop.users), most, user, [*shops])
 # Move the user first. For some the item cannot come up: it is the wrong kind or too dear, and no
 # opinion outweighs that. For others a few words are enough. Then change the reader.
 #
-# ## Appendix D · The program, and a real shop
+# ## Appendix F · The program, and a real shop
 #
 # `make recommender` starts a program with the same parts of the library on this market: a page
 # where a user gets a list and sees why, where a seller tries a text and sees its place before and

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -110,6 +110,17 @@ def quality(market: Market, scores, k: int = 10) -> tuple[float, float]:
     return float(np.nanmean(every)), float(ndcg(truth[:, new], scores[:, new], k).mean())
 
 
+def baselines(shop: Shop) -> dict[str, tuple[float, float]]:
+    """What one ranks by -> `quality`: nothing, one feature, all but the text, all."""
+    blind = Shop(shop.market, shop.reader, without=("opinion",))
+    grid = shop.features(tomorrow(shop.market))
+    return {name: quality(shop.market, scores) for name, scores in {
+        "chance": np.zeros(len(grid)), "price alone": -grid["price"],
+        "popularity alone": grid["popularity"], "opinion alone": grid["opinion"],
+        "all but the text": blind.ranker.score(grid.drop(columns="opinion")),
+        "all": shop.ranker.score(grid)}.items()}  # fmt: skip
+
+
 # ---------------------------------------------------------------------- a table made in haste
 
 
@@ -153,10 +164,14 @@ def careful(items: pd.DataFrame):
 # ---------------------------------------------------------------------- sellers
 
 
+@cache
+def _written() -> list:
+    return WORLD.sample(500, "test", seed=77)
+
+
 def praise_of(kind: str, most: int = 10) -> list[str]:
     """Sentences that praise things of this kind."""
-    return [r.text for r in WORLD.sample(500, "test", seed=77)
-            if r.label and r.domain == kind][:most]  # fmt: skip
+    return [r.text for r in _written() if r.label and r.domain == kind][:most]
 
 
 def worst(market: Market, most: int) -> pd.DataFrame:
