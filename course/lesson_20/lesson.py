@@ -8,7 +8,7 @@
 # - write a threat model as an object and as a sentence, and attack with it;
 # - compare the attack with controls, each of which leaves something out;
 # - defend the model, and judge the defence;
-# - correct a result for the labels that, as people judge, the attack has changed;
+# - let people judge which labels survive the attack, and correct the number for the others;
 # - do the same for your own data, in a folder that `course capstone check` reads.
 #
 # **Time** {{TIME}} About 75 minutes for you: 41 of reading, 34 of exercises. The appendix (a
@@ -609,8 +609,8 @@ print(f"the attack is ahead of it by {order_gain:.1%}, beyond the interval: {ord
 course.claim("20.order", gain=order_gain, clear=order_clear)
 
 # %% [markdown]
-# So the order is worth its queries: without it the same search is much weaker. The attack must have
-# lost its lead over random search somewhere else.
+# So the order is worth its queries: without it the same search is much weaker. Why random search is
+# as good all the same must have another reason.
 #
 # ## Appendix B · A result that somebody else gets, too
 #
