@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import shutil
@@ -292,6 +293,30 @@ def test_a_table_finds_what_the_model_itself_finds(bank):
         robust = {name: outcome.robust for name, outcome in found.items()}
         assert rows[-1]["hits"] == np.logical_and.reduce([*robust.values()]).sum()
     assert [row["name"] for row in rows] == ["clean", "attack", "random search", "worst"]
+
+
+def test_a_model_that_remembers_asks_the_model_nothing_twice(bank):
+    """From one table to the next, and with the same numbers."""
+    victim, data = bank
+    attacks, asked, counting = {"attack": Stretched(times=(3, 5))}, [], copy.copy(victim)
+    counting.logits = lambda *given: asked.append(1) or victim.logits(*given)
+    twin = workshop.remembering(counting)
+    assert workshop.remembering(twin) is twin
+    first, _ = workshop.table(twin, data, attacks, search="attack")
+    calls = len(asked)
+    again, _ = workshop.table(twin, data, attacks, search="attack")
+    assert len(asked) == calls > 0
+    assert first == again == workshop.table(victim, data, attacks, search="attack")[0]
+
+
+def test_survivors_are_counted_one_changed_word_at_a_time(bank):
+    victim, _ = bank
+    attack = Stretched(times=(2, 3))
+    texts = ["my card", "I need it"]  # "card", "need" and "it" may become two words each
+    assert workshop.survivors(victim, attack, texts) == (6, 6)
+    # "caard" and "iit" are read differently, and so are both of "need", which are read as "ned"
+    assert workshop.survivors(workshop.squeezed(victim, 3), attack, texts) == (4, 6)
+    assert workshop.survivors(workshop.squeezed(victim, 2), attack, texts) == (0, 6)
 
 
 def test_a_random_order_changes_as_many_words_of_the_same_kind(bank):

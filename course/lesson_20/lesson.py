@@ -8,12 +8,12 @@
 # - write a threat model as an object and as a sentence, and attack with it;
 # - compare the attack with controls, each of which leaves something out;
 # - defend the model, and judge the defence;
-# - seal a result so that a fresh process finds the same digest;
 # - let people judge which labels survive the attack, and correct the number for the others;
 # - do the same for your own data, in a folder that `course capstone check` reads.
 #
-# **Time** {{TIME}} About 105 minutes for you: 51 of reading, 54 of exercises. Your own project
-# takes days.
+# **Time** {{TIME}} About 75 minutes for you: 41 of reading, 34 of exercises. The appendix (a
+# digest, with exercise 20.4; how judges agree, with prediction 20.c; three short pieces) is another
+# 25 minutes and optional. Your own project takes days.
 #
 # **Before** Lessons 06, 07 and 08 (11 helps).
 
@@ -31,16 +31,15 @@ profile = course.setup()
 # wrong. This page goes the whole way once, on questions to a bank. Then it is your turn.
 
 # %%
-import hashlib
-import json
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from advlib.attacks import Typos, WordAttack
-from advlib.corpora import replace, words
+from advlib.corpora import words
 from advlib.evaluation import attack_all, wilson
 from course import capstone
 from course.lesson_20 import figures, workshop
@@ -50,11 +49,11 @@ figures.steps()
 # %% [markdown]
 # *The figure: the seven parts of a project, and the file in the project's folder that each fills.
 # `own.json` has your numbers, `card.json` is what `advlib evaluate` writes. This page takes the
-# pairs later, in section 6, because a page cannot judge.*
+# pairs later, in section 5, because a page cannot judge.*
 
 # %%
 n = profile.pick(100, 400)
-victim = advlib.load_classifier("bank-clean")
+victim = workshop.remembering(advlib.load_classifier("bank-clean"))  # no text is computed twice
 data = advlib.load_text("bank", train_size=1, test_size=n)["test"]
 print(f"{n} questions, {len(victim.labels)} intents, such as {', '.join(victim.labels[:3])}")
 for text in data["text"][1:4]:
@@ -71,27 +70,26 @@ for text in data["text"][1:4]:
 # > often as they like.
 #
 # Why this one? People do write so ("pleeease"), readers hardly notice, and a filter for bad words
-# does not see it. So we may hope that the label is kept. We do not know it: section 6.
+# does not see it. So we may hope that the label is kept. We do not know it: section 5.
 #
 # In the library an attack is a frozen dataclass, and its repr says what it may do. One that you
 # write yourself inherits the search, the budgets and the repr of lesson 06 from `WordAttack`; what
 # it adds is its own settings and what a word may become.
 
 # %% [markdown]
-# ### Exercise 20.1: a threat model as an object · ●●○ · 12 min
+# ### Exercise 20.1: a threat model as an object · ●○○ · 8 min
 #
-# Complete `options(word)`: it returns a tuple with everything that the word may become. One of its
-# vowels (a, e, i, o, u, small or capital), and only one, stands there `n` times in place of once,
-# for each `n` in `times`. No candidate twice; vowels from the left, each in the order of `times` as
-# it was given (a set has another order in another process). The rest of the class is given; leave
-# it as it is. With `frozen=True` nobody can change the settings afterwards; `repr=False` leaves the
-# repr to `WordAttack`, which names them.
+# In the frame of `options(word)` below one gap is yours: what a word may become. Go on from a vowel
+# (a, e, i, o, u, small or capital) at place `i`: there it stands `n` times in place of once, and
+# the rest of the word stays. Add one such word to `made` for each `n` in `self.times`, in that
+# order. For other letters add nothing.
+#
+# The rest of the class is given; leave it as it is. With `frozen=True` nobody can change the
+# settings afterwards; `repr=False` leaves the repr to `WordAttack`, which names them.
 #
 # <details><summary>Hint</summary>
 #
-# `word[:i] + word[i] * n + word[i + 1:]`. "need" has two vowels and, for one `n`, one candidate:
-# `dict.fromkeys` drops what comes twice and keeps the order. `times` is a field of the dataclass:
-# read it as `self.times`.
+# `word[:i] + letter * n + word[i + 1 :]`, and a loop over `self.times`.
 #
 # </details>
 
@@ -115,11 +113,15 @@ class Stretched(WordAttack):
         """What one word may become."""
         if len(word) < 2:
             return ()
-        # SOLUTION
-        made = [word[:i] + letter * n + word[i + 1 :] for i, letter in enumerate(word)
-                if letter in "aeiouAEIOU" for n in self.times]
-        return tuple(dict.fromkeys(made))
-        # END SOLUTION
+        made = []
+        for i, letter in enumerate(word):
+            # the candidates that stretch this letter
+            # SOLUTION
+            if letter in "aeiouAEIOU":
+                for n in self.times:
+                    made.append(word[:i] + letter * n + word[i + 1 :])
+            # END SOLUTION
+        return tuple(dict.fromkeys(made))  # "need" has two vowels and, for one n, one candidate
 
 
 Stretched = course.exercise("20.1", Stretched)
@@ -149,8 +151,10 @@ guess = course.predict(
 
 # %%
 control = workshop.control(attack)
-attacks = {"control": control, "attack": attack, "random order": workshop.shuffled(attack)}
+attacks = {"control": control, "attack": attack}
+start = time.perf_counter()
 rows, outcomes = workshop.table(victim, data, attacks, search="attack")
+seconds = time.perf_counter() - start
 plain = {row["name"]: row for row in rows}
 guess.reveal(plain["attack"]["accuracy"])
 for row in rows[:3]:
@@ -170,8 +174,6 @@ print("\n" + workshop.shown(workshop.pairs(outcomes["attack"], victim.labels, 3)
 # - **Random search**: one such random change after another. It stops where the model is wrong, or
 #   at a limit, which for each text is what the attack takes on average. What is left out is the
 #   *search*: it needs only the model's answers, not its scores.
-# - **Random order**: the attack's own search, which changes one word after the other, with the
-#   words in a random order. What is left out is *asking which words matter*.
 #
 # How far apart must they be? A plain rule: the attack must lie **below the control's 95 % Wilson
 # interval** (lesson 07). It takes the control's number for exact, so it errs: measured on other
@@ -205,11 +207,9 @@ beats = course.exercise("20.2", beats)
 robust = {name: found.robust for name, found in outcomes.items()}
 gain, clear = beats(robust["control"], robust["attack"])
 search_gain, search_clear = beats(robust["random search"], robust["attack"])
-order_gain, order_clear = beats(robust["random order"], robust["attack"])
 print(f"ahead of one random change by {gain:.1%}, beyond the interval: {clear}")
 print(f"ahead of random search by {search_gain:.1%}, beyond the interval: {search_clear}")
-print(f"ahead of a random order by {order_gain:.1%}, beyond the interval: {order_clear}")
-for name in ("attack", "random search", "random order", "worst"):
+for name in ("attack", "random search", "worst"):
     print(f"{name:14} {plain[name]['accuracy']:6.1%}  {plain[name]['queries']:5.1f} queries")
 best = workshop.kept_best(victim, data, attack)
 chance = workshop.kept_best(victim, data, control)
@@ -218,7 +218,6 @@ course.claim("20.search", gain=search_gain, clear=search_clear,
              both=[plain[name]["hits"] for name in ("attack", "random search", "worst")],
              asked=[plain[name]["queries"] for name in ("attack", "random search")],
              curves=[[b["hits"] for b in found] for found in (best, chance)])
-course.claim("20.order", gain=order_gain, clear=order_clear)
 course.claim("20.best", hits=[b["hits"] for b in best], attack=plain["attack"]["hits"],
              clean=plain["clean"]["hits"])
 figures.budgets(best, chance, plain["control"], n)
@@ -237,9 +236,10 @@ figures.budgets(best, chance, plain["control"], n)
 # </details>
 #
 # So the attack is far ahead of one random change, and **not ahead of random search**, which asked
-# about half as often. Is the order of the words worth nothing? The third control says no: without
-# it the same search is much weaker. Or does random search gain because it changes all allowed words
-# at once? That would need a control of its own: **a reason needs one, just as a number does.**
+# about half as often. Why? Perhaps the order in which the attack takes the words is worth nothing.
+# Perhaps random search gains because it changes all allowed words at once. Each guess would need a
+# control of its own (appendix A has that of the first): **a reason needs one, just as a number
+# does.**
 #
 # Report **`worst`**: text by text the worst of all attacks, the controls included. It is never
 # higher than any of them.
@@ -254,7 +254,7 @@ figures.budgets(best, chance, plain["control"], n)
 # is saved as text with the model and works in whatever loads it.
 
 # %%
-patched = workshop.squeezed(victim, 3)
+patched = workshop.remembering(workshop.squeezed(victim, 3))
 for word in ("caaard", "neeeed"):
     print(f"{word:8} plain {victim.tokenizer.tokenize(word)}  patched "
           f"{patched.tokenizer.tokenize(word)}")
@@ -281,7 +281,7 @@ guess = course.predict(
 # always the same: find out what the defence undoes, leave it out, and look at what gets through.
 
 # %% [markdown]
-# ### Exercise 20.3: what survives the defence · ●●○ · 12 min
+# ### Exercise 20.3: what survives the defence · ●●○ · 10 min
 #
 # Write `surviving(word, candidates, read)`. `candidates` is a tuple of words that `word` may
 # become, and `read(w)` is what the defended model reads in the place of `w` (below it is
@@ -292,7 +292,8 @@ guess = course.predict(
 # <details><summary>Hint</summary>
 #
 # Undone means `read(candidate) == read(word)`; the word itself may be read as something else, too
-# (in small letters, say). A dictionary from the reading to the first candidate does the rest.
+# (in small letters, say). For the rest a dictionary from reading to candidate:
+# `found.setdefault(read(candidate), candidate)` keeps the first; the result is its values.
 #
 # </details>
 
@@ -349,15 +350,11 @@ course.claim("20.adaptive", naive=by_name["attack"], adaptive=by_name["adaptive"
 
 # %%
 defended = workshop.squeezed(victim, 2)
-changed = [(text, replace(text, {i: candidate})) for text in data["text"]
-           for i, word in enumerate(words(text)) for candidate in threat.options(word)]
 left = {}
 for least, model in ((3, patched), (2, defended)):
-    read = model.tokenizer.backend_tokenizer.normalizer.normalize_str
-    left[least] = sum(read(old) != read(new) for old, new in changed)
-    print(f"{least} letters are one: {left[least]} of {len(changed)} changed texts are read "
-          "differently")
-course.claim("20.nothing", left=left, tried=len(changed))
+    left[least], tried = workshop.survivors(model, threat, data["text"])
+    print(f"{least} letters are one: {left[least]} of {tried} changed texts are read differently")
+course.claim("20.nothing", left=left, tried=tried)
 
 # %%
 defended_rows, defended_outcomes = workshop.table(
@@ -393,14 +390,237 @@ figures.bars(models)
 # And here is what it does *not* do. Against slips of the keys the defended model stands where the
 # plain one stood. It holds for this threat model, exactly, and for no other. And on real English it
 # has a price: "to" and "too", "of" and "off", "lose" and "loose" become one word. On our questions,
-# made from templates, the price is small: compare the two numbers without attack above. Section 7
+# made from templates, the price is small: compare the two numbers without attack above. Section 6
 # says what it was on real ones.
 #
-# ## 5 · A result that somebody else gets, too
+# ## 5 · Fifty pairs, read by people
+#
+# Does "my caaard" still ask for what "my card" asks for? Only people can say so. Take **fifty
+# pairs** of original and changed text on which the attack *succeeded* (these are the ones that
+# count), hide what the model said, and ask at least two people, who do not see each other's
+# answers, one question: **"Does the changed text still have this label?"** They see both texts, the
+# label and the list of all labels, and write yes or no.
+#
+# The **share kept**, with its interval, says what the attack was worth: 50 of 50 is "at least
+# 93 %", no more. It also corrects the robust accuracy. A text that was turned and lost its label
+# was not attacked, it was *replaced*, so it counts as one that withstands. (This favours the model:
+# another change might have kept the label.) Let `clean` of `n` texts be right before the attack and
+# `robust` after it. If only the share $s$ of the turned texts counts, then
+#
+# $$\text{value}=\frac{\texttt{robust}+(\texttt{clean}-\texttt{robust})\,(1-s)}{\texttt{n}},$$
+#
+# and the interval of $s$ gives one of the value: only the judges' part of the doubt. The `n` texts
+# add theirs. (Below it is the first attack's number. To correct `worst`, draw the pairs from the
+# texts that *any* of the attacks turned.)
+
+# %% [markdown]
+# ### Exercise 20.5: what the judges give back · ●●○ · 8 min
+#
+# Fill the three gaps of `corrected(first, second, clean, robust, n)`, a line each. `first` and
+# `second` are lists of booleans of equal length, True where that judge calls the label kept; the
+# pairs were drawn from the turned texts.
+#
+# 1. `kept`: for how many pairs *both* say so.
+# 2. `value(s)`: the formula above.
+# 3. Return a tuple of three numbers: the corrected robust accuracy, and its lowest and highest
+#    value for shares from `least` to `most`, the 95 % Wilson interval of the share kept.
+#
+# Leave the lists as they are.
+#
+# <details><summary>Hint</summary>
+#
+# 1: `sum(a and b for a, b in zip(first, second))`; booleans add up as 0 and 1. 3: more labels kept
+# means that more attacks count, so which end of the share gives the lowest value?
+#
+# </details>
+
+
+# %%
+def corrected(first, second, clean, robust, n):
+    """(value, low, high): robust accuracy when only attacks that keep the label count."""
+    # 1. how many pairs keep their label
+    # SOLUTION
+    kept = sum(a and b for a, b in zip(first, second, strict=True))
+    # END SOLUTION
+    least, most = wilson(kept, len(first))
+
+    def value(s):
+        # 2. the formula
+        # SOLUTION
+        return (robust + (clean - robust) * (1 - s)) / n
+        # END SOLUTION
+
+    # 3. the value, the lowest, the highest
+    # SOLUTION
+    return value(kept / len(first)), value(most), value(least)
+    # END SOLUTION
+
+
+corrected = course.exercise("20.5", corrected)
+
+# %%
+hits = {name: plain[name]["hits"] for name in ("clean", "attack")}
+spans = {}
+for kept in (50, 45, 25):
+    judge = [True] * kept + [False] * (50 - kept)
+    spans[kept] = corrected(judge, judge, hits["clean"], hits["attack"], n)
+    print(f"{kept} of 50 kept: robust accuracy {spans[kept][0]:.1%} "
+          f"[{spans[kept][1]:.1%}, {spans[kept][2]:.1%}]")
+course.claim("20.corrected", spans=spans, plain=hits["attack"] / n)
+
+# %% [markdown]
+# This is why the pairs come *before* the defence: a defence against attacks that were none is easy.
+#
+# With two judges report **their agreement and Cohen's kappa** (lesson 06), both, and the table of
+# answers: appendix C shows what one number alone hides. To know whether your judges are awake, mix
+# **some pairs whose label is surely lost** into what they read. These do not belong to $s$: take
+# their rows out again before you count.
+#
+# ## 6 · The worked example, on real questions
+#
+# The same project on the questions about cards in Banking77 (Casanueva et al. 2020), with an
+# encoder of 22 million weights: [examples/capstone/](../examples/capstone/README.md), made by
+# `benchmarks/capstone.py`. `patched` reads three letters as one, `defended` was trained with two
+# read as one. Its numbers:
+
+# %%
+worked = workshop.WORKED
+for name, found in worked["own"]["models"].items():
+    print(f"{name:9}" + "  ".join(f"{row['name']} {row['accuracy']:.1%}" for row in found))
+judged, asked = worked["own"]["pairs"], worked["own"]["models"]["plain"]
+print(f"{asked[0]['n']} texts; pairs: {judged['hits']} of {judged['n']} kept "
+      f"[{judged['low']:.0%}, {judged['high']:.0%}], judges: {judged['judges']}")
+course.claim("20.worked", models=worked["own"]["models"], judged=judged)
+
+# %% [markdown]
+# The story repeats itself. The first defence looks finished until the adaptive attack comes; the
+# second holds, as it must, and costs nothing that 200 texts could show. And there is an honest
+# part: one reader judged the pairs, once and not blind, so a second judge is missing. Appendix D
+# has more of it.
+#
+# ## 7 · Your own
+#
+# ```
+# course capstone start my_project       makes the folder, with a form to fill in
+# course capstone check my_project       says what is missing, a sentence each
+# ```
+#
+# The next cell does both with this page's numbers. `write_own` writes `own.json`, with a list of
+# rows for each model, and `write_pairs` the texts to judge. Appendix E has the code for your own
+# models.
+
+# %%
+project = capstone.start(Path(tempfile.mkdtemp()) / "my_project")
+empty, _ = capstone.check(project)
+turned = workshop.pairs(outcomes["attack"], victim.labels, 50)
+capstone.write_pairs(project, turned)
+capstone.write_own(project, {
+    "threat model": repr(threat),
+    "sentence": "Whoever writes may write one vowel two to five times in a quarter of the words.",
+    "models": {"plain": rows, "defended": defended_rows}, "keep best": best, "pairs": {},
+    "cost": {"training": 0, "attacks": seconds}})
+missing, _ = capstone.check(project)
+print(f"new: {len(empty)} sentences. With this page's numbers: {len(missing)}")
+for sentence in missing[:4]:
+    print("-", sentence)
+print("and so on")
+course.claim("20.check", empty=empty, missing=missing)
+
+# %% [markdown]
+# What is left is what only you can do. In the order that works:
+#
+# 1. **Data.** A file with `text` and `label`, whose licence you have read. Set the test texts aside
+#    first.
+# 2. **Threat model**: the sentence first. **Controls and attack** on 100 texts or more. No lead
+#    over one random change: mend the attack. None over random search: try a better search, and say
+#    so.
+# 3. **Pairs, now**, before the defence: if a third of the labels are lost, all later numbers are
+#    about something else.
+# 4. **Defence**, then the **adaptive attack**; where nothing survives, the whole threat model.
+# 5. **Cards** by `advlib evaluate`: of the plain model, of the defended one, and of that once more
+#    by a fresh process, in the folder `again`. Each has a **digest**, 64 digits made from all that
+#    another process must find again, and from nothing that may differ (seconds, say). The check
+#    compares the two digests of the defended model; appendix B makes one.
+# 6. **Report**, with **an honest failure** and its number. There always is one.
+#
+# Weights stay out of the folder, and nothing in it may be a pickle. Others can attack your defended
+# model on the course's [board](../docs/board.md).
+#
+# ## Recap
+#
+# - A threat model is an object whose repr says it, and a sentence. An attack is a part of it.
+# - A control leaves something out; a lead counts beyond its interval. A reason needs a control,
+#   too. An attack keeps the best, so its curve never rises. Report the worst of all attacks.
+# - A defence is judged by the attack of somebody who has read it. Look for what gets through. Where
+#   nothing can, count and say so: a certificate, for this threat model.
+# - People judge fifty pairs: the share kept, with its interval, corrects the number. With two
+#   judges give agreement and kappa, both.
+# - The same evaluation in another process must find the same digest.
+#
+# ## What could go wrong
+#
+# - **The adaptive attack is an afterthought.** Ten minutes for the attack and ten weeks for the
+#   defence is no test. Let somebody else attack.
+# - **The threat model shrinks with the results.** "Two letters" quietly leaves it, because the
+#   defence cannot do that. Write it down before you measure, with the date.
+# - **The control is weaker than it need be**: fewer words, other candidates, fewer queries. Then
+#   everything beats it.
+# - **The test texts taught the defence.** Choosing among ten defences by the test accuracy is
+#   training on it. Use the validation texts.
+# - **Judges see the model's answer, or each other's.** People tend to agree with what they see.
+# - **Pairs chosen because they look good.** Take the first fifty successes, or draw them.
+#
+# ## Further reading
+#
+# - F. Croce et al., *RobustBench: A Standardized Adversarial Robustness Benchmark*, NeurIPS 2021
+#   Datasets and Benchmarks, arXiv 2010.09670. One threat model, one evaluation, a form to enter.
+# - F. Tramèr, N. Carlini, W. Brendel, A. Madry, *On Adaptive Attacks to Adversarial Example
+#   Defenses*, NeurIPS 2020, arXiv 2002.08347.
+# - M. Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019, arXiv 1810.03993.
+# - I. Casanueva, T. Temčinas, D. Gerz, M. Henderson, I. Vulić, *Efficient Intent Detection with
+#   Dual Sentence Encoders*, NLP for ConvAI 2020, arXiv 2003.04807. Banking77, CC BY 4.0.
+#
+# > **Ethics** The threat model of this page: whoever writes to a bank may stretch one vowel in a
+# > quarter of the words and sees the scores. Nobody is hurt by a "caaard" in a test; somebody is
+# > by a question that goes to the wrong desk. For your own project: attack models that are yours or
+# > that you may attack, keep other people's texts private, tell a maker before you tell the world,
+# > and pay those who judge your pairs, or thank them by name if they like that.
+
+# %%
+course.progress("20")
+
+# %% [markdown]
+# ## Appendix (optional, 25 min)
+#
+# Five pieces that build on the page and not on one another. Afterwards run the cell with
+# `course.progress` once more.
+#
+# ## Appendix A · Is the order of the words worth asking for?
+#
+# Before it changes anything the attack asks which words matter, and takes these first. A third
+# control is the same search with **the words in a random order**. What is left out is *asking which
+# words matter*:
+
+# %%
+mixed = attack_all(victim, data, workshop.shuffled(attack))
+order_gain, order_clear = beats(mixed.robust, robust["attack"])
+print(f"random order: {mixed.robust.mean():.1%}, {mixed.forward:.1f} queries")
+print(f"the attack is ahead of it by {order_gain:.1%}, beyond the interval: {order_clear}")
+course.claim("20.order", gain=order_gain, clear=order_clear)
+
+# %% [markdown]
+# So the order is worth its queries: without it the same search is much weaker. Why random search is
+# as good all the same must have another reason.
+#
+# ## Appendix B · A result that somebody else gets, too
 #
 # Numbers are believed when another process finds them again. A **digest** makes the comparison
 # short: 64 digits of everything that should be equal, and of nothing that may differ. What may
 # differ: seconds, names of folders, versions.
+
+# %%
+import hashlib
+import json
 
 # %% [markdown]
 # ### Exercise 20.4: a digest that repeats · ●●○ · 10 min
@@ -450,68 +670,10 @@ course.claim("20.repeat", equal=first == second, raw=raw, hits=[r["hits"] for r 
 # A digest is no signature: who edits a card can make a new digest. What proves a number is that it
 # is found again.
 #
-# ## 6 · Fifty pairs, read by people
+# ## Appendix C · Do two people agree?
 #
-# Does "my caaard" still ask for what "my card" asks for? Only people can say so. Take **fifty
-# pairs** of original and changed text on which the attack *succeeded* (these are the ones that
-# count), hide what the model said, and ask at least two people, who do not see each other's
-# answers, one question: **"Does the changed text still have this label?"** They see both texts, the
-# label and the list of all labels, and write yes or no.
-#
-# The **share kept**, with its interval, says what the attack was worth: 50 of 50 is "at least
-# 93 %", no more. It also corrects the robust accuracy. A text that was turned and lost its label
-# was not attacked, it was *replaced*, so it counts as one that withstands. (This favours the model:
-# another change might have kept the label.) Let `clean` of `n` texts be right before the attack and
-# `robust` after it. If only the share $s$ of the turned texts counts, then
-#
-# $$\text{value}=\frac{\texttt{robust}+(\texttt{clean}-\texttt{robust})\,(1-s)}{\texttt{n}},$$
-#
-# and the interval of $s$ gives one of the value: only the judges' part of the doubt. The `n` texts
-# add theirs. (Below it is the first attack's number. To correct `worst`, draw the pairs from the
-# texts that *any* of the attacks turned.)
-
-# %% [markdown]
-# ### Exercise 20.5: what the judges give back · ●●○ · 12 min
-#
-# Write `corrected(first, second, clean, robust, n)`. `first` and `second` are lists of booleans of
-# equal length, True where that judge calls the label kept; the pairs were drawn from the turned
-# texts. A pair counts as kept where *both* say so. Return a tuple `(value, low, high)`: the
-# corrected robust accuracy, and its lowest and highest value over the 95 % Wilson interval of the
-# share kept. Leave the lists as they are.
-#
-# <details><summary>Hint</summary>
-#
-# `sum(a and b for a, b in zip(first, second))`; booleans add up as 0 and 1. More labels kept means
-# that more attacks count, so the *upper* end of the share gives `low`.
-#
-# </details>
-
-
-# %%
-def corrected(first, second, clean, robust, n):
-    """(value, low, high): robust accuracy when only attacks that keep the label count."""
-    # SOLUTION
-
-
-corrected = course.exercise("20.5", corrected)
-
-# %%
-hits = {name: plain[name]["hits"] for name in ("clean", "attack")}
-spans = {}
-for kept in (50, 45, 25):
-    judge = [True] * kept + [False] * (50 - kept)
-    spans[kept] = corrected(judge, judge, hits["clean"], hits["attack"], n)
-    print(f"{kept} of 50 kept: robust accuracy {spans[kept][0]:.1%} "
-          f"[{spans[kept][1]:.1%}, {spans[kept][2]:.1%}]")
-course.claim("20.corrected", spans=spans, plain=hits["attack"] / n)
-
-# %% [markdown]
-# This is why the pairs come *before* the defence: a defence against attacks that were none is easy.
-#
-# ### Do two people agree?
-#
-# With two judges there is Cohen's kappa, which you wrote in lesson 06: the
-# share of equal answers beyond what chance would give.
+# Cohen's kappa, which you wrote in lesson 06, is the share of equal answers beyond what chance
+# would give.
 #
 # ### Prediction 20.c: 48 of 50
 #
@@ -545,53 +707,40 @@ figures.kappas()
 # </details>
 #
 # So give both numbers, and the table of answers. A kappa near 0 beside 49 of 50 kept is no scandal;
-# a kappa near 0 beside 30 of 50 is. To know whether your judges are awake, mix **some pairs whose
-# label is surely lost** into what they read. These do not belong to $s$: take their rows out again
-# before you count. In the widget, move how often judges err:
+# a kappa near 0 beside 30 of 50 is. In the widget, move how often judges err:
 
 # %%
 figures.explore_kappa()
 
 # %% [markdown]
-# ## 7 · The worked example, on real questions
+# ### Further reading
 #
-# The same project on the questions about cards in Banking77 (Casanueva et al. 2020), with an
-# encoder of 22 million weights: [examples/capstone/](../examples/capstone/README.md), made by
-# `benchmarks/capstone.py`. Its numbers:
+# - J. Cohen, *A Coefficient of Agreement for Nominal Scales*, Educational and Psychological
+#   Measurement 20 (1960), 37–46.
+# - A. R. Feinstein, D. V. Cicchetti, *High Agreement but Low Kappa: I. The Problems of Two
+#   Paradoxes*, Journal of Clinical Epidemiology 43 (1990), 543–549.
+#
+# ## Appendix D · What the worked example admits
+#
+# Its other numbers, of the plain model and from the cards:
 
 # %%
-worked = workshop.WORKED
-print(f"{worked['own']['threat model']}, {worked['own']['training texts']} texts to train "
-      f"on, {worked['own']['models']['plain'][0]['n']} to attack")
-for name, found in worked["own"]["models"].items():
-    print(f"{name:9}" + "  ".join(f"{row['name']} {row['accuracy']:.1%}" for row in found))
-judged, asked = worked["own"]["pairs"], worked["own"]["models"]["plain"]
+print(f"{worked['own']['threat model']}, {worked['own']['training texts']} texts to train on")
 for row in asked:
     if row["name"] in ("attack", "random search"):
         print(f"plain, {row['name']}: [{row['low']:.1%}, {row['high']:.1%}], "
               f"{row['queries']:.1f} queries")
-print(f"pairs: {judged['hits']} of {judged['n']} kept [{judged['low']:.0%}, {judged['high']:.0%}], "
-      f"judges: {judged['judges']}, kappa: {judged['kappa']}")
 for name, card in worked["cards"].items():
     print(f"{name:9}" + "  ".join(f"{attack} {share:.0%}" for attack, share in card.items()))
-course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 
 # %% [markdown]
-# The story repeats itself. The first defence (`patched`, three letters are one) looks finished
-# until the adaptive attack comes; the second (`defended`, trained with two letters read as one)
-# holds, as it must, and costs nothing that 200 texts could show. Then the honest part: the attack
-# lies inside the interval of random search, which asked less, so nobody has shown that its search
-# is worth its queries. On `patched` no random search was run, so its `worst` may be too high. Slips
-# of the keys (`Typos`, in the last two lines, the cards) leave both models half of the texts. One
-# reader judged the pairs, once and not blind: 25 of the attack's and 25 of the adaptive attack's. A
-# second judge is missing, and `course capstone check` says so.
+# The attack lies inside the interval of random search, which asked less, so nobody has shown that
+# its search is worth its queries. On `patched` no random search was run, so its `worst` may be too
+# high. Slips of the keys (`Typos`, in the last two lines, the cards) leave both models half of the
+# texts. The one reader judged 25 pairs of the attack and 25 of the adaptive attack. With one judge
+# there is no kappa, and `course capstone check` says that a second is missing.
 #
-# ## 8 · Your own
-#
-# ```
-# course capstone start my_project       makes the folder, with a form to fill in
-# course capstone check my_project       says what is missing, a sentence each
-# ```
+# ## Appendix E · Your own numbers, in code
 #
 # The numbers are in `own.json`: a list of rows for each model, which `workshop.table` makes. For
 # your own models and file, with your own `attack` and `adaptive`:
@@ -607,90 +756,14 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # best = workshop.kept_best(plain_model, data, attack)
 # ```
 #
-# `workshop.control` and `search` work for every attack that inherits from `WordAttack`. The next
-# cell puts all this into a folder, with `write_pairs` and `write_own`; here it is this page's:
-
-# %%
-project = capstone.start(Path(tempfile.mkdtemp()) / "my_project")
-empty, _ = capstone.check(project)
-turned = workshop.pairs(outcomes["attack"], victim.labels, 50)
-capstone.write_pairs(project, turned)
-capstone.write_own(project, {
-    "threat model": repr(threat),
-    "sentence": "Whoever writes may write one vowel two to five times in a quarter of the words.",
-    "models": {"plain": rows, "defended": defended_rows}, "keep best": best, "pairs": {},
-    "cost": {"training": 0, "both measurements": here["seconds"] + again["seconds"]}})
-missing, _ = capstone.check(project)
-print(f"new: {len(empty)} sentences. With this page's numbers: {len(missing)}")
-for sentence in missing:
-    print("-", sentence)
-course.claim("20.check", empty=empty, missing=missing)
-
-# %% [markdown]
-# What is left is what only you can do. In the order that works:
+# `workshop.control` and `search` work for every attack that inherits from `WordAttack`. Write the
+# result into the folder as section 7 does. To the steps there:
 #
-# 1. **Data.** A file with `text` and `label`, whose licence you have read. Set the test texts aside
-#    first. `advlib run --data FILE` trains a plain and an adversarially trained model.
-# 2. **Threat model**: the sentence first. **Controls and attack** on 100 texts or more. No lead
-#    over one random change: mend the attack. None over random search: try a better search, and say
-#    so.
-# 3. **Pairs, now**, before the defence: if a third of the labels are lost, all later numbers are
-#    about something else. Each judge fills in a copy of `pairs.csv`. Then put the answers side by
-#    side into one file, whose first line is `original,changed,label,judge Ann,judge Ben`.
-#    `capstone.judged(capstone.read_pairs(project / "pairs.csv"))` belongs under `pairs` in
-#    `own.json`.
-# 4. **Defence**, then the **adaptive attack**; where nothing survives, the whole threat model.
-# 5. **Cards.** `advlib evaluate MODEL --data … --test … --protocol text --out my_project/plain`,
-#    the same for `defended`, and once more into `again`. Their attacks are not yours: they show
-#    what your defence does elsewhere.
-# 6. **Report**, with **an honest failure** and its number. There always is one.
-#
-# Weights stay out of the folder, and nothing in it may be a pickle. Others can attack your defended
-# model on the course's [board](../docs/board.md).
-#
-# ## Recap
-#
-# - A threat model is an object whose repr says it, and a sentence. An attack is a part of it.
-# - A control leaves something out; a lead counts beyond its interval. A reason needs a control,
-#   too. An attack keeps the best, so its curve never rises. Report the worst of all attacks.
-# - A defence is judged by the attack of somebody who has read it. Look for what gets through. Where
-#   nothing can, count and say so: a certificate, for this threat model.
-# - A digest seals what should be equal. Another process must find it again.
-# - People judge fifty pairs: the share kept, with its interval, corrects the number. Kappa falls
-#   where nearly all is kept, so give agreement beside it.
-#
-# ## What could go wrong
-#
-# - **The adaptive attack is an afterthought.** Ten minutes for the attack and ten weeks for the
-#   defence is no test. Let somebody else attack.
-# - **The threat model shrinks with the results.** "Two letters" quietly leaves it, because the
-#   defence cannot do that. Write it down before you measure, with the date.
-# - **The control is weaker than it need be**: fewer words, other candidates, fewer queries. Then
-#   everything beats it.
-# - **The test texts taught the defence.** Choosing among ten defences by the test accuracy is
-#   training on it. Use the validation texts.
-# - **Judges see the model's answer, or each other's.** People tend to agree with what they see.
-# - **Pairs chosen because they look good.** Take the first fifty successes, or draw them.
-#
-# ## Further reading
-#
-# - F. Croce et al., *RobustBench: A Standardized Adversarial Robustness Benchmark*, NeurIPS 2021
-#   Datasets and Benchmarks, arXiv 2010.09670. One threat model, one evaluation, a form to enter.
-# - F. Tramèr, N. Carlini, W. Brendel, A. Madry, *On Adaptive Attacks to Adversarial Example
-#   Defenses*, NeurIPS 2020, arXiv 2002.08347.
-# - M. Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019, arXiv 1810.03993.
-# - I. Casanueva, T. Temčinas, D. Gerz, M. Henderson, I. Vulić, *Efficient Intent Detection with
-#   Dual Sentence Encoders*, NLP for ConvAI 2020, arXiv 2003.04807. Banking77, CC BY 4.0.
-# - J. Cohen, *A Coefficient of Agreement for Nominal Scales*, Educational and Psychological
-#   Measurement 20 (1960), 37–46.
-# - A. R. Feinstein, D. V. Cicchetti, *High Agreement but Low Kappa: I. The Problems of Two
-#   Paradoxes*, Journal of Clinical Epidemiology 43 (1990), 543–549.
-#
-# > **Ethics** The threat model of this page: whoever writes to a bank may stretch one vowel in a
-# > quarter of the words and sees the scores. Nobody is hurt by a "caaard" in a test; somebody is
-# > by a question that goes to the wrong desk. For your own project: attack models that are yours or
-# > that you may attack, keep other people's texts private, tell a maker before you tell the world,
-# > and pay those who judge your pairs, or thank them by name if they like that.
-
-# %%
-course.progress("20")
+# - **Training.** `advlib run --data FILE` trains a plain and an adversarially trained model.
+# - **Pairs.** Each judge fills in a copy of `pairs.csv`. Then put the answers side by side into one
+#   file, whose first line is `original,changed,label,judge Ann,judge Ben`.
+#   `capstone.judged(capstone.read_pairs(project / "pairs.csv"))` belongs under `pairs` in
+#   `own.json`.
+# - **Cards.** `advlib evaluate MODEL --data … --test … --protocol text --out my_project/plain`,
+#   the same for `defended`, and once more into `again`. Their attacks are not yours: they show what
+#   your defence does elsewhere.

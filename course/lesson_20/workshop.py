@@ -25,6 +25,8 @@ from transformers import PreTrainedTokenizerFast
 from advlib.app.protocol import weights_hash
 from advlib.attacks import WordAttack
 from advlib.attacks.search import Query
+from advlib.corpora import replace as put
+from advlib.corpora import words
 from advlib.data import load_text, texts_hash
 from advlib.evaluation import Outcome, attack_all, worst_case
 from advlib.models import Classifier, load_classifier
@@ -140,7 +142,10 @@ def table(victim: Classifier, data, attacks: dict, search: str = ""
 
 def remembering(victim: Classifier) -> Classifier:
     """The same model, which computes once what it reads: attacks ask much of it again, and a
-    defence reads many texts alike. Queries are counted as before."""
+    defence reads many texts alike. Queries are counted as before. Do not train it afterwards: it
+    would remember what it said before."""
+    if hasattr(victim, "known"):
+        return victim
     known, twin = {}, copy.copy(victim)
 
     def logits(texts, batch_size=None):
@@ -152,7 +157,7 @@ def remembering(victim: Classifier) -> Classifier:
             known.update(zip(new, found, strict=True))
         return np.stack([known[ids] for ids in read])
 
-    twin.logits = logits
+    twin.logits, twin.known = logits, known
     return twin
 
 
@@ -161,6 +166,15 @@ def read_as(least: int) -> Callable[[str], str]:
     and `least` equal ones in a row, or more, are one."""
     runs = re.compile(rf"([a-z])\1{{{least - 1},}}")
     return lambda text: runs.sub(r"\1", text.lower())
+
+
+def survivors(victim: Classifier, attack: WordAttack, texts) -> tuple[int, int]:
+    """(survive, tried): of all texts with one changed word, each candidate of the attack in the
+    place of each word, how many the tokenizer reads differently from the original."""
+    read = victim.tokenizer.backend_tokenizer.normalizer.normalize_str
+    differ = [read(text) != read(put(text, {i: candidate})) for text in texts
+              for i, word in enumerate(words(text)) for candidate in attack.options(word)]
+    return sum(differ), len(differ)
 
 
 def kept_best(victim: Classifier, data, attack, budgets=(5, 10, 20, 40, 80)) -> list[dict]:
