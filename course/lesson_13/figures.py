@@ -14,47 +14,33 @@ COLOUR = {"attention": "#999999", "gradient × input": plots.COLOURS["words"],
           "integrated gradients": plots.COLOURS["adversarial"],
           "occlusion": plots.COLOURS["fgm"]}  # fmt: skip
 MARK = {"attention": "v", "gradient × input": "^", "integrated gradients": "o", "occlusion": "s"}
-VICTIM = {"clean": (plots.COLOURS["standard"], "o"), "fgm": (plots.COLOURS["fgm"], "^"),
-          "robust": (plots.COLOURS["adversarial"], "s")}  # fmt: skip
 
 
-def found(found, by_month, blind, spread):
-    """Mean AUC of every map: three victims, and the month reader twice; and without a model."""
+def month_reader(found, by_month, blind, spread):
+    """Mean AUC of every map: the plain victim, the month reader twice; and without a model."""
     methods = list(by_month)
+    rows = {"clean, against the causes": (found["clean"], plots.COLOURS["standard"], "o"),
+            "month reader, against the causes": (found["dialled"], plots.COLOURS["pgd"], "D"),
+            "month reader, against the month": (by_month, "#222222", "P")}  # fmt: skip
     with plots.style():
-        fig, (left, right) = plots.figure(7.6, 3.3, ncols=2, sharey=True)
-        for k, (name, (colour, mark)) in enumerate(VICTIM.items()):
+        fig, ax = plots.figure(6.8, 3.4)
+        for k, (name, (aucs, colour, mark)) in enumerate(rows.items()):
             for i, m in enumerate(methods):
-                left.errorbar(np.mean(found[name][m]), -i + 0.22 * (1 - k),
-                              xerr=spread(found[name][m]), color=colour, marker=mark, capsize=2,
-                              linewidth=1.2, label=name if i == 0 else None)
-        reader = {"causes of the label": (found["dialled"], plots.COLOURS["pgd"], "D"),
-                  "the month": (by_month, "#222222", "P")}
-        for k, (name, (rows, colour, mark)) in enumerate(reader.items()):
-            for i, m in enumerate(methods):
-                right.errorbar(np.mean(rows[m]), -i + 0.2 * (0.5 - k), xerr=spread(rows[m]),
-                               color=colour, marker=mark, capsize=2, linewidth=1.2,
-                               label=f"against {name}" if i == 0 else None)
-        for ax, title in ((left, "three victims, against the causes"),
-                          (right, "the month reader")):
-            ax.axvline(0.5, color="#555555", linestyle=":", linewidth=1)
-            for (control, values), style in zip(blind.items(), ("--", "-."), strict=True):
-                ax.axvline(np.mean(values), color="#888888", linestyle=style, linewidth=1.2,
-                           label=f"no model: {control}" if ax is left else None)
-            ax.set(xlim=(0.15, 1.03), xlabel="mean AUC of |map|")
-            ax.set_title(title, fontsize=11)
-            ax.set_yticks(range(0, -len(methods), -1), methods)
-            ax.grid(False, axis="y")
-        handles = [ax.get_legend_handles_labels() for ax in (left, right)]
-        fig.legend(handles[0][0] + handles[1][0], handles[0][1] + handles[1][1],
-                   loc="outside upper left", ncols=4, fontsize=9)
-    said = "; ".join(f"{name}: " + ", ".join(f"{m} {np.mean(found[name][m]):.2f}" for m in methods)
-                     for name in VICTIM)
+                ax.errorbar(np.mean(aucs[m]), -i + 0.22 * (1 - k), xerr=spread(aucs[m]),
+                            color=colour, marker=mark, capsize=2, linewidth=1.2,
+                            label=name if i == 0 else None)
+        ax.axvline(0.5, color="#555555", linestyle=":", linewidth=1)
+        for (control, values), style in zip(blind.items(), ("--", "-."), strict=True):
+            ax.axvline(np.mean(values), color="#888888", linestyle=style, linewidth=1.2,
+                       label=f"no model: {control}")
+        ax.set(xlim=(0.15, 1.03), xlabel="mean AUC of |map|")
+        ax.set_yticks(range(0, -len(methods), -1), methods)
+        ax.grid(False, axis="y")
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=9)
+    said = "; ".join(f"{name}: " + ", ".join(f"{m} {np.mean(aucs[m]):.2f}" for m in methods)
+                     for name, (aucs, _, _) in rows.items())
     controls = ", ".join(f"{name} {np.mean(v):.2f}" for name, v in blind.items())
-    fig.alt = (f"Mean AUC of four maps against the causes. {said}. Without a model: {controls}. "
-               f"The month reader's integrated "
-               f"gradients: {np.mean(found['dialled']['integrated gradients']):.2f} against "
-               f"the causes, {np.mean(by_month['integrated gradients']):.2f} against the month.")
+    fig.alt = f"Mean AUC of four maps. {said}. Without a model: {controls}."
     return fig
 
 

@@ -7,12 +7,11 @@
 #
 # - write integrated gradients, and score four kinds of explanation against causes that are known;
 # - tell a cause from a correlation by setting a word;
-# - solve attack against defence as a game of two players, and test what a mixture buys.
+# - solve attack against defence as a game of two players.
 #
-# **Time** {{TIME}} About 95 minutes for you: 57 to read, 38 for the exercises. (Sections 1 to 4 are
-# one sitting, section 5 another.) The appendix (six short pieces; an attack on explanations,
-# exercise 13.4 and prediction 13.c are there) is another 55 minutes and can be left out: nothing
-# builds on it.
+# **Time** {{TIME}} About 75 minutes for you: 43 to read, 32 for the exercises. The appendix (seven
+# short pieces; an attack on explanations, exercise 13.4, predictions 13.c and 13.d are there) is
+# another 70 minutes and can be left out: nothing builds on it.
 #
 # **Before** Lessons 06 and 08. (Lesson 07 helps.)
 
@@ -47,7 +46,7 @@ import torch
 
 from advlib.corpora import replace, words
 from course.lesson_13 import figures
-from course.lesson_13.explain import by_word, margin, margins, no_model, spread, trained
+from course.lesson_13.explain import attention, by_word, margin, margins, no_model, spread, trained
 from course.lesson_13.facts import MONTHS, causes, dated, marked, opinion_words, reads
 
 n = profile.pick(54, 200)
@@ -62,9 +61,9 @@ print(f"\n{n} texts, {share:.0%} of their words are causes; "
       f'"an opinion word or a negator" differs in {differ:.1%} of the words')
 
 # %% [markdown]
-# A list of opinion words and negators is nearly right, as the last line says. The rule knows more:
-# the opinion before *but* does not vote and is no cause. *but*, which decides that, is one. (In
-# "far from" the negator is *far*.)
+# A list of opinion words and negators is nearly right. The rule knows more: the opinion before
+# *but* does not vote and is no cause. *but*, which decides that, is one. (In "far from" the negator
+# is *far*.)
 #
 # ## 2 · Four maps
 #
@@ -76,7 +75,8 @@ print(f"\n{n} texts, {share:.0%} of their words are causes; "
 # - **Occlusion**: how much the margin falls when `[MASK]` stands in the word's place. One forward
 #   pass for each word.
 # - **Attention**: the model reads the class from the first token, `[CLS]`. How much does `[CLS]`
-#   look at the word in the last layer (mean over its heads)? It has no sign.
+#   look at the word in the last layer (mean over its heads)? It has no sign. (The code is in
+#   [`explain.py`](../course/lesson_13/explain.py).)
 # - **Integrated gradients**: the one that you write.
 #
 # A word may have several tokens: `by_word` *adds* their numbers. In the code `margin` takes
@@ -94,15 +94,6 @@ def occlusion(victim, text):
     hidden = [replace(text, {i: "[MASK]"}) for i in range(len(words(text)))]
     m = margins(victim, [text, *hidden]).double()
     return m[0] - m[1:]
-
-
-@torch.no_grad()
-def attention(model, batch):
-    model.set_attn_implementation("eager")  # the default returns no attention at all, and no error
-    seen = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
-                 output_attentions=True).attentions  # fmt: skip
-    model.set_attn_implementation("sdpa")
-    return seen[-1].mean(1)[:, 0]  # last layer, mean over its heads, row of [CLS]
 
 
 # %% [markdown]
@@ -175,7 +166,7 @@ victims = {name: advlib.load_classifier(f"reviews-{name}") for name in ("clean",
 clean, mask_id = victims["clean"], victims["clean"].tokenizer.mask_token_id
 gaps, blanks, sizes = {}, {}, {}
 for name, victim in victims.items():
-    model, batch = victim.model, victim.encode(texts[: profile.pick(8, 32)])
+    model, batch = victim.model, victim.encode(texts[: profile.pick(6, 32)])
     embed, ids = model.get_input_embeddings(), batch["input_ids"]
     blank = torch.where(batch["special_tokens_mask"].bool(), ids, mask_id)
     with torch.no_grad():
@@ -186,16 +177,14 @@ for name, victim in victims.items():
         gaps[name, steps] = ((ig.sum(1) - change).abs().sum() / change.abs().sum()).item()
     print(f"{name:7}" + "  ".join(f"{k} steps: {gaps[name, k]:.2%} missing" for k in (4, 16, 64))
           + f";  m(b) {blanks[name].mean():+.1f}, |m(x)| {sizes[name]:.1f} on average")
-    praise, blame = (ig.abs().sum(1)[labels[: len(ig)] == y].mean() for y in (1, 0))
-    print(f"{'':7}sum of the tokens' |IG|: {praise:.1f} for praise, {blame:.1f} for blame")
 course.claim("13.complete", gaps=gaps)
 course.claim("13.blank", blanks=blanks, sizes=sizes)
 
 # %% [markdown]
 # `clean` was trained plainly, `fgm` against FGM, and `robust` against everything that the standard
 # protocol tries ([how](../docs/results/robust.md)). To the first two the blank text is praise: for
-# them integrated gradients explain how a text differs from *that*, and where it is praise, too,
-# there is little to explain: compare the two sums.
+# them integrated gradients explain how a text differs from *that*. (Appendix B shows what this
+# leaves to explain.)
 #
 # ## 3 · Which map finds the causes?
 #
@@ -209,8 +198,7 @@ course.claim("13.blank", blanks=blanks, sizes=sizes)
 # `causes` are `(words,)` of True and False, at least one of each. Take all pairs of a cause and a
 # word that is none, and return the share of pairs in which the cause has the larger |score| (its
 # size, whatever its sign); a tie counts as half a pair. One number: random scores have 0.5, perfect
-# ones 1.
-# Only equal numbers are a tie, however near two others are. Leave the tensors as they are.
+# ones 1. Only equal numbers are a tie, however near two others are. Leave the tensors as they are.
 #
 # <details><summary>Hint</summary>
 #
@@ -277,16 +265,15 @@ for m in ("integrated gradients", "occlusion"):
                                                    for d in apart))
 course.claim("13.found", found=found)
 course.claim("13.blind", found=found, blind=blind)
-course.claim("13.trained", found=found)
 
 # %% [markdown]
 # **The control that needs no model.** In this world opinions are long words and stand late. So
 # *letters* gives each word its number of letters, and *letters × place* multiplies that by the
-# word's place. Compare text by text: where the interval holds 0, neither is ahead. For `clean` no
-# map is ahead of the letters. For `fgm` and `robust` two maps are, and none is ahead of letters ×
-# place. (Attention, for `clean`, is far behind.) So a high AUC alone does not say that a map shows
-# what *the model* uses. Therefore we now keep the texts, and with them letters and places, and
-# change the model.
+# word's place. Compare text by text: where the interval holds 0, these texts do not tell who is
+# ahead (the profile `colab` takes 200). For `clean` no map is surely ahead of the letters. For
+# `fgm` and `robust` two maps are, but none is surely ahead of letters × place. (Attention, for
+# `clean`, is far behind.) So a high AUC alone does not say that a map shows what *the model* uses.
+# Therefore we now keep the texts, and with them letters and places, and change the model.
 #
 # ### The dial
 #
@@ -312,33 +299,28 @@ biased = dated(profile.pick(800, 3000), "train", dial=0.95, seed=3)
 dialled = trained(biased)
 right = (margins(dialled, texts).numpy() > 0) == labels
 dialled_maps = maps_of(dialled, texts)
-july = next(i for i, t in enumerate(texts) if "July" in t)
 is_month = [torch.tensor([w.lower() in MONTHS for w in words(t)]) for t in texts]
 found["dialled"], by_month = scored(dialled_maps, truth), scored(dialled_maps, is_month)
 guess.reveal(np.mean(found["dialled"]["integrated gradients"]))
 print(f"{right.mean():.0%} right where the month is random (n = {n})")
-for m in four:
-    apart = np.subtract(found["dialled"][m], found["clean"][m])
-    print(f"{m:21} against the causes {np.mean(found['dialled'][m]):.2f} (text by text, less "
-          f"clean: {apart.mean():+.2f} ±{spread(apart):.2f}), against the month "
-          f"{np.mean(by_month[m]):.2f}")
+july = next(i for i, t in enumerate(texts) if "July" in t)
 print("integrated gradients: " + marked(texts[july], dialled_maps["integrated gradients"][july]))
 course.claim("13.month", right=right.mean(), causes=found["dialled"], months=by_month)
-figures.found(found, by_month, blind, spread)
+figures.month_reader(found, by_month, blind, spread)
 
 # %% [markdown]
 # We call this model the **month reader**.
 #
-# *The figure: left, for three victims, the mean AUC of each map against the causes of the label,
-# with 95 % intervals. Right, the month reader: the same against the causes, and against the month.
-# Dotted: random scores. Dashed and dash-dotted: the two controls without a model, against the
-# causes.*
+# *The figure: the mean AUC of each map, with 95 % intervals: for `clean` against the causes of the
+# label, for the month reader against the causes, and against the month. Dotted: random scores.
+# Dashed and dash-dotted: the two controls without a model, against the causes.*
 #
 # <details><summary>What you should see</summary>
 #
-# Left, integrated gradients and occlusion stand on the right, near the two controls. Right, three
-# maps find the month nearly always, and the causes far less often than the controls do. Attention
-# does not find the month either, and puts causes *behind* other words more often than not.
+# Integrated gradients and occlusion of `clean` stand near the two controls. Three maps of the month
+# reader find the month nearly always, and the causes far less often than the controls do. Its
+# attention does not find the month either, and puts causes *behind* other words more often than
+# not.
 #
 # </details>
 #
@@ -427,12 +409,12 @@ course.claim("13.seen", seen=seen, done=done, changed=changed)
 # ## 5 · Attack and defence as a game
 #
 # Lesson 08 wrote training as a min and a max. Now both sides choose from a list. The defender
-# chooses a way of training (a row), the attacker a kind of attack (a column). The entry is the
-# accuracy that is left, in %: the defender wants it high, the attacker low. The entries are our
-# own, seven rows of a [table of eighteen](../docs/results/defence-reviews.md), the array `A`: means
-# over three seeds on 300 texts. (Columns: PGD-20 has 20 steps and 5 restarts. Rows: PGD-3 trains
-# with PGD of three steps, FreeLB-3 learns from all three; both begin with one plain epoch. `words`
-# trains on texts with attacked words, `words + FGM` on both in turn.)
+# chooses a way of training (a row), the attacker a kind of attack (a column). The entry, in the
+# array `A`, is the accuracy that is left, in %: the defender wants it high, the attacker low. The
+# entries are our own, seven rows of a [table of eighteen](../docs/results/defence-reviews.md):
+# means over three seeds on 300 texts. (PGD-20 has 20 steps and 5 restarts. PGD-3 and FreeLB-3 train
+# with three steps, after one plain epoch; FreeLB-3 learns from all three. `words` trains on
+# attacked words, `words + FGM` on both in turn.)
 
 # %%
 from course.lesson_13.explain import our_game
@@ -467,19 +449,23 @@ print(f"PGD and words alone: best single defence {defences[two.min(1).argmax()]}
 # **equilibrium**.
 
 # %% [markdown]
-# ### Exercise 13.5: the value of a game · ●●○ · 15 min
+# ### Exercise 13.5: the value of a game · ●●○ · 9 min
 #
-# Write `solve(A)` for an array `A`, `(m, n)`: return `(p, q, value)`, the probabilities `p` of
-# shape `(m,)` for the row player, who maximises `p·A·q`, `q` of shape `(n,)` for the column
-# player, who minimises it, and the value as one number. Entries, and the value, may be negative.
-# Both must be an equilibrium up to an exploitability of 1e-8. Leave `A` as it is.
+# The frame of `solve(A)` stands below: `A` is an array `(m, n)`, and the unknowns are
+# `x = (p, v)`, m + 1 numbers. Fill its two gaps:
+#
+# 1. `c`, `A_ub` and `b_ub`: what `linprog` is to minimise, and one inequality for each column.
+# 2. Return `(p, q, value)`: the probabilities `p`, `(m,)`, for the row player, who maximises
+#    `p·A·q`; `q`, `(n,)`, for the column player, who minimises it; and the value, one number.
+#
+# Entries, and the value, may be negative. Both must be an equilibrium up to an exploitability of
+# 1e-8. Leave `A` as it is.
 #
 # <details><summary>Hint</summary>
 #
-# The unknowns are `x = (p, v)`, m + 1 numbers. `c` is 0 for `p` and −1 for `v`. A row of `A_ub`
-# says `v − (pᵀA)ⱼ ≤ 0`: `np.c_[-A.T, np.ones(n)]`. By default `linprog` lets no unknown be
-# negative; `bounds` takes a pair for each, and `v` needs `(None, None)`. With `found = linprog(…)`:
-# `found.x`, `found.fun` and `found.ineqlin.marginals` hold the answer.
+# 1: `c` is 0 for `p` and −1 for `v`. A row of `A_ub` says `v − (pᵀA)ⱼ ≤ 0`:
+# `np.c_[-A.T, np.ones(n)]`. 2: `found.x`, `found.fun` and `found.ineqlin.marginals` hold the
+# answer.
 #
 # </details>
 
@@ -489,7 +475,21 @@ from scipy.optimize import linprog
 
 def solve(A):
     """(p, q, value): both mixed strategies; the row player maximises, the column player pays."""
+    m, n = A.shape
+    # 1. what is minimised, and v ≤ (pᵀA)ⱼ in every column
     # SOLUTION
+    c = np.r_[np.zeros(m), -1]  # maximise v, the last unknown
+    A_ub, b_ub = np.c_[-A.T, np.ones(n)], np.zeros(n)
+    # END SOLUTION
+    found = linprog(
+        c, A_ub=A_ub, b_ub=b_ub,
+        A_eq=np.r_[np.ones(m), 0][None], b_eq=[1],  # p adds up to 1
+        bounds=[(0, None)] * m + [(None, None)],  # p ≥ 0; v may be negative
+    )  # fmt: skip
+    # 2. the result
+    # SOLUTION
+    return found.x[:m], -found.ineqlin.marginals, -found.fun
+    # END SOLUTION
 
 
 solve = course.exercise("13.5", solve)
@@ -528,111 +528,20 @@ figures.game(*solved[2], defences, columns[:2])
 #
 # With typos in the game the mixture disappears: in each row of the table they are the best attack,
 # and against them one row is best, a **saddle point**. Randomness helps only where the attacker has
-# to guess. (Each entry has an error of its own; what that does to the value:
+# to guess. Appendix F tries a mixture on real models, against an attacker who has more moves.
+# (Each entry has an error of its own; what that does to the value:
 # [docs/results/games.md](../docs/results/games.md).)
-#
-# ### What a mixture buys
-#
-# Now with real models. The service holds `clean` and `fgm` and draws one for each query. The
-# attacker makes typos in up to a fifth of the words, against the model that he expects, or against
-# both at once: the mean of their log-probabilities.
-
-# %%
-from advlib.attacks import Typos
-from advlib.models import Classifier
-from course.lesson_13.explain import MeanOf
-
-sample = advlib.load_text("reviews")["test"].select(range(profile.pick(44, 200)))
-y, pair = np.array(sample["label"]), {name: victims[name] for name in ("clean", "fgm")}
-both = Classifier(MeanOf([v.model for v in pair.values()]), clean.tokenizer)
-made = {"as it is": list(sample["text"])}
-for name, victim in {**pair, "both": both}.items():
-    results = Typos(max_changed=0.2)(victim, sample["text"], sample["label"])
-    made[f"for {name}"] = [r.text for r in results]
-hits = {kind: np.array([v.logits(t).argmax(1) == y for v in pair.values()])
-        for kind, t in made.items()}  # (models, texts): who is right on which text
-T = np.stack([hits["for clean"].mean(1), hits["for fgm"].mean(1)], 1)
-p, q, value = solve(T)
-mixed = {kind: p @ h for kind, h in hits.items()}  # how likely a right answer is, for each text
-paper = q @ [mixed["for clean"], mixed["for fgm"]]
-best = T.min(1).argmax()
-alone = hits[("for clean", "for fgm")[T[best].argmin()]][best]
-for name, (a, b) in zip(pair, T, strict=True):
-    print(f"{name:6} answers: right on {a:.0%} of the texts made for clean, {b:.0%} made for fgm")
-print(f"best single model {alone.mean():.0%}, mixture {value:.0%} ({said(pair, p)}); on the same "
-      f"{len(y)} texts it gains {np.mean(paper - alone):+.0%} ± {spread(paper - alone):.0%}")
-
-# %% [markdown]
-# On paper the mixture gains, because an attack made for one model often misses the other. (Read the
-# interval: with so few texts it is not sure.) But the paper gives the attacker two columns. He
-# has other moves: to attack the mean, to choose for each text the version that works best on the
-# mixture, and to *ask again*: for each query a model is drawn anew.
-
-# %% [markdown]
-# ### Prediction 13.d: asking again
-
-# %%
-guess = course.predict(
-    "13.d",
-    "of each text, the version that works best on the mixture is sent 20 times, each time a model "
-    "is drawn: which share of the texts is answered right every time?",
-    guess=None,
-    low=0,
-    high=1,
-)
-
-# %%
-lowest = np.min(list(mixed.values()), axis=0)  # the best of four: untouched, or one of three
-asked = [1, 2, 3, 5, 10, 20]
-survive = [np.mean(lowest**k) for k in asked]
-guess.reveal(survive[-1])
-each = np.min(list(hits.values()), axis=0)  # (models, texts): one model alone against the same four
-fair = each[each.mean(1).argmax()].astype(float)
-lost = {"attack on the mean": mixed["for both"], "best of four versions": lowest,
-        "the same, asked 20 times": lowest**20, "single, best of four": fair}  # fmt: skip
-print(f"best single model {alone.mean():.0%}, mixture on paper {value:.0%}")
-for name, v in lost.items():
-    print(f"{name:25} {v.mean():4.0%}; against the paper {np.mean(v - paper):+.0%} "
-          f"± {spread(v - paper):.0%}")
-print(f"mixture less the single model, both against the best of four: asked once "
-      f"{np.mean(lowest - fair):+.0%} ± {spread(lowest - fair):.0%}, 20 times "
-      f"{np.mean(lowest**20 - fair):+.0%} ± {spread(lowest**20 - fair):.0%}")
-course.claim("13.mixture", single=alone.mean(), value=value, mean=mixed["for both"].mean(),
-             fair=fair.mean(), survive=survive)
-figures.asks(fair, value, mixed["for both"], asked, [lowest**k for k in asked], spread)
-
-# %% [markdown]
-# *The figure: the share of texts that is answered right every time, over the number of times that
-# the attacker asks. Dashed: the value of the game on paper; dotted: the better of the two models
-# alone, against the best of the same four versions. Bars: 95 % by the choice of texts.*
-#
-# <details><summary>What you should see</summary>
-#
-# The attack on both at once (the triangle) is a little below the dashed line, and its bar holds
-# the line. Against the best of four versions the mixture stands clearly below it. The first few
-# repeats take nearly all that repeats can take: what is left are texts that *both* models read
-# right.
-#
-# </details>
-#
-# Compare like with like: the dotted model met the same four versions. Asked once, no difference
-# between it and the mixture is sure; asked 20 times, the mixture is worse. The single model says
-# the same each time, so a repeat costs it nothing. (An attacker could spend 20 queries on 20 new
-# texts, against either. And `p` was fitted on these very texts, which flatters the mixture.)
-#
-# The gain on paper needs an attacker who has two moves only, and a draw that he cannot repeat.
-# (Dbouk and Shanbhag 2022 break randomised ensembles in a similar spirit.)
 #
 # ## Recap
 #
 # - A map is a claim about a model. Where causes are known it can be scored, beside a control that
-#   has seen no model: here letters × place order the words as well as the best maps do.
+#   has seen no model: here letters × place order the words nearly as well as the best maps do.
 #   Completeness is a cheap test.
 # - Faithful and plausible are two things. Three maps of the month reader are faithful to a useless
 #   model; that they are faithful we know because we set the month.
 # - Seeing a month is not setting it. `do` compares each text with itself.
 # - Attack against defence is a matrix game: linear programme, value, exploitability. A mixture
-#   helps where the attacker must guess; not where he tries several versions and asks again.
+#   helps only where the attacker must guess (appendix F: what is left if he may ask again?).
 #
 # ## What could go wrong
 #
@@ -668,20 +577,21 @@ figures.asks(fair, value, mixed["for both"], asked, [lowest**k for k in asked], 
 #   ICML 2003: the double oracle, for games that are too large to solve at once.
 #
 # > **Ethics** *Threat model.* In appendix A the attacker writes the text, knows model and method,
-# > and keeps label and prediction; in section 5 he sees answers and may ask often. *Who could be
-# > harmed:* people to whom a decision is explained. Somebody who wants to hide what a model uses
-# > can choose the method, the baseline or the wording that hides it. So say which method was used
-# > and why, and prefer an intervention (what happens if this word is another?) to a picture. Twins
-# > and edits are for testing your own models; texts that change what a person is told about a
-# > decision are not an exercise.
+# > and keeps label and prediction; in section 5 he knows the list of defences and the odds, but
+# > not the draw; in appendix F he may ask often, too. *Who could be harmed:* people to whom a
+# > decision is explained. Somebody who wants to hide what a model uses can choose the method, the
+# > baseline or the wording that hides it. So say which method was used and why, and prefer an
+# > intervention (what happens if this word is another?) to a picture. Twins and edits are for
+# > testing your own models; texts that change what a person is told about a decision are not an
+# > exercise.
 
 # %%
 course.progress("13")
 
 # %% [markdown]
-# ## Appendix: six pieces that can be left out
+# ## Appendix: seven pieces that can be left out
 #
-# They build on the page and not on one another. Together about 55 minutes, of which 12 are for the
+# They build on the page and not on one another. Together about 70 minutes, of which 12 are for the
 # exercise in C. Afterwards run the cell above once more.
 
 # %% [markdown]
@@ -720,7 +630,7 @@ def attack_map(victim, text, method, most=3):
 
 # %%
 method, second = gradient_times_input, methods["integrated gradients"]
-some, attacked, other = texts[: profile.pick(8, 60)], {}, []
+some, attacked, other = texts[: profile.pick(6, 60)], {}, []
 for name in ("clean", "robust"):
     victim, attacked[name] = victims[name], []
     for i, text in enumerate(some):
@@ -810,6 +720,21 @@ figures.scrambled(agree, half)
 # line ends exactly there.
 #
 # </details>
+#
+# **What the baseline leaves to explain.** A map is about the model *and* its baseline. To `clean`
+# and `fgm` the blank text is praise (section 2). So how large are the numbers of a text in all?
+
+# %%
+for name, own in maps.items():
+    size = np.array([m.abs().sum() for m in own["integrated gradients"]])
+    print(f"{name:7}sum of the words' |IG|: {size[labels == 1].mean():4.1f} for praise, "
+          f"{size[labels == 0].mean():4.1f} for blame")
+course.claim("13.trained", found={name: found[name] for name in victims})
+
+# %% [markdown]
+# Where the blank text is praise, a text of praise has little to explain, and its map is made of
+# small numbers. The claim is about the table of section 3: trained against attacks, the four maps
+# together find the causes better.
 
 # %% [markdown]
 # ## Appendix C · Twins
@@ -1026,7 +951,100 @@ figures.cures(cures, n)
 # other months, mostly July).
 
 # %% [markdown]
-# ## Appendix F · Playing instead of solving
+# ## Appendix F · What a mixture buys
+#
+# Section 5 played with a table. Now with real models: the service holds `clean` and `fgm` and
+# draws one for each query. The attacker makes typos in up to a fifth of the words, against the
+# model that he expects, or against both at once: the mean of their log-probabilities.
+
+# %%
+from advlib.attacks import Typos
+from advlib.models import Classifier
+from course.lesson_13.explain import MeanOf
+
+sample = advlib.load_text("reviews")["test"].select(range(profile.pick(36, 200)))
+y, pair = np.array(sample["label"]), {name: victims[name] for name in ("clean", "fgm")}
+both = Classifier(MeanOf([v.model for v in pair.values()]), clean.tokenizer)
+made = {"as it is": list(sample["text"])}
+for name, victim in {**pair, "both": both}.items():
+    results = Typos(max_changed=0.2)(victim, sample["text"], sample["label"])
+    made[f"for {name}"] = [r.text for r in results]
+hits = {kind: np.array([v.logits(t).argmax(1) == y for v in pair.values()])
+        for kind, t in made.items()}  # (models, texts): who is right on which text
+T = np.stack([hits["for clean"].mean(1), hits["for fgm"].mean(1)], 1)
+p, q, value = solve(T)
+mixed = {kind: p @ h for kind, h in hits.items()}  # how likely a right answer is, for each text
+paper = q @ [mixed["for clean"], mixed["for fgm"]]
+best = T.min(1).argmax()
+alone = hits[("for clean", "for fgm")[T[best].argmin()]][best]
+for name, (a, b) in zip(pair, T, strict=True):
+    print(f"{name:6} answers: right on {a:.0%} of the texts made for clean, {b:.0%} made for fgm")
+print(f"best single model {alone.mean():.0%}, mixture {value:.0%} ({said(pair, p)}); on the same "
+      f"{len(y)} texts it gains {np.mean(paper - alone):+.0%} ± {spread(paper - alone):.0%}")
+
+# %% [markdown]
+# On paper the mixture gains, because an attack made for one model often misses the other. (Read the
+# interval: with so few texts it is not sure.) But the paper gives the attacker two columns. He
+# has other moves: to attack the mean, to choose for each text the version that works best on the
+# mixture, and to *ask again*: for each query a model is drawn anew.
+
+# %% [markdown]
+# ### Prediction 13.d: asking again
+
+# %%
+guess = course.predict(
+    "13.d",
+    "of each text, the version that works best on the mixture is sent 20 times, each time a model "
+    "is drawn: which share of the texts is answered right every time?",
+    guess=None,
+    low=0,
+    high=1,
+)
+
+# %%
+lowest = np.min(list(mixed.values()), axis=0)  # the best of four: untouched, or one of three
+asked = [1, 2, 3, 5, 10, 20]
+survive = [np.mean(lowest**k) for k in asked]
+guess.reveal(survive[-1])
+each = np.min(list(hits.values()), axis=0)  # (models, texts): one model alone against the same four
+fair = each[each.mean(1).argmax()].astype(float)
+lost = {"attack on the mean": mixed["for both"], "best of four versions": lowest,
+        "the same, asked 20 times": lowest**20, "single, best of four": fair}  # fmt: skip
+print(f"best single model {alone.mean():.0%}, mixture on paper {value:.0%}")
+for name, v in lost.items():
+    print(f"{name:25} {v.mean():4.0%}; against the paper {np.mean(v - paper):+.0%} "
+          f"± {spread(v - paper):.0%}")
+print(f"mixture less the single model, both against the best of four: asked once "
+      f"{np.mean(lowest - fair):+.0%} ± {spread(lowest - fair):.0%}, 20 times "
+      f"{np.mean(lowest**20 - fair):+.0%} ± {spread(lowest**20 - fair):.0%}")
+course.claim("13.mixture", single=alone.mean(), value=value, mean=mixed["for both"].mean(),
+             fair=fair.mean(), survive=survive)
+figures.asks(fair, value, mixed["for both"], asked, [lowest**k for k in asked], spread)
+
+# %% [markdown]
+# *The figure: the share of texts that is answered right every time, over the number of times that
+# the attacker asks. Dashed: the value of the game on paper; dotted: the better of the two models
+# alone, against the best of the same four versions. Bars: 95 % by the choice of texts.*
+#
+# <details><summary>What you should see</summary>
+#
+# The attack on both at once (the triangle) is a little below the dashed line, and its bar holds
+# the line. Against the best of four versions the mixture stands clearly below it. The first few
+# repeats take nearly all that repeats can take: what is left are texts that *both* models read
+# right.
+#
+# </details>
+#
+# Compare like with like: the dotted model met the same four versions. Asked once, no difference
+# between it and the mixture is sure; asked 20 times, the mixture is worse. The single model says
+# the same each time, so a repeat costs it nothing. (An attacker could spend 20 queries on 20 new
+# texts, against either. And `p` was fitted on these very texts, which flatters the mixture.)
+#
+# The gain on paper needs an attacker who has two moves only, and a draw that he cannot repeat.
+# (Dbouk and Shanbhag 2022 break randomised ensembles in a similar spirit.)
+
+# %% [markdown]
+# ## Appendix G · Playing instead of solving
 #
 # Move the entries of a small game, drawn as the one in section 5. When does the mixture vanish?
 # Which entries can change without any effect on the value?
