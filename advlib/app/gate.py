@@ -189,8 +189,9 @@ def read_card(file: str | Path) -> dict:
         raise ValueError(f"{text} is no number")
 
     file = Path(file)
+    text = read_text(file)
     try:
-        found = json.loads(read_text(file), object_pairs_hook=once, parse_constant=number)
+        found = json.loads(text, object_pairs_hook=once, parse_constant=number)
     except (ValueError, RecursionError) as error:
         said = "it is nested too deep" if isinstance(error, RecursionError) else line(error)
         raise Unreadable(f"{file.name} is no JSON of a card: {said}.") from error
