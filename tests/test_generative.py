@@ -264,6 +264,7 @@ def test_errors_are_one_sentence(gpt, folders, tmp_path):
         lambda: SmoothVote(copies=4),
         lambda: SmoothVote(share=0.0),
         lambda: PerplexityFilter.fit(gpt, ASKED, 0.05),
+        lambda: PerplexityFilter(gpt, 9.0, window=0),
         lambda: ContinuousTraining(ContinuousAttack(1.0), "no", cap=math.inf),
         lambda: tune(gpt, [(ASKED[0], "no")] * 4),
         lambda: tune(gpt, [(ASKED[0], "no")] * 40, lambda g, rows: torch.tensor(math.nan)),

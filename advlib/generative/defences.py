@@ -33,6 +33,10 @@ class PerplexityFilter:
     limit: float
     window: int | None = None
 
+    def __post_init__(self):
+        if self.window is not None:
+            check_counts(window=self.window)
+
     @classmethod
     def fit(
         cls, reader: Generator, prompts: Sequence[Text], false_alarms: float = 0.05,
