@@ -9,7 +9,7 @@
 # - tell a cause from a correlation by setting a word;
 # - solve attack against defence as a game of two players.
 #
-# **Time** {{TIME}} About 75 minutes for you: 43 to read, 32 for the exercises. The appendix (seven
+# **Time** {{TIME}} About 85 minutes for you: 53 to read, 32 for the exercises. The appendix (seven
 # short pieces; an attack on explanations, exercise 13.4, predictions 13.c and 13.d are there) is
 # another 70 minutes and can be left out: nothing builds on it.
 #
@@ -62,8 +62,7 @@ print(f"\n{n} texts, {share:.0%} of their words are causes; "
 
 # %% [markdown]
 # A list of opinion words and negators is nearly right. The rule knows more: the opinion before
-# *but* does not vote and is no cause. *but*, which decides that, is one. (In "far from" the negator
-# is *far*.)
+# *but* does not count and is no cause. *but*, which decides that, is one.
 #
 # ## 2 · Four maps
 #
@@ -99,7 +98,8 @@ def occlusion(victim, text):
 # %% [markdown]
 # **Integrated gradients** (Sundararajan, Taly and Yan 2017). Where the model is sure, the slope at
 # the text may be flat. So walk to the text from a **baseline** $b$, a text without opinions (here:
-# `[MASK]` in the place of each token), and take the mean of the slopes along the straight way:
+# `[MASK]` in the place of each token), and take the mean of the slopes along the straight way, on
+# which $\alpha$ goes from 0, the baseline, to 1, the text:
 #
 # $$\text{IG}_k = (x_k-b_k)\int_0^1 \frac{\partial m}{\partial x_k}\bigl(b+\alpha\,(x-b)\bigr)\,
 # \mathrm d\alpha\;\approx\;\frac{x_k-b_k}{\texttt{steps}}\sum_{j=0}^{\texttt{steps}-1}
@@ -182,9 +182,10 @@ course.claim("13.blank", blanks=blanks, sizes=sizes)
 
 # %% [markdown]
 # `clean` was trained plainly, `fgm` against FGM, and `robust` against everything that the standard
-# protocol tries ([how](../docs/results/robust.md)). To the first two the blank text is praise: for
-# them integrated gradients explain how a text differs from *that*. (Appendix B shows what this
-# leaves to explain.)
+# protocol of lesson 07 tries ([how](../docs/results/robust.md)). *Missing* is the share of
+# $m(x)-m(b)$ that the sum over the tokens fails to give. It falls with `steps`; 16 are enough for
+# what follows. To the first two models the baseline, a blank text, is praise: for them integrated
+# gradients explain how a text differs from *that*. (Appendix B shows what this leaves to explain.)
 #
 # ## 3 · Which map finds the causes?
 #
@@ -270,10 +271,11 @@ course.claim("13.blind", found=found, blind=blind)
 # **The control that needs no model.** In this world opinions are long words and stand late. So
 # *letters* gives each word its number of letters, and *letters × place* multiplies that by the
 # word's place. Compare text by text: where the interval holds 0, these texts do not tell who is
-# ahead (the profile `colab` takes 200). For `clean` no map is surely ahead of the letters. For
-# `fgm` and `robust` two maps are, but none is surely ahead of letters × place. (Attention, for
-# `clean`, is far behind.) So a high AUC alone does not say that a map shows what *the model* uses.
-# Therefore we now keep the texts, and with them letters and places, and change the model.
+# ahead (the profile `colab` takes 200). For `clean` neither of these two maps, the best ones, is
+# surely ahead of the letters. For `fgm` and `robust` both are, but neither is surely ahead of
+# letters × place. (Attention, for `clean`, is far behind.) So a high AUC alone does not say that a
+# map shows what *the model* uses. Therefore we now keep the texts, and with them letters and
+# places, and change the model.
 #
 # ### The dial
 #
@@ -301,8 +303,11 @@ right = (margins(dialled, texts).numpy() > 0) == labels
 dialled_maps = maps_of(dialled, texts)
 is_month = [torch.tensor([w.lower() in MONTHS for w in words(t)]) for t in texts]
 found["dialled"], by_month = scored(dialled_maps, truth), scored(dialled_maps, is_month)
+control = scored(maps["clean"] | no_model(texts), is_month)  # every text opens with its month
 guess.reveal(np.mean(found["dialled"]["integrated gradients"]))
 print(f"{right.mean():.0%} right where the month is random (n = {n})")
+print("control, clean and no model, against the month: "
+      + ", ".join(f"{m} {np.mean(v):.2f}" for m, v in control.items()))
 july = next(i for i, t in enumerate(texts) if "July" in t)
 print("integrated gradients: " + marked(texts[july], dialled_maps["integrated gradients"][july]))
 course.claim("13.month", right=right.mean(), causes=found["dialled"], months=by_month)
@@ -320,7 +325,7 @@ figures.month_reader(found, by_month, blind, spread)
 # Integrated gradients and occlusion of `clean` stand near the two controls. Three maps of the month
 # reader find the month nearly always, and the causes far less often than the controls do. Its
 # attention does not find the month either, and puts causes *behind* other words more often than
-# not.
+# not. (Is the month found because it stands first? The control in the print-out says no.)
 #
 # </details>
 #
@@ -401,8 +406,9 @@ course.claim("13.seen", seen=seen, done=done, changed=changed)
 # sizes, too.) On texts like the training texts, seeing does not tell the two models apart; setting
 # does.
 #
-# And now we know: the month moves the month reader, and three maps said so. They are faithful, and
-# not plausible. The *model* is wrong. A map that is always plausible could not have shown it.
+# And now we know: the month moves the month reader, and three maps said so. About the month they
+# are faithful, and not plausible. (Do other words matter to it? Hardly: appendix C.) The *model* is
+# wrong. A map that is always plausible could not have shown it.
 #
 # Can one cure the month reader? Appendix E redraws the months of its training texts.
 #
@@ -411,10 +417,11 @@ course.claim("13.seen", seen=seen, done=done, changed=changed)
 # Lesson 08 wrote training as a min and a max. Now both sides choose from a list. The defender
 # chooses a way of training (a row), the attacker a kind of attack (a column). The entry, in the
 # array `A`, is the accuracy that is left, in %: the defender wants it high, the attacker low. The
-# entries are our own, seven rows of a [table of eighteen](../docs/results/defence-reviews.md):
-# means over three seeds on 300 texts. (PGD-20 has 20 steps and 5 restarts. PGD-3 and FreeLB-3 train
-# with three steps, after one plain epoch; FreeLB-3 learns from all three. `words` trains on
-# attacked words, `words + FGM` on both in turn.)
+# entries are our own, seven rows of a [table of eighteen](../docs/results/defence-reviews.md), the
+# rows of collapsed models left out (see "What could go wrong"): means over three seeds on 300
+# texts. (PGD-20 has 20 steps and 5 restarts. PGD-3 and FreeLB-3 train with three steps, after one
+# plain epoch; FreeLB-3 learns from all three. `words` trains on attacked words, `words + FGM` on
+# both in turn.)
 
 # %%
 from course.lesson_13.explain import our_game
@@ -527,18 +534,17 @@ figures.game(*solved[2], defences, columns[:2])
 # </details>
 #
 # With typos in the game the mixture disappears: in each row of the table they are the best attack,
-# and against them one row is best, a **saddle point**. Randomness helps only where the attacker has
-# to guess. Appendix F tries a mixture on real models, against an attacker who has more moves.
-# (Each entry has an error of its own; what that does to the value:
-# [docs/results/games.md](../docs/results/games.md).)
+# and against them one row is best, a **saddle point**: here randomness helps only where the
+# attacker has to guess. Appendix F tries a mixture on real models. (Each entry has an error of its
+# own; what that does to the value: [docs/results/games.md](../docs/results/games.md).)
 #
 # ## Recap
 #
 # - A map is a claim about a model. Where causes are known it can be scored, beside a control that
-#   has seen no model: here letters × place order the words nearly as well as the best maps do.
-#   Completeness is a cheap test.
+#   has seen no model: here no map is surely ahead of letters × place. Completeness is a
+#   cheap test.
 # - Faithful and plausible are two things. Three maps of the month reader are faithful to a useless
-#   model; that they are faithful we know because we set the month.
+#   model; that they are right about the month we know because we set it.
 # - Seeing a month is not setting it. `do` compares each text with itself.
 # - Attack against defence is a matrix game: linear programme, value, exploitability. A mixture
 #   helps only where the attacker must guess (appendix F: what is left if he may ask again?).
@@ -547,7 +553,7 @@ figures.game(*solved[2], defences, columns[:2])
 #
 # - **No attention.** With the default attention of transformers 5, `output_attentions=True`
 #   returns an empty tuple and no error. Call `model.set_attn_implementation("eager")` first.
-# - **The baseline is a choice.** `[MASK]`, `[UNK]` or zeros rank words differently: say which.
+# - **The baseline is a choice**, and the map depends on it: `[MASK]`, `[UNK]` or zeros? Say which.
 # - **Collapsed models in the game.** A model that always says "positive" has 50 % under every
 #   attack. With such rows in the table, and typos in the game, one of them would be the best
 #   choice; we left them out (and, for a short table, others). The payoff has to hold what you
@@ -581,8 +587,8 @@ figures.game(*solved[2], defences, columns[:2])
 # > not the draw; in appendix F he may ask often, too. *Who could be harmed:* people to whom a
 # > decision is explained. Somebody who wants to hide what a model uses can choose the method, the
 # > baseline or the wording that hides it. So say which method was used and why, and prefer an
-# > intervention (what happens if this word is another?) to a picture. Twins and edits are for
-# > testing your own models; texts that change what a person is told about a decision are not an
+# > intervention (what happens if this word is another?) to a picture. The edits of appendix C are
+# > for testing your own models; texts that change what a person is told about a decision are not an
 # > exercise.
 
 # %%

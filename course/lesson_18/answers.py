@@ -253,7 +253,7 @@ def promote_by_library(score, text, options, most):
 
 def promote_with(
     order=True, keep=True, one=True, limit=True, what=None, go_on=True, equal=False, turns=None,
-    helpful=False, alone=False, empty=False,
+    helpful=False, alone=False, empty=False, least=-math.inf,
 ):  # fmt: skip
     """Answers to 18.3 that do one thing in another way."""
 
@@ -262,7 +262,7 @@ def promote_with(
         single = {i: [float(score([replace(text, {i: w})])[0]) for w in found]
                   for i, found in enumerate(options) if found or empty}  # fmt: skip
         gains = {i: max(earned) for i, earned in single.items()}
-        chosen = {}
+        chosen, best = {}, max(best, least)
         for i in (sorted(gains, key=gains.get, reverse=True) if order else [*gains])[
                 : most if turns else None]:  # fmt: skip
             if limit and len(chosen) >= most or helpful and gains[i] <= start:
@@ -559,8 +559,9 @@ WRONG = [
     ("18.2", leak_compared(lambda a, b: same_rows(a.mean(), b.mean())), "row by row"),
     ("18.2", leak_compared(lambda a, b: same_rows(np.sort(a), np.sort(b))), "row by row"),
     ("18.2", leak_compared(lambda a, b: not (a > b).any()), "a value that is lower"),
-    ("18.2", leak_compared(lambda a, b: np.allclose(a, b, atol=1e-2, equal_nan=True)), "0.301"),
-    ("18.2", leak_compared(lambda a, b: same_rows(np.round(a), np.round(b))), "0.301"),
+    ("18.2", leak_compared(lambda a, b: np.allclose(a, b, 0, 1e-2, equal_nan=True)), "tolerance"),
+    ("18.2", leak_compared(lambda a, b: np.allclose(a, b, equal_nan=True)), "no tolerance"),
+    ("18.2", leak_compared(lambda a, b: same_rows(np.round(a), np.round(b))), "no tolerance"),
     ("18.2", leak_compared(lambda a, b: not (abs(a - b) > 0).any()), "nan in one table"),
     ("18.2", leak_compared(leak_filled), "nan in one table"),
     ("18.2", leak_sorts, "changes the table"),
@@ -573,6 +574,7 @@ WRONG = [
     ("18.3", promote_with(go_on=False), "go on after a word that stays"),
     ("18.3", promote_with(turns=True), "not words that had their turn"),
     ("18.3", promote_with(helpful=True), "earns nothing alone"),
+    ("18.3", promote_with(least=0.0), "the score beside the text"),
     ("18.3", promote_with(equal=True), "equal is not more"),
     ("18.3", promote_with(empty=True), "a word without options stays"),
     ("18.3", lambda score, text, options, most: (text, score({text})[0]), "called with a set"),

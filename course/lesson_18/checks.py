@@ -265,7 +265,7 @@ _PAIRS_OF_ROWS = [found for found in _OF_DAY.values() if len(found) > 1]
 _HINTS = {
     "swapped": "compare row by row: sums, means and sorted values can agree where the rows differ",
     "falls": "a value that is lower with later clicks is different too",
-    "slight": "0.3 and 0.301 are different: do not round, and allow no tolerance",
+    "slight": "0.3 and 0.300000001 are different: do not round, and allow no tolerance",
     "unknown": "nan in one table and a number in the other is a difference",
     "known": "nan in one table and a number in the other is a difference",
 } | {f"{which}{day}": "look at every day of `asked`, and at all rows of it"
@@ -280,7 +280,7 @@ _LEAKS = [
     (dict(zeal=_evening, clicks=_honest, again=_next), ["zeal", "again"]),
     (dict(swapped=_swapped([x[0] for x in _PAIRS_OF_ROWS], [x[-1] for x in _PAIRS_OF_ROWS]),
           clicks=_honest, falls=lambda rows, u, i, day: -_later(rows, day)), ["swapped", "falls"]),
-    (dict(slight=lambda rows, u, i, day: 0.3 + 0.001 * _later(rows, day), rate=_rate), ["slight"]),
+    (dict(slight=lambda rows, u, i, day: 0.3 + 1e-9 * _later(rows, day), rate=_rate), ["slight"]),
     (dict(unknown=lambda rows, u, i, day: math.nan if _later(rows, day) else 0.0, rate=_rate,
           known=lambda rows, u, i, day: 0.0 if _later(rows, day) else math.nan),
      ["unknown", "known"]),
@@ -404,7 +404,8 @@ _AGAIN = "The lid was slow, and the strap was slow"
 _AGAIN_OPTIONS = [(), ("cover",), (), ("tardy", "late", "sluggish", "idle"), (), (), (), (), ()]
 _CASES = [(_TEXT, _OPTIONS, *case) for case in [(_ADDS, {}, most) for most in (1, 2, 3, 4, 0)] + [
     (_FALLS, {}, 3), (_TIES, {}, 4), (_ADDS, _PAIRS, 3), (_ADDS, _LATER, 4), (_ADDS, _LATER, 3),
-    (_ADDS, _LATER, 2), (_SPREAD, {}, 1), (_SPREAD, {}, 2), (_SPREAD, {}, 3), (_SLIGHT, {}, 4)]]
+    (_ADDS, _LATER, 2), (_SPREAD, {}, 1), (_SPREAD, {}, 2), (_SPREAD, {}, 3), (_SLIGHT, {}, 4),
+    (_ADDS | {"was": -9.0}, {}, 3)]]  # a score may be below 0
 _CASES += [(_AGAIN, _AGAIN_OPTIONS, dict(cover=0.4, tardy=0.1, late=0.2, idle=0.75), {}, 2)]
 
 

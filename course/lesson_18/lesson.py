@@ -10,7 +10,7 @@
 # - be a seller who rewords, stuffs or lies, and count how many users see the item then;
 # - prove what a defence stops, and measure what it does not.
 #
-# **Time** {{TIME}} About 73 minutes for you: 49 of reading, 24 of exercises. The appendix (columns
+# **Time** {{TIME}} About 85 minutes for you: 61 of reading, 24 of exercises. The appendix (columns
 # that know the future, with exercise 18.2; all rewordings of a text, with exercise 18.4; and four
 # short pieces) is another 50 minutes and optional.
 #
@@ -140,19 +140,20 @@ truth = workshop.chances(shop)
 first = truth[0]
 best, worst = ndcg_at(first, first, 10), ndcg_at(first, -first, 10)
 alike = ndcg_at(first, np.zeros(400), 10)
-print(f"user 0: best order {best:.3f}, worst {worst:.3f}")
+print(f"user 0: best order {best:.3f}, all alike {alike:.3f}, worst {worst:.3f}")
 course.claim("18.ndcg", best=best, worst=worst, alike=alike)
 
 # %% [markdown]
 # ## 3 · Features that need no text
 #
-# The library's table has for each row: how often the item was clicked before (`popularity`), how
-# often this user clicked on this kind (`liking`), the price, how old the item is, how active the
-# user was so far, and an estimate of thrift from what was clicked. Rates are
-# $(\text{clicked}+1)/(\text{shown}+2)$, of earlier days only. (Otherwise there is a **leak**:
-# appendix A, with exercise 18.2.) The ranker is scikit-learn's `HistGradientBoostingClassifier`,
-# trees that are added up. From the text it gets one number more, the **opinion**: the model
-# `reviews-clean` (the **reader**) gives P(positive) of each line, and the opinion is their mean.
+# The library computes for each row of the log: how often the item was clicked before
+# (`popularity`), how often this user clicked on this kind (`liking`), the price, how old the item
+# is, how active the user was so far, and an estimate of thrift from what was clicked. Rates are
+# $(\text{clicked}+1)/(\text{shown}+2)$, of earlier days only. (A feature that knows clicks of its
+# own day or later is a **leak**: appendix A, with exercise 18.2.) The ranker is scikit-learn's
+# `HistGradientBoostingClassifier`, trees that are added up. From the text it gets one number more,
+# the **opinion**: the model `reviews-clean` (the **reader**) gives P(positive) of each line, and
+# the opinion is their mean.
 #
 # ### Prediction 18.a: popularity among new items
 #
@@ -214,7 +215,8 @@ for item in pd.concat([good, bad]).itertuples():
 #
 # ## 5 · A seller at work
 #
-# The threat model: a seller has one of these worst items: all three opinions in its text blame. He
+# The threat model: a seller has one of these worst items: all three opinions in its text blame, on
+# the whole (a line that praises one thing and blames another counts as blame). He
 # may change the text and nothing else, knows the reader, and may ask it as often as he likes. He
 # can do three things, and they are often mixed up:
 #
@@ -222,7 +224,7 @@ for item in pd.concat([good, bad]).itertuples():
 #   30 % of them, as in lesson 06): `slow` and `tardy`, but `July` and `August` too, so facts may
 #   change;
 # - **stuff**: put up to five bare words behind the last line, each time the one that earns most of
-#   20 that do not blame;
+#   20 that do not blame (some of them, such as *loved*, praise);
 # - **lie**: add a line of praise that the item does not deserve.
 #
 # Whoever rewords praises no more than before. So a ranking that moves made a mistake.
@@ -292,8 +294,8 @@ print(f"\nopinion {was:.3f}, then {after:.3f}")
 reached = workshop.reached(readers["clean"], bad, promote_text)  # yours and the library's
 
 # %% [markdown]
-# Read both. What was praised or blamed in the first is praised or blamed as much in the second. But
-# facts changed: a stool, an anniversary, and armrests that are sturdy where the legs were solid.
+# Read both. As much is praised and as much is blamed in the second as in the first. But facts
+# changed: a stool, an anniversary, and armrests that are sturdy where the legs were solid.
 #
 # ### Prediction 18.b: what rewording earns
 #
@@ -328,17 +330,18 @@ figures.deeds_of_items(seen_by["clean"], bad.index)
 #
 # <details><summary>What you should see</summary>
 #
-# Some items climb far, some not at all, and item 314 comes equally far by any deed. (Its opinion
-# is 0.33 as it is: the reader takes one line for praise.) So these items do not say which deed
-# earns most. Ten in each of three markets do: rewording 10.9, stuffing 2.5, one lie 2.5
-# ([docs/results/recommender.md](../docs/results/recommender.md)).
+# Some items climb far, some not at all, and item 314 comes equally far reworded, stuffed and with a
+# lie. (Its opinion is 0.33 as it is: the reader takes one line for praise.) So these items do not
+# say which deed earns most. Ten in each of three markets do: rewording 10.9, stuffing 2.5, one lie
+# 2.5 ([docs/results/recommender.md](../docs/results/recommender.md)).
 #
 # </details>
 #
 # Random synonyms (five texts for each item) earn hardly anything in the mean, here and in the three
 # markets (0.9, and 0.6 as it is), though a lucky text may. So what lifts a text is *which* words
-# change. Five bare words, too, can make the reader take a line of blame for praise. In a list of
-# all items the same deeds earn a tenth or less (appendix C).
+# change. A few bare words, too, can turn the reader; but one of those chosen here praises, and no
+# control tells how much the others do. In a list of all items rewording earns far less: 2.1 in the
+# three markets (appendix C).
 #
 # ## 6 · What helps
 #
@@ -395,16 +398,19 @@ figures.deeds(seen_by)
 # Take off what the items earn as they are (1 % or less). FGM on embeddings takes most of what
 # rewording gains in this market, and hardly anything of what stuffing and lies gain. `equal` takes
 # all that rewording gains and `robust` nearly all. Of stuffing `robust` takes most and `equal`
-# about half (mostly one item). Two lies pay as well as ever with `equal`, and less with `robust`,
-# which nobody promised (appendix D). No defence made the order of new items worse.
+# about half. (One item, 314, carries most of both.) Two lies pay as well as ever with `equal`, and
+# less with `robust`, which nobody promised (appendix D). No defence made the order of new items
+# worse here.
 #
 # </details>
 #
 # Here are three markets with *ten* items each
 # ([docs/results/recommender.md](../docs/results/recommender.md)), in per cent of users, ± at most
-# 0.7 over the users. FGM looks better in the first market than in the others:
+# 0.7 over the users. Against rewording FGM looks better in the first market than in the others; of
+# stuffing and one lie it takes a part, which our five items did not show. (With `equal` no option
+# earns more, so nothing is reworded.)
 #
-# | reader | as it is | stuffed | one lie | two lies | reworded − random synonyms | in each market |
+# | reader | as it is | stuffed | one lie | two lies | reworded − random | in each market |
 # |---|---|---|---|---|---|---|
 # | `clean` | 0.6 | 2.5 | 2.5 | 9.4 | 10.0 | 10.7 / 10.0 / 9.3 |
 # | `FGM` | 0.5 | 1.8 | 1.4 | 8.8 | 4.1 | 1.2 / 6.2 / 4.9 |
@@ -434,10 +440,10 @@ for text in (target["text"], reworded):
     print(f"\n{line}\n  its form: {see(line)}")
 
 # %% [markdown]
-# So `equal` has one opinion of a text and of all its rewordings, to the last bit, however clever
-# the seller is. (A short text has few enough to write all of them down: appendix B, with exercise
-# 18.4.) The limits are as exact. A lie leads to another form, for it *says* something else. So does
-# a synonym that the groups do not have, and a typo.
+# So, by the way it is made, `equal` has one opinion of a text and of all its rewordings, to the
+# last bit, however clever the seller is. (A short text has few enough to write all of them down:
+# appendix B, with exercise 18.4.) The limits are as exact. A lie leads to another form, for it
+# *says* something else. So does a synonym that the groups do not have, and a typo.
 #
 # **Invariance stops exchanges that leave praise and blame as they are. A lie adds praise, and a
 # reader that ignored it would ignore honest praise too.** What stops lies is somebody who checks:
@@ -449,7 +455,7 @@ for text in (target["text"], reworded):
 # - **All items and new items apart.** Of new ones popularity knows nothing; there the text adds
 #   much, and there it is attacked.
 # - **Exposure** is what a seller wants. Say of which list it is: among all items the same rewording
-#   earned a tenth (appendix C).
+#   earned a fifth over three markets (appendix C).
 # - **Rewording, stuffing and lying** are three things. The control of rewording is random synonyms
 #   of the same number; that of the others is the text as it is.
 # - **Adversarial training** takes a part of what rewording gains (FGM: about three fifths over
