@@ -339,9 +339,9 @@ figures.deeds_of_items(seen_by["clean"], bad.index)
 #
 # Random synonyms (five texts for each item) earn hardly anything in the mean, here and in the three
 # markets (0.9, and 0.6 as it is), though a lucky text may. So what lifts a text is *which* words
-# change. A few bare words, too, can turn the reader; but one of those chosen here praises, and no
-# control tells how much the others do. In a list of all items rewording earns far less: 2.1 in the
-# three markets (appendix C).
+# change. A few bare words, too, can turn the reader; but *loved*, which praises, is among them for
+# every item here, and no control tells how much the others do. In a list of all items rewording
+# earns far less: 2.1 in the three markets (appendix C).
 #
 # ## 6 · What helps
 #
@@ -398,9 +398,9 @@ figures.deeds(seen_by)
 # Take off what the items earn as they are (1 % or less). FGM on embeddings takes most of what
 # rewording gains in this market, and hardly anything of what stuffing and lies gain. `equal` takes
 # all that rewording gains and `robust` nearly all. Of stuffing `robust` takes most and `equal`
-# about half. (One item, 314, carries most of both.) Two lies pay as well as ever with `equal`, and
-# less with `robust`, which nobody promised (appendix D). No defence made the order of new items
-# worse here.
+# about half. (With `clean`, as with `equal`, item 314 alone earns most of it.) Two lies pay as well
+# as ever with `equal`, and less with `robust`, which nobody promised (appendix D). No defence made
+# the order of new items worse here.
 #
 # </details>
 #
