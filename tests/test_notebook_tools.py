@@ -211,25 +211,26 @@ def test_a_notebook_that_is_too_large_is_refused():
     assert "MiB" in output_problems(nb)[0]
 
 
-def run_nbval(folder, *sources, outputs=None):
-    nb = nbformat.v4.new_notebook()
-    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nb.cells = [nbformat.v4.new_code_cell(s) for s in sources]
-    if outputs is not None:
-        nb.cells[-1].outputs = [nbformat.v4.new_output("stream", name="stdout", text=outputs)]
-        nb.cells[-1].execution_count = 1
-    nbformat.write(nb, folder / "x.ipynb")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]
-    return subprocess.run([*command, str(folder / "x.ipynb")], capture_output=True).returncode
-
-
 def test_nbval_sees_failing_cells_and_marked_outputs(tmp_path):
-    assert run_nbval(tmp_path, "x = 1", "assert x == 1") == 0
-    assert run_nbval(tmp_path, "x = 1", "assert x == 2") == 1
-    assert run_nbval(tmp_path, "# NBVAL_CHECK_OUTPUT\nprint(3)", outputs="3\n") == 0
-    assert run_nbval(tmp_path, "# NBVAL_CHECK_OUTPUT\nprint(3)", outputs="4\n") == 1
+    def page(name, *sources, outputs=None):
+        nb = nbformat.v4.new_notebook()
+        nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nb.cells = [nbformat.v4.new_code_cell(s) for s in sources]
+        if outputs is not None:
+            nb.cells[-1].outputs = [nbformat.v4.new_output("stream", name="stdout", text=outputs)]
+            nb.cells[-1].execution_count = 1
+        nbformat.write(nb, tmp_path / f"{name}.ipynb")
+
+    page("good", "x = 1", "assert x == 1")
+    page("bad", "x = 1", "assert x == 2")
+    page("good_output", "# NBVAL_CHECK_OUTPUT\nprint(3)", outputs="3\n")
+    page("bad_output", "# NBVAL_CHECK_OUTPUT\nprint(3)", outputs="4\n")
     # An install that fails is seen only because the setup cell asserts its exit code.
-    assert run_nbval(tmp_path, "!exit 3\nassert _exit_code == 0") == 1
+    page("bad_setup", "!exit 3\nassert _exit_code == 0")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]
+    done = subprocess.run([*command, tmp_path], capture_output=True, text=True, cwd=tmp_path)
+    failed = set(re.findall(r"^FAILED (\w+)\.ipynb", done.stdout, re.M))
+    assert failed == {"bad", "bad_output", "bad_setup"} and "4 passed" in done.stdout, done.stdout
 
 
 def test_a_broken_cell_stops_the_build(tmp_path):
