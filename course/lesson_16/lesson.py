@@ -736,7 +736,8 @@ for name, pool in ways.items():
 
 some, pool = typed.texts[:100], ways["without the mask"]
 company = vectors(plain, some, pool), np.concatenate([vectors(plain, [t], pool) for t in some])
-beside, alone = (np.argmax(each @ vectors(plain, past.texts, pool).T, 1) for each in company)
+stored = vectors(plain, past.texts, pool)
+beside, alone = (np.argmax(each @ stored.T, 1) for each in company)
 other = np.mean(beside != alone)
 print(f"without the mask: another first row in company than alone for {other:.0%} of {len(some)}, "
       f"another intent for {np.mean(past.intents[beside] != past.intents[alone]):.0%}")

@@ -109,15 +109,31 @@ def short_questions(per: int, split: str, seed: int, without: Sequence[str] = ()
 
 def classifier(of: Bank, kind: str, encoder: str) -> Classifier:
     """kind: "clean" or "robust". The course's own for the world; for real questions `encoder` is
-    fine-tuned, plainly or on random typos as well: for a GPU."""
+    fine-tuned, plainly or on random typos as well: for a GPU. It predicts each text once, and
+    remembers what it said."""
     if of.train is None:
-        return load_classifier(f"bank-{kind}")
-    victim = load_classifier(encoder, labels=of.names)
-    slips = RandomTypos(kinds=KINDS, per_kind=12, max_changed=0.3)
-    objective = Words(slips, victim, of.train) if kind == "robust" else None
-    with tempfile.TemporaryDirectory() as folder:
-        finetune(victim, of.train, objective, out=folder, disable_tqdm=True)
+        victim = load_classifier(f"bank-{kind}")
+    else:
+        victim = load_classifier(encoder, labels=of.names)
+        slips = RandomTypos(kinds=KINDS, per_kind=12, max_changed=0.3)
+        objective = Words(slips, victim, of.train) if kind == "robust" else None
+        with tempfile.TemporaryDirectory() as folder:
+            finetune(victim, of.train, objective, out=folder, disable_tqdm=True)
+    victim.predict = once(victim.predict)
     return victim
+
+
+def once(predict: Callable) -> Callable:
+    """The same predictions; no text is read twice."""
+    known: dict[str, np.ndarray] = {}
+
+    def answers(texts: Sequence[str]) -> np.ndarray:
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        if new:
+            known.update(zip(new, np.asarray(predict(new)), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return answers
 
 
 def typos(text: str, per_kind: int = 1) -> list[tuple[str, ...]]:
@@ -224,17 +240,8 @@ def read_back(speller: Speller, before: Questions, after: Questions) -> list[boo
 
 
 def behind(speller: Speller, predict: Callable) -> Callable:
-    """The classifier behind a speller. Texts that are spelled alike are read once."""
-    known: dict[str, np.ndarray] = {}
-
-    def answers(texts: Sequence[str]) -> np.ndarray:
-        spelled = [speller(text) for text in texts]
-        new = list(dict.fromkeys(text for text in spelled if text not in known))
-        if new:
-            known.update(zip(new, np.asarray(predict(new)), strict=True))
-        return np.stack([known[text] for text in spelled])
-
-    return answers
+    """The classifier behind a speller."""
+    return lambda texts: predict([speller(text) for text in texts])
 
 
 def _pairs(word: str) -> set[str]:
