@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from datasets import Dataset
 from advlib.attacks import RandomTypos
 from advlib.attacks.words import misspellings
 from advlib.corpora import replace, words, world
+from advlib.corpora.engine import SPLITS
 from advlib.data import load_text
 from advlib.finetuning import finetune
 from advlib.models import Classifier, load_classifier
@@ -94,15 +96,15 @@ def short_questions(per: int, split: str, seed: int, without: Sequence[str] = ()
     """So many questions of each intent of the world, of at most `most` words, that tell of one
     thing alone; one of each in turn."""
     seen, kept = set(without), {label: [] for label in range(len(BANK.labels))}
-    for draw in range(100):
-        for made in BANK.sample(1400, split, seed=100 * seed + draw):
-            own, short = kept[made.label], len(words(made.text)) <= most
-            alone = not ASIDE & set(fold(made.text).split())
-            if short and alone and made.text not in seen and len(own) < per:
+    (low, high), rng = SPLITS[split], random.Random(f"{split} {seed}")
+    for label, own in kept.items():  # one by one: common intents need far fewer tries
+        while len(own) < per:
+            made = BANK.data.write(BANK, rng, label, 0, split)
+            fits = (low <= zlib.crc32(made.text.encode()) % 100 < high
+                    and BANK.data.LENGTH[0] <= len(words(made.text)) <= most)  # fmt: skip
+            if fits and made.text not in seen and not ASIDE & set(fold(made.text).split()):
                 seen.add(made.text)
                 own.append(made)
-        if all(len(own) == per for own in kept.values()):
-            break
     rows = [made for turn in zip(*kept.values(), strict=True) for made in turn]
     return Questions([r.text for r in rows], np.array([r.label for r in rows]))
 
