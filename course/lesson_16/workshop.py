@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from datasets import Dataset
 from advlib.attacks import RandomTypos
 from advlib.attacks.words import misspellings
 from advlib.corpora import replace, words, world
+from advlib.corpora.engine import SPLITS
 from advlib.data import load_text
 from advlib.finetuning import finetune
 from advlib.models import Classifier, load_classifier
@@ -94,30 +96,46 @@ def short_questions(per: int, split: str, seed: int, without: Sequence[str] = ()
     """So many questions of each intent of the world, of at most `most` words, that tell of one
     thing alone; one of each in turn."""
     seen, kept = set(without), {label: [] for label in range(len(BANK.labels))}
-    for draw in range(100):
-        for made in BANK.sample(1400, split, seed=100 * seed + draw):
-            own, short = kept[made.label], len(words(made.text)) <= most
-            alone = not ASIDE & set(fold(made.text).split())
-            if short and alone and made.text not in seen and len(own) < per:
+    (low, high), rng = SPLITS[split], random.Random(f"{split} {seed}")
+    for label, own in kept.items():  # one by one: common intents need far fewer tries
+        while len(own) < per:
+            made = BANK.data.write(BANK, rng, label, 0, split)
+            fits = (low <= zlib.crc32(made.text.encode()) % 100 < high
+                    and BANK.data.LENGTH[0] <= len(words(made.text)) <= most)  # fmt: skip
+            if fits and made.text not in seen and not ASIDE & set(fold(made.text).split()):
                 seen.add(made.text)
                 own.append(made)
-        if all(len(own) == per for own in kept.values()):
-            break
     rows = [made for turn in zip(*kept.values(), strict=True) for made in turn]
     return Questions([r.text for r in rows], np.array([r.label for r in rows]))
 
 
 def classifier(of: Bank, kind: str, encoder: str) -> Classifier:
     """kind: "clean" or "robust". The course's own for the world; for real questions `encoder` is
-    fine-tuned, plainly or on random typos as well: for a GPU."""
+    fine-tuned, plainly or on random typos as well: for a GPU. It predicts each text once, and
+    remembers what it said."""
     if of.train is None:
-        return load_classifier(f"bank-{kind}")
-    victim = load_classifier(encoder, labels=of.names)
-    slips = RandomTypos(kinds=KINDS, per_kind=12, max_changed=0.3)
-    objective = Words(slips, victim, of.train) if kind == "robust" else None
-    with tempfile.TemporaryDirectory() as folder:
-        finetune(victim, of.train, objective, out=folder, disable_tqdm=True)
+        victim = load_classifier(f"bank-{kind}")
+    else:
+        victim = load_classifier(encoder, labels=of.names)
+        slips = RandomTypos(kinds=KINDS, per_kind=12, max_changed=0.3)
+        objective = Words(slips, victim, of.train) if kind == "robust" else None
+        with tempfile.TemporaryDirectory() as folder:
+            finetune(victim, of.train, objective, out=folder, disable_tqdm=True)
+    victim.predict = once(victim.predict)
     return victim
+
+
+def once(predict: Callable) -> Callable:
+    """The same predictions; no text is read twice."""
+    known: dict[str, np.ndarray] = {}
+
+    def answers(texts: Sequence[str]) -> np.ndarray:
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        if new:
+            known.update(zip(new, np.asarray(predict(new)), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return answers
 
 
 def typos(text: str, per_kind: int = 1) -> list[tuple[str, ...]]:
@@ -224,17 +242,8 @@ def read_back(speller: Speller, before: Questions, after: Questions) -> list[boo
 
 
 def behind(speller: Speller, predict: Callable) -> Callable:
-    """The classifier behind a speller. Texts that are spelled alike are read once."""
-    known: dict[str, np.ndarray] = {}
-
-    def answers(texts: Sequence[str]) -> np.ndarray:
-        spelled = [speller(text) for text in texts]
-        new = list(dict.fromkeys(text for text in spelled if text not in known))
-        if new:
-            known.update(zip(new, np.asarray(predict(new)), strict=True))
-        return np.stack([known[text] for text in spelled])
-
-    return answers
+    """The classifier behind a speller."""
+    return lambda texts: predict([speller(text) for text in texts])
 
 
 def _pairs(word: str) -> set[str]:
