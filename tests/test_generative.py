@@ -52,6 +52,9 @@ from advlib.generative.attacks import _Frame
 from advlib.generative.models import blocks
 from advlib.models import ModelError
 
+# A forward is called through torch, so that the filter of pyproject.toml does not see who calls it.
+pytestmark = pytest.mark.filterwarnings("error:.*past_key_values:FutureWarning")
+
 MARKS = ["[PAD]", "[UNK]", "[BOS]", "[SEP]", "[EOS]"]
 WORDS = "write a bad good review of phone museum sure sorry : the guide was ! no yes".split()
 ASKED = ["write a bad review of a museum", "write a good review of a phone", "review of a museum"]

@@ -339,14 +339,15 @@ class _Frame:
         return batch
 
     @cached_property
-    def begun(self) -> list:
+    def begun(self) -> list[dict]:
         """Of each prompt what the model keeps of the words before the suffix, which never change:
-        its keys and values. None where it keeps none."""
+        its keys and values, under the name by which it takes them. Empty where it keeps none."""
         found = []
         for before, _ in self.around:
             ids = torch.tensor([before], device=self.generator.device)
-            out = self.generator.model(input_ids=ids, use_cache=True) if before else None
-            found.append(getattr(out, "past_key_values", None))
+            out = self.generator.model(input_ids=ids, use_cache=True) if before else {}
+            name = "cache" if "cache" in out else "past_key_values"  # transformers before 5.24
+            found.append({name: out[name]} if name in out else {})
         return found
 
     @torch.no_grad()
@@ -357,15 +358,15 @@ class _Frame:
         for row, (before, _), past in zip(self.rows, self.around, self.begun, strict=True):
             ids = torch.tensor(row["input_ids"], device=some.device)
             said = ids[row["labels"].count(-100) :]  # the target stands at the end
-            keep, first = len(said) + 1, len(before) if past is not None else 0
+            keep, first = len(said) + 1, len(before) if past else 0
             for part in some.split(self.generator.at_once(len(ids))):
                 rows = ids.repeat(len(part), 1)
                 rows[:, len(before) : len(before) + part.shape[1]] = part
                 kept = copy.deepcopy(past)  # a pass writes into it
-                if kept is not None:
-                    kept.batch_repeat_interleave(len(part))
+                for cache in kept.values():
+                    cache.batch_repeat_interleave(len(part))
                 logits = model(input_ids=rows[:, first:], attention_mask=torch.ones_like(rows),
-                               past_key_values=kept, logits_to_keep=keep).logits[:, -keep:-1]
+                               logits_to_keep=keep, **kept).logits[:, -keep:-1]
                 logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
                 aims = said.expand(len(part), -1)
                 found = cross_entropy(logits.transpose(1, 2), aims, reduction="none")
