@@ -16,7 +16,6 @@ import torch
 import transformers
 from tokenizers import Tokenizer, normalizers
 from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor, nn
 from transformers import (
@@ -283,12 +282,13 @@ def word_pieces(tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]] | No
     inner = getattr(tokenizer, "backend_tokenizer", None) if tokenizer.is_fast else None
     if inner is None or type(inner.model) is not WordPiece or tokenizer.truncation_side != "right":
         return None
-    settings = (len(tokenizer), str(inner.normalizer), str(inner.post_processor))
+    normalizer = inner.normalizer.__getstate__() if inner.normalizer else b"{}"  # as JSON
+    settings = (len(tokenizer), normalizer, str(inner.post_processor))
     known, pieces = PIECES.get(tokenizer, (None, None))
     if known != settings:
         marks = [tokenizer.cls_token_id, tokenizer.sep_token_id]
         added = (str(token) for token in tokenizer.get_added_vocab())
-        usual = (type(inner.normalizer) is BertNormalizer
+        usual = (_word_by_word(json.loads(normalizer))
                  and type(inner.pre_tokenizer) is BertPreTokenizer
                  and tokenizer("")["input_ids"] == marks
                  and not any(" " in token for token in added))  # fmt: skip
@@ -297,6 +297,19 @@ def word_pieces(tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]] | No
     if pieces and len(pieces) > MOST_PIECES:
         pieces.clear()
     return pieces
+
+
+def _word_by_word(normalizer: dict) -> bool:
+    """Whether this normalizer, as JSON, makes of words with a space between them what it makes of
+    each alone. NFKC does: a space is composed with nothing, and nothing moves across it."""
+    match normalizer:
+        case {"type": "BertNormalizer" | "NFKC"}:
+            return True
+        case {"type": "Replace", "pattern": {"String": one}}:
+            return len(one) == 1 and one != " "
+        case {"type": "Sequence", "normalizers": steps}:
+            return all(map(_word_by_word, steps))
+    return False
 
 
 def raw_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_classifier, make_config, make_tokenizer
+from tokenizers import Regex, normalizers
 from tokenizers.pre_tokenizers import Whitespace
 
 from advlib import models
@@ -293,13 +294,14 @@ def test_texts_are_sorted_by_tokens_and_not_by_letters(bert, monkeypatch):
 
 ODD = ["", " ", "  a  ", "Good, GOOD; good!", "no\tbreak\nhere", "Ünïcödé e\u0301 漢字 и 😀",
        "[MASK]x", "a[UNK] b [SEP] c", "\x00\x1fb\u00a0c\u2028d\x85e", "don't  stop", "word " * 300,
-       "z" * 300]  # fmt: skip
+       "z" * 300,
+       "\u0301a e \u0301b", "\ufb01ne \u00bd \u00a8x \uff21", "f\u0430ll g\u03bfod"]  # fmt: skip
 
 
-@pytest.mark.parametrize("source", ["reviews-clean", "bert-tiny"])
+@pytest.mark.parametrize("source", ["reviews-clean", "bert-tiny", "news-robust"])
 def test_words_cut_one_by_one_give_the_tokens_of_the_whole_text(source):
     """The short way that predictions take, twice: the second time from memory."""
-    labels = None if source == "reviews-clean" else ["no", "yes"]
+    labels = ["no", "yes"] if source == "bert-tiny" else None
     victim = load_classifier(source, device="cpu", labels=labels)
     for _ in range(2):
         short = [(i, b) for i, b in victim._batches(victim._inputs, ODD, None, 3)]
@@ -325,6 +327,13 @@ def test_only_berts_own_way_is_cut_word_by_word():
     inner.backend_tokenizer.pre_tokenizer = Whitespace()
     assert models.word_pieces(inner) is None
     assert models.word_pieces(make_classifier("roberta").tokenizer) is None
+    for odd in (normalizers.Replace(Regex("e .*"), ""), normalizers.Replace(" ", "-"),
+                normalizers.Strip()):  # fmt: skip
+        inner = load_classifier("news-robust", device="cpu").tokenizer
+        assert models.word_pieces(inner) is not None
+        usual = inner.backend_tokenizer.normalizer
+        inner.backend_tokenizer.normalizer = normalizers.Sequence([usual, odd])
+        assert models.word_pieces(inner) is None
 
 
 def test_words_are_cut_anew_where_the_tokenizer_was_changed():

@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
+from bisect import bisect
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import accumulate
@@ -110,22 +111,7 @@ class World:
             raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
         if n < 0 or not 0 <= spurious <= 1:
             raise ValueError(f"need n >= 0 and 0 <= spurious <= 1, got n={n}, spurious={spurious}")
-        low, high = SPLITS[split]
-        write = getattr(self.data, "write", _write)
-        fewest, most = getattr(self.data, "LENGTH", (8, 30))
-        rng = random.Random(f"{self.name}/{split}/{seed}")
-        seen: set[str] = set()
-        reviews: list[Review] = []
-        while len(reviews) < n:
-            review = write(self, rng, len(reviews) % len(self.labels), spurious, split)
-            words = len(WORD.findall(review.text))
-            if not fewest <= words <= most or review.text in seen:
-                continue
-            if low <= zlib.crc32(review.text.encode()) % 100 < high:
-                seen.add(review.text)
-                reviews.append(review)
-        rng.shuffle(reviews)
-        return reviews
+        return list(_sample(self, n, split, seed, spurious))
 
     # ---------------------------------------------------------------- reading
 
@@ -149,6 +135,28 @@ class World:
                 others = [w for w in others if article(w) == found[i - 1].lower()]
             options.append(tuple(w.capitalize() if word[0].isupper() else w for w in others))
         return options
+
+
+@lru_cache(64, typed=True)  # a page, its checks and its figures ask for the same texts
+def _sample(
+    world: World, n: int, split: str, seed: int, spurious: float
+) -> tuple[Review, ...]:
+    low, high = SPLITS[split]
+    write = getattr(world.data, "write", _write)
+    fewest, most = getattr(world.data, "LENGTH", (8, 30))
+    rng = random.Random(f"{world.name}/{split}/{seed}")
+    seen: set[str] = set()
+    reviews: list[Review] = []
+    while len(reviews) < n:
+        review = write(world, rng, len(reviews) % len(world.labels), spurious, split)
+        words = len(WORD.findall(review.text))
+        if not fewest <= words <= most or review.text in seen:
+            continue
+        if low <= zlib.crc32(review.text.encode()) % 100 < high:
+            seen.add(review.text)
+            reviews.append(review)
+    rng.shuffle(reviews)
+    return tuple(reviews)
 
 
 def counted(text: str, data: ModuleType) -> list[str]:
@@ -251,16 +259,17 @@ class Writer:
 
     def fill(self, template: str, local: dict[str, str] | None = None) -> str:
         """Expand slots until none is left but {a}, which `tidy` settles at the end."""
-        local = local or {}
-
-        def value(match: re.Match) -> str:
-            name = match[1]
-            if name == "a":
-                return "{a}"
-            inner = local.get(name) or self.slots.get(name)
-            return self.fill(inner, local) if inner else self.word(name)
-
-        return SLOT.sub(value, template) if "{" in template else template
+        if "{" not in template:
+            return template
+        local, out = local or {}, list(_pieces(template))
+        for k in range(1, len(out), 2):
+            if out[k] == "a":
+                out[k] = "{a}"
+            elif inner := local.get(out[k]) or self.slots.get(out[k]):
+                out[k] = self.fill(inner, local)
+            else:
+                out[k] = self.word(out[k])
+        return "".join(out)
 
     def word(self, group: str) -> str:
         """A word of the group, the common ones more often; never the same twice in a text."""
@@ -371,6 +380,12 @@ def _clauses(world: World, kind: str, sign: str) -> tuple:
     return _weighted(templates)
 
 
+@lru_cache(4096)
+def _pieces(template: str) -> tuple[str, ...]:
+    """What stands around the slots of a template and, between, the names of these slots."""
+    return tuple(SLOT.split(template))
+
+
 @cache
 def _falling(tail: float, n: int) -> list[float]:
     """Summed weights of n words, the most common first."""
@@ -384,8 +399,9 @@ def _weighted(weighted: list) -> tuple[tuple, list[float]]:
 
 
 def _pick(rng: random.Random, items, totals: list[float]):
-    """One item, by its weight. Uses rng.random() alone, which is the same everywhere."""
-    return rng.choices(items, cum_weights=totals)[0]
+    """One item, by its weight. Uses rng.random() alone, which is the same everywhere; what
+    `rng.choices` does, for one."""
+    return items[bisect(totals, rng.random() * totals[-1], 0, len(items) - 1)]
 
 
 def article(word: str) -> str:
