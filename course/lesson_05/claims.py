@@ -9,7 +9,7 @@ def makes_up(sweep, slack):
     g, f, pgd = sweep["generator"], sweep["FGM"], sweep["PGD"]
     least = [min(pair) for pair in zip(g, f, strict=True)]
     return (
-        g[1] > f[1] and g[-1] - f[-1] < g[1] - f[1] - 0.02
+        g[0] > f[0] and g[-1] - f[-1] < g[0] - f[0] - 0.02
         and all(p <= low + 0.03 for p, low in zip(pgd[:-1], least[:-1], strict=True))
         and pgd[-1] <= least[-1] + slack
     )  # fmt: skip
