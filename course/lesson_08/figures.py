@@ -198,7 +198,7 @@ def explore_plane(every, kept, sweep) -> None:
         own = f"{knob} = {value:g}"
         return plane(every, kept, own if own in every else "as usual" if value else "no attacks")
 
-    explore(draw, knob=("lam", list(sweep)), place=(1, 0, 2, 1))
+    explore(draw, knob=(list(sweep)[0], list(sweep)), place=(1, 0, 2, 1))
 
 
 def shares(early):
