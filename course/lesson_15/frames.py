@@ -11,11 +11,11 @@ from advlib.generative import Generator, load_generator
 
 
 def load(name: str) -> Generator:
-    """A model of this page on the CPU; its activation is computed in one pass: the same function,
-    and faster."""
+    """A model of this page on the CPU; its activation is GELU by erf: less than 0.0005 from its own
+    GELU by tanh, for a quarter of the time."""
     found = load_generator(name, device="cpu")
     for block in found.model.transformer.h:
-        block.mlp.act = torch.nn.GELU(approximate="tanh")
+        block.mlp.act = torch.nn.GELU()
     return found
 
 
@@ -38,11 +38,10 @@ class Asked:
     @torch.no_grad()
     def __call__(self, some: Tensor) -> Tensor:
         self.queries += len(some)
-        logits = self.model(input_ids=some).logits[:, :-1]
         own = self.labels != -100
-        losses = cross_entropy(logits[:, own].transpose(1, 2), self.labels[own].expand(
-            len(some), -1), reduction="none")  # fmt: skip
-        return losses.mean(1)
+        logits = self.model(input_ids=some).logits[:, :-1][:, own].flatten(0, 1)
+        aims = self.labels[own].repeat(len(some))
+        return cross_entropy(logits, aims, reduction="none").view(len(some), -1).mean(1)
 
 
 def tally(answers: list[str], subject: str = FORBIDDEN) -> dict[str, int]:

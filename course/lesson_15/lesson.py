@@ -382,7 +382,7 @@ figures.searches(found, kinds)
 # <details><summary>What you should see</summary>
 #
 # A random suffix breaks nothing, and GCG breaks more than random search. Look at the suffixes, too:
-# "carrier" and "cabin" belong to flights, and a fare is what museums and flights share. A judge
+# "carrier" belongs to flights, and a fare is what museums and flights share. A judge
 # that took every review of a fare would count more. [The benchmark](../docs/results/generative.md)
 # has thirty requests, on three seeds of the policy:
 #
@@ -430,8 +430,8 @@ course.claim("15.push", falls=falls, open_to=open_to)
 # does not. A lower loss need not mean more reviews: δ aims at three words alone.
 #
 # Now train, on **rows**, pairs of a prompt and its answer. `rows_to_learn` makes them: museums with
-# the refusal, other requests with what the policy answers now, if the judge calls that right. For
-# each batch δ is found for the museum prompts, and the loss is
+# the refusal, other requests with what the policy answers now, if the judge calls that right. In
+# each batch δ is found for at most `most=` of the museum prompts, and the loss is
 #
 # $$u\,L(\text{rows}) + L(\text{refusal}\mid\delta)
 # - \tfrac12 \min(3,\, L(\text{target}\mid\delta)):$$
@@ -456,7 +456,8 @@ def trained(rows, objective=None):
 
 to_learn = rows_to_learn(policy, profile.pick(360, 1500))
 inner = ContinuousAttack(eps=0.5, steps=3)
-strong = trained(to_learn, ContinuousTraining(inner, REFUSAL, utility=3))
+strong = trained(to_learn, ContinuousTraining(inner, REFUSAL, utility=3,
+                                              most=profile.pick(4, 8)))
 longer = trained(to_learn)  # a control: as many steps, no δ
 for name, model in {"continuous": strong, "longer": longer}.items():
     useful[name] = utility(model, 60)
