@@ -107,7 +107,7 @@ def fit(victim, texts, labels, rows, objective, lr):
     """One optimiser step per row of row numbers; returns the work in units x texts."""
     model, work = victim.model.train(), 0.0
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=lr)
+    optimizer = torch.optim.AdamW(trained, lr=lr, fused=True)  # fused: a quicker step
     warmup = 0.1 * len(rows)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(
         1.0, (s + 1) / warmup, (len(rows) - s) / (len(rows) - warmup)))
@@ -444,7 +444,7 @@ def read(lm, texts, first, steps=100, lr=2e-2):
     set_seed(0)
     collate = DataCollatorForLanguageModeling(lm.tokenizer, mlm_probability=0.15)
     table = lm.model.requires_grad_(False).get_input_embeddings().weight.requires_grad_(True)
-    optimizer = torch.optim.AdamW([table], lr=lr, weight_decay=0.0)
+    optimizer = torch.optim.AdamW([table], lr=lr, weight_decay=0.0, fused=True)
     ids, losses = lm.tokenizer(list(texts))["input_ids"], []
     for step in range(steps):
         rows = torch.randint(len(ids), (32,)).tolist()

@@ -382,7 +382,7 @@ figures.searches(found, kinds)
 # <details><summary>What you should see</summary>
 #
 # A random suffix breaks nothing, and GCG breaks more than random search. Look at the suffixes, too:
-# "carrier" belongs to flights, and a fare is what museums and flights share. A judge
+# "carrier" and "cabin" belong to flights, and a fare is what museums and flights share. A judge
 # that took every review of a fare would count more. [The benchmark](../docs/results/generative.md)
 # has thirty requests, on three seeds of the policy:
 #
