@@ -369,8 +369,8 @@ class _Frame:
                                logits_to_keep=keep, **kept).logits[:, -keep:-1]
                 logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
                 aims = said.expand(len(part), -1)
-                found = cross_entropy(logits.transpose(1, 2), aims, reduction="none")
-                losses.append(found.mean(1))
+                each = cross_entropy(logits.flatten(0, 1), aims.flatten(), reduction="none")
+                losses.append(each.view(aims.shape).mean(1))
                 hits.append((logits.argmax(-1) == aims).all(1))
         return (torch.cat(losses).view(len(self.rows), -1).mean(0),
                 torch.cat(hits).view(len(self.rows), -1).all(0))  # fmt: skip
