@@ -236,9 +236,8 @@ figures.budgets(best, chance, full, plain["control"], n)
 # </details>
 #
 # So the attack is far ahead of one random change, and **not ahead of random search**. Why? Perhaps
-# the order in which the attack takes the words is worth nothing (appendix A looks). Perhaps random
-# search gains because it changes all allowed words at once. **A reason needs a control, just as a
-# number does.**
+# the order in which the attack takes the words is worth nothing. **A reason needs a control, just
+# as a number does**: appendix A has this one's.
 #
 # What is the number to report? **`worst`**: text by text the worst of all that was tried. It is
 # about the threat model only if something has searched *all* of that. The first attack knows three
@@ -259,8 +258,7 @@ course.claim("20.worst", full=[b["hits"] for b in full], worst=plain["worst"]["h
 # ## 4 · A defence
 #
 # The attack writes letters three times or more. English does not. So let the tokenizer read **three
-# or more equal letters in a row as one**. That needs no training, and as a rule of the tokenizer it
-# is saved as text with the model and works in whatever loads it.
+# or more equal letters in a row as one**. That needs no training, and is saved with the model.
 
 # %%
 patched = workshop.remembering(workshop.squeezed(victim, 3))
@@ -347,10 +345,10 @@ course.claim("20.adaptive", naive=by_name["attack"], adaptive=by_name["adaptive"
              worst=[by_name["worst"], plain["worst"]["accuracy"]])
 
 # %% [markdown]
-# The defence made the *first attack* weak, and that was never the question. The number to report is
-# again `worst`, now with a full search among the candidates that survive; compare it with that of
-# the plain model. (Of "card" only "caard" gets through. Of "need" all four do: each is read "ned",
-# "need" itself stays, and "neeed" stands for them.)
+# The defence made the *first attack* weak, and that was never the question. Report `worst` again,
+# now with a full search among the candidates that survive, and compare it with the plain model's.
+# (Of "card" only "caard" gets through. Of "need" all four do: each is read "ned", "need" itself
+# stays, and "neeed" stands for them.)
 #
 # ### A defence that has no hole of this kind
 #
@@ -391,13 +389,6 @@ figures.bars(models)
 # *The figure: the share of texts that withstand, for the three models; lines are 95 % intervals.
 # Where two letters are one no candidate survives, so the adaptive attack is the whole threat model:
 # an attack that tries nothing shows nothing.*
-#
-# <details><summary>What you should see</summary>
-#
-# Three letters: the first attack takes nothing, and the worst case is as low as without the
-# defence. Two letters: nothing takes anything.
-#
-# </details>
 #
 # Against slips of the keys the defended model stands where the plain one stood: it holds for this
 # threat model, exactly, and for no other. And on real English it has a price: "to" and "too",
@@ -548,7 +539,7 @@ course.claim("20.check", empty=empty, missing=missing, smaller=smaller)
 #   defence is no test. Let somebody else attack.
 # - **The threat model shrinks with the results.** "Two letters" quietly leaves it, because the
 #   defence cannot do that. Write it down before you measure, with the date.
-# - **The control is weaker than it need be**: fewer words, fewer queries. Then everything beats it.
+# - **The control is weaker than it need be**: fewer words, fewer queries (appendix A).
 # - **The test texts taught the defence.** Choosing among ten defences by the test accuracy is
 #   training on it. Use the validation texts.
 # - **Pairs chosen because they look good.** Take the first fifty successes, or draw them.
@@ -733,11 +724,11 @@ course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 # %% [markdown]
 # The story repeats itself. The first defence looks finished until the adaptive attack comes; the
 # second, rule and training together, holds, as it must, and costs nothing that 200 texts could
-# show. What it admits: the attack lies inside the interval of random search, so nobody has shown
-# that its search is worth its queries. `worst` is an upper bound, by a full search with 200 queries
-# for each text. Slips of the keys (`Typos`, in the cards) leave both models half of the texts. One
-# reader judged the pairs (25 of the attack, 25 of the adaptive one), once and not blind, so there
-# is no kappa, and `course capstone check` says that a second judge is missing.
+# show. What it admits: on the plain model the attack lies inside the interval of random search, so
+# nobody has shown that its search is worth its queries. `worst` is an upper bound, by a full search
+# with 200 queries for each text. Slips of the keys (`Typos`, in the cards) leave both models half
+# of the texts. One reader judged the pairs (25 of the attack, 25 of the adaptive one), once and not
+# blind, so there is no kappa, and `course capstone check` says that a second judge is missing.
 #
 # ## Appendix E · Your own numbers, in code
 #
