@@ -69,13 +69,22 @@ class Random(WordAttack):
         places = [i for i, options in enumerate(state.options) if options]
         if not places or not most:
             return
-        rng = random.Random(state.text)
-        while not state.done:
-            chosen = rng.sample(places, min(most, len(places)))
-            changes = {i: rng.choice(state.options[i]) for i in chosen}
-            (score,) = yield Query([state.with_changes(changes)])
-            if not state.changes or score > state.score:
-                state.score, state.changes = score, changes
+        rng, size, missed = random.Random(state.text), 1, 0
+        while not state.done and missed < 100:
+            # Several tries are sent at once, which is faster; those after a hit do not count.
+            size, tries = min(2 * size, 16), []
+            for _ in range(int(min(size, state.left))):
+                chosen = rng.sample(places, min(most, len(places)))
+                tries.append({i: rng.choice(state.options[i]) for i in chosen})
+            scores = yield Query([state.with_changes(changes) for changes in tries])
+            hit = next((k for k, score in enumerate(scores) if score >= 0), len(tries))
+            for score, changes in zip(scores[: hit + 1], tries, strict=False):
+                if np.isfinite(score) and (not state.changes or score > state.score):
+                    state.score, state.changes = score, changes
+            late = int(np.isfinite(scores[hit + 1 :]).sum())
+            state.queries, state.tried = state.queries - late, state.tried - late
+            state.left += late
+            missed = 0 if np.isfinite(scores).any() else missed + 1  # a constraint forbids all
 
     def __repr__(self) -> str:
         return f"Random({self.attack!r}, max_queries={self.max_queries})"
