@@ -328,8 +328,8 @@ class Adaptive(Stretched):
 
 adaptive = Adaptive(times=(2, 3, 4, 5), least=3, max_changed=0.25)
 
-patched_rows, _ = workshop.table(patched, data, {"adaptive": adaptive}, search="adaptive",
-                                 threat=adaptive, before=before)
+patched_rows, _ = workshop.table(patched, data, {"adaptive": adaptive}, threat=adaptive,
+                                 before=before)
 rows, outcomes = workshop.table(victim, data, {"adaptive": adaptive}, before=(rows, outcomes))
 plain = {row["name"]: row for row in rows}
 by_name = {row["name"]: row["accuracy"] for row in patched_rows}
