@@ -72,7 +72,7 @@ class Random(WordAttack):
         rng, size, missed = random.Random(state.text), 1, 0
         while not state.done and missed < 100:
             # Several tries are sent at once, which is faster; those after a hit do not count.
-            size, tries = min(2 * size, 32), []
+            size, tries = min(2 * size, 16), []
             for _ in range(int(min(size, state.left))):
                 chosen = rng.sample(places, min(most, len(places)))
                 tries.append({i: rng.choice(state.options[i]) for i in chosen})
