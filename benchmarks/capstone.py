@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,9 @@ from advlib.attacks.words import KeepWords
 from advlib.finetuning import finetune
 from advlib.statistics import wilson
 from course import capstone
-from course.lesson_20.checks import Stretched
-from course.lesson_20.workshop import control, kept_best, pairs, remembering, squeezed
+from course.lesson_20.checks import Stretched, surviving
+from course.lesson_20.workshop import MOST as QUERIES
+from course.lesson_20.workshop import control, kept_best, pairs, read_as, remembering, squeezed
 from course.lesson_20.workshop import table as measured
 
 from common import machine, table, write
@@ -59,6 +61,21 @@ COLUMNS = {"text": "text", "label": "category"}
 MODELS = {"plain": 0, "defended": 2}
 # Model -> the attack among whose candidates random search looks there.
 SEARCHED = {"plain": "attack", "patched": "adaptive"}
+
+
+@dataclass(frozen=True, repr=False)
+class Surviving(Stretched):
+    """Candidates that are read differently from the word where `least` letters are one."""
+
+    least: int = 3
+
+    def options(self, word):
+        return surviving(word, super().options(word), read_as(self.least))
+
+
+# Model -> what its full search looks through: the threat model, less what the defence undoes.
+WHOLE = {"plain": THREAT, "patched": Surviving(times=THREAT.times, least=3, max_changed=MOST),
+         "defended": THREAT}  # fmt: skip
 
 
 def write_data(home: Path) -> None:
@@ -107,7 +124,8 @@ def own(data, seconds: dict[str, float]) -> None:
     attacks = {"control": control(ATTACK), "attack": ATTACK, "adaptive": ADAPTIVE}
     rows, outcomes = {}, {}
     for name, victim in {"plain": plain, "patched": patched, "defended": defended}.items():
-        rows[name], outcomes[name] = measured(victim, test, attacks, search=SEARCHED.get(name, ""))
+        rows[name], outcomes[name] = measured(victim, test, attacks, SEARCHED.get(name, ""),
+                                              WHOLE[name])  # fmt: skip
         print(name, [(row["name"], row["hits"]) for row in rows[name]], flush=True)
     names = data["test"].features["label"].names
     if not (OUT / "pairs.csv").is_file():
@@ -153,7 +171,7 @@ def publish(command: str) -> None:
              for name, card in cards.items()}  # fmt: skip
     (ROOT / "course" / "lesson_20" / "worked.json").write_text(
         json.dumps({"own": own, "cards": shown}, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    names = ["clean", "control", "random search", "attack", "adaptive", "worst"]
+    names = ["clean", "control", "random search", "attack", "adaptive", "full search", "worst"]
     found = {model: {row["name"]: row for row in rows} for model, rows in own["models"].items()}
     rows = [[model, *(interval(row[name]) if name in row else "–" for name in names)]
             for model, row in found.items()]  # fmt: skip
@@ -176,9 +194,12 @@ read as one, `defended` a model trained with two or more read as one.
 
 n = {own["models"]["plain"][0]["n"]} test texts, 95 % Wilson intervals. `control` is one random \
 change of as many words; `random search` tries such changes; its limit for each text is what the \
-attack (the adaptive one, on `patched`) takes on average, rounded up ({limits}). Where it was not \
-measured (–), `worst` is without it. Plain model, texts that \
-withstand so many queries: {", ".join(f"{b['queries']}: {b['hits']}" for b in best)}. \
+attack (the adaptive one, on `patched`) takes on average, rounded up ({limits}). `full search` \
+tries them in the whole threat model, with up to {QUERIES} queries for each text; on `patched` \
+without the candidates that its tokenizer undoes. `worst` is the worst of all columns that were \
+measured, so more queries may find less. Plain model, texts that \
+withstand so many queries of the attack: \
+{", ".join(f"{b['queries']}: {b['hits']}" for b in best)}. \
 {kept["hits"]} of {kept["n"]} pairs keep their label \
 [{kept["low"]:.1%}, {kept["high"]:.1%}], by {kept["judges"]} judge. CPU seconds, where what the \
 model reads alike is computed once: \

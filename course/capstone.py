@@ -45,6 +45,9 @@ CARDS = ("plain", "defended", "again")
 ROWS = {"plain": ("clean", "control", "attack", "worst"),
         "defended": ("clean", "control", "attack", "adaptive", "worst")}  # fmt: skip
 LEAST_TEXTS, LEAST_PAIRS, LEAST_WORDS, LEAST_SENTENCES = 100, 50, 40, 3
+LEAST_QUERIES = 100  # of an attack with a limit that is said to search the whole threat model
+# Settings that say how an attack searches, and not what it may do.
+SEARCH = {"rank", "beam", "goal", "seed", "steps", "step_size", "random_start", "restarts"}
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
 POLICY = Policy({"n": LEAST_TEXTS, "threat_models": 3, "attacks": ["Noise"]}, name="the capstone")
 # Heading of the report -> the names under which it may stand.
@@ -114,7 +117,8 @@ def write_own(folder: str | Path, own: dict) -> None:
         accuracy, low, high; `course.lesson_20.workshop.table` makes them. Names: clean, control
         (one random change), attack, worst (right under all of them, text by text); of the defended
         one adaptive, too. Of the plain one "random search", whose limit of queries for each text
-        is what the attack took on average.
+        is what the attack took on average. Each attack is a part of the stated threat model, and
+        of each model one searches the whole of it, such as "full search".
     "keep best": [{"queries", "hits"}, …], how many texts withstand an attacker who may ask so often
         and keeps the best.
     "pairs": what `judged` returns. "cost": seconds by name, such as {"training": 310.0}.
@@ -159,7 +163,7 @@ def check(folder: str | Path) -> tuple[list[str], list[str]]:
     cards = {name: read(read_card, f"{name}/card.json") for name in CARDS}
     missing += _cards(cards)
     if own is not None:
-        missing += [*_threat(own), *_rows(own), *_keep_best(own), *_cost(own)]
+        missing += [*_threat(own), *_rows(own), *_parts(own), *_keep_best(own), *_cost(own)]
         notes += _searched(_named(own, "plain"))
     if rows is not None:
         said, more = _pairs(rows, (own or {}).get("pairs"))
@@ -233,7 +237,8 @@ def _threat(own: dict) -> list[str]:
                  for row in _named(own, "plain").values()):  # fmt: skip
         said.append("own.json: no row of the plain model is an attack of the stated kind, "
                     f"{stated.partition('(')[0]}(…).")  # fmt: skip
-    if len(str(own.get("sentence") or "").split()) < 8:
+    sentence = str(own.get("sentence") or "").lower().split()
+    if len(sentence) < 8 or len({*sentence}) < 6:
         said.append("own.json: the threat model needs a sentence that a reader without Python "
                     "understands (eight words or more).")  # fmt: skip
     return said
@@ -246,6 +251,73 @@ def _is_repr(stated) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return isinstance(call, ast.Call) and bool(call.keywords or call.args)
+
+
+def _settings(stated) -> dict:
+    """The settings that a repr names, of the attack inside it, too: `Random(Typos(…), …)`."""
+    call, found = ast.parse(str(stated), mode="eval").body, {}
+    for part in call.args:
+        if isinstance(part, ast.Call):
+            found |= _settings(ast.unparse(part))
+    for keyword in call.keywords:
+        try:
+            value = ast.literal_eval(keyword.value)
+        except ValueError:  # an object, such as (KeepWords(),)
+            parts = keyword.value.elts if isinstance(keyword.value, ast.Tuple) else [keyword.value]
+            value = tuple(map(ast.unparse, parts))
+        found[str(keyword.arg)] = value
+    return {name: value for name, value in found.items() if name not in SEARCH}
+
+
+def _beyond(mine: dict, stated: dict) -> str | None:
+    """The first setting by which an attack is no part of what is stated; None: it is a part."""
+    for name, most in stated.items():
+        its = mine.get(name, ())
+        if name == "constraints":
+            fits = {*map(str, most)} <= {*map(str, its)}
+        elif name not in mine:
+            fits = False
+        elif isinstance(most, tuple) and isinstance(its, tuple):
+            fits = {*map(str, its)} <= {*map(str, most)}
+        elif is_number(most) and is_number(its):
+            fits = its <= most
+        else:
+            fits = its == most
+        if not fits:
+            return name
+    return None
+
+
+def _is_whole(mine: dict, stated: dict) -> bool:
+    """Whether an attack may do all that is stated, and asks often enough to be a search."""
+    free = {name: value for name, value in mine.items()
+            if name in stated or name in ("constraints", "part")}  # fmt: skip
+    limit = mine.get("max_queries")
+    asks = limit is None or "max_queries" in stated or is_number(limit) and limit >= LEAST_QUERIES
+    return asks and not _beyond(mine, stated) and not _beyond(stated, free)
+
+
+def _parts(own: dict) -> list[str]:
+    """Whether what was attacked is what is stated: each row a part of it, and one row the whole."""
+    if not _is_repr(own.get("threat model")):
+        return []
+    said, stated = [], _settings(own["threat model"])
+    for model in part_of(own, "models"):
+        rows = {name: _settings(row["threat model"])
+                for name, row in _named(own, model).items()
+                if name not in ("clean", "worst") and _is_repr(row.get("threat model"))}
+        for name, mine in rows.items():
+            if key := _beyond(mine, stated):
+                has = f"{key}={mine[key]!r}" if key in mine else f"no {key}"
+                said.append(f"own.json: the row “{name}” of the {model} model is no part of the "
+                            f"stated threat model: it has {has}, and stated is {key}="
+                            f"{stated[key]!r}. State what was attacked, or attack what is stated.")
+        if rows and not any(_is_whole(mine, stated) for name, mine in rows.items()
+                            if name != "control"):  # fmt: skip
+            said.append(f"own.json: no row of the {model} model searches the whole stated threat "
+                        f"model with {LEAST_QUERIES} queries or more for each text, so its “worst” "
+                        "is not the worst of that: workshop.table with `threat` adds such a row.")
+    return said
 
 
 def _named(own: dict, model: str) -> dict[str, dict]:
@@ -344,6 +416,14 @@ def _keep_best(own: dict) -> list[str]:
     if any(b[1] > a[1] for a, b in pairs):
         return ["own.json: with more queries more texts withstand, so the attack does not keep its "
                 "best."]  # fmt: skip
+    attack = _named(own, "plain").get("attack", {})
+    asked, (most, stand) = attack.get("queries"), numbers[-1]
+    # Only texts that cost more than `most` can differ, and of them there are asked / most at most.
+    asks = counted(attack) and is_number(asked) and most > 0
+    if asks and stand > attack["hits"] + attack["n"] * asked / most:
+        return [f"own.json: under “keep best” {stand} texts withstand {most} queries, and the "
+                f"attack leaves {attack['hits']} with {asked:g} on average: these are not of one "
+                "attack."]  # fmt: skip
     return []
 
 

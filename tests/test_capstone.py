@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import ClassLabel
 from typer.testing import CliRunner
 
 import advlib
@@ -19,7 +20,7 @@ from advlib.statistics import wilson
 from course import capstone
 from course.cli import app
 from course.lesson_20 import figures, workshop
-from course.lesson_20.checks import Stretched
+from course.lesson_20.checks import Stretched, check_corrected
 
 WORKED = Path(__file__).parents[1] / "examples" / "capstone"
 
@@ -128,6 +129,26 @@ BROKEN = [
     (own(lambda o: o.update({"threat model": "Stretched()"})), "not the repr of an attack"),
     (own(lambda o: o.update({"threat model": "PGD(eps=0.1)"})), "of the stated kind, PGD(…)"),
     (own(lambda o: o.update({"sentence": "Anything goes."})), "needs a sentence"),
+    (own(lambda o: o.update({"sentence": "a a a a a a a a"})), "needs a sentence"),
+    (own(lambda o: o.update({"threat model": "Stretched(times=(2,), max_changed=0.25)"})),
+     "no part of the stated threat model: it has times=(3, 4, 5), and stated is times=(2,)"),
+    (own(lambda o: o.update({"threat model": "Stretched(times=(2, 3, 4, 5), max_changed=0.1)"})),
+     "it has max_changed=0.25, and stated is max_changed=0.1"),
+    (own(lambda o: o.update({"threat model": "Stretched(times=(2, 3, 4, 5), max_changed=0.25, "
+                                             "constraints=(KeepWords(),))"})), "no constraints"),
+    (own(lambda o: o.update({"threat model": "Stretched(times=(2, 3, 4, 5), max_changed=0.25, "
+                                             "max_queries=10)"})), "no max_queries"),
+    (own(lambda o: o["models"].update(plain=[r for r in o["models"]["plain"]
+                                             if r["name"] != "full search"])),
+     "no row of the plain model searches the whole stated threat model"),
+    (own(lambda o: row(o, "defended", "full search").update(
+        {"threat model": "Random(Stretched(times=(2, 3, 4, 5), max_changed=0.25), max_queries=9)"}
+    )), "no row of the defended model searches the whole"),
+    (own(lambda o: row(o, "defended", "full search").update(
+        {"threat model": "Stretched(times=(2, 3, 4, 5), max_changed=0.25, "
+                         "constraints=(KeepWords(),))"})),
+     "no row of the defended model searches the whole"),
+    (own(lambda o: [b.update(hits=189) for b in o["keep best"]]), "are not of one attack"),
     (own(lambda o: o["models"].pop("defended")), "row “clean” of the defended model is missing"),
     (own(lambda o: o["models"].pop("defended")), "workshop.table makes all rows"),
     (own(lambda o: row(o, "plain", "clean").pop("hits")), "does not say how many texts"),
@@ -295,6 +316,70 @@ def test_a_table_finds_what_the_model_itself_finds(bank):
     assert [row["name"] for row in rows] == ["clean", "attack", "random search", "worst"]
 
 
+def test_a_table_refuses_a_model_with_other_labels_than_the_data(bank):
+    """In the sentence of `advlib evaluate`; the numbers would be those of chance."""
+    victim, data = bank
+    names = sorted(victim.labels)
+    assert names != victim.labels
+    moved = data.map(lambda row: {"label": names.index(victim.labels[row["label"]])})
+    moved = moved.cast_column("label", ClassLabel(names=names))
+    with pytest.raises(ValueError, match="both need the same, in the same order"):
+        workshop.table(victim, moved, {})
+    assert workshop.table(victim, data, {})[0][0]["hits"] >= 11
+
+
+def test_a_table_is_continued_and_searches_the_whole_threat_model(bank):
+    victim, data = bank
+    attack = Stretched(times=(3, 5), max_changed=0.25)
+    threat = Stretched(times=(2, 3, 4, 5), max_changed=0.25)
+    first = workshop.table(victim, data, {"attack": attack}, search="attack")
+    rows, found = workshop.table(victim, data, {"threat": threat}, threat=threat, before=first)
+    whole, _ = workshop.table(victim, data, {"attack": attack, "threat": threat}, search="attack",
+                              threat=threat)  # fmt: skip
+    order = ["clean", "attack", "random search", "threat", "full search", "worst"]
+    assert [row["name"] for row in rows] == order
+    assert {row["name"]: row for row in rows} == {row["name"]: row for row in whole}
+    assert rows[-2]["threat model"] == f"Random({threat!r}, max_queries={workshop.MOST})"
+    assert rows[-1]["hits"] <= min(row["hits"] for row in rows)
+    assert len(first[0]) == 4 and len(first[1]) == 3  # what was given stays
+
+
+def test_one_random_search_holds_the_shorter_ones(bank):
+    victim, data = bank
+    attack, budgets = Stretched(times=(3, 5), max_changed=0.25), (5, 10, 20)
+    outcome = attack_all(victim, data, workshop.random_search(attack, 20))
+    found = workshop.found_by(outcome, budgets)
+    assert found == workshop.kept_best(victim, data, workshop.control(attack), budgets)
+    assert found[-1]["hits"] == outcome.robust.sum()
+
+
+def test_orders_that_are_tried_in_turn(bank):
+    victim, data = bank
+    attack = Stretched(times=(3, 5), max_changed=0.25)
+    one, two = (attack_all(victim, data, workshop.shuffled(attack, seed)) for seed in (0, 1))
+    assert not np.array_equal([r.text for r in one.results], [r.text for r in two.results])
+    stands, asked = workshop.in_turn([one, two])
+    assert (stands == (one.robust & two.robust)).all()
+    costs = [a.queries + (b.queries - 1) * a.robust
+             for a, b in zip(one.results, two.results, strict=True)]  # fmt: skip
+    assert asked == np.mean(costs) > one.forward == workshop.in_turn([one])[1]
+
+
+def test_gaps_that_are_still_open_are_counted(capsys):
+    def half(first, second, clean, robust, n):
+        kept = sum(a and b for a, b in zip(first, second, strict=True))
+        least, most = wilson(kept, len(first))
+
+        def value(s):
+            raise NotImplementedError("Exercise 20.5")
+
+        raise NotImplementedError("Exercise 20.5")
+
+    with pytest.raises(NotImplementedError):
+        check_corrected(half)
+    assert "Filled: 1 of the 3 gaps" in capsys.readouterr().out
+
+
 def test_a_model_that_remembers_asks_the_model_nothing_twice(bank):
     """From one table to the next, and with the same numbers."""
     victim, data = bank
@@ -330,7 +415,7 @@ def test_a_random_order_changes_as_many_words_of_the_same_kind(bank):
         changed = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
         assert len(changed) <= 0.25 * len(old) + 1
         assert all(len(b) - len(a) in (2, 4) for a, b in changed)
-    assert repr(shuffled) == f"Shuffled({attack!r})"
+    assert repr(shuffled) == f"Shuffled({attack!r}, seed=0)"
 
 
 def test_the_simulated_judges_have_the_kappa_of_the_check():

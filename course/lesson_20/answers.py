@@ -97,6 +97,25 @@ def by_index(self, word):
     return tuple(dict.fromkeys(made))
 
 
+def by_replace_once(self, word):
+    if len(word) < 2:
+        return ()
+    made = [word.replace(x, x * n, 1) for x in word if x in "aeiouAEIOU" for n in self.times]
+    return tuple(dict.fromkeys(made))
+
+
+def times_outside(self, word):
+    if len(word) < 2:
+        return ()
+    made = [word[:i] + x * n + word[i + 1 :] for n in self.times for i, x in enumerate(word)
+            if x in "aeiouAEIOU"]  # fmt: skip
+    return tuple(dict.fromkeys(made))
+
+
+def below_twelve(self, word):
+    return each()(self, word) if len(word) < 12 else ()
+
+
 def three_and_five(self, word):
     return Stretched(times=(3, 5)).options(word)
 
@@ -182,6 +201,15 @@ def low(c):
     return wilson(int(c.sum()), len(c))[0]
 
 
+def low_at(z):
+    def low(c):
+        p, n = c.mean(), len(c)
+        centre = (p + z * z / 2 / n) / (1 + z * z / n)
+        return centre - z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + (z / 2 / n) ** 2)
+
+    return low
+
+
 # ---------------------------------------------------------------- 20.3
 
 
@@ -210,6 +238,33 @@ def survive_neither(word, candidates, read):
 
 def survive_of(keep):
     return lambda word, cs, read: tuple(c for c in cs if keep(word, c, read))
+
+
+def survive_part_of_word(word, candidates, read):
+    """A substring, where equal was asked."""
+    return survive_by_list("", [c for c in candidates if read(c) not in read(word)], read)
+
+
+def survive_part_of_kept(word, candidates, read):
+    out = []
+    for c in candidates:
+        if read(c) != read(word) and not any(read(c) in read(o) for o in out):
+            out.append(c)
+    return tuple(out)
+
+
+def survive_with_memory(word, candidates, read, seen=set()):  # noqa: B006 the mistake
+    out = []
+    for c in candidates:
+        if read(c) != read(word) and read(c) not in seen:
+            seen.add(read(c))
+            out.append(c)
+    return tuple(out)
+
+
+def survive_shortest(word, candidates, read):
+    kept = surviving(word, candidates, read)
+    return tuple(min((c for c in candidates if read(c) == read(k)), key=len) for k in kept)
 
 
 # ---------------------------------------------------------------- 20.4
@@ -245,12 +300,13 @@ def sealed(make=lambda c, out: without(c, out), kind="sha256", **settings):
         kind, json.dumps(make(card, leave_out), **settings).encode()).hexdigest()  # fmt: skip
 
 
-def without_where(out, empty=False, strings=False, rising=False):
+def without_where(out, empty=False, strings=False, values=False, rising=False):
     """Like `without`; out: (key, leave_out) -> whether the key goes."""
 
     def make(part, leave_out):
         if isinstance(part, dict):
-            kept = {k: make(v, leave_out) for k, v in part.items() if not out(k, leave_out)}
+            kept = {k: make(v, leave_out) for k, v in part.items() if not out(k, leave_out)
+                    and not (values and isinstance(v, str) and v in leave_out)}  # fmt: skip
             return {k: v for k, v in kept.items() if not (empty and v == {})}
         if isinstance(part, list):
             kept = [make(v, leave_out) for v in part
@@ -260,6 +316,10 @@ def without_where(out, empty=False, strings=False, rising=False):
         return part
 
     return make
+
+
+def seal_by_repr(card, leave_out):
+    return hashlib.sha256(repr(without(card, leave_out)).encode()).hexdigest()
 
 
 def seal_in_place(card, leave_out):
@@ -304,6 +364,12 @@ def corrected_with(hits=lambda a, b: (a & b).sum(), turned=None, stands=None, en
 def corrected_in_place(first, second, clean, robust, n):
     found = corrected(first, second, clean, robust, n)
     first.sort()
+    return found
+
+
+def corrected_shortening(first, second, clean, robust, n):
+    found = corrected(first, second, clean, robust, n)
+    second.pop()
     return found
 
 
@@ -381,11 +447,16 @@ WRONG = [
     ("20.1", stretched(reordered(sorted)), "not in the order"),
     ("20.1", stretched(each(shortest=3)), "words of two letters"),
     ("20.1", stretched(letters_only), "such as can't"),
-    ("20.1", stretched(times_from(set)), "as it was given"),
-    ("20.1", stretched(times_from(sorted)), "as it was given"),
+    ("20.1", stretched(times_from(set)), "was given"),
+    ("20.1", stretched(times_from(sorted)), "was given"),
     ("20.1", stretched(each("aeiouäöüAEIOUÄÖÜ")), "ä, ö and ü"),
     ("20.1", stretched(unless_as_before), "in `times` twice"),
     ("20.1", stretched(by_index), "word.index"),
+    ("20.1", stretched(by_replace_once), "word.replace with a 1"),
+    ("20.1", stretched(times_outside), "other way round"),
+    ("20.1", stretched(reordered(sorted)), "by the alphabet"),
+    ("20.1", stretched(times_from(sorted)), "times are sorted"),
+    ("20.1", stretched(below_twelve), "not as expected"),
     ("20.1", stretched(three_and_five), "times 3 and 5"),
     ("20.1", stretched(each("aeiouyAEIOUY")), r"expected = '\(no candidate\)'"),
     ("20.2", beats_with(lambda c, a: a.sum() < c.sum()), "only whether the attack is ahead"),
@@ -409,6 +480,8 @@ WRONG = [
     ("20.2", beats_with(lambda c, a: a.mean() <= low(c)), "at the lower end itself"),
     ("20.2", beats_with(lambda c, a: a.mean() < low(c), lambda c, a: max(c.mean() - a.mean(), 0)),
      "stops at 0"),
+    ("20.2", beats_with(lambda c, a: a.mean() < low_at(2)(c)), "z = 2"),
+    ("20.2", beats_with(lambda c, a: a.mean() < low_at(2.5758293)(c)), "99 % interval"),
     ("20.2", beats_and_changes, "changes its inputs"),
     ("20.2", lambda c, a: beats(c, a)[0], "two things"),
     ("20.2", lambda c, a: (beats(c, a)[0], "yes"), "True or False"),
@@ -425,6 +498,11 @@ WRONG = [
     ("20.3", lambda w, cs, read: survive_by_loop("", cs, read), "those that the defence undoes"),
     ("20.3", survive_small, "small and capital letters"),
     ("20.3", survive_neither, "read as the word stands"),
+    ("20.3", survive_part_of_word, "part of the word's reading"),
+    ("20.3", survive_part_of_kept, "part of an earlier one"),
+    ("20.3", survive_with_memory, "lives on from call to call"),
+    ("20.3", survive_shortest, "the shortest is kept"),
+    ("20.3", lambda w, cs, read: surviving(w, sorted(cs, key=len), read), "sorted by their length"),
     ("20.3", lambda w, cs, read: list(surviving(w, cs, read)), "tuple, not list"),
     ("20.3", lambda w, cs, read: None, "None"),
     ("20.3", lambda w, cs, read: cs, "nothing is left out"),
@@ -444,12 +522,16 @@ WRONG = [
     ("20.4", sealed(without_where(lambda k, out: k in out, strings=True)), "is no key"),
     ("20.4", sealed(without_where(lambda k, out: k in out, empty=True)), "lost all its keys"),
     ("20.4", sealed(without_where(lambda k, out: k in out, rising=True)), "are sorted"),
+    ("20.4", sealed(without_where(lambda k, out: k in out, values=True)), "a value is no key"),
+    ("20.4", seal_by_repr, "what repr or str writes"),
     ("20.4", seal_in_place, "out of `card`"),
     ("20.4", seal_in_place, "copy.deepcopy"),
     ("20.4", lambda c, out: None, "None"),
     ("20.5", corrected_with(lambda a, b: (a | b).sum()), "either calls kept"),
     ("20.5", corrected_with(lambda a, b: a.sum()), "first calls kept"),
     ("20.5", corrected_with(lambda a, b: (a == b).sum()), "on which the two agree"),
+    ("20.5", corrected_with(lambda a, b: b.sum()), "second calls kept"),
+    ("20.5", corrected_shortening, "changes its input `second`"),
     ("20.5", averaged, "judges are averaged"),
     ("20.5", corrected_with(turned=lambda c, r, n, j: n - r), "wrong from the start"),
     ("20.5", corrected_with(turned=lambda c, r, n, j: j), "stand for all"),

@@ -8,6 +8,7 @@ bisection; what is sealed is written out by hand; judges' answers are counted fr
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
 import json
 import math
@@ -24,7 +25,7 @@ from course.checking import Exercise, Wrong, expect, seeded, show, specified
 # ---------------------------------------------------------------- 20.1
 
 SHOWN = ("card", "need", "Account", "Ill", "queue", "I", "a", "my", "why", "lost", "Oops", "PIN",
-         "is", "can't", "e-mail", "für")
+         "is", "can't", "e-mail", "für", "verification")
 
 
 def _plain_options(word: str, times: tuple[int, ...], *, vowels="aeiouAEIOU", more=0, shortest=2,
@@ -50,14 +51,27 @@ def _plain_options(word: str, times: tuple[int, ...], *, vowels="aeiouAEIOU", mo
     return found
 
 
-def _order(word: str, times: tuple[int, ...]) -> list[str]:
-    """The candidates, vowel by vowel, each in the order of `times`."""
+def _order(word: str, times: tuple[int, ...], *, rising=False, outside=False,
+           alphabet=False) -> list[str]:  # fmt: skip
+    """The candidates, vowel by vowel, each in the order of `times`; the keywords are mistakes."""
+    vowels = [i for i, letter in enumerate(word) if letter.lower() in "aeiou" and len(word) > 1]
+    times = tuple(sorted(times)) if rising else times
+    steps = ([(i, n) for n in times for i in vowels] if outside
+             else [(i, n) for i in vowels for n in times])  # fmt: skip
     found: list[str] = []
-    for i, letter in enumerate(word):
-        for n in times if letter.lower() in "aeiou" and len(word) > 1 else ():
-            longer = word[:i] + letter * n + word[i + 1 :]
-            found += [longer] * (longer not in found)
-    return found
+    for i, n in steps:
+        longer = word[:i] + word[i] * n + word[i + 1 :]
+        found += [longer] * (longer not in found)
+    return sorted(found) if alphabet else found
+
+
+_ORDER_MISTAKES = {
+    "the times are sorted here (a set of small numbers does that, too); they come as `times` was "
+    "given": dict(rising=True),
+    "the loops are the other way round: a vowel after the other, and for each of them all `times`":
+        dict(outside=True),
+    "the candidates are sorted by the alphabet here": dict(alphabet=True),
+}  # fmt: skip
 
 
 _OPTIONS_MISTAKES = {
@@ -73,8 +87,8 @@ _OPTIONS_MISTAKES = {
         dict(letters=True),
     "ä, ö and ü count as vowels here; the five vowels are a, e, i, o and u":
         dict(vowels="aeiouäöüAEIOUÄÖÜ"),
-    "word.index finds the first such letter each time; enumerate gives every letter its own place":
-        dict(index=True),
+    "word.index, and word.replace with a 1, find the first such letter each time; enumerate gives "
+    "every letter its own place": dict(index=True),
     "only the first vowel is stretched; any one of them may be": dict(first=True),
     "all vowels are stretched at once; it is one of them": dict(every=True),
     "all vowels are stretched at once; it is one of them, and a word without any has no candidate":
@@ -144,8 +158,10 @@ def check_stretched(answer) -> None:
                 for w, t in itertools.product(SHOWN, ((3,), (2, 4), (5, 2), (3, 3)))]  # fmt: skip
     specified(run, problems, lambda word, times, **how: _listed(_plain_options(word, times, **how)),
               _OPTIONS_MISTAKES, what="the set of candidates")  # fmt: skip
-    for problem in problems:
-        found = answer(times=problem["times"]).options(problem["word"])
+    made = [[*answer(times=p["times"]).options(p["word"])] for p in problems]
+    fits = [said for said, how in _ORDER_MISTAKES.items()
+            if made == [_order(**p, **how) for p in problems]]  # fmt: skip
+    for problem, found in zip(problems, made, strict=True):
         pair = re.search(r"([aeiou])\1", problem["word"].lower())
         expect(len({*found}) == len(found), "a candidate stands there twice, and would be asked "
                "about twice", given=problem, yours=found,
@@ -153,11 +169,11 @@ def check_stretched(answer) -> None:
                if pair else "a number can stand in `times` twice"
                if len({*problem["times"]}) < len(problem["times"]) else None)  # fmt: skip
         expected = _order(**problem)
-        expect([*found] == expected, "the candidates are right, and not in the order asked for",
-               given=problem, yours=[*found], expected=expected,
-               likely="a set has no order, and another process another: dict.fromkeys keeps it; "
-               "vowels from the left come first, then the order of `times` as it was given"
-               )  # fmt: skip
+        expect(found == expected, "the candidates are right, and not in the order asked for",
+               given=problem, yours=found, expected=expected,
+               likely=fits[0] if fits else "a set has no order (if you used one), and another "
+               "process another: dict.fromkeys keeps it; vowels come from the left, and for each "
+               "the times as `times` was given")  # fmt: skip
 
 
 def _listed(words, none="(no candidate)") -> str:
@@ -168,12 +184,12 @@ def _listed(words, none="(no candidate)") -> str:
 # ---------------------------------------------------------------- 20.2
 
 
-def _low(hits: int, n: int) -> float:
-    """The p below hits / n at which (hits/n − p)² = 1.96² p (1 − p) / n, by bisection."""
+def _low(hits: int, n: int, z: float = 1.959963984540054) -> float:
+    """The p below hits / n at which (hits/n − p)² = z² p (1 − p) / n, by bisection."""
     low, high = 0.0, hits / n
     for _ in range(80):
         p = (low + high) / 2
-        outside = (hits / n - p) ** 2 > 1.959963984540054**2 * p * (1 - p) / n
+        outside = (hits / n - p) ** 2 > z**2 * p * (1 - p) / n
         low, high = (p, high) if outside else (low, p)
     return low
 
@@ -187,6 +203,7 @@ def _plain_beats(control, attack, *, bar="control", turned=False, size=False, cu
         "control": a / n < low, "on it": a / n <= low, "none": a < c, "half": gain > 0.05,
         "attack": wilson(a, n)[1] < c / n, "both": wilson(a, n)[1] < low,
         "high": a / n < wilson(c, n)[1], "of a share": a / n < wilson(c / n, n)[0],
+        "two": a / n < _low(c, n, 2), "99": a / n < _low(c, n, 2.5758293035489),
         "outside": a / n < low or a / n > wilson(c, n)[1],
     }[bar]  # fmt: skip
     return {"gain": gain * {"share": 1, "points": 100, "texts": n}[unit], "clear": bool(clear)}
@@ -209,6 +226,8 @@ _BEATS_MISTAKES = {
     "this is the attack's Wilson interval, or p ± 1.96·√(p(1 − p)/n) of the control, which comes "
     "to the same; asked is Wilson's interval of the control": dict(bar="attack"),
     "this is the upper end of the control's interval; asked is the lower": dict(bar="high"),
+    "this is z = 2; the 95 % interval has 1.96": dict(bar="two"),
+    "this is the 99 % interval; asked is that of 95 %": dict(bar="99"),
     "wilson wants the number of texts that withstand, and not their share": dict(bar="of a share"),
     "this asks that the two intervals do not overlap, which is more than was asked":
         dict(bar="both"),
@@ -223,7 +242,8 @@ def check_beats(answer) -> None:
 
     counts = [(48, 30, 60), (60, 58, 60), (60, 55, 60), (55, 51, 60), (100, 92, 120),
               (55, 47, 60), (10, 12, 40), (40, 40, 40), (197, 192, 200), (60, 56, 60),
-              (90, 80, 100), (90, 83, 100), (38, 33, 40), (0, 0, 30), (10, 30, 40)]  # fmt: skip
+              (90, 80, 100), (90, 83, 100), (38, 33, 40), (0, 0, 30), (10, 30, 40),
+              (79, 70, 100), (30, 16, 60), (96, 87, 100)]  # fmt: skip
     problems = [dict(control=texts(c, n), attack=texts(a, n)) for c, a, n in counts]
 
     def run(control, attack):
@@ -250,13 +270,15 @@ def check_beats(answer) -> None:
 
 def _plain_surviving(word, candidates, read, *, own=False, fixed=False, twice=False, last=False,
                      latest=False, readings=False, undone=False, drop=True, small=False,
-                     itself=False) -> tuple:  # fmt: skip
+                     itself=False, inside=False, part=False, shortest=False,
+                     rising=False) -> tuple:  # fmt: skip
     found: list[str] = []
     as_given = read
 
     def read(text):
         return as_given(text).lower() if small else as_given(text)
 
+    candidates = sorted(candidates, key=len) if rising else candidates
     for candidate in reversed(candidates) if last else candidates:
         there = read(candidate)
         harmless = there == (word if own else read(word))
@@ -264,12 +286,17 @@ def _plain_surviving(word, candidates, read, *, own=False, fixed=False, twice=Fa
             harmless = there != candidate
         if itself:
             harmless |= there == word
-        if drop and harmless != undone or not twice and there in [read(x) for x in found]:
+        if inside:
+            harmless = there in read(word)
+        known = any(there in read(x) if part else there == read(x) for x in found)
+        if drop and harmless != undone or not twice and known:
             continue
         found.append(candidate)
     found = found[::-1] if last else found
     if latest:  # in the place of the first
         found = [[c for c in candidates if read(c) == read(x)][-1] for x in found]
+    if shortest:
+        found = [min((c for c in candidates if read(c) == read(x)), key=len) for x in found]
     return tuple(map(read, found) if readings else found)
 
 
@@ -291,6 +318,13 @@ _SURVIVING_MISTAKES = {
         dict(small=True),
     "this drops what is read as the word stands, too; undone is what is read like the word, "
     "read(word), and nothing else": dict(itself=True),
+    "this drops a reading that is a part of the word's reading (`in`): “to” is in “too”, and "
+    "another word; two readings are alike where they are equal (`==`)": dict(inside=True),
+    "this drops a reading that is a part of an earlier one (`in`); two readings are alike where "
+    "they are equal (`==`)": dict(part=True),
+    "of the candidates that are read alike the shortest is kept here, and not the first":
+        dict(shortest=True),
+    "the candidates are sorted by their length here; the order stays": dict(rising=True),
     "these are the readings; the attacker sends the candidate": dict(readings=True),
 }  # fmt: skip
 
@@ -302,7 +336,8 @@ def check_surviving(answer) -> None:
     def by_length(text):
         return text[:4]
 
-    odd = {"neeed": "need", "neeeed": "ned", "need": "ned", "neeeeed": "NED", "Need": "Ned"}
+    odd = {"neeed": "need", "neeeed": "ned", "need": "ned", "neeeeed": "NED", "Need": "Ned",
+           "nee": "ne", "needy": "nedy", "neeedy": "edy", "neeeedy": "nedyy"}  # fmt: skip
 
     def by_table(text):
         return odd.get(text, text)
@@ -313,19 +348,24 @@ def check_surviving(answer) -> None:
              f"{odd}, all others as they are": by_table}  # fmt: skip
     problems = []
     for read, word in itertools.product([*reads.values()][:3],
-                                        ("card", "need", "Account", "queue", "my")):
-        made = tuple(dict.fromkeys(word[:i] + x * n + word[i + 1 :] for n in (2, 3, 5)
+                                        ("card", "need", "too", "Account", "queue", "my")):
+        made = tuple(dict.fromkeys(word[:i] + x * n + word[i + 1 :] for n in (5, 2, 3)
                                    for i, x in enumerate(word) if x in "aeiou"))  # fmt: skip
         problems.append(dict(word=word, candidates=made, read=read))
 
-    problems.append(dict(word="need", candidates=("neeeed", "neeeeed", "neeed", "Need", "NEED"),
-                         read=by_table))  # fmt: skip
+    others = "neeeed neeeeed neeed Need NEED nee needy neeedy neeeedy".split()
+    problems.append(dict(word="need", candidates=tuple(others), read=by_table))
 
     def run(word, candidates, read):
         found = answer(word, candidates, read)
         expect(found is not None, "the result is None: does the function return it?")
         expect(isinstance(found, tuple), f"the result should be a tuple, not "
                f"{type(found).__name__}", yours=show(found))  # fmt: skip
+        again = answer(word, candidates, read)
+        expect(again == found, "a second call with the same inputs gives something else",
+               yours=listed(again), expected=listed(found),
+               likely="a set outside the function, or a default such as seen=set(), lives on from "
+               "call to call: begin with an empty one inside")  # fmt: skip
         return listed(found)
 
     def listed(words):
@@ -343,10 +383,11 @@ def check_surviving(answer) -> None:
 
 
 def _written(value, leave_out, *, deep=True, ordered=True, ascii=True, lists=True, nested=True,
-             part=False, fold=False, strings=False, empty=False, rising=False) -> str:  # fmt: skip
+             part=False, fold=False, strings=False, values=False, empty=False,
+             rising=False) -> str:  # fmt: skip
     """A card as JSON, written out by hand; the keywords are mistakes."""
     how = dict(deep=deep, ordered=ordered, ascii=ascii, lists=lists, nested=nested, part=part,
-               fold=fold, strings=strings, empty=empty, rising=rising)  # fmt: skip
+               fold=fold, strings=strings, values=values, empty=empty, rising=rising)  # fmt: skip
 
     def out(key):
         return (key in leave_out or part and any(name in key for name in leave_out)
@@ -356,7 +397,8 @@ def _written(value, leave_out, *, deep=True, ordered=True, ascii=True, lists=Tru
         return empty and isinstance(x, dict) and all(out(key) or hollow(x[key]) for key in x)
 
     if isinstance(value, dict):
-        keys = [key for key in value if not (out(key) or hollow(value[key]))]
+        keys = [key for key in value if not (out(key) or hollow(value[key])
+                or values and isinstance(value[key], str) and value[key] in leave_out)]
         inner = leave_out if deep else ()
         kept = [f"{json.dumps(key)}: "
                 + _written(value[key], inner, **how)
@@ -393,6 +435,7 @@ _SEAL_MISTAKES = {
         dict(part=True),
     "small and capital letters count as the same here; asked are equal keys": dict(fold=True),
     "a string in a list is no key: it stays, also where it is in leave_out": dict(strings=True),
+    "a value is no key: it stays, also where it is in leave_out": dict(values=True),
     "a dictionary that has lost all its keys stays, as {}": dict(empty=True),
     "numbers in a list are sorted; their order is part of the card": dict(rising=True),
     "this is JSON over several lines (indent); asked are the defaults of json.dumps":
@@ -416,7 +459,7 @@ def check_seal(answer) -> None:
         {"versions": {"torch": "2"}, "data": {"name": "ü", "seconds": {"a": 1}, "n": 7},
          "rows": [{"queries": [1, {"seconds": 2, "k": [3]}]}], "left out": []},
         {"seconds in all": 5, "Name": "x", "fields": ["name", "hits"], "seeds": [3, 1, 2],
-         "cost": {"seconds": 2}, "rows": [{"name": "x"}, {"hits": 1}]},
+         "unit": "seconds", "cost": {"seconds": 2}, "rows": [{"name": "x"}, {"hits": 1}]},
         {"grid": [[{"name": "a", "hits": 1}, [{"seconds": 3}, 2]], []], "n": 4},
     ]  # fmt: skip
     problems = [dict(card=card, leave_out=leave_out) for card in cards
@@ -431,8 +474,12 @@ def check_seal(answer) -> None:
                likely="Python's hash() differs from process to process"
                if isinstance(found, int) else None)  # fmt: skip
         other = dict(reversed(card.items()))
+        kept = repr(json.loads(_written(card, leave_out, ordered=False)))
         expect(answer(other, leave_out) == found, "the same card with its keys in another order "
-               "has another digest", likely="sort_keys=True is missing")  # fmt: skip
+               "has another digest", likely="this is the digest of what repr or str writes; asked "
+               "is json.dumps, with sort_keys=True"
+               if found == hashlib.sha256(kept.encode()).hexdigest()
+               else "sort_keys=True is missing")  # fmt: skip
         return found
 
     specified(run, problems, _plain_seal, _SEAL_MISTAKES, what="the digest")
@@ -448,6 +495,7 @@ def _plain_corrected(first, second, clean, robust, n, *, kept="both", turned="he
              for a, b in itertools.product((True, False), repeat=2)}  # fmt: skip
     judged = len(first)
     hits = {"both": cells[True, True], "first": cells[True, True] + cells[True, False],
+            "second": cells[True, True] + cells[False, True],
             "any": judged - cells[False, False],
             "agree": cells[True, True] + cells[False, False],
             "mean": cells[True, True] + (cells[True, False] + cells[False, True]) / 2
@@ -473,6 +521,8 @@ _CORRECTED_MISTAKES = {
     "pairs that either calls kept are counted; asked are those that both do": dict(kept="any"),
     "pairs that the first calls kept are counted; asked are those that both do":
         dict(kept="first"),
+    "pairs that the second calls kept are counted (of two lists, `first and second` is the second "
+    "one); asked are those that both do": dict(kept="second"),
     "pairs on which the two agree are counted; two that agree on “no” have not kept the label":
         dict(kept="agree"),
     "the two judges are averaged; asked are pairs that both call kept": dict(kept="mean"),
@@ -512,7 +562,7 @@ def check_corrected(answer) -> None:
         return {name: float(x) for name, x in zip(("value", "low", "high"), found, strict=True)}
 
     def tell(p):
-        both = sum(a and b for a, b in zip(p["first"], p["second"], strict=True))
+        both = sum(map(all, zip(p["first"], p["second"], strict=False)))  # or they were changed
         return {"judged": len(p["first"]), "kept by the first": sum(p["first"]),
                 "by the second": sum(p["second"]), "by both": both, "clean": p["clean"],
                 "robust": p["robust"], "n": p["n"]}  # fmt: skip
@@ -520,7 +570,22 @@ def check_corrected(answer) -> None:
     def run_whole(first, second, clean, robust, n):
         return run(first=first, second=second, clean=clean, robust=robust, n=n)
 
-    specified(run_whole, problems, _plain_corrected, _CORRECTED_MISTAKES, tell=tell, atol=1e-6)
+    try:
+        specified(run_whole, problems, _plain_corrected, _CORRECTED_MISTAKES, tell=tell, atol=1e-6)
+    except NotImplementedError:
+        _still_open(answer)
+        raise
+
+
+def _still_open(answer, gaps=3) -> None:
+    """Say how many gaps are left, where some are filled."""
+    try:
+        left = inspect.getsource(answer).count("raise NotImplementedError")
+    except (OSError, TypeError):  # nobody can look it up
+        return
+    if 0 < left < gaps:
+        print(f"Filled: {gaps - left} of the {gaps} gaps. The line `raise NotImplementedError` "
+              "still stands in the rest.")  # fmt: skip
 
 
 # ---------------------------------------------------------------- the course's own answers

@@ -36,16 +36,22 @@ CLAIMS = {
     ),
     "20.search": Claim(
         "It does not beat random search, whose limit for each text is the attack's average, and "
-        "which asked about half as often. The worst of both, text by text, is lower than each. "
-        "At the same limit for each text, from 5 to 80, random search leaves fewer texts.",
-        lambda gain, clear, both, asked, curves: not clear and abs(gain) < 0.15
-        and both[2] < min(both[:2]) and 0.35 < asked[1] / asked[0] < 0.65
+        "which asked about half as often. At the same limit for each text, from 5 to 80, random "
+        "search leaves fewer texts.",
+        lambda gain, clear, asked, curves: not clear and abs(gain) < 0.15
+        and 0.35 < asked[1] / asked[0] < 0.65
         and all(chance < attack for attack, chance in zip(*curves, strict=True)),
     ),
+    "20.worst": Claim(
+        "The full search leaves fewer texts than the attack and than random search with its limit, "
+        "and its curve still falls where it ends. The worst case is no higher than any of them.",
+        lambda full, others, worst: full[-1] < full[-2] and full[-1] < min(others)
+        and worst <= min(full[-1], *others),
+    ),
     "20.order": Claim(
-        "With the words in a random order the same search leaves more than 15 points more texts, "
-        "beyond the interval.",
-        lambda gain, clear: gain > 0.15 and clear,
+        "With the words in a random order the same search leaves more than 15 points more texts. "
+        "With a second order it asks more than the attack, and leaves more than 5 points more.",
+        lambda one, two, asked: one > 0.15 and two > 0.05 and asked[1] > asked[0],
     ),
     "20.best": Claim(
         "With more queries never more texts withstand; few queries do little, and 80 about as much "
@@ -62,9 +68,10 @@ CLAIMS = {
     "20.adaptive": Claim(
         "Who knows the defence takes more than 30 points that the first attack did not. The same "
         "attack leaves about as many texts (up to 10 points) to the model without a defence. The "
-        "worst case is lower still.",
+        "worst case is lower still, and about as low (up to 5 points) with the defence as without.",
         lambda naive, adaptive, undefended, worst: adaptive < naive - 0.3
-        and abs(adaptive - undefended) < 0.1 and worst < adaptive,
+        and abs(adaptive - undefended) < 0.1 and max(worst) < adaptive
+        and abs(worst[0] - worst[1]) <= 0.05,
     ),
     "20.nothing": Claim(
         "Where two letters are read as one, no candidate of any word survives: the tokenizer reads "
@@ -104,9 +111,11 @@ CLAIMS = {
     ),
     "20.check": Claim(
         "Of a new folder the check names more than ten things. With this page's numbers nothing is "
-        "said of the rows, and cards, judges and report are missing.",
-        lambda empty, missing: len(empty) > 10 and len(missing) < len(empty)
-        and not any("the row" in sentence for sentence in missing)
+        "said of the rows, and cards, judges and report are missing. With a smaller threat model "
+        "it names rows that are no part of it.",
+        lambda empty, missing, smaller: len(empty) > 10 and len(missing) < len(empty)
+        and not any(" row" in sentence or "keep best" in sentence for sentence in missing)
+        and any("is no part of the stated" in sentence for sentence in smaller)
         and all(any(part in sentence for sentence in missing)
                 for part in ("card.json is missing", "judged by nobody", "README.md")),
     ),

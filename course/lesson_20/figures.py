@@ -11,8 +11,8 @@ from course.widgets import explore
 
 RED, BLUE, GREY, BLACK = plots.COLOURS["standard"], plots.COLOURS["adversarial"], "#999999", "#222"
 # Name of a row -> colour, hatch.
-ROWS = {"clean": ("#444444", ""), "control": (GREY, "//"), "attack": (RED, ""),
-        "adaptive": ("#8C6BB1", "xx")}  # fmt: skip
+ROWS = {"clean": ("#5a5a5a", ""), "control": (GREY, "//"), "attack": (RED, ""),
+        "adaptive": ("#8C6BB1", "xx"), "worst": ("#E6C229", "..")}  # fmt: skip
 
 
 def steps():
@@ -53,38 +53,41 @@ def bars(models):
         for k, (name, (colour, hatch)) in enumerate(ROWS.items()):
             found = [(m, {r["name"]: r for r in rows}.get(name)) for m, rows in
                      enumerate(models.values())]  # fmt: skip
-            found = [(m + (k - 1.5) * wide, r) for m, r in found if r]
+            found = [(m + (k - (len(ROWS) - 1) / 2) * wide, r) for m, r in found if r]
             ax.bar([x for x, _ in found], [r["accuracy"] for _, r in found], 0.9 * wide,
                    color=colour, hatch=hatch, edgecolor="white", label=name)
             for x, r in found:
-                ax.plot([x, x], [r["low"], r["high"]], color=BLACK, lw=1.2)
+                for colour, lw in (("white", 3.2), (BLACK, 1.2)):  # dark on dark else
+                    ax.plot([x, x], [r["low"], r["high"]], color=colour, lw=lw)
         ax.set(xticks=range(len(models)), xticklabels=models, ylim=(0, 1.02),
                ylabel="texts that withstand")
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=5)
     said = ["; ".join([name] + [f"{r['name']} {r['accuracy']:.0%}" for r in rows
                                 if r["name"] in ROWS]) for name, rows in models.items()]
     fig.alt = f"Bars with 95 % intervals. {'. '.join(said)}."
     return fig
 
 
-def budgets(best, chance, control, n):
-    """Which share of the texts withstands an attacker with so many queries: the attack, and chance
-    that may ask again, beside one random change."""
-    lines = [("attack", best, RED, "o"), ("random search", chance, BLUE, "X")]
+def budgets(best, chance, full, control, n):
+    """Which share of the texts withstands an attacker with so many queries: the attack, random
+    search among its candidates and in the whole threat model, beside one random change."""
+    lines = [("attack", best, RED, "o", "-"), ("random search", chance, BLUE, "X", "-"),
+             ("full search", full, "#222222", "^", ":")]  # fmt: skip
     with plots.style():
         fig, ax = plots.figure(5.6, 3.0)
         ax.axhspan(control["low"], control["high"], color=GREY, alpha=0.25, lw=0)
         ax.axhline(control["accuracy"], color=GREY, linestyle="--", label="one random change")
-        for name, found, colour, marker in lines:
+        for name, found, colour, marker, line in lines:
             ax.plot([b["queries"] for b in found], [b["hits"] / n for b in found], marker=marker,
-                    color=colour, label=f"{name}, the best of all so far")
+                    color=colour, linestyle=line, label=name)
         ax.set(xscale="log", ylim=(0, 1.02), xlabel="queries for each text, at most",
-               ylabel="texts that withstand", xticks=[b["queries"] for b in best],
-               xticklabels=[b["queries"] for b in best])
+               ylabel="texts that withstand", xticks=[b["queries"] for b in full],
+               xticklabels=[b["queries"] for b in full])
         ax.minorticks_off()
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-        ax.legend(loc="lower left", fontsize=8.5)
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2,
+                   fontsize=8.5)  # fmt: skip
     said = [f"{name} " + ", ".join(f"{b['hits'] / n:.0%} with {b['queries']}" for b in found)
             for name, found, *_ in lines]  # fmt: skip
     fig.alt = (f"Texts that withstand, over queries. {'; '.join(said)}. One random change: "
@@ -105,12 +108,12 @@ def two_judges(kept, slips, n=50, draws=1, seed=0):
     return agree, (agree - chance) / spare
 
 
-def kappas(slips=0.02, n=50, draws=10_000):
+def kappas(errs=0.02, n=50, draws=10_000):
     """Agreement and kappa over the share of pairs that keep their label."""
     shares = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.94, 0.98, 1.0])
     agree, middle, low, high = [], [], [], []
     for share in shares:
-        same, found = two_judges(share, slips, n, draws)
+        same, found = two_judges(share, errs, n, draws)
         found = found[~np.isnan(found)]
         found = found if len(found) else [np.nan]
         agree.append(same.mean())
@@ -123,11 +126,11 @@ def kappas(slips=0.02, n=50, draws=10_000):
         ax.plot(shares, middle, color=BLUE, marker="o", label="kappa, middle of the draws")
         ax.fill_between(shares, low, high, color=BLUE, alpha=0.18, lw=0,
                         label="kappa, 8 draws in 10")
-        ax.set(ylim=(-0.15, 1.05), xlabel="share of pairs that keep their label",
+        ax.set(ylim=(-0.35, 1.05), xlabel="share of pairs that keep their label",
                ylabel="agreement, kappa")
         ax.xaxis.set_major_formatter(PercentFormatter(1))
-        ax.legend(loc="lower left", fontsize=9)
-    fig.alt = (f"Two judges who each err on {slips:.0%} of 50 pairs. Agreement stays near "
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=8.5)
+    fig.alt = (f"Two judges who each err on {errs:.0%} of 50 pairs. Agreement stays near "
                f"{np.mean(agree):.0%} whatever the share of kept labels; the middle kappa falls "
                f"from {middle[0]:.2f} at one half to {middle[-1]:.2f} where all are kept.")
     return fig
@@ -135,4 +138,4 @@ def kappas(slips=0.02, n=50, draws=10_000):
 
 def explore_kappa():
     """The same figure for judges who err more or less often."""
-    explore(kappas, slips=(0.02, 0.0, 0.3, 0.02))
+    explore(kappas, errs=(0.02, 0.0, 0.3, 0.02))

@@ -11,9 +11,9 @@
 # - let people judge which labels survive the attack, and correct the number for the others;
 # - do the same for your own data, in a folder that `course capstone check` reads.
 #
-# **Time** {{TIME}} About 85 minutes for you: 51 of reading, 34 of exercises. The appendix (a
+# **Time** {{TIME}} About 90 minutes for you: 56 of reading, 34 of exercises. The appendix (a
 # digest, with exercise 20.4; how judges agree, with prediction 20.c; three short pieces) is another
-# 25 minutes and optional. Your own project takes days.
+# 35 minutes and optional. Your own project takes days.
 #
 # **Before** Lessons 06, 07 and 08 (11 helps).
 
@@ -27,8 +27,7 @@ profile = course.setup()
 # ## 1 · One project, from end to end
 #
 # So far every lesson has brought its own model, attack and question. A project begins with none of
-# them: there are texts, somebody who relies on their labels, and somebody who would like them to be
-# wrong. This page goes the whole way once, on questions to a bank. Then it is your turn.
+# them. This page goes the whole way once, on questions to a bank. Then it is your turn.
 
 # %%
 import tempfile
@@ -47,10 +46,10 @@ from course.lesson_20 import figures, workshop
 figures.steps()
 
 # %% [markdown]
-# *The figure: the seven parts of a project, and the file in the project's folder that each fills.
-# `own.json` has your numbers, `card.json` is what `advlib evaluate` writes. The pairs are texts
-# before and after the attack, which people compare. They belong before the defence; this page takes
-# them later, in section 5, because a page cannot judge.*
+# *The figure: the seven parts of a project, and the file that each fills. The pairs are texts
+# before and after the attack, which people compare. They belong before the defence: where many
+# labels are lost there is little to defend against. This page takes them later, because a page
+# cannot judge.*
 
 # %%
 n = profile.pick(100, 400)
@@ -70,8 +69,8 @@ for text in data["text"][1:4]:
 # > quarter of the words** and in no word of one letter. They see the model's scores and may ask as
 # > often as they like.
 #
-# Why this one? People do write so ("pleeease"), readers hardly notice, and a filter for bad words
-# does not see it. So we may hope that the label is kept. We do not know it: section 5.
+# People do write so ("pleeease"), so we may hope that the label is kept. We do not know it:
+# section 5.
 #
 # In the library an attack is a frozen dataclass, and its repr says what it may do. One that you
 # write yourself inherits the search, the budgets and the repr of lesson 06 from `WordAttack`; what
@@ -137,15 +136,12 @@ course.claim("20.threat", again=eval(repr(attack)) == attack, unchecked=attack.m
 
 # %% [markdown]
 # The first attack is *part* of the threat model: three or five letters are what comes to mind. A
-# defence must hold against everything in the threat model, and an attack tries some of it.
-#
-# `meaning_unchecked` is true, and the library's tables will say so behind the repr: nobody has
-# looked yet whether the label is kept.
+# defence must hold against everything in the threat model.
 #
 # ### Prediction 20.a: long vowels
 #
-# The model was trained on clean questions of this kind, and is right on all of them or nearly so. A
-# text *withstands* an attack where the model is right before and after it.
+# Without attack the model is right on nearly all questions. A text *withstands* an attack where the
+# model is right before and after it.
 
 # %%
 guess = course.predict(
@@ -155,7 +151,7 @@ guess = course.predict(
 control = workshop.control(attack)
 attacks = {"control": control, "attack": attack}
 start = time.perf_counter()
-rows, outcomes = workshop.table(victim, data, attacks, search="attack")
+rows, outcomes = workshop.table(victim, data, attacks, search="attack", threat=threat)
 seconds = time.perf_counter() - start
 plain = {row["name"]: row for row in rows}
 guess.reveal(plain["attack"]["accuracy"])
@@ -171,17 +167,17 @@ print("\n" + workshop.shown(workshop.pairs(outcomes["attack"], victim.labels, 3)
 # something left out. What the attack does beyond a control is what that something is worth, and
 # whatever else differs with it.
 #
-# - **One random change** (`control`): random words, as many as may change at all, and for each a
-#   random candidate, sent once. What is left out is *asking again*: it has 2 queries, with the text
-#   itself, and the attack about 20. (So to beat it is the least; the next control is harder.)
-# - **Random search**: one such random change after another. It stops where the model is wrong, or
-#   at a limit, for every text the number of queries that the attack takes on average. What is left
+# - **One random change** (its row is called `control`): random words, as many as may change at all,
+#   and for each a random candidate, sent once. What is left out is *asking again*: it has 2
+#   queries, with the text itself, and the attack about 20.
+# - **Random search**: one such change after another, until the model is wrong or a limit is
+#   reached: for every text, the number of queries that the attack takes on average. What is left
 #   out is *the scores*: it needs only the model's answers.
 #
 # How far apart must they be? A plain rule: the attack must lie **below the control's 95 % Wilson
-# interval** (lesson 07). It takes the attack's own number for exact, so it errs: of two equally
-# strong attacks, each measured on other texts, one passes it in
-# [6 to 10 % of the draws](../docs/results/capstone.md). (Here both meet the same texts.)
+# interval** (lesson 07). The rule takes the attack's number for exact. So of two equally strong
+# attacks, measured on other texts each, it calls one clearly stronger in
+# [6 to 10 % of the draws](../docs/results/capstone.md).
 
 # %% [markdown]
 # ### Exercise 20.2: beat the control · ●○○ · 8 min
@@ -212,57 +208,65 @@ gain, clear = beats(robust["control"], robust["attack"])
 search_gain, search_clear = beats(robust["random search"], robust["attack"])
 print(f"ahead of one random change by {gain:.1%}, beyond the interval: {clear}")
 print(f"ahead of random search by {search_gain:.1%}, beyond the interval: {search_clear}")
-for name in ("attack", "random search", "worst"):
+for name in ("attack", "random search"):
     print(f"{name:14} {plain[name]['accuracy']:6.1%}  {plain[name]['queries']:5.1f} queries")
 best = workshop.kept_best(victim, data, attack)
-chance = workshop.kept_best(victim, data, control)
+chance = workshop.found_by(attack_all(victim, data, workshop.random_search(attack, 80)))
+full = workshop.found_by(outcomes["full search"], (5, 10, 20, 40, 80, 200))
 course.claim("20.control", gain=gain, clear=clear)
 course.claim("20.search", gain=search_gain, clear=search_clear,
-             both=[plain[name]["hits"] for name in ("attack", "random search", "worst")],
              asked=[plain[name]["queries"] for name in ("attack", "random search")],
              curves=[[b["hits"] for b in found] for found in (best, chance)])
 course.claim("20.best", hits=[b["hits"] for b in best], attack=plain["attack"]["hits"],
              clean=plain["clean"]["hits"])
-figures.budgets(best, chance, plain["control"], n)
+figures.budgets(best, chance, full, plain["control"], n)
 
 # %% [markdown]
 # *The figure: which share of the texts withstands an attacker with so many queries for each text,
-# on a log scale; the grey band is the control with its interval.*
+# on a log scale; the grey band is one random change with its interval. Random search has the
+# attack's candidates, the full search all those of the threat model.*
 #
 # <details><summary>What you should see</summary>
 #
-# The lines fall and never rise: with more queries an attacker can still do what he did with fewer,
-# and **keeps the best**. With five queries the attack is weaker than even one random change: its
-# first queries only ask which words matter. At the right end its line is nearly flat: more queries
-# would hardly help *this* search. Random search lies below it everywhere.
+# The lines fall and never rise: an attacker **keeps the best** that he has found, so a line that
+# rises is a bug of the attack. With five queries the attack is weaker than one random change: it
+# first asks which words matter. At its right end its line is nearly flat, and those of random
+# search still fall.
 #
 # </details>
 #
-# An attack keeps the best that it has found, so a curve that rises somewhere is a bug of the
-# attack. A curve that still falls at its right end is an attack that was stopped too early, and its
-# number flatters the model.
+# So the attack is far ahead of one random change, and **not ahead of random search**. Why? Perhaps
+# the order in which the attack takes the words is worth nothing. **A reason needs a control, just
+# as a number does**: appendix A has this one's.
 #
-# So the attack is far ahead of one random change, and **not ahead of random search**, which asked
-# about half as often. Why? Perhaps the order in which the attack takes the words is worth nothing.
-# Perhaps random search gains because it changes all allowed words at once. Each guess would need a
-# control of its own (appendix A has that of the first): **a reason needs one, just as a number
-# does.**
-#
-# Report **`worst`**: text by text the worst of all attacks, the controls included. It is never
-# higher than any of them.
+# What is the number to report? **`worst`**: text by text the worst of all that was tried. It is
+# about the threat model only if something has searched *all* of that. The first attack knows three
+# and five letters; the threat model has two to five. So the table has another row:
+# **`full search`**, random search in the whole threat model, with up to 200 queries for each text.
+
+# %%
+for name in ("attack", "random search", "full search", "worst"):
+    print(f"{name:14} {plain[name]['accuracy']:6.1%} [{plain[name]['low']:.1%}, "
+          f"{plain[name]['high']:.1%}]")
+course.claim("20.worst", full=[b["hits"] for b in full], worst=plain["worst"]["hits"],
+             others=[plain[name]["hits"] for name in ("attack", "random search")])
+
+# %% [markdown]
+# A line that still falls was stopped too early, and its number flatters the model. So even `worst`
+# is an **upper bound**: with more queries less withstands. Report the limit beside it.
 #
 # ## 4 · A defence
 #
 # The attack writes letters three times or more. English does not. So let the tokenizer read **three
-# or more equal letters in a row as one**. That needs no training, and as a rule of the tokenizer it
-# is saved as text with the model and works in whatever loads it.
+# or more equal letters in a row as one**. That needs no training, and is saved with the model.
 
 # %%
 patched = workshop.remembering(workshop.squeezed(victim, 3))
 for word in ("caaard", "neeeed"):
     print(f"{word:8} plain {victim.tokenizer.tokenize(word)}  patched "
           f"{patched.tokenizer.tokenize(word)}")
-patched_rows, _ = workshop.table(patched, data, {"control": control, "attack": attack})
+before = workshop.table(patched, data, {"control": control, "attack": attack})
+patched_rows, _ = before
 for row in patched_rows[:-1]:
     print(f"{row['name']:8} {row['accuracy']:6.1%}")
 course.claim("20.patched", clean=patched_rows[0]["accuracy"], attack=patched_rows[2]["accuracy"],
@@ -271,13 +275,13 @@ course.claim("20.patched", clean=patched_rows[0]["accuracy"], attack=patched_row
 # %% [markdown]
 # ### Prediction 20.b: the next attacker
 #
-# Now somebody else attacks, with the same threat model: one vowel, two to five times, a quarter of
-# the words.
+# Now somebody attacks who knows this defence. The threat model and the search are the same: one
+# vowel, two to five times, a quarter of the words.
 
 # %%
 guess = course.predict(
-    "20.b", "which share of the questions withstands, with the defence on?", guess=None,
-    low=0, high=1)
+    "20.b", "with the defence on, which share withstands an attack that is made for it?",
+    guess=None, low=0, high=1)
 
 # %% [markdown]
 # The first attack was written before the defence and has not heard of it. **An adaptive attack
@@ -324,34 +328,36 @@ class Adaptive(Stretched):
 
 adaptive = Adaptive(times=(2, 3, 4, 5), least=3, max_changed=0.25)
 
-patched_rows, _ = workshop.table(patched, data, {"control": control, "attack": attack,
-                                                 "adaptive": adaptive}, search="adaptive")
-undefended = workshop.row("adaptive", adaptive, attack_all(victim, data, adaptive))
+patched_rows, _ = workshop.table(patched, data, {"adaptive": adaptive}, threat=adaptive,
+                                 before=before)
+rows, outcomes = workshop.table(victim, data, {"adaptive": adaptive}, before=(rows, outcomes))
+plain = {row["name"]: row for row in rows}
 by_name = {row["name"]: row["accuracy"] for row in patched_rows}
 guess.reveal(by_name["adaptive"])
 for word in ("card", "need"):
     print(f"{word}: {Stretched.options(adaptive, word)}\n   survive: {adaptive.options(word)}")
 for row in patched_rows:
     print(f"{row['name']:13} {row['accuracy']:6.1%} [{row['low']:.1%}, {row['high']:.1%}]")
-print(f"the adaptive attack on the plain model: {undefended['accuracy']:.1%}")
+print(f"the plain model: adaptive {plain['adaptive']['accuracy']:.1%}, "
+      f"worst {plain['worst']['accuracy']:.1%}")
 course.claim("20.adaptive", naive=by_name["attack"], adaptive=by_name["adaptive"],
-             undefended=undefended["accuracy"], worst=by_name["worst"])
+             undefended=plain["adaptive"]["accuracy"],
+             worst=[by_name["worst"], plain["worst"]["accuracy"]])
 
 # %% [markdown]
-# The defence made the *first attack* weak, and that was never the question. The number to report is
-# again `worst`: random search, now among the candidates that survive, finds texts that the adaptive
-# attack did not.
+# The defence made the *first attack* weak, and that was never the question. Report `worst` again,
+# now with a full search among the candidates that survive, and compare it with the plain model's.
+# (Of "card" only "caard" gets through. Of "need" all four do: each is read "ned", "need" itself
+# stays, and "neeed" stands for them.)
 #
 # ### A defence that has no hole of this kind
 #
 # What would an attacker need? A stretched word that is read differently from the word. So leave
-# none: read **two or more** equal letters as one. Then "card" and every stretched "card" are the
-# same word to the model, "need" and "neeed" are both "ned", and nothing that the threat model
-# allows reaches the model. (Lesson 11 calls this a canonical form.) Survivors can be counted, with
-# every candidate in the place of every word. The rule works inside a word and never across a space,
-# so it is enough to change one at a time. A count of 0 is a proof, called a **certificate**: for
-# these texts no attack of the threat model changes an answer, not even one that nobody has thought
-# of.
+# none: read **two or more** equal letters as one. Then "need" and "neeed" are both "ned", and
+# nothing that the threat model allows reaches the model. (Lesson 11 calls this a canonical form.)
+# We count survivors, with every candidate in the place of every word; the rule works inside a word,
+# so one at a time is enough. A count of 0 is a proof, a **certificate**: for these texts no attack
+# of the threat model changes an answer, not even one that nobody has thought of.
 
 # %%
 defended = workshop.squeezed(victim, 2)
@@ -365,59 +371,49 @@ course.claim("20.nothing", left=left, tried=tried)
 defended_rows, defended_outcomes = workshop.table(
     defended, data, {"control": control, "attack": attack, "adaptive": threat})
 same = (defended_outcomes["adaptive"].attacked == defended_outcomes["clean"].clean).mean()
-models = {"plain": [*rows, undefended], "3 letters are one": patched_rows,
+models = {"plain": rows, "3 letters are one": patched_rows,
           "2 letters are one": defended_rows}
-typos = Typos(max_changed=0.25, per_kind=1)
-other = {name: attack_all(model, data, typos).robust.mean()
+typos, half = Typos(max_changed=0.25, per_kind=1), data.select(range(n // 2))
+other = {name: attack_all(model, half, typos).robust.mean()
          for name, model in (("plain", victim), ("2 letters are one", defended))}
 print(f"without attack: plain {plain['clean']['accuracy']:.1%}, "
       f"2 letters are one {defended_rows[0]['accuracy']:.1%}")
 print(f"same answer with and without the attack: {same:.1%} of the questions")
-print("outside the threat model, slips of the keys:",
+print(f"outside the threat model, slips of the keys, {n // 2} questions:",
       ", ".join(f"{name} {share:.0%}" for name, share in other.items()))
 course.claim("20.defended", rows=[row["accuracy"] for row in defended_rows], same=same, other=other,
              clean=plain["clean"]["accuracy"])
 figures.bars(models)
 
 # %% [markdown]
-# *The figure: the share of texts that withstand, for the three models, without attack, under the
-# control, the first attack and the adaptive one; lines are 95 % intervals. Where two letters are
-# one no candidate survives, so the adaptive attack is the whole threat model: an attack that tries
-# nothing shows nothing.*
+# *The figure: the share of texts that withstand, for the three models; lines are 95 % intervals.
+# Where two letters are one no candidate survives, so the adaptive attack is the whole threat model:
+# an attack that tries nothing shows nothing.*
 #
-# <details><summary>What you should see</summary>
-#
-# Plain: both attacks take most texts. Three letters: the first attack takes nothing, and the
-# adaptive one about as much as without the defence. Two letters: nothing takes anything.
-#
-# </details>
-#
-# And here is what it does *not* do. Against slips of the keys the defended model stands where the
-# plain one stood. It holds for this threat model, exactly, and for no other. And on real English it
-# has a price: "to" and "too", "of" and "off", "lose" and "loose" become one word. On our questions,
-# made from templates, the price is small: compare the two numbers without attack above. Section 6
-# has real ones, and a model that was trained with the rule.
+# Against slips of the keys the defended model stands where the plain one stood: it holds for this
+# threat model, exactly, and for no other. And on real English it has a price: "to" and "too",
+# "lose" and "loose" become one word. On our questions, made from templates, it is small: see the
+# two numbers without attack. Appendix D has the same project on **real questions**.
 #
 # ## 5 · Fifty pairs, read by people
 #
 # Does "my caaard" still ask for what "my card" asks for? Only people can say so. Take **fifty
-# pairs** of original and changed text on which the attack *succeeded* (these are the ones that
-# count), hide what the model said, and ask at least two people, who do not see each other's
-# answers, one question: **"Does the changed text still have this label?"** They see both texts, the
-# label and the list of all labels, and write yes or no.
+# pairs** of original and changed text on which the attack *succeeded*, hide what the model said,
+# and ask at least two people, who do not see each other's answers: **"Does the changed text still
+# have this label?"** They see both texts, the label and the list of all labels, and write yes or
+# no.
 #
-# The **share kept**, with its interval, says what the attack was worth: 50 of 50 is "at least
+# The **share kept**, $s$, says what the attack was worth, with its interval: 50 of 50 is "at least
 # 93 %", no more. It also corrects the robust accuracy. A text that was turned and lost its label
 # was not attacked, it was *replaced*, so it counts as one that withstands. (This favours the model:
-# another change might have kept the label.) A text is *turned* where the model was right and the
-# attack made it wrong. Let `clean` of `n` texts be right before the attack and
-# `robust` after it. If only the share $s$ of the turned texts counts, then
+# another change might have kept the label.) Let `clean` of `n` texts be right before the attack and
+# `robust` after it; the others of `clean` were *turned*. Then
 #
 # $$\text{value}=\frac{\texttt{robust}+(\texttt{clean}-\texttt{robust})\,(1-s)}{\texttt{n}},$$
 #
-# and the interval of $s$ gives one of the value: only the judges' part of the doubt. The `n` texts
-# add theirs. (Below it is the first attack's number. To correct `worst`, draw the pairs from the
-# texts that *any* of the attacks turned.)
+# and the interval of $s$ gives one of the value: only the judges' part of the doubt. (Below, it is
+# the first attack's number. To correct `worst`, draw the pairs from the texts that *any* of the
+# attacks turned.)
 
 # %% [markdown]
 # ### Exercise 20.5: what the judges give back · ●●○ · 8 min
@@ -475,64 +471,40 @@ for kept in (50, 45, 25):
 course.claim("20.corrected", spans=spans, plain=hits["attack"] / n)
 
 # %% [markdown]
-# The more labels are lost, the less was there to defend against. This is why in a project the pairs
-# come *before* the defence.
+# With two judges report **their agreement and Cohen's kappa** (lesson 06), both: see appendix C. To
+# know whether your judges are awake, mix **some pairs whose label is surely lost** into what they
+# read, and take their rows out again before you count.
 #
-# With two judges report **their agreement and Cohen's kappa** (lesson 06), both, and the table of
-# answers: appendix C shows what one number alone hides. To know whether your judges are awake, mix
-# **some pairs whose label is surely lost** into what they read. These do not belong to $s$: take
-# their rows out again before you count.
-#
-# ## 6 · The worked example, on real questions
-#
-# The same project on the questions about cards in Banking77 (Casanueva et al. 2020), with an
-# encoder of 22 million weights: [examples/capstone/](../examples/capstone/README.md), made by
-# `benchmarks/capstone.py`. `patched` reads three letters as one, `defended` was trained with two
-# read as one. Its numbers:
-
-# %%
-worked = workshop.WORKED
-for name, found in worked["own"]["models"].items():
-    print(f"{name:9}" + "  ".join(f"{row['name']} {row['accuracy']:.1%}" for row in found))
-judged, asked = worked["own"]["pairs"], worked["own"]["models"]["plain"]
-print(f"{asked[0]['n']} texts; pairs: {judged['hits']} of {judged['n']} kept "
-      f"[{judged['low']:.0%}, {judged['high']:.0%}], judges: {judged['judges']}")
-course.claim("20.worked", models=worked["own"]["models"], judged=judged)
-
-# %% [markdown]
-# The story repeats itself. The first defence looks finished until the adaptive attack comes; the
-# second, rule and training together, holds, as it must, and costs nothing that 200 texts could
-# show. And there is an honest part: one reader judged the pairs, once and not blind, so a second
-# judge is missing; and on `patched` no random search was run, so its `worst` may be too high.
-# Appendix D has more of it.
-#
-# ## 7 · Your own
+# ## 6 · Your own
 #
 # ```
 # course capstone start my_project       makes the folder, with a form to fill in
 # course capstone check my_project       says what is missing, a sentence each
 # ```
 #
-# The next cell does both with this page's numbers. `write_own` writes `own.json`, with a list of
-# rows for each model, and `write_pairs` the texts to judge. Appendix E has the code for your own
-# models.
+# The next cell does both with this page's numbers, and once with a threat model that was made
+# smaller afterwards. Appendix E has the code for your own models.
 
 # %%
 project = capstone.start(Path(tempfile.mkdtemp()) / "my_project")
 empty, _ = capstone.check(project)
 turned = workshop.pairs(outcomes["attack"], victim.labels, 50)
 capstone.write_pairs(project, turned)
-capstone.write_own(project, {
+own = {
     "threat model": repr(threat),
     "sentence": "Whoever writes may write one vowel two to five times in a quarter of the words.",
     "models": {"plain": rows, "defended": defended_rows}, "keep best": best, "pairs": {},
-    "cost": {"training": 0, "attacks": seconds}})
+    "cost": {"training": 0, "attacks": seconds}}
+capstone.write_own(project, own | {"threat model": repr(Stretched(times=(2,), max_changed=0.25))})
+smaller, _ = capstone.check(project)
+capstone.write_own(project, own)
 missing, _ = capstone.check(project)
 print(f"new: {len(empty)} sentences. With this page's numbers: {len(missing)}")
-for sentence in missing[:4]:
+for sentence in missing[:3]:
     print("-", sentence)
-print("and so on")
-course.claim("20.check", empty=empty, missing=missing)
+print("and so on. With a smaller threat model, among others:")
+print("-", next((sentence for sentence in smaller if "no part" in sentence), "nothing"))
+course.claim("20.check", empty=empty, missing=missing, smaller=smaller)
 
 # %% [markdown]
 # What is left is what only you can do. In the order that works:
@@ -541,29 +513,25 @@ course.claim("20.check", empty=empty, missing=missing)
 #    first.
 # 2. **Threat model**: the sentence first. **Controls and attack** on 100 texts or more. No lead
 #    over one random change: mend the attack. None over random search: try a better search, and say
-#    so.
-# 3. **Pairs, now**, before the defence: if a third of the labels are lost, all later numbers are
-#    about something else.
+#    so. Then the full search.
+# 3. **Pairs, now**, before the defence.
 # 4. **Defence**, then the **adaptive attack**; where nothing survives, the whole threat model.
 # 5. **Cards** by `advlib evaluate`: of the plain model, of the defended one, and of that once more
-#    by a fresh process, in the folder `again`. Each has a **digest**, 64 hexadecimal digits made
-#    from all that another process must find again, and from nothing that may differ (seconds, say).
-#    The check compares the two digests of the defended model; appendix B makes one.
+#    by a fresh process, in the folder `again`. The check compares the two by their **digest**
+#    (appendix B).
 # 6. **Report**, with **an honest failure** and its number. There always is one.
 #
-# Weights stay out of the folder, and nothing in it may be a pickle. Others can attack your defended
+# Nothing in the folder may be a pickle, and weights stay out of it. Others can attack your defended
 # model on the course's [board](../docs/board.md).
 #
 # ## Recap
 #
 # - A threat model is an object whose repr says it, and a sentence. An attack is a part of it.
-# - A control leaves something out; a lead counts beyond its interval. A reason needs a control,
-#   too. An attack keeps the best, so its curve never rises. Report the worst of all attacks.
-# - A defence is judged by the attack of somebody who has read it. Look for what gets through. Where
-#   nothing can, count and say so: a certificate, for this threat model.
-# - People judge fifty pairs: the share kept, with its interval, corrects the number. With two
-#   judges give agreement and kappa, both.
-# - The same evaluation in another process must find the same digest.
+# - A control leaves something out; a lead counts beyond its interval. Report the worst of all that
+#   was tried, over the whole threat model, with the limit of queries: it is an upper bound.
+# - A defence is judged by the attack of somebody who has read it. Where nothing can get through,
+#   count and say so: a certificate, for this threat model.
+# - People judge fifty pairs: the share kept, with its interval, corrects the number.
 #
 # ## What could go wrong
 #
@@ -571,11 +539,9 @@ course.claim("20.check", empty=empty, missing=missing)
 #   defence is no test. Let somebody else attack.
 # - **The threat model shrinks with the results.** "Two letters" quietly leaves it, because the
 #   defence cannot do that. Write it down before you measure, with the date.
-# - **The control is weaker than it need be**: fewer words, other candidates, fewer queries. Then
-#   everything beats it.
+# - **The control is weaker than it need be**: fewer words, fewer queries (appendix A).
 # - **The test texts taught the defence.** Choosing among ten defences by the test accuracy is
 #   training on it. Use the validation texts.
-# - **Judges see the model's answer, or each other's.** People tend to agree with what they see.
 # - **Pairs chosen because they look good.** Take the first fifty successes, or draw them.
 #
 # ## Further reading
@@ -598,7 +564,7 @@ course.claim("20.check", empty=empty, missing=missing)
 course.progress("20")
 
 # %% [markdown]
-# ## Appendix (optional, 25 min)
+# ## Appendix (optional, 35 min)
 #
 # Five pieces that build on the page and not on one another. Afterwards run the cell with
 # `course.progress` once more.
@@ -610,15 +576,22 @@ course.progress("20")
 # words matter*:
 
 # %%
-mixed = attack_all(victim, data, workshop.shuffled(attack))
-order_gain, order_clear = beats(mixed.robust, robust["attack"])
-print(f"random order: {mixed.robust.mean():.1%}, {mixed.forward:.1f} queries")
-print(f"the attack is ahead of it by {order_gain:.1%}, beyond the interval: {order_clear}")
-course.claim("20.order", gain=order_gain, clear=order_clear)
+orders = [attack_all(victim, data, workshop.shuffled(attack, seed)) for seed in (0, 1)]
+for tried in (1, 2):
+    stands, asked = workshop.in_turn(orders[:tried])
+    ahead, clear = beats(stands, robust["attack"])
+    print(f"{tried} random order(s): {stands.mean():.1%}, {asked:.1f} queries; the attack is ahead "
+          f"by {ahead:.1%}, beyond the interval: {clear}")
+print(f"the attack: {robust['attack'].mean():.1%}, {plain['attack']['queries']:.1f} queries")
+course.claim("20.order", one=float(orders[0].robust.mean() - robust["attack"].mean()),
+             two=float(stands.mean() - robust["attack"].mean()),
+             asked=[plain["attack"]["queries"], asked])
 
 # %% [markdown]
-# So the order helps: without it the same search is much weaker. Why random search is
-# as good all the same must have another reason.
+# One random order asks less than the attack, so its lead is partly a lead in queries. The fair
+# control tries a second order where the first one fails. It asks more than the attack, and the lead
+# shrinks to what the order is worth, together with *which* words are taken: only a quarter may
+# change. It is not nothing, so why random search is as good all the same must have another reason.
 #
 # ## Appendix B · A result that somebody else gets, too
 #
@@ -689,7 +662,7 @@ course.claim("20.repeat", equal=first == second, raw=raw, hits=[r["hits"] for r 
 # 48 of 50, which is 96 %.
 
 # %%
-guess = course.predict("20.c", "what is kappa?", guess=None, low=-0.4, high=1)
+guess = course.predict("20.c", "what is kappa?", guess=None, low=-1, high=1)
 
 # %%
 ann, ben = ["yes"] * 49 + ["no"], ["no"] + ["yes"] * 49
@@ -710,7 +683,7 @@ figures.kappas()
 #
 # Agreement does not depend on the share. Kappa falls towards 0 as nearly all labels are kept, with
 # the same judges: chance alone would then agree nearly always, and little is left to agree *beyond*
-# it. The band shows how little fifty pairs say about it.
+# it. Above 90 % the band is wide: fifty pairs say little about kappa there.
 #
 # </details>
 #
@@ -728,25 +701,34 @@ figures.explore_kappa()
 # - A. R. Feinstein, D. V. Cicchetti, *High Agreement but Low Kappa: I. The Problems of Two
 #   Paradoxes*, Journal of Clinical Epidemiology 43 (1990), 543–549.
 #
-# ## Appendix D · What the worked example admits
+# ## Appendix D · The worked example, on real questions
 #
-# Its other numbers, of the plain model and from the cards:
+# The same project on the questions about cards in Banking77 (Casanueva et al. 2020), with an
+# encoder of 22 million weights: [examples/capstone/](../examples/capstone/README.md), made by
+# `benchmarks/capstone.py`. `patched` reads three letters as one, `defended` was trained with two
+# read as one. Its first attack writes a vowel three to five times, its adaptive one two times.
 
 # %%
-print(f"{worked['own']['threat model']}, {worked['own']['training texts']} texts to train on")
-for row in asked:
-    if row["name"] in ("attack", "random search"):
-        print(f"plain, {row['name']}: [{row['low']:.1%}, {row['high']:.1%}], "
-              f"{row['queries']:.1f} queries")
+worked = workshop.WORKED
+print(f"threat model: {worked['own']['threat model']}")
+for name, found in worked["own"]["models"].items():
+    print(f"{name:9}" + "  ".join(f"{row['name']} {row['accuracy']:.1%}" for row in found))
+judged, asked = worked["own"]["pairs"], worked["own"]["models"]["plain"]
+print(f"{asked[0]['n']} texts; pairs: {judged['hits']} of {judged['n']} kept "
+      f"[{judged['low']:.0%}, {judged['high']:.0%}], judges: {judged['judges']}")
+print("the cards, of 100 texts, with other attacks:")
 for name, card in worked["cards"].items():
     print(f"{name:9}" + "  ".join(f"{attack} {share:.0%}" for attack, share in card.items()))
+course.claim("20.worked", models=worked["own"]["models"], judged=judged)
 
 # %% [markdown]
-# The attack lies inside the interval of random search, which asked less, so nobody has shown that
-# its search is worth its queries. On `patched` no random search was run, so its `worst` may be too
-# high. Slips of the keys (`Typos`, in the last two lines, the cards) leave both models half of the
-# texts. The one reader judged 25 pairs of the attack and 25 of the adaptive attack. With one judge
-# there is no kappa, and `course capstone check` says that a second is missing.
+# The story repeats itself. The first defence looks finished until the adaptive attack comes; the
+# second, rule and training together, holds, as it must, and costs nothing that 200 texts could
+# show. What it admits: on the plain model the attack lies inside the interval of random search, so
+# nobody has shown that its search is worth its queries. `worst` is an upper bound, by a full search
+# with 200 queries for each text. Slips of the keys (`Typos`, in the cards) leave both models half
+# of the texts. One reader judged the pairs (25 of the attack, 25 of the adaptive one), once and not
+# blind, so there is no kappa, and `course capstone check` says that a second judge is missing.
 #
 # ## Appendix E · Your own numbers, in code
 #
@@ -758,14 +740,16 @@ for name, card in worked["cards"].items():
 # defended = advlib.load_classifier("FOLDER OF THE DEFENDED MODEL")
 # data = advlib.load_text("train.csv", test="test.csv", test_size=200)["test"]
 # attacks = {"control": workshop.control(attack), "attack": attack}
-# rows, outcomes = workshop.table(plain_model, data, attacks, search="attack")
+# rows, outcomes = workshop.table(plain_model, data, attacks, search="attack", threat=threat)
 # attacks = attacks | {"adaptive": adaptive}
-# defended_rows, _ = workshop.table(defended, data, attacks, search="adaptive")
+# defended_rows, _ = workshop.table(defended, data, attacks, search="adaptive", threat=adaptive)
 # best = workshop.kept_best(plain_model, data, attack)
 # ```
 #
-# `workshop.control` and `search` work for every attack that inherits from `WordAttack`. Write the
-# result into the folder as section 7 does. To the steps there:
+# All this works for every attack that inherits from `WordAttack`. `threat` is the whole threat
+# model; for the defended model it may leave out what the defence undoes, as `adaptive` does here.
+# The file's labels must have the model's names, in its order: `table` refuses what differs. Write
+# the result into the folder as section 6 does. To the steps there:
 #
 # - **Training.** `advlib run --data FILE` trains a plain and an adversarially trained model.
 # - **Pairs.** Each judge fills in a copy of `pairs.csv`. Then put the answers side by side into one

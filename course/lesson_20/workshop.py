@@ -22,7 +22,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from advlib.app.protocol import weights_hash
+from advlib.app.protocol import _check_classes, weights_hash
 from advlib.attacks import WordAttack
 from advlib.attacks.search import Query
 from advlib.corpora import replace as put
@@ -51,6 +51,9 @@ def squeezed(victim: Classifier, least: int) -> Classifier:
     return Classifier(victim.model, tokenizer, read=victim.read)
 
 
+MOST = 200  # queries of a full search, for each text
+
+
 @dataclass(frozen=True, repr=False)
 class Random(WordAttack):
     """The controls of an attack on words. Each try draws at random as many words as may change, and
@@ -66,13 +69,22 @@ class Random(WordAttack):
         places = [i for i, options in enumerate(state.options) if options]
         if not places or not most:
             return
-        rng = random.Random(state.text)
-        while not state.done:
-            chosen = rng.sample(places, min(most, len(places)))
-            changes = {i: rng.choice(state.options[i]) for i in chosen}
-            (score,) = yield Query([state.with_changes(changes)])
-            if not state.changes or score > state.score:
-                state.score, state.changes = score, changes
+        rng, size, missed = random.Random(state.text), 1, 0
+        while not state.done and missed < 100:
+            # Several tries are sent at once, which is faster; those after a hit do not count.
+            size, tries = min(2 * size, 16), []
+            for _ in range(int(min(size, state.left))):
+                chosen = rng.sample(places, min(most, len(places)))
+                tries.append({i: rng.choice(state.options[i]) for i in chosen})
+            scores = yield Query([state.with_changes(changes) for changes in tries])
+            hit = next((k for k, score in enumerate(scores) if score >= 0), len(tries))
+            for score, changes in zip(scores[: hit + 1], tries, strict=False):
+                if np.isfinite(score) and (not state.changes or score > state.score):
+                    state.score, state.changes = score, changes
+            late = int(np.isfinite(scores[hit + 1 :]).sum())
+            state.queries, state.tried = state.queries - late, state.tried - late
+            state.left += late
+            missed = 0 if np.isfinite(scores).any() else missed + 1  # a constraint forbids all
 
     def __repr__(self) -> str:
         return f"Random({self.attack!r}, max_queries={self.max_queries})"
@@ -86,25 +98,38 @@ def random_search(attack: WordAttack, queries: int) -> Random:
 @dataclass(frozen=True, repr=False)
 class Shuffled(WordAttack):
     """The control of a search's order: the same greedy search, with the words in a random order,
-    for which the model is not asked."""
+    for which the model is not asked. Another seed is another order."""
 
     attack: WordAttack = None
+    seed: int = 0
 
     def propose(self, victim, texts, labels):
         return self.attack.propose(victim, texts, labels)
 
     def ranking(self, state, places, unknown):
         yield from ()
-        rng = random.Random(state.text)
+        rng = random.Random(f"{self.seed} {state.text}")
         return {i: rng.random() for i in places}
 
     def __repr__(self) -> str:
-        return f"Shuffled({self.attack!r})"
+        return f"Shuffled({self.attack!r}, seed={self.seed})"
 
 
-def shuffled(attack: WordAttack) -> Shuffled:
+def shuffled(attack: WordAttack, seed: int = 0) -> Shuffled:
     """The attack, with the words in a random order."""
-    return Shuffled(attack=attack, max_changed=attack.max_changed, max_queries=attack.max_queries)
+    return Shuffled(attack=attack, seed=seed, max_changed=attack.max_changed,
+                    max_queries=attack.max_queries)  # fmt: skip
+
+
+def in_turn(outcomes: list[Outcome]) -> tuple[np.ndarray, float]:
+    """(robust, queries) of somebody who tries one attack on a text after the other, until one turns
+    it. What the text itself costs is counted once."""
+    robust, asked = np.ones(len(outcomes[0].labels), bool), 0
+    for k, outcome in enumerate(outcomes):
+        queries = np.array([result.queries - (k > 0) for result in outcome.results])
+        asked = asked + queries * robust
+        robust = robust & outcome.robust
+    return robust, float(np.mean(asked))
 
 
 def control(attack: WordAttack) -> Random:
@@ -122,22 +147,41 @@ def row(name: str, attack, outcome: Outcome) -> dict:
             "queries": round(outcome.forward, 2)}  # fmt: skip
 
 
-def table(victim: Classifier, data, attacks: dict, search: str = ""
-          ) -> tuple[list[dict], dict]:  # fmt: skip
-    """(rows, outcomes) without attack, under each attack, and in the worst case, by name. search:
-    the name of an attack; then with random search among its candidates, too, whose limit for each
-    text is what that attack took on average, rounded up."""
+def table(victim: Classifier, data, attacks: dict, search: str = "", threat=None,
+          before: tuple[list[dict], dict] | None = None) -> tuple[list[dict], dict]:  # fmt: skip
+    """(rows, outcomes) without attack, under each attack, and in the worst case, by name.
+
+    search: the name of an attack; then with "random search" among its candidates, too, whose limit
+        for each text is what that attack took on average, rounded up.
+    threat: the whole threat model, an attack; then with a "full search", too, random search among
+        all its candidates with up to `MOST` queries for each text. Where a defence undoes some
+        candidates, an attack that leaves those out.
+    before: what an earlier call gave for the same model and texts; its rows stay, and `worst` is
+        the worst of all.
+
+    Raises ValueError where the model's labels are not those of the data, as `advlib evaluate` does.
+    """
+    names = getattr(data.features["label"], "names", None)
+    if names:
+        _check_classes(victim.labels, names)
     victim = remembering(victim)
-    outcomes = {name: attack_all(victim, data, attack)
-                for name, attack in {"clean": None, **attacks}.items()}  # fmt: skip
+    old, outcomes = before or ([], {})
+    found, outcomes = [line for line in old if line["name"] != "worst"], dict(outcomes)
+
+    def add(name: str, attack) -> None:
+        outcomes[name] = attack_all(victim, data, attack)
+        found.append(row(name, attack, outcomes[name]))
+
+    for name, attack in (({} if before else {"clean": None}) | attacks).items():
+        add(name, attack)
     if search:
         queries = math.ceil(outcomes[search].forward)
-        attacks = attacks | {"random search": random_search(attacks[search], queries)}
-        outcomes["random search"] = attack_all(victim, data, attacks["random search"])
-    rows = [row(name, attacks.get(name), found) for name, found in outcomes.items()]
+        add("random search", random_search(attacks[search], queries))
+    if threat is not None:
+        add("full search", random_search(threat, MOST))
     worst = row("worst", None, worst_case(list(outcomes.values())))
     more = {"attack": "worst case", "threat model": "any of these attacks"}
-    return [*rows, worst | more], outcomes
+    return [*found, worst | more], outcomes
 
 
 def remembering(victim: Classifier) -> Classifier:
@@ -186,6 +230,15 @@ def kept_best(victim: Classifier, data, attack, budgets=(5, 10, 20, 40, 80)) -> 
             stands &= attack_all(victim, data, replace(attack, max_queries=budget)).robust
             found.append({"queries": budget, "hits": int(stands.sum())})
     return found
+
+
+def found_by(outcome: Outcome, budgets=(5, 10, 20, 40, 80)) -> list[dict]:
+    """The same of one random search with the last of these limits, in which the shorter ones are
+    the first tries."""
+    right = outcome.clean == outcome.labels
+    late = [np.array([r.queries > budget for r in outcome.results]) for budget in budgets]
+    return [{"queries": budget, "hits": int((right & (outcome.robust | after)).sum())}
+            for budget, after in zip(budgets, late, strict=True)]  # fmt: skip
 
 
 def pairs(outcome: Outcome, names: list[str], most: int, first: int = 0) -> list[dict]:
