@@ -123,7 +123,7 @@ def evaluate(
     splits = load_text(data, test=test, test_size=size, groups=groups, **few, **columns)
     rows, held_out = splits["test"], splits["validation"]
     held_out = held_out.select(range(min(protocol.calibration, len(held_out))))
-    others = _check_classes(victim.labels, rows.features["label"].names)
+    others = check_classes(victim.labels, rows.features["label"].names)
     of = rows["group"] if groups else []
     if 2 * len(set(of)) > len(of):
         raise ValueError(f"the column {groups!r} has {len(set(of))} groups for {len(of)} texts, "
@@ -294,7 +294,7 @@ def _sha256(parts: Iterable[bytes]) -> str:
     return found.hexdigest()
 
 
-def _check_classes(model: list[str], data: list[str]) -> dict:
+def check_classes(model: list[str], data: list[str]) -> dict:
     """Nothing where the names are the same; else {"classes": the data's name -> the model's}, by
     place, for whoever reads the card to judge. Raises ValueError where they cannot fit."""
     ours, theirs = [name.lower() for name in model], [name.lower() for name in data]

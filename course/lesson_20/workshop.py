@@ -22,7 +22,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from advlib.app.protocol import _check_classes, weights_hash
+from advlib.app.protocol import check_classes, weights_hash
 from advlib.attacks import WordAttack
 from advlib.attacks.search import Query
 from advlib.corpora import replace as put
@@ -163,7 +163,7 @@ def table(victim: Classifier, data, attacks: dict, search: str = "", threat=None
     """
     names = getattr(data.features["label"], "names", None)
     if names:
-        _check_classes(victim.labels, names)
+        check_classes(victim.labels, names)
     victim = remembering(victim)
     old, outcomes = before or ([], {})
     found, outcomes = [line for line in old if line["name"] != "worst"], dict(outcomes)
