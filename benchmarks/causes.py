@@ -402,9 +402,9 @@ with five draws of texts and training seed, of which the first is the lesson's o
 the order of the draws. {TEXTS} test texts in which the month is any of the twelve; shares in %, ±
 7 at most (95 %, by the choice of texts).
 
-**As the texts come** each of the ten models is little better than a coin, and the month turns nearly
-all predictions. Which months it knows differs: some know July and November, the lesson's own July
-alone. **All months redrawn**: the month turns at most 1 %.
+**As the texts come** each of the ten models is little better than a coin, and the month turns
+nearly all predictions. Which months it knows differs: some know July and November, the lesson's own
+July alone. **All months redrawn**: the month turns at most 1 %.
 **Half redrawn**: {"; ".join(half)}.
 
 {table(["texts", "months of the training texts", "right, month random", "right, month against the "
