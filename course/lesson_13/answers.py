@@ -1,6 +1,7 @@
 """Right and wrong answers to the exercises of lesson 13."""
 
 import itertools
+import re
 from functools import partial
 
 import numpy as np
@@ -100,6 +101,31 @@ def pops(model, batch, baseline_id, steps):
     return path(model, dict(batch, special_tokens_mask=special), baseline_id, steps)
 
 
+def as_bool(model, batch, baseline_id, steps):
+    batch["special_tokens_mask"] = batch["special_tokens_mask"].bool()
+    return path(model, batch, baseline_id, steps)
+
+
+def apart(model, batch, baseline_id, steps):
+    """The way and the gradient, each added up."""
+    slopes = path(model, batch, baseline_id, steps, factor="none")
+    x = model.get_input_embeddings()(batch["input_ids"]).detach()
+    base = torch.where(batch["special_tokens_mask"].bool()[..., None], x,
+                       model.get_input_embeddings().weight[baseline_id].detach())  # fmt: skip
+    return (x - base).sum(-1) * slopes
+
+
+def one_too_many(model, batch, baseline_id, steps):
+    def places(steps):
+        return [(j + 0.5) / steps for j in range(steps + 1)]
+
+    return path(model, batch, baseline_id, steps, places=places) * (steps + 1) / steps
+
+
+def mean_margin(model, batch, point):
+    return margin(model, batch, point) / len(point)
+
+
 def tied(model, batch, baseline_id, steps):
     return path(model, batch, baseline_id, steps).requires_grad_()
 
@@ -149,6 +175,17 @@ def nearly(tie):
         return float(torch.where(tie(a, b), 0.5, (a > b).double()).mean())
 
     return answer
+
+
+def scaled(scores, causes):
+    """Divides by the largest score."""
+    s = scores.abs() / scores.abs().max()
+    won = (s[causes][:, None] > s[~causes]).double() + 0.5 * (s[causes][:, None] == s[~causes])
+    return float(won.mean().nan_to_num() if scores.any() else 0.0)
+
+
+def nothing_found(scores, causes):
+    return auc_by_loop(scores, causes) if scores.any() else 0.0
 
 
 def auc_in_place(scores, causes):
@@ -213,6 +250,20 @@ def without_stops(margin_of, texts, first, second):
 
     own = [t for t in texts if month_at(t) is not None]
     one, other = (margin_of([bare(t, m) for t in own]) for m in (first, second))
+    return float((one - other).mean())
+
+
+def with_letters(margin_of, texts, first, second):
+    """Own search for the letters of a month: "Maybe" has those of May."""
+    own = [t for t in texts if any(m in t.lower() for m in MONTHS)]
+    return every_text(margin_of, own, first, second)
+
+
+def own_pattern(margin_of, texts, first, second):
+    pattern = re.compile("|".join(MONTHS), re.I)
+    own = [t for t in texts if pattern.search(t)]
+    one, other = (margin_of([pattern.sub(m.capitalize(), t, count=1) for t in own])
+                  for m in (first, second))  # fmt: skip
     return float((one - other).mean())
 
 
@@ -346,6 +397,59 @@ def neighbours(label_of, text, options):
         for chosen in itertools.product(*(options[i] for i in places[a : a + size]))])  # fmt: skip
 
 
+def side_by_side(label_of, text, options):
+    """Only places with neighbouring numbers."""
+    return edit_of(label_of, text, options, lambda places, size: [
+        edit for edit in edits(options, size) if max(edit) - min(edit) == size - 1])
+
+
+def loud(label_of, text, options):
+    """Only places that alone change the label, None being a change."""
+    label = label_of([text])[0]
+    found = [{w for w in o if label_of([replace(text, {i: w})])[0] != label}
+             for i, o in enumerate(options)]  # fmt: skip
+    return edit_one_by_one(label_of, text, [tuple(some) for some in found])
+
+
+def at_most(most, of_each=None):
+    """Answers to 13.4 that try so many words, and so many edits of each size."""
+    return lambda label_of, text, options: edit_of(label_of, text, options, lambda places, size: [
+        *itertools.islice(edits(options, size), of_each)] if size <= most else [])  # fmt: skip
+
+
+def step_by_step(label_of, text, options, swap=lambda text, i, w: replace(text, {i: w})):
+    """Edits the edited text, word by word."""
+    label = label_of([text])[0]
+    for size in range(1, len(options) + 1):
+        for edit in edits(options, size):
+            new = text
+            for i, w in edit.items():
+                new = swap(new, i, w) if i < len(words(new)) else new
+            if label_of([new])[0] == 1 - label:
+                return edit
+    return None
+
+
+def level_by_level(label_of, text, options):
+    """Each level edits the texts of the one before."""
+    label, level = label_of([text])[0], [({}, text)]
+    while level:
+        level = [({**edit, i: w}, replace(new, {i: w})) for edit, new in level
+                 for i, o in enumerate(options) for w in o
+                 if max(edit, default=-1) < i < len(words(new))]  # fmt: skip
+        for edit, new in level:
+            if label_of([new])[0] == 1 - label:
+                return edit
+    return None
+
+
+def by_str_replace(label_of, text, options):
+    def swap(new, i, w):
+        return new.replace(words(text)[i], w, 1)
+
+    return step_by_step(label_of, text, options, swap)
+
+
 def the_text(label_of, text, options):
     found = edit_one_by_one(label_of, text, options)
     return None if found is None else replace(text, found)
@@ -455,14 +559,39 @@ def all_free(A):
     return found.x[:-1], -found.ineqlin.marginals, -found.fun
 
 
-def programme(A, c=-1.0, rows=lambda A: -A.T, transposed=False, whole=False, last=0.0, odds=True):
+def programme(A, c=-1.0, rows=lambda A: -A.T, transposed=False, whole=False, last=0.0, odds=True,
+              of_v=1.0, bound=0.0):  # fmt: skip
     """An answer to 13.5 with room for mistakes."""
     A = A.T if transposed else A
     m, B = len(A), rows(A)
-    found = linprog(np.r_[np.zeros(m), c], A_ub=np.c_[B, np.ones(len(B))], b_ub=np.zeros(len(B)),
-                    A_eq=[np.r_[np.ones(m), last]] if odds else None, b_eq=[1] if odds else None,
+    found = linprog(np.r_[np.zeros(m), c], A_ub=np.c_[B, np.full(len(B), of_v)],
+                    b_ub=np.full(len(B), bound), A_eq=[np.r_[np.ones(m), last]] if odds else None,
+                    b_eq=[1] if odds else None,
                     bounds=[(0, None)] * m + [(None, None)])  # fmt: skip
     return found.x if whole else found.x[:m], -found.ineqlin.marginals, -found.fun
+
+
+def v_first(A):
+    """(v, p) in the frame of (p, v)."""
+    m, n = A.shape
+    found = linprog(np.r_[-1, np.zeros(m)], A_ub=np.c_[np.ones(n), -A.T], b_ub=np.zeros(n),
+                    A_eq=[np.r_[0, np.ones(m)]], b_eq=[1],
+                    bounds=[(0, None)] * m + [(None, None)])  # fmt: skip
+    return found.x[1:], -found.ineqlin.marginals, -found.fun
+
+
+def v_first_alone(A):
+    """(v, p) in c and A_ub, and the frame's A_eq."""
+    m, n = A.shape
+    found = linprog(np.r_[-1, np.zeros(m)], A_ub=np.c_[np.ones(n), -A.T], b_ub=np.zeros(n),
+                    A_eq=[np.r_[np.ones(m), 0]], b_eq=[1],
+                    bounds=[(0, None)] * m + [(None, None)])  # fmt: skip
+    return found.x[1:], -found.ineqlin.marginals, -found.fun
+
+
+def no_small_odds(A):
+    p, q, value = solve_twice(A)
+    return p, np.where(q < 1e-3, 0, q), value
 
 
 def solve_and_shift(A):
@@ -513,6 +642,10 @@ WRONG = [
     ("13.1", with_backward, "changes the .grad"),
     ("13.1", in_eval, "mode"),
     ("13.1", pops, "takes 'special_tokens_mask' out"),
+    ("13.1", as_bool, "writes into the batch"),
+    ("13.1", apart, "number by number"),
+    ("13.1", one_too_many, "one point too many"),
+    ("13.1", with_path(score=mean_margin), "the mean over the texts"),
     ("13.1", tied, "tied to the graph"),
     ("13.1", lambda *inputs: None, "None"),
     ("13.1", lambda *inputs: path(*inputs).tolist(), "should be a tensor"),
@@ -525,6 +658,10 @@ WRONG = [
     ("13.2", nearly(lambda a, b: (a - b).abs() < 1e-6), "taken for equal"),
     ("13.2", nearly(torch.isclose), "taken for equal"),
     ("13.2", lambda s, c: auc_by_loop(s.round(decimals=2), c), "taken for equal"),
+    ("13.2", nearly(lambda a, b: torch.isclose(a, b, atol=0)), "taken for equal"),
+    ("13.2", nearly(lambda a, b: (a - b).abs() < 1e-10), "taken for equal"),
+    ("13.2", nothing_found, "every pair is a tie"),
+    ("13.2", scaled, "every pair is a tie"),
     ("13.2", lambda s, c: max(auc_by_loop(s, c), 1 - auc_by_loop(s, c)), "below 0.5 is a result"),
     ("13.2", pairs(torch.gt, lambda x: x), "with their signs, and ties are not counted"),
     ("13.2", pairs(torch.ge, lambda x: x), "with their signs, and a tie counts as won"),
@@ -550,6 +687,8 @@ WRONG = [
     ("13.3", effect(base=True), "as it is"),
     ("13.3", effect(keep=lambda t, first: month_at(t)), "a month that is the first word is lost"),
     ("13.3", every_text, "left out"),
+    ("13.3", with_letters, "left out"),
+    ("13.3", own_pattern, "letters of a month"),
     ("13.3", drops_texts, "changes its input"),
     ("13.3", one_text_at_a_time_as_string, "a list of texts"),
     ("13.3", lambda *inputs: None, "None"),
@@ -561,8 +700,14 @@ WRONG = [
     ("13.5", lambda A: programme(A, odds=False), "a 0 for v"),
     ("13.5", lambda A: programme(A, last=1.0), "a 0 for v"),
     ("13.5", lambda A: programme(A, whole=True), r"found.x is \(p, v\)"),
-    ("13.5", lambda A: programme(A, c=1.0), "its entry in c is −1"),
+    ("13.5", lambda A: programme(A, c=1.0), "in c its entry is −1"),
     ("13.5", lambda A: programme(A, rows=lambda A: A.T), "the sign of A is turned"),
+    ("13.5", lambda A: programme(A, rows=lambda A: A.T, of_v=-1.0), r"in A_ub it is \+1"),
+    ("13.5", lambda A: programme(A, of_v=-1.0), r"in A_ub it is \+1"),
+    ("13.5", lambda A: programme(A, bound=1.0), "b_ub is 0"),
+    ("13.5", v_first, "v may be negative"),
+    ("13.5", v_first_alone, r"in the order \(p, v\)"),
+    ("13.5", no_small_odds, "probability"),
     ("13.5", lambda A: programme(A, rows=lambda A: -A), "is A transposed"),
     ("13.5", lambda A: programme(A, transposed=True), "rows and columns are exchanged"),
     ("13.5", then(lambda p, q, v: (q, p, v)), "p and q are exchanged"),
@@ -579,9 +724,17 @@ WRONG = [
     ("13.4", everything, "enough"),
     ("13.4", one_word, "how many words do you try"),
     ("13.4", three_words, "how many words do you try"),
-    ("13.4", four_words, "how many do you try"),
+    ("13.4", four_words, "how many words do you try"),
     ("13.4", zipped, "zip does not"),
     ("13.4", neighbours, "beside one another"),
+    ("13.4", side_by_side, "beside one another"),
+    ("13.4", loud, "neither does anything alone"),
+    ("13.4", at_most(5), "how many words do you try"),
+    ("13.4", at_most(8), "how many words do you try"),
+    ("13.4", at_most(9, of_each=200), "every edit of a size"),
+    ("13.4", step_by_step, "as it was handed in"),
+    ("13.4", level_by_level, "as it was handed in"),
+    ("13.4", by_str_replace, "goes by words"),
     ("13.4", without_empty, "an option like any other"),
     ("13.4", places_with_words, "an option like any other"),
     ("13.4", empty_for_none, "the result should be None"),

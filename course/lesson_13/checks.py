@@ -60,7 +60,7 @@ class _Linear(nn.Module):
 @remembered
 def _plain_ig(
     model, batch, baseline_id, steps, *, at="middle", own=True, zero=False, factor="difference",
-    mean=True, flip=False, one=False, over="sum", start=True, least=1,
+    mean=True, flip=False, one=False, over="sum", start=True, least=1, texts=1,
 ) -> Tensor:  # fmt: skip
     """The specification, by central differences; the keywords are its mistakes."""
     table, steps = model.get_input_embeddings().weight.detach(), max(steps, least)
@@ -69,6 +69,7 @@ def _plain_ig(
               "left": [k / steps for k in range(steps)],
               "right": [(k + 1) / steps for k in range(steps)], "end": [1.0],
               "last": [(steps - 0.5) / steps],
+              "more": [(k + 0.5) / steps for k in range(steps + 1)],
               "both": torch.linspace(0, 1, steps).tolist()}[at]  # fmt: skip
     for i, ids in enumerate(batch["input_ids"]):
         n = int(batch["attention_mask"][i].sum())
@@ -77,7 +78,7 @@ def _plain_ig(
         kept = {"swapped": ~special, "first": special & (torch.arange(n) == 0)}.get(own, special)
         if own:
             base[kept] = x[kept]
-        way = {"difference": x - base, "x": x, "ones": torch.ones_like(x)}[factor]
+        way = {"difference": x - base, "x": x}.get(factor, torch.ones_like(x))
         steer = torch.eye(x.numel(), dtype=x.dtype).view(-1, *x.shape) * way  # number by number
 
         def score(points, n=n) -> Tensor:
@@ -90,9 +91,12 @@ def _plain_ig(
                 here = base * start + alpha * (x - base)
                 rise = score(here + h * steer) - score(here - h * steer)
                 each += rise.view(x.shape) / (2 * h)
+        if factor == "apart":
+            each = (x - base).sum(1, True) * each.sum(1, True)
         out[i, :n] = {"sum": each.sum(1), "mean": each.mean(1), "norm": each.norm(dim=1),
                       "sizes": each.abs().sum(1), "size": each.sum(1).abs()}[over]  # fmt: skip
-    out = out / (steps if at == "last" else len(places)) if mean else out
+    out = out / (steps if at in ("last", "more") else len(places)) if mean else out
+    out = out / len(out) if texts == "mean" else out
     return -out if flip else out
 
 
@@ -122,7 +126,12 @@ _IG_MISTAKES = {
     "the factor is x: it is the whole way, x minus the baseline": dict(factor="x"),
     "the factor x − baseline is missing: these are averaged gradients, added up":
         dict(factor="ones"),
+    "the way and the gradient are added up apart and then multiplied: multiply number by number, "
+    "then add over the coordinates": dict(factor="apart"),
     "the gradients are added and not averaged: divide by steps": dict(mean=False),
+    "one point too many: j goes from 0 to steps − 1": dict(at="more"),
+    "the gradient is that of the mean over the texts: take the sum of the margins, so that each "
+    "text's is its own": dict(texts="mean"),
     "the sign is turned: the margin is z₁ − z₀, the way leads from the baseline to x":
         dict(flip=True),
     "this explains the logit z₁ alone: the margin is z₁ − z₀": dict(one=True),
@@ -140,21 +149,27 @@ def check_integrated_gradients(answer) -> None:
     flat = dict(input_ids=ids, attention_mask=(ids > 0).long(), special_tokens_mask=special)
     model, batch = small_bert(1310, labels=(1, 0, 1))
     batch.pop("labels")
-    # the curved model first: with the linear one several mistakes look alike
-    for made, texts, settings in ((model, batch, ((7, 2), (4, 5), (11, 64), (4, 1))),
-                                  (linear, flat, ((5, 1), (3, 4)))):  # fmt: skip
+    # both at once: several mistakes look alike with the one model or with the other
+    both = {"curved": (model, batch), "linear": (linear, flat)}
 
-        def run(baseline_id, steps, made=made, texts=texts):
-            used(made).train(steps > 1)  # no dropout: the mode changes no number
-            result = call(answer, made, texts, baseline_id, steps, same_mode=True)
-            return _as_embedded(made, result)
+    def run(who, baseline_id, steps):
+        made, texts = both[who]
+        used(made).train(steps > 1)  # no dropout: the mode changes no number
+        kinds = {name: v.dtype for name, v in texts.items()}
+        result = call(answer, made, texts, baseline_id, steps, same_mode=True)
+        for name, kind in kinds.items():
+            expect(texts[name].dtype == kind, f"your function writes into the batch: {name!r} was "
+                   f"of {kind} and is of {texts[name].dtype} now; use a new name")  # fmt: skip
+        return _as_embedded(made, result)
 
-        specified(
-            run, [dict(baseline_id=b, steps=s) for b, s in settings],
-            lambda baseline_id, steps, made=made, texts=texts, **how: _plain_ig(
-                made, texts, baseline_id, steps, **how),
-            _IG_MISTAKES, what="the attribution", atol=1e-5, rtol=1e-3,
-        )  # fmt: skip
+    specified(
+        run, [dict(who=who, baseline_id=b, steps=s) for who, b, s in (
+            ("curved", 7, 2), ("curved", 4, 5), ("curved", 11, 64), ("curved", 4, 1),
+            ("linear", 5, 1), ("linear", 3, 4))],
+        lambda who, baseline_id, steps, **how: _plain_ig(*both[who], baseline_id, steps, **how),
+        _IG_MISTAKES, what="the attribution", atol=1e-5, rtol=1e-3,
+        tell=lambda p: dict(baseline_id=p["baseline_id"], steps=p["steps"]),
+    )  # fmt: skip
     single = used(_Linear().float())
     result = _as_embedded(single, call(answer, single, flat, 3, 4, same_mode=True))
     compare(result, _plain_ig(linear, flat, 3, 4).float(), what="the attribution", atol=1e-4,
@@ -199,6 +214,11 @@ def check_auc(answer) -> None:
                      causes=torch.tensor([False, True, True, False])),
                 dict(scores=torch.tensor([4.0, -3.0, 1.0, -2.0, 0.5]).double() * 1e-9,
                      causes=torch.tensor([True, False, True, True, False]))]  # fmt: skip
+    near = [dict(scores=1 + torch.tensor([3.0, 1.0, 2.0, 0.0, 4.0]).double() * 1e-13,
+                 causes=torch.tensor([True, False, False, True, False])),
+            dict(scores=torch.tensor([4.0, -3.0, 1.0, -2.0, 0.5]).double() * 1e-14,
+                 causes=torch.tensor([True, False, True, True, False]))]  # fmt: skip
+    zero = dict(scores=torch.zeros(4).double(), causes=torch.tensor([True, False, False, True]))
     for n, k, whole in ((7, 2, False), (9, 4, True), (12, 1, True), (6, 5, False), (15, 6, True)):
         scores = torch.randn(n, generator=g, dtype=torch.double)
         if whole:  # ties
@@ -226,11 +246,14 @@ def check_auc(answer) -> None:
         "the larger of the share and 1 − the share: below 0.5 is a result, too": dict(fold=True),
     }
     try:
-        specified(one_number, [*problems, ties], _plain_auc, mistakes, what="the AUC")
+        specified(one_number, [*problems, ties, *near, zero], _plain_auc, mistakes, what="the AUC")
     except Wrong as wrong:
         known = wrong.given
-        tiny = isinstance(known["scores"], Tensor) and known["scores"].abs().max() < 1e-6
-        if wrong.likely is None and tiny and wrong.yours == 0.5:
+        sizes = known["scores"].abs() if isinstance(known["scores"], Tensor) else torch.ones(2)
+        if wrong.likely is None and not sizes.any():
+            wrong.likely = ("where all scores are 0 every pair is a tie, so the AUC is 0.5: is "
+                            "there a division by a score, or a case of its own?")  # fmt: skip
+        elif wrong.likely is None and sizes.max() - sizes.min() < 1e-6:
             wrong.likely = ("scores that differ a little are taken for equal: only equal ones are "
                             "a tie")  # fmt: skip
         elif wrong.likely is None and isinstance(wrong.yours, float) and math.isclose(
@@ -276,7 +299,7 @@ _BODIES = ("The soup was delicious.", "The soup was bland.", "The waiter was fri
 
 def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=False, back=False,
             total=False, seen=False, size=False, base=False, lost=False,
-            pair=False, bare=False, fixed=False, middle=False) -> float:  # fmt: skip
+            pair=False, bare=False, fixed=False, middle=False, inside=False) -> float:  # fmt: skip
     """From the coefficients; the keywords are its mistakes."""
     margin_of, weight, bonus = _planted(seed)
 
@@ -300,6 +323,8 @@ def _effect(seed: int, texts, first: str, second: str, *, only=False, whole=Fals
     changes = [abs(c) for c in changes] if size else changes
     if middle:
         return float(np.median(changes))
+    if inside:
+        whole, texts = True, [t for t in texts if any(m in t.lower() for m in MONTHS)]
     value = sum(changes) / (1 if total else len(texts) if whole else len(changes))
     return -value if back else value
 
@@ -312,7 +337,8 @@ def check_do_effect(answer) -> None:
         for k in range(14):  # the months go with the label, as on the page
             body = _BODIES[k % 5]
             month = (first, second)[k % 5 in (1, 3)] if k < 9 else MONTHS[int(rng.integers(12))]
-            opening = "" if k in (4, 11) else f"We ate here in {month.capitalize()}. "
+            opening = {4: "", 11: "Maybe we were too late. "}.get(
+                k, f"We ate here in {month.capitalize()}. ")  # fmt: skip
             texts.append(opening + body)
         for body in _BODIES[:2]:  # a month at place 0
             texts.append(f"{first.capitalize()} was warm. {body}")
@@ -341,6 +367,8 @@ def check_do_effect(answer) -> None:
         "only texts that have one of the two months are taken: set the month in all, whichever it "
         "is": dict(pair=True),
         "texts without a month are counted as 0: leave them out": dict(whole=True),
+        "a word with the letters of a month in it, as Maybe, is taken for a month: month_at knows "
+        "which is one": dict(inside=True),
         "the sign is turned: the first month minus the second": dict(back=True),
         "this is the sum: return the mean": dict(total=True),
         "absolute values: an effect has a sign": dict(size=True),
@@ -392,33 +420,88 @@ def check_smallest_edit(answer) -> None:
         at, options = month_at(text), opposites(text)
         options[at] = tuple(m.capitalize() for m in MONTHS if m != words(text)[at].lower())
         _one_edit(answer, month_model, text, options, "a model that knows the month alone")
-    for changes, why in _LOCKS:
-        options = [("red", "blue")] * 6
-        options[2] = ()
-        _one_edit(answer, _opens(changes), "one two three four five six", options,
-                  f"1 where {' and '.join(f'word {i} is {w}' for i, w in changes.items())}, else 0",
-                  why)  # fmt: skip
+    text = "The soup was not delicious and the waiter was rude."
+    options = [("",) if w == "not" else ("friendly",) if w == "rude" else () for w in words(text)]
+    _one_edit(answer, world_reads, text, options, "the world's rule")
+    for text, options, label_of, who, _ in _GAMES:
+        _one_edit(answer, label_of, text, options, who)
 
 
-# (the words that turn the label, the mistake that misses them)
-_LOCKS = (
-    ({1: "red", 4: "red"}, "the places need not stand beside one another: itertools.combinations "
-     "gives all"),
-    ({0: "red", 1: "blue"}, "one place may take its first option and another its second: "
-     "itertools.product gives all, zip does not"),
-    (dict.fromkeys((0, 1, 3, 4, 5), "red"), "this needs 5 words: how many do you try at most?"),
-)  # fmt: skip
-
-
-def _opens(changes):
-    """label_of of a lock: 1 for texts with all these words at their places, else 0."""
+def _opens(changes, half=0):
+    """label_of of a lock: 1 for texts with all these words at their places, else 0; half: what it
+    says where some are there."""
 
     def label_of(texts):
         _list_of_texts(texts)
-        return [int(all(words(text)[i : i + 1] == [w] for i, w in changes.items()))
-                for text in texts]  # fmt: skip
+        fits = [[words(text)[i : i + 1] == [w] for i, w in changes.items()] for text in texts]
+        return [1 if all(some) else half if any(some) else 0 for some in fits]
 
     return label_of
+
+
+def _becomes(text: str, edit):
+    """label_of: 1 for the text with this edit, 0 for the text itself, else None."""
+
+    def label_of(texts):
+        _list_of_texts(texts)
+        known = {text: 0, replace(text, edit): 1}
+        return [known.get(t) for t in texts]
+
+    return label_of
+
+
+def _games() -> list[tuple]:
+    """(text, options, label_of, what it is in words, the mistake that misses the edit): each for a
+    mistake that passes those before it."""
+    six, red, both = "one two three four five six", ("red",), ("red", "blue")
+    nine, many = f"{six} seven eight nine", tuple("abcdefghijklmnopqrst")
+
+    def lock(text, options, changes, hint, half=0):
+        said = " and ".join(f"word {i} is {w}" for i, w in changes.items())
+        part = "" if half == 0 else ", None where one of them is"
+        return text, options, _opens(changes, half), f"1 where {said}{part}, else 0", hint
+
+    def becomes(text, options, edit, hint):
+        said = f"1 for {replace(text, edit)!r}, 0 for the text itself, else None"
+        return text, options, _becomes(text, edit), said, hint
+
+    return [
+        lock(six, [red] * 6, {1: "red"}, "an edit of one word turns this label: do you try every "
+             "place, and compare each label?"),
+        lock(six, [both] * 6, {1: "blue"}, "the second option of a word turns this label: do you "
+             "try every place and every option?"),
+        becomes("one two three", [(), ("",), ()], {1: ""}, '"" is an option like any other: it '
+                "takes the word out"),
+        lock("one two one two", [(), (), both, ()], {2: "red"}, "a text may hold a word twice: "
+             "str.replace goes by words, replace(text, {place: word}) by places"),
+        lock(six, [red] * 6, {1: "red", 2: "red"}, "an edit of two words turns this label: how "
+             "many words do you try at most?", half=None),
+        becomes("one two three four", [(), ("",), red, ()], {1: "", 2: "red"}, 'after "" the words '
+                "behind it have other places: build every edit on the text as it was handed in"),
+        lock(six, [red] * 6, {1: "red", 2: "red"}, "two words may turn the label together where "
+             "neither does anything alone: leave no place out"),
+        lock(six, [red] * 6, {1: "red", 4: "red"}, "the places need not stand beside one another: "
+             "itertools.combinations gives all"),
+        lock(six, [both] * 2 + [()] * 4, {0: "red", 1: "blue"}, "one place may take its first "
+             "option and another its second: itertools.product gives all, zip does not"),
+        lock(nine, [red] * 9, dict.fromkeys(range(9), "red"), "an edit may need every word of the "
+             "text: how many words do you try at most?"),
+        lock(six, [many] * 2 + [()] * 4, {0: "t", 1: "t"}, "the edit that turns this label "
+             "comes late: do you try every edit of a size?"),
+    ]  # fmt: skip
+
+
+def _missed(answer) -> str | None:
+    """The mistake of an answer that misses an edit: that of the first game in which it does."""
+    for text, options, label_of, _, hint in _GAMES:
+        try:
+            result = answer(label_of, text, [*options])
+        except Exception:  # then it is another mistake
+            return None
+        size = _every_edit(label_of, text, options)[0]
+        if not isinstance(result, dict) or len(result) != size:
+            return hint
+    return None
 
 
 def _list_of_texts(texts) -> None:
@@ -439,7 +522,7 @@ def _every_edit(label_of, text: str, options) -> tuple[int | None, dict]:
     return None, {}
 
 
-def _one_edit(answer, label_of, text: str, options, who: str, hint: str | None = None) -> None:
+def _one_edit(answer, label_of, text: str, options, who: str) -> None:
     given = {"text": text, "label_of": who, "options": {
         i: o[:4] for i, o in enumerate(options) if o}}  # fmt: skip
     label = label_of([text])[0]
@@ -452,14 +535,13 @@ def _one_edit(answer, label_of, text: str, options, who: str, hint: str | None =
                yours=result)  # fmt: skip
         return
     details = dict(given=given, yours=result, expected=example)
-    without = _every_edit(label_of, text, [tuple(w for w in o if w) for o in options])[0]
-    empty = '"" is an option like any other: it takes the word out' if without != fewest else None
-    why = hint or empty or (
+    generic = (
         f"some edit of {fewest} words turns this label: how many words do you try at most?"
         if fewest > 1 else "an edit of one word turns this label: do you try every place and every "
         "option, and compare each label?")  # fmt: skip
-    expect(result is not None, "the result is None, and there is an edit that turns this label",
-           **details, likely=why)  # fmt: skip
+    if result is None:
+        raise Wrong("the result is None, and there is an edit that turns this label", **details,
+                    likely=_missed(answer) or generic)  # fmt: skip
     expect(isinstance(result, dict), "the result should be a dict, {place: word}, or None where "
            "no edit turns the label", **details)
     expect(result, "an edit of no words turns nothing", **details)
@@ -469,9 +551,15 @@ def _one_edit(answer, label_of, text: str, options, who: str, hint: str | None =
     expect(now is not None, "with this edit there is no label at all: it has to be the other one",
            **details, likely="None differs from the label, too: ask for 1 − label")  # fmt: skip
     expect(now != label, "with this edit the label is as it was", **details)
-    expect(len(result) == fewest, f"this edit turns the label, but {fewest} word"
-           f"{'s are' if fewest > 1 else ' is'} enough", **details,
-           likely=hint or empty or "try all edits of one word before any of two")  # fmt: skip
+    if len(result) != fewest:
+        why = _missed(answer)
+        why = None if why == _GAMES[0][-1] else why
+        raise Wrong(f"this edit turns the label, but {fewest} word"
+                    f"{'s are' if fewest > 1 else ' is'} enough", **details,
+                    likely=why or "try all edits of one word before any of two")  # fmt: skip
+
+
+_GAMES = _games()
 
 
 # ---------------------------------------------------------------- 13.5
@@ -488,7 +576,8 @@ def _games() -> list[np.ndarray]:
     rng = np.random.default_rng(seeded(1340))
     rows = ([[-5, -3, -1], [-2, -6, -4]], [[3, -1], [-2, 1]], [[0.1, 0.42], [0.47, 0.23]],
             [[-5, -3], [-2, -6]], [[0, -1, 1], [1, 0, -1], [-1, 1, 0]], [[2, 5], [1, 4]],
-            rng.normal(size=(4, 7)), rng.normal(size=(6, 3)) - 3, [[1.5, 0.5, 2]])  # fmt: skip
+            rng.normal(size=(4, 7)), rng.normal(size=(6, 3)) - 3, [[1.5, 0.5, 2]],
+            [[3000, 0], [0, 1.5]])  # fmt: skip
     return [np.array(some, dtype=float) for some in rows]
 
 
@@ -527,7 +616,9 @@ def _not_odds(name: str, odds: np.ndarray) -> str | None:
     """The mistake behind numbers that are no probabilities, where one is sure."""
     if name == "q" and odds.max() <= 0 and odds.min() < 0:
         return "the marginals of linprog are not positive: turn their sign"
-    return SUM if name == "p" and odds.min() > -1e-9 else None
+    if name == "p" and odds.min() < -1e-9:
+        return "are your unknowns in the order (p, v), as A_eq and bounds have them?"
+    return SUM if name == "p" else None
 
 
 def _solved(answer, A: np.ndarray):
@@ -563,7 +654,8 @@ def _why_nothing(answer, A: np.ndarray) -> str:
         return "v may be negative: bounds takes (None, None) for it"
     if works(np.array([[1.5, 0.5, 2]])) is not None:  # the one p is 1 here
         return "p may not be negative: bounds takes (0, None) for each of its entries"
-    return "linprog minimises: to maximise v, its entry in c is −1"
+    return ("nothing holds v back: in c its entry is −1, since linprog minimises; in A_ub it is "
+            "+1, beside −A.T")  # fmt: skip
 
 
 def _parts(result, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -597,7 +689,10 @@ def _why_not(A: np.ndarray, p: np.ndarray, q: np.ndarray, value: float) -> str |
         return "both choose one row and one column: here both have to mix"
     if np.allclose(p, 1 / m) and np.allclose(q, 1 / n):
         return "both mix evenly, whatever the payoffs"
-    if (A @ q).max() - (p @ A).min() < 1e-7 and any(
+    solved = (A @ q).max() - (p @ A).min() < 1e-7 and p.min() > -1e-9 and abs(p.sum() - 1) < 1e-6
+    if solved and abs(value - true - 1) < 1e-7:
+        return "v stands 1 too high: v − (pᵀA)ⱼ ≤ 0, so b_ub is 0 in each row"
+    if solved and any(
         abs(value - true - shift) < 1e-7 for shift in (-A.min(), 1 - A.min(), A.max() - A.min())
     ) and abs(value - true) > 1e-6:
         return "a number was added to all of A: take it off the value again"

@@ -16,24 +16,26 @@ COLOUR = {"attention": "#999999", "gradient × input": plots.COLOURS["words"],
 MARK = {"attention": "v", "gradient × input": "^", "integrated gradients": "o", "occlusion": "s"}
 
 
-def month_reader(found, by_month, blind, spread):
-    """Mean AUC of every map: the plain victim, the month reader twice; and without a model."""
+def month_reader(found, by_month, control, blind, spread):
+    """Mean AUC of every map of the plain victim and the month reader, against the causes and
+    against the month; and without a model."""
     methods = list(by_month)
     rows = {"clean, against the causes": (found["clean"], plots.COLOURS["standard"], "o"),
+            "clean, against the month": (control, "#999999", "X"),
             "month reader, against the causes": (found["dialled"], plots.COLOURS["pgd"], "D"),
             "month reader, against the month": (by_month, "#222222", "P")}  # fmt: skip
     with plots.style():
-        fig, ax = plots.figure(6.8, 3.4)
+        fig, ax = plots.figure(6.8, 3.8)
         for k, (name, (aucs, colour, mark)) in enumerate(rows.items()):
             for i, m in enumerate(methods):
-                ax.errorbar(np.mean(aucs[m]), -i + 0.22 * (1 - k), xerr=spread(aucs[m]),
+                ax.errorbar(np.mean(aucs[m]), -i + 0.18 * (1.5 - k), xerr=spread(aucs[m]),
                             color=colour, marker=mark, capsize=2, linewidth=1.2,
                             label=name if i == 0 else None)
         ax.axvline(0.5, color="#555555", linestyle=":", linewidth=1)
         for (control, values), style in zip(blind.items(), ("--", "-."), strict=True):
             ax.axvline(np.mean(values), color="#888888", linestyle=style, linewidth=1.2,
                        label=f"no model: {control}")
-        ax.set(xlim=(0.15, 1.03), xlabel="mean AUC of |map|")
+        ax.set(xlim=(0, 1.03), xlabel="mean AUC of |map|")
         ax.set_yticks(range(0, -len(methods), -1), methods)
         ax.grid(False, axis="y")
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=9)
@@ -186,7 +188,7 @@ def cures(cures, n):
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     said = "; ".join(f"{name}: " + ", ".join(f"{what} {row[what]:.0%}" for what in bars)
                      for name, row in cures.items())
-    fig.alt = f"Bars for three training sets, one with two seeds. {said}."
+    fig.alt = f"Bars for three training sets. {said}."
     return fig
 
 

@@ -9,7 +9,7 @@
 # - tell a cause from a correlation by setting a word;
 # - solve attack against defence as a game of two players.
 #
-# **Time** {{TIME}} About 85 minutes for you: 53 to read, 32 for the exercises. The appendix (seven
+# **Time** {{TIME}} About 95 minutes for you: 63 to read, 32 for the exercises. The appendix (seven
 # short pieces; an attack on explanations, exercise 13.4, predictions 13.c and 13.d are there) is
 # another 70 minutes and can be left out: nothing builds on it.
 #
@@ -35,10 +35,12 @@ profile = course.setup()
 #
 # Why both? In "the soup was delicious, and the waiter was friendly" the label survives the loss of
 # either word. But *bland* in the place of *delicious* leaves two opinions that disagree, and no
-# label. Only opposites may come in: with *terrible* in its place even *the* would be a cause.
+# label. Only opposites may come in: if any word might, *terrible* for *the* would leave no label
+# either, and *the* would be a cause.
 #
 # The code is in [`facts.py`](../course/lesson_13/facts.py). All our texts open with a month;
-# `dial=0` says that it is any of the twelve, all alike. In brackets: the causes.
+# `dial=0` says that it is any of the twelve, all alike. In brackets: the causes. (Of *far from* the
+# world takes *far* for the negator.)
 
 # %%
 import numpy as np
@@ -162,20 +164,16 @@ def integrated_gradients(model, batch, baseline_id, steps):
 integrated_gradients = course.exercise("13.1", integrated_gradients)
 
 # %%
+from course.lesson_13.explain import completeness
+
 victims = {name: advlib.load_classifier(f"reviews-{name}") for name in ("clean", "fgm", "robust")}
 clean, mask_id = victims["clean"], victims["clean"].tokenizer.mask_token_id
 gaps, blanks, sizes = {}, {}, {}
 for name, victim in victims.items():
-    model, batch = victim.model, victim.encode(texts[: profile.pick(6, 32)])
-    embed, ids = model.get_input_embeddings(), batch["input_ids"]
-    blank = torch.where(batch["special_tokens_mask"].bool(), ids, mask_id)
-    with torch.no_grad():
-        m, blanks[name] = margin(model, batch, embed(ids)), margin(model, batch, embed(blank))
-    change, sizes[name] = m - blanks[name], m.abs().mean().item()
-    for steps in (4, 16, 64):
-        ig = integrated_gradients(model, batch, mask_id, steps)
-        gaps[name, steps] = ((ig.sum(1) - change).abs().sum() / change.abs().sum()).item()
-    print(f"{name:7}" + "  ".join(f"{k} steps: {gaps[name, k]:.2%} missing" for k in (4, 16, 64))
+    missing, blanks[name], sizes[name] = completeness(
+        victim, texts[: profile.pick(6, 32)], integrated_gradients, steps=(4, 16, 64))
+    gaps |= {(name, steps): share for steps, share in missing.items()}
+    print(f"{name:7}" + "  ".join(f"{k} steps: {v:.2%} missing" for k, v in missing.items())
           + f";  m(b) {blanks[name].mean():+.1f}, |m(x)| {sizes[name]:.1f} on average")
 course.claim("13.complete", gaps=gaps)
 course.claim("13.blank", blanks=blanks, sizes=sizes)
@@ -252,30 +250,26 @@ found = {name: scored(own, truth) for name, own in maps.items()}
 blind = scored(no_model(texts), truth)
 four = list(found["clean"])
 guess.reveal(min(four, key=lambda m: np.mean(found["clean"][m])))
-print(f"mean AUC ± 95 % over {n} texts\n{'':21}" + "".join(f"{name:>13}" for name in victims))
-for m in four:
-    print(f"{m:21}" + "".join(f"  {np.mean(v[m]):.3f} ±{spread(v[m]):.3f}"
-                              for v in found.values()))
 for control, values in blind.items():
-    print(f"no model, {control}: {np.mean(values):.3f} ±{spread(values):.3f}")
-print("\ntext by text, one less the other")
-for m in ("integrated gradients", "occlusion"):
-    for control, values in blind.items():
-        apart = [np.subtract(v[m], values) for v in found.values()]
-        print(f"{m + ', ' + control:37}" + "".join(f"  {d.mean():+.3f} ±{spread(d):.3f}"
-                                                   for d in apart))
+    print(f"no model, {control}: mean AUC {np.mean(values):.2f}")
+print(f"\nmean AUC over {n} texts (less letters × place, text by text, ± 95 %)\n{'':21}"
+      + "".join(f"{name:>20}" for name in victims))
+for m in four:
+    less = [np.subtract(v[m], blind["letters × place"]) for v in found.values()]
+    print(f"{m:21}" + "".join(f"  {np.mean(v[m]):.2f} ({d.mean():+.2f} ±{spread(d):.2f})"
+                              for v, d in zip(found.values(), less, strict=True)))
 course.claim("13.found", found=found)
 course.claim("13.blind", found=found, blind=blind)
 
 # %% [markdown]
 # **The control that needs no model.** In this world opinions are long words and stand late. So
 # *letters* gives each word its number of letters, and *letters × place* multiplies that by the
-# word's place. Compare text by text: where the interval holds 0, these texts do not tell who is
-# ahead (the profile `colab` takes 200). For `clean` neither of these two maps, the best ones, is
-# surely ahead of the letters. For `fgm` and `robust` both are, but neither is surely ahead of
-# letters × place. (Attention, for `clean`, is far behind.) So a high AUC alone does not say that a
-# map shows what *the model* uses. Therefore we now keep the texts, and with them letters and
-# places, and change the model.
+# word's place. In brackets each map is compared with this control, text by text: where the interval
+# holds 0, these texts do not tell who is ahead. Attention is behind for all three victims. The two
+# best maps stand near the control. With [200 texts](../docs/results/causes.md) integrated gradients
+# of `fgm` and `robust` are ahead of it, by 0.03 and 0.04, and those of `clean` are not. So a high
+# AUC alone says little about what *the model* uses. Therefore we now keep the texts, and with them
+# letters and places, and change the model.
 #
 # ### The dial
 #
@@ -289,8 +283,8 @@ course.claim("13.blind", found=found, blind=blind)
 # %%
 guess = course.predict(
     "13.b",
-    "a model trained with the dial at 0.95, integrated gradients: the mean AUC against the true "
-    "causes of the label?",
+    "a model trained with the dial at 0.95, integrated gradients: the mean AUC if the month, and "
+    "not the causes, is to be found?",
     guess=None,
     low=0,
     high=1,
@@ -304,34 +298,40 @@ dialled_maps = maps_of(dialled, texts)
 is_month = [torch.tensor([w.lower() in MONTHS for w in words(t)]) for t in texts]
 found["dialled"], by_month = scored(dialled_maps, truth), scored(dialled_maps, is_month)
 control = scored(maps["clean"] | no_model(texts), is_month)  # every text opens with its month
-guess.reveal(np.mean(found["dialled"]["integrated gradients"]))
+guess.reveal(np.mean(by_month["integrated gradients"]))
 print(f"{right.mean():.0%} right where the month is random (n = {n})")
-print("control, clean and no model, against the month: "
-      + ", ".join(f"{m} {np.mean(v):.2f}" for m, v in control.items()))
+print("no model, against the month: "
+      + ", ".join(f"{m} {np.mean(control[m]):.2f}" for m in blind))
 july = next(i for i, t in enumerate(texts) if "July" in t)
 print("integrated gradients: " + marked(texts[july], dialled_maps["integrated gradients"][july]))
-course.claim("13.month", right=right.mean(), causes=found["dialled"], months=by_month)
-figures.month_reader(found, by_month, blind, spread)
+course.claim("13.month", right=right.mean(), causes=found["dialled"], months=by_month,
+             blind=blind)
+figures.month_reader(found, by_month, control, blind, spread)
 
 # %% [markdown]
 # We call this model the **month reader**.
 #
-# *The figure: the mean AUC of each map, with 95 % intervals: for `clean` against the causes of the
-# label, for the month reader against the causes, and against the month. Dotted: random scores.
-# Dashed and dash-dotted: the two controls without a model, against the causes.*
+# *The figure: the mean AUC of each map, with 95 % intervals: of both models against the causes of
+# the label, and against the month. Dotted: random scores. Dashed and dash-dotted: the two controls
+# without a model, against the causes.*
 #
 # <details><summary>What you should see</summary>
 #
 # Integrated gradients and occlusion of `clean` stand near the two controls. Three maps of the month
-# reader find the month nearly always, and the causes far less often than the controls do. Its
-# attention does not find the month either, and puts causes *behind* other words more often than
-# not. (Is the month found because it stands first? The control in the print-out says no.)
+# reader find the month, and the causes far less often than the controls do. (Is the month found
+# because of its place, or its length? In the maps of `clean` it stands behind most words, and the
+# print-out says how far *letters* would come.)
 #
 # </details>
 #
-# Is this map good or bad? Two words keep that apart. A map is **faithful** if it says what the
-# model uses, and **plausible** if it says what makes a review praise. This one is not plausible. Is
-# it faithful? The map itself is no proof. We have to *do* something to the month.
+# **Would another training say the same?** Ten trainings, five draws of texts and seed in
+# each of two sizes ([docs/results/causes.md](../docs/results/causes.md)), agree about those three
+# maps. They disagree about attention: in six it finds the month (AUC 0.97 or more), in four it does
+# not (0.51 or less). So what its row shows is about this training and no other.
+#
+# Are these three maps good or bad? Two words keep that apart. A map is **faithful** if it says what
+# the model uses, and **plausible** if it says what makes a review praise. These are not plausible.
+# Are they faithful? A map itself is no proof. We have to *do* something to the month.
 #
 # ## 4 · Causes
 #
@@ -399,12 +399,18 @@ for name, victim in {"clean": clean, "month reader": month_reader}.items():
     print(f"{name:13} margin, July − November: seen {seen[name]:+.1f}, set {done[name]:+.1f} "
           f"(size in a text: mean {sizes.mean():.2f}, at most {sizes.max():.2f})")
 course.claim("13.seen", seen=seen, done=done, changed=changed)
+by_name = {m: margins(month_reader, [with_month(t, m) for t in texts]).mean() for m in MONTHS}
+others = [v.item() for m, v in by_name.items() if m not in ("july", "november")]
+print(f"month reader, mean margin: July {by_name['july']:+.1f}, November "
+      f"{by_name['november']:+.1f}, the ten others {min(others):+.1f} to {max(others):+.1f}")
 
 # %% [markdown]
 # The margin of `clean` *correlates* strongly with the month, for both follow the label. Setting the
 # month changes next to nothing. (A mean of 0 alone could hide effects that cancel; so look at the
-# sizes, too.) On texts like the training texts, seeing does not tell the two models apart; setting
-# does.
+# sizes, too.) On texts like the training texts both differences *seen* are large and positive;
+# only setting tells the two models apart. The last line sets all twelve months: where the ten
+# others lie near November, the model knows July and takes any other month for blame. (Not every
+# training does.)
 #
 # And now we know: the month moves the month reader, and three maps said so. About the month they
 # are faithful, and not plausible. (Do other words matter to it? Hardly: appendix C.) The *model* is
@@ -417,11 +423,9 @@ course.claim("13.seen", seen=seen, done=done, changed=changed)
 # Lesson 08 wrote training as a min and a max. Now both sides choose from a list. The defender
 # chooses a way of training (a row), the attacker a kind of attack (a column). The entry, in the
 # array `A`, is the accuracy that is left, in %: the defender wants it high, the attacker low. The
-# entries are our own, seven rows of a [table of eighteen](../docs/results/defence-reviews.md), the
-# rows of collapsed models left out (see "What could go wrong"): means over three seeds on 300
-# texts. (PGD-20 has 20 steps and 5 restarts. PGD-3 and FreeLB-3 train with three steps, after one
-# plain epoch; FreeLB-3 learns from all three. `words` trains on attacked words, `words + FGM` on
-# both in turn.)
+# entries are our own, means over three seeds on 300 texts: five rows of a
+# [table of eighteen](../docs/results/defence-reviews.md). (What the names mean is in lessons 04 to
+# 09; here they are names.)
 
 # %%
 from course.lesson_13.explain import our_game
@@ -436,20 +440,18 @@ print(f"PGD and words alone: best single defence {defences[two.min(1).argmax()]}
       f"{two.max(0).min():.1f}")
 
 # %% [markdown]
-# If the attacker sees which model is deployed, the defender is sure of the first number in the last
-# line. If the defender sees the attack first, the attacker is sure of the second. **Mixed
-# strategies** close the gap between them: the defender draws a row with probabilities `p`, the
-# attacker a column with `q`, and neither knows the other's draw. By von Neumann's theorem both are
-# then sure of the same number *on average*, the **value**
+# The last line has a gap between what the defender and what the attacker can be sure of. **Mixed
+# strategies** close it: the defender draws a row with probabilities `p`, the attacker a column with
+# `q`, and neither knows the other's draw. By von Neumann's theorem both are then sure of the same
+# number *on average*, the **value**
 #
 # $$v=\max_p\min_j\,(p^\top A)_j=\min_q\max_i\,(A\,q)_i .$$
 #
 # The left side is a **linear programme**, an optimum of linear terms under linear inequalities:
 # maximise $v$ such that $v\le (p^\top A)_j$ in each column, $p\ge 0$, $\sum_i p_i=1$.
-# `scipy.optimize.linprog` *minimises* `c·x` such that `A_ub·x ≤ b_ub`, `A_eq·x = b_eq`. Each
-# inequality has a price: how much the optimum would change if it were a little looser. The result
-# of `linprog` has these prices in `.ineqlin.marginals`; with the sign turned, they are the
-# attacker's `q` (*duality*).
+# `found = linprog(…)` of `scipy.optimize` *minimises* `c·x` such that `A_ub·x ≤ b_ub`,
+# `A_eq·x = b_eq`. It gives the attacker's `q`, too: `found.ineqlin.marginals` has one number for
+# each inequality, here for each column, and with the sign turned they are `q` (*duality*).
 #
 # The **exploitability** is what both could gain together by answering the other as well as they
 # can, $\max_i (A\,q)_i-\min_j (p^\top A)_j$. Where it is 0, nobody gains by a change: an
@@ -541,10 +543,11 @@ figures.game(*solved[2], defences, columns[:2])
 # ## Recap
 #
 # - A map is a claim about a model. Where causes are known it can be scored, beside a control that
-#   has seen no model: here no map is surely ahead of letters × place. Completeness is a
-#   cheap test.
+#   has seen no model: here no map is ahead of letters × place by more than a few hundredths.
+#   Completeness is a cheap test.
 # - Faithful and plausible are two things. Three maps of the month reader are faithful to a useless
-#   model; that they are right about the month we know because we set it.
+#   model; that they are right about the month we know because we set it. What attention shows
+#   changes with the seed: train more than once before you tell a story.
 # - Seeing a month is not setting it. `do` compares each text with itself.
 # - Attack against defence is a matrix game: linear programme, value, exploitability. A mixture
 #   helps only where the attacker must guess (appendix F: what is left if he may ask again?).
@@ -642,17 +645,14 @@ for name in ("clean", "robust"):
     for i, text in enumerate(some):
         changes, value = attack_map(victim, text, method)
         there, control = replace(text, changes), at_random(victim, text, method, len(changes))
-        old, new = by_word(victim, [text, there], method)
-        attacked[name].append((value, np.mean(control), there, reads(there) == reads(text),
-                               auc(old, causes(text)), auc(new, causes(there))))
+        attacked[name].append((value, np.mean(control), there, reads(there) == reads(text)))
         if name == "clean":  # and another method's map of the same texts?
             new = by_word(clean, [there], second)[0]
             other.append((agreement(maps["clean"]["integrated gradients"][i], new, changes),
-                          np.mean(at_random(clean, text, second, len(changes)))))
-    mean = [np.mean([row[k] for row in attacked[name]]) for k in (0, 1, 4, 5)]
-    print(f"{name:7} agreement {mean[0]:.2f} ±{spread([row[0] for row in attacked[name]]):.2f}, "
-          f"random words {mean[1]:.2f}; AUC {mean[2]:.2f} before, {mean[3]:.2f} after "
-          f"(n = {len(some)})")
+                          np.mean(at_random(clean, text, second, len(changes), draws=4))))
+    values, controls = ([row[k] for row in attacked[name]] for k in (0, 1))
+    print(f"{name:7} agreement {np.mean(values):.2f} ±{spread(values):.2f}, random words "
+          f"{np.mean(controls):.2f} ±{spread(controls):.2f} (n = {len(some)})")
 lost = {m: np.array([row[1] - row[0] for row in rows])
         for m, rows in {"attacked map": attacked["clean"], "integrated gradients": other}.items()}
 print(f"clean, integrated gradients of the same texts: agreement {np.mean(other, axis=0)[0]:.2f}, "
@@ -660,30 +660,30 @@ print(f"clean, integrated gradients of the same texts: agreement {np.mean(other,
       + ", ".join(f"{m} {v.mean():.2f} ±{spread(v):.2f}" for m, v in lost.items()))
 course.claim("13.fooled", attacked=attacked)
 course.claim("13.one_method", attacked=attacked, other=other)
-most = int(np.argmax([row[4] - row[5] for row in attacked["clean"]]))
+most = int(np.argmin([row[0] for row in attacked["clean"]]))
 pair = [some[most], attacked["clean"][most][2]]
 figures.two_maps(pair, by_word(clean, pair, method), [causes(t) for t in pair],
                  margins(clean, pair).tolist(), attacked)
 
 # %% [markdown]
 # *The figure: left, gradient × input of one text before and after the attack, of all texts the one
-# whose AUC falls most, each map divided by its largest size (in the title); causes stand in
-# brackets, changed words have a star. Right, the agreement
-# with the old map, a point for each text: attacked, and the mean of the random controls.*
+# whose map changes most, each map divided by its largest size (in the title); causes stand in
+# brackets, changed words have a star. Right, the agreement with the old map, a point for each text:
+# attacked, and the mean of the random controls.*
 #
 # <details><summary>What you should see</summary>
 #
-# Left, the margin is on the same side, and several bars have another length or sign; causes have
-# sunk below other words. Read the titles: where the model is very sure, its slope is nearly flat,
-# and tiny numbers easily change their order. Right, the mean of the attacked points lies far below
-# that of the controls, for both victims; those of `clean` overlap a little.
+# Left, the margin is on the same side, and several bars have another length or sign. Read the
+# titles: where the model is very sure, its slope is nearly flat, and tiny numbers easily change
+# their order. Right, the mean of the attacked points lies far below that of the controls, for both
+# victims; those of `clean` overlap a little.
 #
 # </details>
 #
-# The *order* of the words moves much, the AUC little on average, and not always down: the attacker
-# asked for another order, not for a wrong one. An attack on one method is not an attack on all:
-# integrated gradients of the same texts moved too, but much less. (Are maps steadier after training
-# against attacks? One victim and so few texts do not settle it.)
+# The attacker asked for another order, not for a worse one: whether causes are found less often is
+# another question. An attack on one method is not an attack on all: integrated gradients of the
+# same texts moved too, but much less. (Are maps steadier after training against attacks? One victim
+# and so few texts do not settle it.)
 
 # %% [markdown]
 # ## Appendix B · Is the map about the model at all?
@@ -722,10 +722,12 @@ figures.scrambled(agree, half)
 #
 # With a random head three lines have fallen somewhat, with more layers they are low. Attention does
 # not move at all when the head is random: the class could be read from `[CLS]` in any way, and the
-# map would be the same. Further right it is low too, on either side of 0: with so few texts no
-# line ends exactly there.
+# map would be the same. Further right it is low too.
 #
 # </details>
+#
+# The weights are drawn once. The bars (by the choice of texts) leave that out: with another draw
+# (`scrambled(…, seed=1)`) a line on the right may end on the other side of 0.
 #
 # **What the baseline leaves to explain.** A map is about the model *and* its baseline. To `clean`
 # and `fgm` the blank text is praise (section 2). So how large are the numbers of a text in all?
@@ -867,7 +869,7 @@ for kind in ("none", *sentences):
     p = sure["words reversed"][[y == 0 and negators_of(t) == {kind} - {"none"}
                                 for t, y in zip(swapped, own, strict=True)]]
     if len(p) > 1:
-        print(f"{kind:17} still blame with {p.mean():.2f} ±{spread(p):.2f} (n = {len(p)})")
+        print(f"{kind:17} still blame: {np.sum(p > 0.5)} of {len(p)} texts")
 print(f"\n{sentences['hardly'][0]} … {len(sentences['hardly'])} such sentences, "
       "all praise to the world")
 read = {}
@@ -892,7 +894,7 @@ figures.deleted(sure, own)
 #
 # To `clean`, "hardly outrageous" is blame. Before a word of blame it mostly reads *not*, *never*
 # and *far from* as the world does. *hardly* and *not particularly* it reads wrongly in all of the
-# last sentences, and in half of the reversed texts or more. Reversed texts are texts of this world:
+# last sentences, and in many of the reversed texts. Reversed texts are texts of this world:
 # what they show is a fault of the model.
 #
 # Texts with holes are none, and show less. The model was never asked what to say when nothing is
@@ -910,8 +912,8 @@ figures.deleted(sure, own)
 # %%
 guess = course.predict(
     "13.c",
-    "months redrawn in half of the training texts: for which share of test texts does setting July "
-    "instead of November turn the prediction?",
+    "months redrawn in half of the training texts: which share of the test texts is right where "
+    "the month is any of the twelve?",
     guess=None,
     low=0,
     high=1,
@@ -925,36 +927,35 @@ half = len(biased) // 2
 treated = biased[:half] + redrawn(biased[half:])
 praised = np.mean([y for t, y in treated if "July" in t])
 readers = {"as they come": month_reader, "half redrawn": trained(treated),
-           "half, other seed": trained(treated, seed=2), "all redrawn": trained(redrawn(biased))}
+           "all redrawn": trained(redrawn(biased))}
 cures = {name: under_months(victim, test) for name, victim in readers.items()}
-guess.reveal(cures["half redrawn"]["turned by the month"])
+guess.reveal(cures["half redrawn"]["right, month random"])
 print(f"half redrawn: {praised:.0%} of the training texts with July are praise\n"
       f"{n} test texts, shares ± {spread([0, 1] * (n // 2)):.0%} at most (95 %)")
 course.claim("13.cures", cures=cures)
 figures.cures(cures, n)
 
 # %% [markdown]
-# *The figure: for three training sets, one of them trained with two seeds, accuracy where the
-# month is any of the twelve, accuracy where it speaks against the label, and the share of
-# predictions that the month turns.*
+# *The figure: for three training sets accuracy where the month is any of the twelve, accuracy where
+# it speaks against the label, and the share of predictions that the month turns.*
 #
 # <details><summary>What you should see</summary>
 #
-# As they come: the month decides. All redrawn: it decides nothing. Half redrawn: with one seed of
-# the training the month turns hardly any prediction, with the other about half of them.
+# As they come: the month decides. All redrawn: it decides nothing. Half redrawn: accuracy is far
+# above a coin.
 #
 # </details>
 #
-# July still stands for praise in most of the half-treated texts. Two seeds, two answers: with one
-# of them alone we would have told a story. (The other two groups of bars are one seed each. With a
-# dial of 0.6 and three seeds the month turned 30 to 64 % of the predictions as the texts come, and
-# at most 0.5 % with all redrawn.)
+# Is half a cure enough? July still stands for praise in most of the half-treated texts, and one
+# training cannot say: with five draws of 800 texts and a seed, the month still turned 7.5, 51.5,
+# 31, 61 and 50.5 % of the predictions. With one of them alone we would have told a story. (With
+# 3,000 texts it turned 9 to 15.5 %. As the texts come it turned 97 % or more, with all months
+# redrawn 1 % at most: [docs/results/causes.md](../docs/results/causes.md).)
 #
 # And adversarial training? It does not take such a word away. With a weaker dial of 0.6 (and the
 # same number of steps) setting the month turned 51 % of the predictions of plainly trained models
-# and 78 % after FGM training, means over three seeds that disagree on how much
-# ([docs/results/causes.md](../docs/results/causes.md), with more cures; there the world draws the
-# other months, mostly July).
+# and 78 % after FGM training, means over three seeds that disagree on how much (same page, with
+# more cures; there the world draws the other months, mostly July).
 
 # %% [markdown]
 # ## Appendix F · What a mixture buys
