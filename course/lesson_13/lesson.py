@@ -9,9 +9,10 @@
 # - tell a cause from a correlation by setting a word;
 # - solve attack against defence as a game of two players.
 #
-# **Time** {{TIME}} About 95 minutes for you: 63 to read, 32 for the exercises. The appendix (seven
-# short pieces; an attack on explanations, exercise 13.4, predictions 13.c and 13.d are there) is
-# another 70 minutes and can be left out: nothing builds on it.
+# **Time** {{TIME}} About 95 minutes for you: 63 to read, 32 for the exercises. Section 5, some 25
+# of them, stands alone and can be another day's. The appendix (seven short pieces; an attack on
+# explanations, exercise 13.4, predictions 13.c and 13.d are there) is another 70 minutes and can be
+# left out: nothing builds on it.
 #
 # **Before** Lessons 06 and 08. (Lesson 07 helps.)
 
