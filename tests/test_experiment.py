@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from conftest import LABELS, TEXTS, make_classifier
@@ -52,12 +51,14 @@ def test_no_eps_is_proposed_for_a_model_that_nothing_moves():
 
 @pytest.fixture
 def files(tmp_path):
-    """800 texts of a world as somebody's CSV files, which say nothing of the world."""
-    world = advlib.load_text("reviews", train_size=800, test_size=100)
-    for split in ("train", "test"):
-        names = [("bad", "good")[y] for y in world[split]["label"]]
-        rows = pd.DataFrame({"review": world[split]["text"], "mark": names})
-        rows.to_csv(tmp_path / f"{split}.csv", index=False)
+    """800 short texts of a world as somebody's CSV files, which say nothing of the world."""
+    world = advlib.load_text("reviews", train_size=2000, test_size=250)
+    for split, n in {"train": 800, "test": 100}.items():
+        rows = world[split].to_pandas().rename(columns={"text": "review"})
+        rows = rows.sort_values("review", key=lambda t: t.str.len(), kind="stable")[:n]
+        rows = rows.assign(mark=rows["label"].map({0: "bad", 1: "good"}))
+        rows = rows.sample(frac=1, random_state=0)
+        rows[["review", "mark"]].to_csv(tmp_path / f"{split}.csv", index=False)
     return ["--data", tmp_path / "train.csv", "--test", tmp_path / "test.csv", "--text", "review",
             "--label", "mark", "--model", "bert-tiny", "--learning-rate", "1e-3"]  # fmt: skip
 
