@@ -186,7 +186,8 @@ def check(page: Page, address: str, notebook: Path) -> str:
     run_all(page, address.format(name=notebook.name))
     ran = time.perf_counter() - start
     shot = SHOTS / notebook.stem
-    moving = cells_with(page, "ipywidgets.interact") + cells_with(page, "figures.explore")
+    marks = ("ipywidgets.interact", "figures.explore", "figures.move_votes")
+    moving = [place for mark in marks for place in cells_with(page, mark)]
     sliders = sum(use_sliders(page, i, shot) for i in moving)
     grounds = cells_with(page, "playground(victim")
     for place in grounds:
