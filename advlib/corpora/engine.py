@@ -138,9 +138,8 @@ class World:
 
 
 @lru_cache(64, typed=True)  # a page, its checks and its figures ask for the same texts
-def _sample(
-    world: World, n: int, split: str, seed: int, spurious: float
-) -> tuple[Review, ...]:
+def _sample(world: World, n: int, split: str, seed: int, spurious: float) -> tuple[Review, ...]:
+    """What `World.sample` gives. Each text is written whole, for its checksum says its split."""
     low, high = SPLITS[split]
     write = getattr(world.data, "write", _write)
     fewest, most = getattr(world.data, "LENGTH", (8, 30))
